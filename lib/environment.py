@@ -1,0 +1,82 @@
+"""What ran this: processor, threads, versions, commit. Stamped on every measurement, printed in the report."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+
+from lib import REPOSITORY
+
+PACKAGES = ("torch", "transformers", "onnxruntime", "numpy", "librosa", "faster-whisper", "ctranslate2", "jiwer", "pesq",
+            "pystoi", "distillmos", "speechmos", "resemblyzer", "phonemizer-fork", "papermill")
+
+
+@functools.cache
+def processor() -> str:
+    """The processor's marketing name, as the kernel knows it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Cores this process may use (a container's or taskset's share, not the whole machine)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def host() -> str:
+    """The machine in words, without its name: processor, usable cores, memory."""
+    return f"{processor()}, {cores()} cores, {_memory_gib():.0f} GiB"
+
+
+def _memory_gib() -> float:
+    import psutil
+
+    return psutil.virtual_memory().total / 2**30
+
+
+@functools.cache
+def commit() -> str:
+    """The commit of this checkout, with "-dirty" when tracked files differ from it; "" outside git."""
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, timeout=20).stdout.strip()
+
+    try:
+        revision = git("rev-parse", "--short=10", "HEAD")
+        return revision + ("-dirty" if revision and git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def accelerators() -> list[str]:
+    """Names of CUDA devices, without importing torch when it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return []
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+
+
+def describe() -> dict[str, str]:
+    """Everything a reader needs to judge a number: machine, load, software versions, commit."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "processor": processor(), "cores": str(cores()), "memory": f"{_memory_gib():.0f} GiB",
+        "accelerators": ", ".join(accelerators()) or "none", "system": f"{platform.system()} {platform.release()}",
+        "load average": " ".join(f"{x:.2f}" for x in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown",
+        "python": sys.version.split()[0], **versions, "commit": commit(),
+    }

@@ -1,0 +1,65 @@
+"""The one family of errors a user of this package meets: each names the culprit and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class SpeechError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class TextError(SpeechError, ValueError):
+    """The text cannot be spoken: empty, or without a single speakable character."""
+
+
+class AudioError(SpeechError, ValueError):
+    """The waveform is not usable audio: wrong shape or type, empty, silent, NaN, wrong sample rate."""
+
+
+class AlignmentError(AudioError):
+    """Two waveforms were compared sample by sample although they are not aligned in time."""
+
+
+class ParameterError(SpeechError, ValueError):
+    """An unknown profile, notebook, parameter, system, metric, unit or kind."""
+
+
+class MissingPackageError(SpeechError, ImportError):
+    """An optional package is not installed; the message holds the pip command."""
+
+
+class MissingDataError(SpeechError, FileNotFoundError):
+    """A corpus or checkpoint is not where it should be; the message says what was looked for."""
+
+
+class OutputError(SpeechError, OSError):
+    """A result cannot be written: no permission, no space, not a folder."""
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> ParameterError:
+    """The error for a name that does not exist, with the nearest one that does.
+
+    >>> print(unknown("profile", "quik", ["smoke", "quick"]))
+    unknown profile 'quik': did you mean 'quick'? Known: quick, smoke
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return ParameterError(f"unknown {what} {str(name)!r}: {hint}Known: {', '.join(known)}")
+
+
+def require(module: str, pip: str) -> ModuleType:
+    """Import an optional module, or say with which command it is installed.
+
+    module: dotted import name; pip: the arguments of `pip install` that bring it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{module} cannot be imported ({error}): install it with `pip install {pip}`"
+        ) from error

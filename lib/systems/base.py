@@ -1,0 +1,96 @@
+"""What every text-to-speech system looks like from outside, and what all of them share.
+
+A system is loaded once and then speaks: `synthesize(text, seed)` -> Speech. Long text is cut at sentence ends, so a
+book costs no more memory than its longest sentence, and no system sees longer input than it was trained on.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lib import text as text_module
+from lib.errors import AudioError
+
+if TYPE_CHECKING:
+    import torch
+
+PAUSE_S = 0.25  # silence between the sentences of a long text
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Spoken text. waveform: (n_samples,) float32 in [-1, 1]; seconds: compute time of each stage, in order."""
+
+    waveform: np.ndarray
+    sample_rate: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def audio_s(self) -> float:
+        """Length of the speech in seconds."""
+        return len(self.waveform) / self.sample_rate
+
+    @property
+    def compute_s(self) -> float:
+        """Seconds it took to make it, all stages together."""
+        return sum(self.seconds.values())
+
+
+class Stopwatch:
+    """Adds up seconds per stage; `synchronize` waits for the device, so that queued work is not counted as done."""
+
+    def __init__(self, synchronize=lambda: None):
+        self.seconds: dict[str, float] = {}
+        self._synchronize = synchronize
+
+    @contextmanager
+    def stage(self, name: str):
+        self._synchronize()
+        start = time.perf_counter()
+        yield
+        self._synchronize()
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+class System(ABC):
+    """A loaded text-to-speech system; subclasses set the attributes and say how one sentence is spoken."""
+
+    name: str  # "vits-joe"
+    variant: str = "baseline"
+    target: str  # "torch/cpu"
+    sample_rate: int
+    modules: dict[str, "torch.nn.Module"]  # stage name -> network, what `optimize/` works on; empty where there is no torch
+    size_mb: float  # 10^6 bytes of weights as stored
+    params_m: float  # 10^6 parameters
+
+    @abstractmethod
+    def speak(self, sentence: str, seed: int) -> Speech:
+        """Synthesize one sentence (stripped, speakable, of bounded length)."""
+
+    def synthesize(self, text: str, seed: int = 0) -> Speech:
+        """Speak `text` of any length; the same seed gives the same samples on one machine and thread count.
+
+        Raises TextError for text that holds nothing to speak, AudioError if the system produces NaN or nothing.
+        """
+        sentences = text_module.sentences(text)
+        parts, seconds = [], {}
+        pause = np.zeros(round(PAUSE_S * self.sample_rate), np.float32)
+        for index, sentence in enumerate(sentences):
+            speech = self.speak(sentence, seed + index)
+            parts += [pause, speech.waveform] if parts else [speech.waveform]
+            for stage, spent in speech.seconds.items():
+                seconds[stage] = seconds.get(stage, 0.0) + spent
+        waveform = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        if not waveform.size or not np.isfinite(waveform).all():
+            raise AudioError(f"{self.name}/{self.variant} made {'NaN' if waveform.size else 'no'} samples of {text[:60]!r}: "
+                             "its weights are broken; load it again from its package or checkpoint")
+        return Speech(waveform, self.sample_rate, seconds)
+
+    def __repr__(self) -> str:
+        return f"<{self.name} {self.variant} on {self.target}, {self.params_m:.2f} M parameters, {self.size_mb:.1f} MB>"

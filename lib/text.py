@@ -1,0 +1,105 @@
+"""Text: what can be spoken, where it may be cut, how it becomes phonemes, and how transcripts are compared."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+
+from lib.errors import TextError, require
+
+MAX_SENTENCE_CHARS = 300  # about 20 s of speech; LJ Speech and LibriTTS, which such voices learn from, end near 10-20 s
+
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=\S)|\n\s*\n")
+_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|Rev|Gen|Col|Capt|Lt|No|Vol|Fig)|\b[A-Z])\.[\"'”’)\]]*\s*$")
+_CLAUSE_END = re.compile(r"(?<=[,;:—–])\s+")
+
+
+def speakable(text: str) -> str:
+    """Return the text with compatibility characters and white space folded; raise TextError if nothing in it is spoken."""
+    if not isinstance(text, str):
+        raise TextError(f"text is a {type(text).__name__}, not a string")
+    folded = re.sub(r"[^\S\n]+", " ", unicodedata.normalize("NFKC", text)).strip()
+    folded = "".join(c for c in folded if c == "\n" or unicodedata.category(c)[0] != "C")
+    if not folded:
+        raise TextError("the text is empty: give at least one word")
+    if not any(unicodedata.category(c)[0] in "LN" for c in folded):
+        raise TextError(f"nothing in {text[:40]!r} can be spoken: it holds no letter and no digit")
+    return folded
+
+
+def sentences(text: str, max_chars: int = MAX_SENTENCE_CHARS) -> list[str]:
+    """Cut at sentence ends; what is still longer than `max_chars` at clause ends, then at spaces.
+
+    >>> sentences("Dr. Smith paid $9.50. Why? Nobody knows.")
+    ['Dr. Smith paid $9.50.', 'Why?', 'Nobody knows.']
+    """
+    pieces, begin = [], 0
+    folded = speakable(text)
+    for match in _SENTENCE_END.finditer(folded):
+        if _ABBREVIATION.search(folded[begin:match.end()]) and "\n\n" not in match.group():
+            continue
+        pieces.append(folded[begin:match.end()])
+        begin = match.end()
+    pieces.append(folded[begin:])
+    whole = [" ".join(piece.split()) for piece in pieces]
+    short = [part for piece in whole for part in _fit(piece, max_chars)]
+    return [part for part in short if any(unicodedata.category(c)[0] in "LN" for c in part)]
+
+
+def _fit(piece: str, max_chars: int) -> list[str]:
+    """Pack a too long sentence's clauses (or words, or characters) greedily into parts of at most `max_chars`."""
+    if len(piece) <= max_chars:
+        return [piece]
+    units = _CLAUSE_END.split(piece)
+    if len(units) == 1:
+        units = piece.split(" ")
+    if len(units) == 1:
+        units = [piece[i:i + max_chars] for i in range(0, len(piece), max_chars)]
+    parts: list[str] = []
+    for unit in (part for unit in units for part in _fit(unit, max_chars)):
+        if parts and len(parts[-1]) + 1 + len(unit) <= max_chars:
+            parts[-1] += " " + unit
+        else:
+            parts.append(unit)
+    return parts
+
+
+@functools.cache
+def _espeak(language: str):
+    loader = require("espeakng_loader", "espeakng-loader==0.2.4")
+    require("phonemizer", "phonemizer-fork==3.3.2")
+    from phonemizer.backend import EspeakBackend
+    from phonemizer.backend.espeak.wrapper import EspeakWrapper
+
+    EspeakWrapper.set_library(loader.get_library_path())
+    EspeakWrapper.set_data_path(loader.get_data_path())
+    return EspeakBackend(language, preserve_punctuation=True, with_stress=True, language_switch="remove-flags")
+
+
+def phonemes(text: str, language: str = "en-us") -> str:
+    """IPA phonemes by eSpeak NG with stress marks, spaces between words and punctuation kept, as Piper voices read them."""
+    return _espeak(language).phonemize([" ".join(speakable(text).split())], strip=True)[0]
+
+
+@functools.cache
+def _english_normalizer():
+    require("whisper_normalizer", "whisper-normalizer==0.1.15")
+    from whisper_normalizer.english import EnglishTextNormalizer
+
+    return EnglishTextNormalizer()
+
+
+def for_comparison(transcript: str) -> str:
+    """Whisper's English normalisation (Radford et al. 2022, appendix C): case, punctuation, numbers, spelling, contractions.
+
+    >>> for_comparison("Mr. Brown paid twenty-five dollars; he didn't mind.")
+    'mister brown paid $25 he did not mind'
+    """
+    return _english_normalizer()(transcript)
+
+
+def for_raw_comparison(transcript: str) -> str:
+    """Only case, punctuation and white space are folded: numbers and spellings must match letter by letter."""
+    kept = (c if unicodedata.category(c)[0] in "LN" or c == "'" else " " for c in transcript.lower().replace("’", "'"))
+    return " ".join("".join(kept).split())
