@@ -25,11 +25,16 @@ PAUSE_S = 0.25  # silence between the sentences of a long text
 
 @dataclass(frozen=True)
 class Speech:
-    """Spoken text. waveform: (n_samples,) float32 in [-1, 1]; seconds: compute time of each stage, in order."""
+    """Spoken text. waveform: (n_samples,) float32 in [-1, 1]; seconds: compute time of each stage, in order.
+
+    phones, frames: the symbols spoken and their exact lengths in frames, where the system knows them (one sentence only).
+    """
 
     waveform: np.ndarray
     sample_rate: int
     seconds: dict[str, float] = field(default_factory=dict)
+    phones: tuple[str, ...] | None = None
+    frames: tuple[int, ...] | None = None
 
     @property
     def audio_s(self) -> float:
@@ -58,6 +63,17 @@ class Stopwatch:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
+def stored_mb(module: "torch.nn.Module") -> float:
+    """Size of a network's weights as torch stores them, in 10^6 bytes; packed int8 weights count as they are."""
+    import io
+
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(module.state_dict(), buffer)
+    return buffer.tell() / 1e6
+
+
 class System(ABC):
     """A loaded text-to-speech system; subclasses set the attributes and say how one sentence is spoken."""
 
@@ -79,6 +95,8 @@ class System(ABC):
         Raises TextError for text that holds nothing to speak, AudioError if the system produces NaN or nothing.
         """
         sentences = text_module.sentences(text)
+        if len(sentences) == 1:
+            return self._checked(self.speak(sentences[0], seed), text)
         parts, seconds = [], {}
         pause = np.zeros(round(PAUSE_S * self.sample_rate), np.float32)
         for index, sentence in enumerate(sentences):
@@ -86,11 +104,13 @@ class System(ABC):
             parts += [pause, speech.waveform] if parts else [speech.waveform]
             for stage, spent in speech.seconds.items():
                 seconds[stage] = seconds.get(stage, 0.0) + spent
-        waveform = np.concatenate(parts) if len(parts) > 1 else parts[0]
-        if not waveform.size or not np.isfinite(waveform).all():
-            raise AudioError(f"{self.name}/{self.variant} made {'NaN' if waveform.size else 'no'} samples of {text[:60]!r}: "
+        return self._checked(Speech(np.concatenate(parts), self.sample_rate, seconds), text)
+
+    def _checked(self, speech: Speech, text: str) -> Speech:
+        if not speech.waveform.size or not np.isfinite(speech.waveform).all():
+            raise AudioError(f"{self.name}/{self.variant} made {'NaN' if speech.waveform.size else 'no'} samples of {text[:60]!r}: "
                              "its weights are broken; load it again from its package or checkpoint")
-        return Speech(waveform, self.sample_rate, seconds)
+        return speech
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.variant} on {self.target}, {self.params_m:.2f} M parameters, {self.size_mb:.1f} MB>"
