@@ -222,13 +222,20 @@ def _append(path: Path, record: dict) -> None:
 
 def read_lines(path: str | Path) -> Iterable[dict]:
     """The records of a JSON-lines file; a last line cut short by a kill is skipped, any other bad line is an error."""
-    path = Path(path)
-    lines = path.read_text(encoding="utf-8").split("\n")
+    return (record for _, record in numbered_lines(Path(path)))
+
+
+def numbered_lines(path: Path) -> Iterable[tuple[int, dict]]:
+    """As `read_lines`, each record with its line number (from 1), for errors that point at a line."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise SpeechError(f"{path} is not UTF-8 text ({error}); delete the file and run its notebook again") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            yield json.loads(line)
+            yield number, json.loads(line)
         except json.JSONDecodeError as error:
             if number == len(lines):  # no newline after it: the write was interrupted
                 return
@@ -246,11 +253,11 @@ def read(*paths: str | Path):
     for path in map(Path, paths):
         for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
             recorded = "recorded" in file.parts
-            for record in read_lines(file):
+            for number, record in numbered_lines(file):
                 try:
                     row = Measurement(**record)
                 except (TypeError, ParameterError) as error:
-                    raise SpeechError(f"{file}: a row breaks the results contract: {error}") from error
+                    raise SpeechError(f"{file}:{number}: a row breaks the results contract: {error}") from error
                 rows.append({**dataclasses.asdict(row), "notebook": file.stem, "recorded": recorded})
     table = pd.DataFrame(rows, columns=[*FIELDS, "notebook", "recorded"])
     return table.drop_duplicates(["system", "variant", "target", "metric", "notebook", "recorded"], keep="last").reset_index(drop=True)
