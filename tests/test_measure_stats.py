@@ -1,0 +1,142 @@
+"""Intervals and tests against known values, known coverage, and the degenerate samples that real runs produce."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from lib.errors import ParameterError
+from lib.measure import stats
+
+
+def test_values_are_exact():
+    assert stats.mean_ci([1, 2, 6]).value == pytest.approx(3)
+    assert stats.ratio_ci([1, 0, 2], [10, 5, 5]).value == pytest.approx(3 / 20)
+    assert stats.median_ci([5, 1, 9, 3]).value == pytest.approx(4)
+    assert stats.quantile_ci(range(11), 0.9).value == pytest.approx(9)
+
+
+def test_corpus_ratio_weighs_by_length_and_is_not_the_mean_of_ratios():
+    errors, words = [5, 0, 0], [10, 100, 100]
+    assert stats.ratio_ci(errors, words).value == pytest.approx(5 / 210)
+    assert np.mean(np.divide(errors, words)) == pytest.approx(1 / 6)
+
+
+def test_same_seed_same_interval_other_seed_close():
+    values = np.random.default_rng(1).lognormal(size=50)
+    first, again, other = (stats.mean_ci(values, seed=s) for s in (3, 3, 4))
+    assert first == again
+    assert other != first and abs(other.low - first.low) < 0.05 * (first.high - first.low)
+
+
+@pytest.mark.parametrize("n", [20, 80])
+def test_interval_of_a_normal_mean_is_as_wide_as_theory_says(n):
+    values = np.random.default_rng(0).normal(size=n)
+    standard_error = values.std() / np.sqrt(n)  # the bootstrap's own variance has n, not n - 1, below
+    estimate = stats.mean_ci(values)
+    assert estimate.high - estimate.low == pytest.approx(2 * 1.96 * standard_error, rel=0.08)
+    assert estimate.low < estimate.value < estimate.high
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(200):  # WER-like: Poisson errors, 5 in 100 words
+        words = rng.integers(5, 20, 40)
+        estimate = stats.ratio_ci(rng.poisson(0.05 * words), words)
+        hits += estimate.low <= 0.05 <= estimate.high
+    assert 0.90 <= hits / 200 <= 0.985
+
+
+def test_skewed_errors_move_the_interval_upwards():
+    estimate = stats.ratio_ci([0] * 35 + [1, 1, 2, 2, 6], [12] * 40)
+    assert estimate.high - estimate.value > estimate.value - estimate.low
+
+
+def test_percentile_interval_of_the_median_brackets_it():
+    values = np.random.default_rng(2).exponential(size=101)
+    estimate = stats.median_ci(values)
+    assert estimate.low < np.median(values) < estimate.high
+    assert {estimate.low, estimate.high} <= set(values.tolist())  # with n odd, medians of resamples are sample values
+
+
+def test_one_utterance_has_no_interval():
+    for estimate in (stats.mean_ci([4.2]), stats.ratio_ci([1], [4]), stats.median_ci([3.0])):
+        assert estimate.n == 1 and estimate.low is None and estimate.high is None and estimate.ci is None
+
+
+def test_agreeing_utterances_have_an_interval_without_width():
+    assert stats.mean_ci([2.0] * 5).ci == (2.0, 2.0)
+    assert stats.ratio_ci([0, 0, 0], [3, 8, 5]).ci == (0.0, 0.0)
+    assert stats.ratio_ci([1, 2, 4], [10, 20, 40]).ci == pytest.approx((0.1, 0.1))
+
+
+def test_utterances_without_words_are_allowed_but_not_only_they():
+    estimate = stats.ratio_ci([1, 0, 1], [4, 0, 6])
+    assert estimate.value == pytest.approx(0.2) and 0 <= estimate.low <= estimate.high
+    with pytest.raises(ParameterError, match="not all 0"):
+        stats.ratio_ci([1, 2], [0, 0])
+
+
+def test_exact_permutation_p_value():
+    # All 8 of 8 utterances worse by different amounts: only the two all-same-sign patterns are as extreme, 2 / 2^8.
+    difference = stats.paired_difference([2, 4, 6, 8, 10, 12, 14, 16], [1, 2, 3, 4, 5, 6, 7, 8])
+    assert difference.value == pytest.approx(4.5)
+    assert difference.p_value == pytest.approx(2 / 256)
+    assert difference.significant and difference.low > 0
+
+
+def test_permutation_p_agrees_with_enumeration_by_hand():
+    a, b = np.array([3.0, 1.0, 4.0, 1.5]), np.array([2.0, 1.5, 2.0, 1.0])
+    d = a - b
+    signs = itertools.product([1, -1], repeat=4)
+    expected = np.mean([abs(np.mean(np.multiply(s, d))) >= abs(d.mean()) - 1e-12 for s in signs])
+    assert stats.paired_difference(a, b).p_value == pytest.approx(expected)
+
+
+def test_no_difference_is_not_significant_and_p_is_never_zero():
+    same = stats.paired_difference(np.arange(20.0), np.arange(20.0))
+    assert same.value == 0 and same.ci == (0, 0) and same.p_value == 1
+    large = stats.paired_difference(np.arange(60.0) + 5, np.arange(60.0) + np.linspace(0, 1, 60))
+    assert 0 < large.p_value < 0.001
+
+
+def test_random_permutation_matches_the_t_test():
+    from scipy.stats import ttest_rel
+
+    rng = np.random.default_rng(5)
+    a = rng.normal(size=40)
+    b = a + rng.normal(0.25, 1, size=40)
+    assert stats.paired_difference(a, b).p_value == pytest.approx(ttest_rel(a, b).pvalue, abs=0.02)
+
+
+def test_pairing_finds_what_the_unpaired_intervals_hide():
+    rng = np.random.default_rng(0)
+    quality = rng.normal(3.5, 0.5, 40)  # sentences differ much, the systems little
+    before, after = quality, quality - 0.05 + rng.normal(0, 0.05, 40)
+    a, b = stats.mean_ci(before), stats.mean_ci(after)
+    assert a.low < b.high  # the two intervals overlap
+    assert stats.paired_difference(after, before).high < 0
+
+
+def test_paired_ratio_difference_of_wer():
+    words = [10, 12, 8, 15, 9, 11]
+    before, after = [1, 0, 1, 0, 0, 1], [2, 1, 3, 1, 1, 3]
+    difference = stats.paired_ratio_difference(after, words, before, words)
+    assert difference.value == pytest.approx((11 - 3) / 65)
+    assert difference.p_value == pytest.approx(2 / 64)  # every sentence got worse
+    assert difference.low > 0
+
+
+@pytest.mark.parametrize("call", [
+    lambda: stats.mean_ci([]),
+    lambda: stats.mean_ci([1.0, float("nan")]),
+    lambda: stats.mean_ci([[1.0, 2.0]]),
+    lambda: stats.ratio_ci([1, 2], [1, 2, 3]),
+    lambda: stats.ratio_ci([1, 2], [3, -1]),
+    lambda: stats.paired_difference([1, 2], [1]),
+    lambda: stats.quantile_ci([1, 2], 90),
+])
+def test_bad_samples_have_one_clear_error(call):
+    with pytest.raises(ParameterError):
+        call()
