@@ -44,13 +44,18 @@ class Utterance:
 
 @dataclass
 class Corpus:
-    """Utterances with their source and licence. `skipped` collects id -> reason of clips that could not be read."""
+    """Utterances with their source and licence.
+
+    skipped: id -> reason of clips that could not be used (where there is no id, "file:line" stands for it);
+    speakers: speaker -> what the corpus publishes about the person, such as {"gender": "female"}.
+    """
 
     name: str
     source: str
     licence: str
     utterances: tuple[Utterance, ...]
     skipped: dict[str, str] = field(default_factory=dict)
+    speakers: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.utterances)
