@@ -12,6 +12,7 @@ never ends, and a CSV reader would swallow all that follows.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -93,7 +94,8 @@ def _table(path: Path, clips: set[str], speakers: dict[str, dict[str, str]]) -> 
         if place[role] is None:
             raise MissingDataError(f"{path}:1 has no column {' or '.join(PUBLISHED.columns[role])}; found "
                                    f"{', '.join(header)}. Is it a table of Common Voice with its header?")
-    for number, line in content:
+    folder = str(path.parent / "clips")
+    for number, line in content:  # a million of them: strings, not Paths
         where = f"{path.name}:{number}"
         fields = [] if line is None else line.split("\t")
         if len(fields) != len(header):
@@ -101,9 +103,10 @@ def _table(path: Path, clips: set[str], speakers: dict[str, dict[str, str]]) -> 
             yield Row(where, where, problem=f"line {number} of {path} {found}")
             continue
         clip, text, speaker = (fields[place[role]].strip() for role in ("id", "text", "speaker"))
-        clip += "" if Path(clip).suffix else ".mp3"  # the first releases left it out
+        name, suffix = os.path.splitext(clip)
+        clip = name + (suffix or ".mp3")  # the first releases left it out
         facts = {role: fields[place[role]].strip() for role in FACTS if place[role] is not None}
         speakers[speaker] = {role: fact for role, fact in facts.items() if fact}
-        yield Row(Path(clip).stem, where, text, PUBLISHED.normalize(text), speaker,
-                  partial(_clips.read_file, str(path.parent / "clips" / clip), PUBLISHED.sample_rate),
+        yield Row(name, where, text, PUBLISHED.normalize(text), speaker,
+                  partial(_clips.read_file, os.path.join(folder, clip), PUBLISHED.sample_rate),
                   problem="" if clip in clips else f"its file clips/{clip} is missing ({where})")
