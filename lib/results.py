@@ -202,11 +202,12 @@ class Run:
 
 
 def start(notebook: str, profile: str, *, seed: int = 0, outputs: str | Path | None = None) -> Run:
-    """Open the run of a notebook in a profile; outputs: the folder that holds the profiles, default outputs/."""
+    """Open the run of a notebook in a profile; outputs: the folder of the profiles, by default $SPEECH_OUTPUTS or outputs/."""
     from lib import params
 
     params.check_profile(profile)
-    return Run(notebook, Path(outputs or REPOSITORY / "outputs") / profile, seed=seed)
+    folder = Path(outputs or os.environ.get("SPEECH_OUTPUTS") or REPOSITORY / "outputs")
+    return Run(notebook, folder / profile, seed=seed)
 
 
 def _append(path: Path, record: dict) -> None:
@@ -260,4 +261,6 @@ def read(*paths: str | Path):
                     raise SpeechError(f"{file}:{number}: a row breaks the results contract: {error}") from error
                 rows.append({**dataclasses.asdict(row), "notebook": file.stem, "recorded": recorded})
     table = pd.DataFrame(rows, columns=[*FIELDS, "notebook", "recorded"])
+    numbers = ["value", "n", "ci_low", "ci_high"]
+    table[numbers] = table[numbers].astype(float)  # a column of nothing but None would otherwise hold objects
     return table.drop_duplicates(["system", "variant", "target", "metric", "notebook", "recorded"], keep="last").reset_index(drop=True)

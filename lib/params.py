@@ -1,0 +1,96 @@
+"""Profiles and parameters: flat YAML files, one per notebook and profile, checked against the notebook they are for.
+
+`papermill notebook.ipynb out.ipynb -f params/quick/01_baselines.yaml` needs nothing from here. The runner does: papermill
+would silently ignore a misspelt parameter, so every key is compared with the notebook's `parameters` cell first.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+from lib import REPOSITORY
+from lib.errors import MissingDataError, ParameterError, unknown
+
+PROFILES = {
+    "smoke": "seconds per notebook, for tests and CI",
+    "quick": "the first run: minutes on a laptop, no account, no model hub",
+    "study": "every sweep on the embedded data: hours on two cores",
+    "full": "published checkpoints and public corpora: a GPU and the Hugging Face hub",
+}
+
+
+def check_profile(profile: str) -> str:
+    """Return the profile, or raise ParameterError with the nearest known one."""
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    return profile
+
+
+def notebooks(folder: Path | None = None) -> list[Path]:
+    """The numbered notebooks in order."""
+    return sorted((folder or REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def find_notebook(name: str, folder: Path | None = None) -> Path:
+    """A notebook by its number ("03" or "3") or name ("03_pruning_quantization")."""
+    known = {path.stem: path for path in notebooks(folder)}
+    stem = name.removesuffix(".ipynb")
+    matches = [path for key, path in known.items() if key == stem or key.split("_")[0] == stem.zfill(2)]
+    if len(matches) != 1:
+        raise unknown("notebook", name, known)
+    return matches[0]
+
+
+def declared(notebook: Path) -> dict[str, object]:
+    """Names and default values in the notebook's cell tagged `parameters`."""
+    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ParameterError(f"{notebook} has {len(tagged)} cells tagged `parameters`, it needs one")
+    values = {}
+    for statement in ast.parse("".join(tagged[0]["source"])).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            values[statement.targets[0].id] = ast.literal_eval(statement.value)
+    return values
+
+
+def load(profile: str, notebook: Path, folder: Path | None = None, overrides: dict[str, object] | None = None) -> dict[str, object]:
+    """The parameters of a notebook in a profile, every one known to the notebook and of its type.
+
+    folder: holds <profile>/<notebook>.yaml, by default params/; overrides: win over the file.
+    """
+    import yaml
+
+    path = (folder or REPOSITORY / "params") / check_profile(profile) / f"{Path(notebook).stem}.yaml"
+    if not path.is_file():
+        raise MissingDataError(f"no parameters at {path}; every notebook has one YAML file per profile")
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(given, dict):
+        raise ParameterError(f"{path} does not hold `name: value` lines")
+    given |= overrides or {}
+    defaults = declared(notebook)
+    for name, value in given.items():
+        if name not in defaults:
+            raise unknown(f"parameter of {Path(notebook).stem}", name, defaults)
+        if not _same_type(value, defaults[name]):
+            raise ParameterError(f"parameter {name} of {Path(notebook).stem} is {value!r}, "
+                                 f"it must be {_type_name(defaults[name])} like its default {defaults[name]!r}")
+    return given
+
+
+def _same_type(value: object, default: object) -> bool:
+    if default is None or value is None:
+        return True
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is type(default)
+
+
+def _type_name(value: object) -> str:
+    return {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list"}.get(
+        type(value).__name__, type(value).__name__)

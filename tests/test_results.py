@@ -1,0 +1,121 @@
+"""The results contract: good rows survive a round trip, bad ones are refused with the field named."""
+
+import json
+import os
+import stat
+
+import numpy as np
+import pytest
+
+from lib import results
+from lib.errors import OutputError, ParameterError, SpeechError
+
+TONE = (0.1 * np.sin(np.arange(16_000) / 5)).astype(np.float32)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return results.Run("01_demo", tmp_path / "quick", seed=3)
+
+
+def test_a_row_survives_the_round_trip(run):
+    row = run.add("vits-joe", "baseline", "torch/cpu", "wer", 0.094, n=60, ci=(0.07, 0.12), source="whisper-tiny.en",
+                  detail={"stages": {"decoder": 0.1}})
+    table = results.read(run.path)
+    assert len(table) == 1
+    read = table.iloc[0]
+    assert (read.value, read.unit, read.kind, read.n, read.ci_low, read.ci_high) == (0.094, "fraction", "measured", 60, 0.07, 0.12)
+    assert json.loads(read.detail) == {"stages": {"decoder": 0.1}}
+    assert read.host == row.host and "cores" in read.host and read.time.endswith("+00:00")
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"metric": "wre"}, "unknown metric 'wre': did you mean 'wer'"),
+    ({"kind": "mesured"}, "unknown kind 'mesured': did you mean 'measured'"),
+    ({"value": float("nan")}, "not a finite number"),
+    ({"value": None}, "not a finite number"),
+    ({"kind": "not_run"}, "not_run row has no value"),
+    ({"kind": "published"}, "published row names its source"),
+    ({"ci": (0.2, 0.1)}, "upside down"),
+    ({"system": "vits joe"}, "system 'vits joe' is not a name"),
+])
+def test_a_bad_row_is_refused_and_nothing_is_written(run, change, message):
+    row = {"system": "vits-joe", "variant": "baseline", "target": "torch/cpu", "metric": "wer", "value": 0.1} | change
+    with pytest.raises(ParameterError, match=message):
+        run.add(**row)
+    assert not run.path.exists()
+
+
+def test_a_wrong_unit_is_refused():
+    with pytest.raises(ParameterError, match="metric rtf is in 's/s', not in 'ms'"):
+        results.Measurement("a", "b", "torch/cpu", "rtf", 0.1, "ms", "measured")
+
+
+def test_not_run_says_why(run):
+    run.not_run("tortoise", "baseline", "torch/cuda", "rtf", "no GPU on this machine")
+    row = results.read(run.path).iloc[0]
+    assert row.kind == "not_run" and np.isnan(row.value) and row.detail == "no GPU on this machine"
+
+
+def test_the_later_of_two_measurements_stands(run):
+    run.add("a", "baseline", "torch/cpu", "rtf", 0.2)
+    run.add("a", "baseline", "torch/cpu", "rtf", 0.1)
+    assert results.read(run.path).value.tolist() == [0.1]
+
+
+def test_a_new_run_keeps_the_previous_rows_aside(run, tmp_path):
+    run.add("a", "baseline", "torch/cpu", "rtf", 0.2)
+    again = results.Run("01_demo", tmp_path / "quick")
+    again.add("b", "baseline", "torch/cpu", "rtf", 0.3)
+    assert results.read(again.path).system.tolist() == ["b"]
+    assert "0.2" in again.path.with_suffix(".previous").read_text()
+
+
+def test_a_line_cut_short_by_a_kill_is_skipped_any_other_is_an_error(run):
+    run.add("a", "baseline", "torch/cpu", "rtf", 0.2)
+    whole = run.path.read_text()
+    run.path.write_text(whole + whole[:40])
+    assert len(results.read(run.path)) == 1
+    run.path.write_text("{broken\n" + whole)
+    with pytest.raises(SpeechError, match=r"01_demo.jsonl:1 is not JSON"):
+        results.read(run.path)
+
+
+def test_clips_and_figures_are_indexed(run):
+    import matplotlib.pyplot as plt
+
+    path = run.clip("vits-joe", "baseline", "s1", TONE, 16_000, "Hello.", group="demo")
+    figure = plt.figure()
+    run.figure("curve", figure, "What it shows.")
+    plt.close(figure)
+    clip, = results.read_lines(path.parent / "index.jsonl")
+    assert clip["file"] == path.name and clip["text"] == "Hello." and path.stat().st_size > 1_000
+    picture, = results.read_lines(run.folder / "figures" / "01_demo" / "index.jsonl")
+    assert (run.folder / "figures" / "01_demo" / picture["file"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unwritable_outputs_folder_is_one_clear_error(tmp_path):
+    blocked = tmp_path / "quick"
+    blocked.write_text("a file where a folder should be")
+    with pytest.raises(OutputError, match="cannot write under .*quick"):
+        results.Run("01_demo", blocked)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_outputs_folder_is_one_clear_error(tmp_path):
+    folder = tmp_path / "quick"
+    folder.mkdir()
+    folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(OutputError, match="check its permissions"):
+        results.Run("01_demo", folder)
+
+
+def test_a_full_disk_is_one_clear_error_and_keeps_the_old_file(tmp_path, monkeypatch):
+    from lib import files
+
+    path = tmp_path / "report.html"
+    files.write_atomic(path, b"old")
+    monkeypatch.setattr(files.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OutputError, match="No space left on device; free some space"):
+        files.write_atomic(path, b"new")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,129 @@
+"""Every system speaks, repeats itself under a seed, and refuses what cannot be spoken; the two vits-joe agree."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from lib import systems
+from lib.corpora import gutenberg
+from lib.errors import ParameterError, SpeechError, TextError
+from lib.systems import piper_onnx
+
+CPU = [(name, target) for name in systems.names() for target in systems.targets(name) if target.endswith("/cpu")]
+load = functools.cache(systems.load)
+SENTENCE = "The birch canoe slid on the smooth planks."
+
+
+def voice(name, target):
+    return load(name, target=target, threads=2)
+
+
+@pytest.mark.parametrize(("name", "target"), CPU)
+def test_the_same_seed_gives_the_same_speech(name, target):
+    first, second = (voice(name, target).synthesize(SENTENCE, seed=1) for _ in range(2))
+    assert np.array_equal(first.waveform, second.waveform)
+    assert first.waveform.dtype == np.float32 and first.waveform.ndim == 1 and np.abs(first.waveform).max() <= 1
+    assert 1.5 < first.audio_s < 5 and first.compute_s > 0
+
+
+@pytest.mark.parametrize(("name", "target"), [pair for pair in CPU if pair[0] != "espeak-ng"])
+def test_another_seed_gives_other_noise(name, target):
+    system = voice(name, target)
+    assert not np.array_equal(system.synthesize(SENTENCE, 1).waveform, system.synthesize(SENTENCE, 2).waveform)
+
+
+@pytest.mark.parametrize(("name", "target"), CPU)
+@pytest.mark.parametrize("text", ["", "   \n", "?!...", "😀"])
+def test_text_without_anything_to_speak_is_refused(name, target, text):
+    with pytest.raises(TextError):
+        voice(name, target).synthesize(text)
+
+
+def test_unknown_names_are_named_with_the_nearest():
+    with pytest.raises(ParameterError, match="unknown system 'vits-jo': did you mean 'vits-joe'"):
+        systems.load("vits-jo")
+    with pytest.raises(ParameterError, match="unknown target of vits-joe 'torch/gpu': did you mean 'torch/cpu'"):
+        systems.load("vits-joe", target="torch/gpu")
+
+
+def test_ten_thousand_characters_are_spoken_sentence_by_sentence():
+    text = " ".join(s.text for s in gutenberg.split("train", 150))[:10_000]
+    system = voice("hibari", "onnxruntime/cpu")
+    whole = system.synthesize(text, seed=0)
+    from lib.text import sentences
+
+    parts = sentences(text)
+    assert len(parts) > 80
+    # No quality is lost: each sentence sounds exactly as it does alone.
+    last = system.speak(parts[-1], seed=len(parts) - 1).waveform
+    assert np.array_equal(whole.waveform[-len(last):], last)
+    pauses = 0.25 * (len(parts) - 1)
+    assert whole.audio_s == pytest.approx(sum(len(system.speak(p, i).waveform) for i, p in enumerate(parts)) / 24_000 + pauses, abs=0.01)
+
+
+@functools.cache
+def published_graph():
+    from lib.systems.vits_joe_onnx import session
+
+    return session(str(piper_onnx.model_path()), threads=2)
+
+
+def published(sentence):
+    """The voice's untouched ONNX graph without noise: (waveform, ids)."""
+    ids = piper_onnx.ids(piper_onnx.symbols(sentence))[None]
+    inputs = {"input": ids, "input_lengths": np.array([ids.shape[1]]), "scales": np.array([0, 1, 0], np.float32)}
+    return published_graph().run(None, inputs)[0].reshape(-1)
+
+
+def silent_noise(system):
+    """A new system of the same class whose noise scales are 0."""
+    quiet = type(system)(target=system.target, threads=2)
+    if hasattr(quiet, "scales"):
+        quiet.scales = np.array([0, 1, 0], np.float32)
+    quiet.noise_scale = quiet.noise_scale_duration = 0.0
+    return quiet
+
+
+@pytest.mark.parametrize(("target", "tolerance"), [("torch/cpu", 1e-4), ("onnxruntime/cpu", 1e-6)])
+def test_vits_joe_matches_the_published_graph_on_ten_sentences(target, tolerance):
+    system = silent_noise(voice("vits-joe", target))
+    for sentence in gutenberg.split("test", 10):
+        expected, got = published(sentence.text), system.synthesize(sentence.text).waveform
+        assert got.shape == expected.shape
+        assert np.abs(got - expected).max() <= tolerance, sentence.id
+
+
+def test_both_runtimes_of_vits_joe_say_the_same_with_noise():
+    torch_voice, onnx_voice = (voice("vits-joe", t) for t in ("torch/cpu", "onnxruntime/cpu"))
+    a, b = torch_voice.synthesize(SENTENCE, 5), onnx_voice.synthesize(SENTENCE, 5)
+    assert a.phones == b.phones and a.frames == b.frames
+    assert np.abs(a.waveform - b.waveform).max() <= 1e-4
+
+
+def test_vits_joe_knows_its_phones_and_their_exact_frames():
+    speech = voice("vits-joe", "onnxruntime/cpu").synthesize(SENTENCE, 0)
+    assert speech.phones[0] == "^" and speech.phones[-1] == "$" and "b" in speech.phones
+    assert len(speech.phones) == len(speech.frames)
+    assert sum(speech.frames) * piper_onnx.SAMPLES_PER_FRAME == len(speech.waveform)
+
+
+def test_piper_ids_are_padded_between_symbols():
+    table = piper_onnx.voice_config()["phoneme_id_map"]
+    ids = piper_onnx.ids(("^", "h", "$"))
+    assert ids.tolist() == [1, 0, table["h"][0], 0, 2]
+    assert piper_onnx.frames_per_symbol(np.array([1, 2, 3, 4, 5.0])) == (3, 7, 5)
+
+
+def test_parameters_and_sizes_are_those_of_the_weights():
+    assert voice("vits-joe", "torch/cpu").params_m == pytest.approx(15.65, abs=0.005)
+    assert voice("vits-joe", "onnxruntime/cpu").params_m == pytest.approx(15.65, abs=0.005)
+    assert voice("vits-joe", "torch/cpu").size_mb == pytest.approx(15.65 * 4, rel=0.01)
+    assert voice("hibari", "onnxruntime/cpu").size_mb == pytest.approx(7.94, abs=0.01)
+
+
+def test_broken_weights_are_reported_not_heard():
+    system = systems.load("vits-joe", target="torch/cpu")
+    system.modules["decoder"].conv_pre.bias.data.fill_(float("nan"))
+    with pytest.raises(SpeechError, match="made NaN samples .* its weights are broken"):
+        system.synthesize(SENTENCE)
