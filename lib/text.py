@@ -11,7 +11,13 @@ from lib.errors import TextError, require
 MAX_SENTENCE_CHARS = 300  # about 20 s of speech; LJ Speech and LibriTTS, which such voices learn from, end near 10-20 s
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=\S)|\n\s*\n")
-_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|Rev|Gen|Col|Capt|Lt|No|Vol|Fig)|\b[A-Z])\.[\"'”’)\]]*\s*$")
+_CLOSED = r"\.[\"'”’)\]]*\s*$"
+_ABBREVIATION = re.compile(  # never ends a sentence; a lone capital but I is an initial, the last of U S A is not
+    r"(?<![A-Za-z])(?:Mr|Mrs|Ms|Dr|Prof|St|vs|Rev|Gen|Col|Capt|Lt|Sgt|Maj|Sen|Gov|Hon|Mt|Ft|[Ee]\.g|[Ii]\.e|cf|(?<!\b[A-Z] )[A-HJ-Z])"
+    + _CLOSED)
+_BEFORE_NUMBER = re.compile(
+    r"(?<![A-Za-z])(?:Nos?|Vol|vol|Figs?|fig|[Cc]h|pp?|[Ss]ec|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)" + _CLOSED)
+_GOES_ON = re.compile(r"(?:\.\.|…|[\"'”’)\]]|\b(?:etc|a\.k\.a|[ap]\.m|Jr|Sr|Inc|Co|Ltd|Corp|al)\.|(?:[A-Z]\.){2,})\s*$")
 _CLAUSE_END = re.compile(r"(?<=[,;:—–])\s+")
 
 
@@ -37,7 +43,7 @@ def sentences(text: str, max_chars: int = MAX_SENTENCE_CHARS) -> list[str]:
     pieces, begin = [], 0
     folded = speakable(text)
     for match in _SENTENCE_END.finditer(folded):
-        if _ABBREVIATION.search(folded[begin:match.end()]) and "\n\n" not in match.group():
+        if not _ends(folded[max(begin, match.end() - 24):match.end()], folded[match.end():match.end() + 1]):
             continue
         pieces.append(folded[begin:match.end()])
         begin = match.end()
@@ -45,6 +51,15 @@ def sentences(text: str, max_chars: int = MAX_SENTENCE_CHARS) -> list[str]:
     whole = [" ".join(piece.split()) for piece in pieces]
     short = [part for piece in whole for part in _fit(piece, max_chars)]
     return [part for part in short if any(unicodedata.category(c)[0] in "LN" for c in part)]
+
+
+def _ends(before: str, following: str) -> bool:
+    """Whether the stop at the end of `before` ends a sentence; `following`: the next character."""
+    if before.endswith("\n") and before[len(before.rstrip()):].count("\n") > 1:
+        return True
+    if _ABBREVIATION.search(before) or (following.isdigit() and _BEFORE_NUMBER.search(before)):
+        return False
+    return not (following.islower() and _GOES_ON.search(before))  # "Why?" he asked. Wait... what? At 5 p.m. on Monday
 
 
 def _fit(piece: str, max_chars: int) -> list[str]:
@@ -77,9 +92,18 @@ def _espeak(language: str):
     return EspeakBackend(language, preserve_punctuation=True, with_stress=True, language_switch="remove-flags")
 
 
+_SPELLED = re.compile(r"\b(?!I A\b)[A-Z](?: [A-Z])+\b")
+
+
 def phonemes(text: str, language: str = "en-us") -> str:
-    """IPA phonemes by eSpeak NG with stress marks, spaces between words and punctuation kept, as Piper voices read them."""
-    return _espeak(language).phonemize([" ".join(speakable(text).split())], strip=True)[0]
+    """IPA phonemes by eSpeak NG with stress marks, spaces between words and punctuation kept, as Piper voices read them.
+
+    In English a capital A among spelled letters (U S A) is given as "eigh", because eSpeak would read the article.
+    """
+    line = " ".join(speakable(text).split())
+    if language.startswith("en"):
+        line = _SPELLED.sub(lambda spelled: spelled[0].replace("A", "eigh"), line)
+    return _espeak(language).phonemize([line], strip=True)[0]
 
 
 @functools.cache
@@ -96,7 +120,8 @@ def for_comparison(transcript: str) -> str:
     >>> for_comparison("Mr. Brown paid twenty-five dollars; he didn't mind.")
     'mister brown paid $25 he did not mind'
     """
-    return _english_normalizer()(transcript)
+    words = _english_normalizer()(transcript).split()
+    return " ".join(word for word in words if word != ".")  # it leaves every other stop of an ellipsis, which is no word
 
 
 def for_raw_comparison(transcript: str) -> str:
