@@ -166,7 +166,8 @@ def test_identical_waveforms_score_the_maximum(clean):
 
 
 @pytest.mark.parametrize("change", [
-    lambda x: noisy(x, 20), lambda x: noisy(x, 0), lambda x: griffin_lim(x, RATE), lambda x: shifted(x, 9), lambda x: shifted(x, -9),
+    lambda x: noisy(x, 20), lambda x: noisy(x, 0), lambda x: griffin_lim(x, RATE), lambda x: shifted(x, 9),
+    lambda x: shifted(x, -9),
     lambda x: audio.resample(audio.resample(x, RATE, 8_000), 8_000, RATE)[:len(x)], lambda x: 0.1 * x, lambda x: -x,
     lambda x: x[:-len(x) // 150],
 ], ids=["20 dB", "0 dB", "Griffin-Lim", "9 ms late", "9 ms early", "8 kHz", "quiet", "inverted", "0.7 % shorter"])

@@ -187,7 +187,8 @@ def test_questions_that_cannot_be_answered(speech):
     with pytest.raises(ParameterError, match="voice"):
         judge.rate_all(one, metrics=("speaker_similarity",))
     with pytest.raises(AudioError, match="clip 1: .*NaN"):
-        judge.rate_all([(speech.waveform, speech.sample_rate, "a"), (np.full(9_000, np.nan), 24_000, "b")], metrics=("mos_predicted",))
+        judge.rate_all([(speech.waveform, speech.sample_rate, "a"), (np.full(9_000, np.nan), 24_000, "b")],
+                       metrics=("mos_predicted",))
     with pytest.raises(ParameterError, match="at least 1"):
         Scorer(threads=0)
 

@@ -31,7 +31,7 @@ _SEARCH_S = 0.2
 
 @dataclass(frozen=True)
 class Alignment:
-    """share: of the speech windows, those found in place (within MAX_LAG_S); lag_s: median lag, positive when the second is late."""
+    """share: of the speech windows, those within MAX_LAG_S; lag_s: median lag, positive where the second is late."""
 
     share: float
     lag_s: float
@@ -50,7 +50,7 @@ def pesq_wb(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> fl
 
 
 def stoi(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
-    """Short-time objective intelligibility (Taal et al. 2011), 0 to 1, by the package pystoi. Raises AudioError, AlignmentError."""
+    """Short-time objective intelligibility (Taal et al. 2011), 0 to 1, by pystoi. Raises AudioError, AlignmentError."""
     pystoi = require("pystoi", "pystoi==0.4.1")
     first, second = _aligned_pair(reference, degraded, sample_rate)
     with warnings.catch_warnings():

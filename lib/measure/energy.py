@@ -29,7 +29,7 @@ POWERCAP = Path("/sys/class/powercap")
 
 @dataclass(frozen=True)
 class Energy:
-    """joules above idle (an estimate has no idle part); watts: joules over seconds; kind and source as in the results contract."""
+    """joules above idle (an estimate has no idle part); watts: joules over seconds; kind, source: as the results contract says."""
 
     joules: float
     seconds: float
@@ -168,7 +168,8 @@ class NvmlSensor:
             self._gpu = nvml.nvmlDeviceGetHandleByIndex(gpu)
             name = nvml.nvmlDeviceGetName(self._gpu)
         except nvml.NVMLError as error:
-            raise MissingPackageError(f"NVML finds no GPU {gpu} ({error}): meter the device 'cpu', or install the NVIDIA driver") from error
+            raise MissingPackageError(f"NVML finds no GPU {gpu} ({error}): meter the device 'cpu', or install the "
+                                      "NVIDIA driver") from error
         try:
             self._first_mj = nvml.nvmlDeviceGetTotalEnergyConsumption(self._gpu)
             how = "energy counter"

@@ -46,8 +46,8 @@ def run(function: str, arguments: dict[str, Any] | None = None, *, threads: int 
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
     call = {"function": function, "arguments": arguments or {}, "started": time.monotonic()}
     try:
-        child = subprocess.run([sys.executable, "-m", "lib.measure.fresh"], input=json.dumps(call), capture_output=True, text=True,
-                               env=variables, timeout=timeout_s)
+        child = subprocess.run([sys.executable, "-m", "lib.measure.fresh"], input=json.dumps(call), capture_output=True,
+                               text=True, env=variables, timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
         raise SpeechError(f"{function} did not return within {timeout_s:g} s in a fresh process") from error
     answers = [line for line in child.stdout.splitlines() if line.startswith(_ANSWER)]

@@ -216,13 +216,14 @@ def summarise(scores: Sequence[ClipScores], *, seed: int = 0) -> dict[str, stats
 def compare(scores: Sequence[ClipScores], baseline: Sequence[ClipScores], *, seed: int = 0) -> dict[str, stats.Difference]:
     """`scores` minus `baseline` on the same texts in the same order, for every metric that both have."""
     if len(scores) != len(baseline) or not scores:
-        raise ParameterError(f"{len(scores)} clips cannot be paired with {len(baseline)}: compare the same texts in the same order")
+        raise ParameterError(f"{len(scores)} clips cannot be paired with {len(baseline)}: compare the same texts, in order")
     difference = {}
     if scores[0].recognition is not None and baseline[0].recognition is not None:
         for metric in _RECOGNISED:
             now, before = ([getattr(clip.recognition, metric) for clip in side] for side in (scores, baseline))
             difference[metric] = stats.paired_ratio_difference(
-                [c.errors for c in now], [c.length for c in now], [c.errors for c in before], [c.length for c in before], seed=seed)
+                [c.errors for c in now], [c.length for c in now],
+                [c.errors for c in before], [c.length for c in before], seed=seed)
     for metric in (name for name in scores[0].values if name in baseline[0].values):
         difference[metric] = stats.paired_difference([clip.values[metric] for clip in scores],
                                                      [clip.values[metric] for clip in baseline], seed=seed)

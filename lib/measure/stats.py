@@ -130,7 +130,7 @@ def _columns(**named: Sequence[float]) -> list[np.ndarray]:
         if not np.isfinite(array).all():
             raise ParameterError(f"{name}: {int((~np.isfinite(array)).sum())} of {array.size} values are not finite")
         if len(array) != len(arrays[0]):
-            raise ParameterError(f"{name} has {len(array)} values, {next(iter(named))} {len(arrays[0])}: they are paired by utterance")
+            raise ParameterError(f"{name} has {len(array)} values, {next(iter(named))} {len(arrays[0])}: one each per utterance")
     return arrays
 
 
