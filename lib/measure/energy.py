@@ -29,7 +29,7 @@ POWERCAP = Path("/sys/class/powercap")
 
 @dataclass(frozen=True)
 class Energy:
-    """joules above idle (an estimate has no idle part); watts: joules over seconds; kind, source: as the results contract says."""
+    """joules above idle (an estimate has no idle part); watts: joules over seconds; kind, source: as in lib.results."""
 
     joules: float
     seconds: float
