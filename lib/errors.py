@@ -36,6 +36,10 @@ class MissingDataError(SpeechError, FileNotFoundError):
     """A corpus or checkpoint is not where it should be; the message says what was looked for."""
 
 
+class TrainingError(SpeechError, RuntimeError):
+    """Training cannot go on: the loss is not a number, or a checkpoint is damaged or of another recipe."""
+
+
 class OutputError(SpeechError, OSError):
     """A result cannot be written: no permission, no space, not a folder."""
 

@@ -1,0 +1,185 @@
+"""`hifigan`: how well can a waveform be rebuilt from its mel spectrogram? A vocoder of our own, with the losses of HiFi-GAN.
+
+Kong et al. 2020, arXiv:2010.05646. Two generators:
+
+- `MelDecoder`: the decoder of `vits-joe` (a HiFi-GAN of type-2 residual blocks that upsamples 192 latents by 8 * 8 * 4),
+  behind a small network that finds the latents of a log-mel spectrogram. It starts with a voice instead of with noise,
+  so hours on two cores suffice;
+- transformers' `SpeechT5HifiGan` in the published V1 layout, for a GPU.
+
+How they are trained is in `hifigan_training.py`, the discriminators are in `hifigan_discriminators.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from lib.errors import AudioError, MissingDataError, ParameterError, unknown
+from lib.features import HIFIGAN, MelConfig
+from lib.files import write_atomic
+from lib.systems.base import stored_mb
+
+GENERATORS = ("vits-joe", "v1")
+MEL_MEAN, MEL_SCALE = -5.0, 2.5  # of natural-log mel magnitudes of speech: brings the front's input near zero mean, unit variance
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """generator: "vits-joe" (its decoder behind a mel-to-latent front) or "v1" (published HiFi-GAN V1, random at first);
+    front_width, front_blocks: channels and depth of the front.
+    """
+
+    generator: str = "vits-joe"
+    front_width: int = 256
+    front_blocks: int = 6
+
+    def __post_init__(self) -> None:
+        if self.generator not in GENERATORS:
+            raise unknown("generator", self.generator, GENERATORS)
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution over time, then a network per frame, added to the input (Liu et al. 2022, arXiv:2201.03545, in 1-D)."""
+
+    def __init__(self, width: int, kernel_size: int = 7, expansion: int = 3):
+        super().__init__()
+        self.depthwise = nn.Conv1d(width, width, kernel_size, padding=kernel_size // 2, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, expansion * width)
+        self.project = nn.Linear(expansion * width, width)
+        self.scale = nn.Parameter(torch.full((width,), 1e-1))
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:  # (B, width, F) in and out
+        frames = self.norm(self.depthwise(hidden).transpose(1, 2))  # (B, F, width)
+        frames = self.project(nn.functional.gelu(self.expand(frames)))
+        return hidden + (self.scale * frames).transpose(1, 2)
+
+
+class Front(nn.Module):
+    """Log-mel frames -> the decoder's latents; sees 6 blocks * 3 + 3 = 21 frames (0.24 s) to either side at the default depth."""
+
+    def __init__(self, width: int, blocks: int, n_bands: int = HIFIGAN.n_bands, n_latents: int = 192):
+        super().__init__()
+        self.input = nn.Conv1d(n_bands, width, 7, padding=3)
+        self.blocks = nn.Sequential(*(ConvNeXtBlock(width) for _ in range(blocks)))
+        self.output = nn.Conv1d(width, n_latents, 1)
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:  # (B, F, n_bands) -> (B, n_latents, F)
+        return self.output(self.blocks(self.input((log_mel.transpose(1, 2) - MEL_MEAN) / MEL_SCALE)))
+
+
+def build(config: GeneratorConfig, *, warm: bool = True, seed: int = 0) -> dict[str, nn.Module]:
+    """The generator's networks by name: "front" and "decoder", or for V1 "decoder" alone.
+
+    warm: the decoder starts with the weights of `vits-joe`; without, its weights are random until a checkpoint is loaded.
+    """
+    torch.manual_seed(seed)
+    if config.generator == "v1":
+        from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+        decoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(
+            model_in_dim=HIFIGAN.n_bands, sampling_rate=HIFIGAN.sample_rate, upsample_initial_channel=512,
+            upsample_rates=[8, 8, 2, 2], upsample_kernel_sizes=[16, 16, 4, 4], normalize_before=False))
+        return {"decoder": decoder}
+    from lib.systems import vits_joe
+
+    front = Front(config.front_width, config.front_blocks)
+    return {"front": front, "decoder": (vits_joe.load_model() if warm else vits_joe.build_model()).decoder}
+
+
+def decode(modules: dict[str, nn.Module], log_mel: torch.Tensor) -> torch.Tensor:
+    """(B, F, n_bands) -> waveforms (B, F * hop), through the networks of `build`."""
+    if "front" not in modules:
+        return modules["decoder"](log_mel)
+    return modules["decoder"](modules["front"](log_mel))[:, 0]
+
+
+class HifiGan:
+    """A trained vocoder, loaded from the folder that `save` made: `vocode(log_mel)` -> waveform."""
+
+    name = "hifigan"
+    mel: MelConfig = HIFIGAN
+    sample_rate = HIFIGAN.sample_rate
+
+    def __init__(self, folder: str | Path, target: str = "torch/cpu", threads: int = 2):
+        import safetensors.torch
+
+        self.folder, self.target, self.device = Path(folder), target, torch.device(target.removeprefix("torch/"))
+        description, weights = self.folder / "config.json", self.folder / "model.safetensors"
+        for file in (description, weights):
+            if not file.is_file():
+                raise MissingDataError(f"{self.folder} holds no vocoder: {file.name} is missing; train one, or name another folder")
+        torch.set_num_threads(threads)
+        self.config = GeneratorConfig(**json.loads(description.read_text(encoding="utf-8"))["generator"])
+        self.modules = build(self.config, warm=False)
+        flat = {name: tensor.float() for name, tensor in safetensors.torch.load_file(weights).items()}
+        for name, module in self.modules.items():
+            module.load_state_dict({key.removeprefix(f"{name}."): value for key, value in flat.items() if key.startswith(f"{name}.")})
+            module.eval().to(self.device)
+
+    @property
+    def params_m(self) -> float:
+        """10^6 parameters."""
+        return sum(p.numel() for module in self.modules.values() for p in module.parameters()) / 1e6
+
+    @property
+    def size_mb(self) -> float:
+        """10^6 bytes of weights as loaded."""
+        return sum(stored_mb(module) for module in self.modules.values())
+
+    @property
+    def card(self) -> str:
+        """What the checkpoint is: data, recipe, steps, measured quality, licence (Markdown); "" where it has none."""
+        path = self.folder / "README.md"
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    @torch.inference_mode()
+    def vocode(self, log_mel: np.ndarray) -> np.ndarray:
+        """(n_frames, 80) log-mel of `features.HIFIGAN` -> (n_frames * 256,) float32 in [-1, 1]. Raises AudioError for bad input."""
+        log_mel = np.asarray(log_mel)
+        if log_mel.ndim != 2 or log_mel.shape[1] != self.mel.n_bands or not len(log_mel) or not np.isfinite(log_mel).all():
+            raise AudioError(f"log-mel of shape {log_mel.shape} is not (at least 1 frame, {self.mel.n_bands}) finite numbers")
+        batch = torch.from_numpy(log_mel.astype(np.float32))[None].to(self.device)
+        return decode(self.modules, batch)[0].float().cpu().numpy()
+
+
+def save(folder: str | Path, config: GeneratorConfig, weights: dict[str, dict[str, torch.Tensor]], card: str, *, half: bool = True) -> Path:
+    """Store a vocoder as `config.json`, `model.safetensors` and its card `README.md`.
+
+    weights: module name -> state dict; half: as fp16, 8.6 MB instead of 17.3 (an error 60 dB below the signal).
+    """
+    import safetensors.torch
+
+    expected = build(config, warm=False)
+    if weights.keys() != expected.keys():
+        raise ParameterError(f"a {config.generator} vocoder consists of {', '.join(expected)}, not of {', '.join(weights)}")
+    flat = {f"{name}.{key}": (value.half() if half and value.is_floating_point() else value).cpu().contiguous()
+            for name, state in weights.items() for key, value in state.items()}
+    folder = Path(folder)
+    write_atomic(folder / "model.safetensors", safetensors.torch.save(flat))
+    write_atomic(folder / "README.md", card.encode())
+    description = {"system": "hifigan", "generator": dataclasses.asdict(config), "mel": dataclasses.asdict(HIFIGAN)}
+    write_atomic(folder / "config.json", json.dumps(description, indent=1).encode())
+    return folder
+
+
+def from_checkpoint(checkpoint: str | Path, config: GeneratorConfig) -> dict[str, dict[str, torch.Tensor]]:
+    """The generator's weights in a training checkpoint, averaged ones where it has them, as `save` wants them."""
+    from lib.training import checkpoint as checkpoints
+
+    weights = checkpoints.load(Path(checkpoint)).weights
+    return {name: weights.get(f"ema-{name}", weights[name]) for name in build(config, warm=False)}
+
+
+def task(recipe):
+    """The training task of a recipe (see `training.tasks`)."""
+    from lib.systems import hifigan_training
+
+    return hifigan_training.build(recipe)

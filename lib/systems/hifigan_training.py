@@ -1,0 +1,258 @@
+"""How does `hifigan` learn? First the front finds the decoder's latents, then both move, held by the discriminators.
+
+Stage A, until step `adversarial_from`: the decoder of `vits-joe` stays as it is. The front learns from the true latents where the
+clip was spoken by that voice (its flow yields them), and from the mel and STFT distance through the decoder for every clip.
+Stage B: the losses of the paper (least squares, feature matching, 45 x mel) move front and decoder. Spectral losses alone
+would wreck the decoder: they do not hear the buzz that they allow. The V1 generator starts in stage B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from lib.corpora.base import Corpus, Utterance
+from lib.errors import ParameterError
+from lib.features import HIFIGAN, log_mel_torch
+from lib.files import cache_folder, content_key, write_atomic
+from lib.systems import hifigan
+from lib.systems.hifigan_discriminators import (FEATURE_WEIGHT, MEL_WEIGHT, PERIODS, SCALES, Discriminators,
+                                                discriminator_loss, generator_loss)
+from lib.training import sources
+from lib.training.recipe import Recipe, parse
+from lib.training.task import Batch, Task, Update, Validation, split
+
+HOP = HIFIGAN.hop
+CONTEXT = 24  # frames the front sees on either side of a segment: its whole receptive field
+EDGE = 4  # further frames whose spectra reach over the crop's end; computed, then dropped
+STFT_SIZES = (512, 1024, 2048)  # windows of the multi-resolution STFT loss (Yamamoto et al. 2020, arXiv:1910.11480)
+VOICE = "vits-joe"  # whose latents are known
+
+
+@dataclass(frozen=True)
+class VocoderConfig(hifigan.GeneratorConfig):
+    """The recipe's `model` part.
+
+    segment_frames: length of a training clip; adversarial_from: step at which stage B begins; warm_up: steps before it in which
+    the discriminators already learn. Learning rates halve every `half_life` steps of stage B; the front's falls
+    geometrically from front_learning_rate to learning_rate during stage A. latent_weight, stft_weight: stage A.
+    """
+
+    segment_frames: int = 32
+    adversarial_from: int = 0
+    warm_up: int = 0
+    period_width: float = 1.0
+    scale_width: float = 1.0
+    periods: tuple[int, ...] = PERIODS
+    scales: int = SCALES
+    learning_rate: float = 2e-4
+    front_learning_rate: float = 1e-3
+    discriminator_learning_rate: float = 2e-4
+    half_life: int = 100_000
+    latent_weight: float = 10.0
+    stft_weight: float = 5.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.generator == "v1" and self.adversarial_from:
+            raise ParameterError("model.adversarial_from is for the vits-joe generator; V1 has no trained decoder to keep: set 0")
+        if self.segment_frames < 16:
+            raise ParameterError(f"model.segment_frames is {self.segment_frames}; below 16 the largest STFT window sees padding alone")
+
+    @property
+    def network(self) -> hifigan.GeneratorConfig:
+        """The part that the finished vocoder needs."""
+        return hifigan.GeneratorConfig(self.generator, self.front_width, self.front_blocks)
+
+
+def build(recipe: Recipe) -> "VocoderTask":
+    """The task of a recipe: its corpus (made where the cache lacks it), the true latents, the networks."""
+    return VocoderTask(sources.corpus(parse(sources.Data, recipe.data, "data")), parse(VocoderConfig, recipe.model, "model"))
+
+
+class VocoderTask(Task):
+    """HiFi-GAN on any corpus; clips are resampled to 22.05 kHz and kept in memory as 16-bit samples (160 MB an hour)."""
+
+    watch = "mel_l1"
+
+    def __init__(self, corpus: Corpus, config: VocoderConfig):
+        self.config = config
+        self.train_split, self.validation_split = split(corpus, "train"), split(corpus, "validation")
+        self.lengths = [config.segment_frames] * len(self.train_split)
+        self._clips: dict[str, np.ndarray] = {}
+        self._latents = true_latents(self.train_split) if config.adversarial_from and config.latent_weight else {}
+        generator = hifigan.build(config.network, seed=config.seed)
+        if config.generator == "v1":
+            generator["decoder"].apply_weight_norm()  # as published; folded in when the vocoder is saved
+        self.modules = {**generator, "discriminators": Discriminators(config.period_width, config.scale_width, config.periods, config.scales)}
+        self.plain = dict(self.modules)
+        self.averaged = tuple(generator)
+        rates = {"front": config.front_learning_rate, "discriminators": config.discriminator_learning_rate}
+        self.optimizers = {name: torch.optim.AdamW(module.parameters(), rates.get(name, config.learning_rate), betas=(0.8, 0.99))
+                           for name, module in self.modules.items()}
+        self.schedulers = {name: torch.optim.lr_scheduler.LambdaLR(optimizer, self._front_rate if name == "front" else self._rate)
+                           for name, optimizer in self.optimizers.items()}
+
+    def item(self, index: int, rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray | None]:
+        """(id, waveform of segment, context and edges, latents (192, segment + 2 * CONTEXT) or None), at a random place."""
+        utterance, config = self.train_split[index], self.config
+        clip = self._clip(utterance)
+        frames = len(clip) // HOP
+        begin = int(rng.integers(max(frames - config.segment_frames, 0) + 1))
+        waveform = _window(clip[None], begin * HOP, config.segment_frames * HOP, (CONTEXT + EDGE) * HOP)[0].astype(np.float32) / 32768
+        known = self._latents.get(utterance.id)
+        return utterance.id, waveform, None if known is None else _window(known, begin, config.segment_frames, 0)
+
+    def collate(self, items: list) -> Batch:
+        n_frames = self.config.segment_frames
+        empty = np.zeros((192, n_frames), np.float32)
+        tensors = {"waveform": np.stack([w for _, w, _ in items])}
+        if self._latents:
+            tensors["latents"] = np.stack([empty if x is None else x.astype(np.float32) for _, _, x in items])
+            tensors["known"] = np.array([x is not None for _, _, x in items], np.float32)
+        return Batch(tuple(i for i, _, _ in items), len(items) * n_frames, {k: torch.from_numpy(v) for k, v in tensors.items()})
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        config, adversarial = self.config, step >= self.config.adversarial_from
+        crop = batch.tensors["waveform"]  # (B, (EDGE + CONTEXT + segment + CONTEXT + EDGE) * HOP)
+        real = crop[:, (EDGE + CONTEXT) * HOP:-(EDGE + CONTEXT) * HOP]
+        log_mel = log_mel_torch(crop)[:, EDGE:-EDGE]
+        latents, fake = self._generate(log_mel, adversarial)
+        if step >= config.adversarial_from - config.warm_up:
+            loss = discriminator_loss(self.modules["discriminators"](torch.cat([real, fake.detach()])))
+            yield Update(loss, ("discriminators",))
+        mel = F.l1_loss(log_mel_torch(fake), log_mel_torch(real))
+        loss, scalars = MEL_WEIGHT * mel, {"mel": mel}
+        if adversarial:
+            judges = self.plain["discriminators"]  # they pass the gradient on, and do not learn from it
+            with torch.no_grad():
+                wanted = judges(real)
+            scalars["adversarial"], scalars["features"] = generator_loss(wanted, judges(fake))
+            loss = loss + scalars["adversarial"] + FEATURE_WEIGHT * scalars["features"]
+        else:
+            scalars["stft"] = stft_loss(fake, real)
+            loss = loss + config.stft_weight * scalars["stft"]
+            if "known" in batch.tensors and batch.tensors["known"].any():
+                known = batch.tensors["known"]
+                distance = (latents - batch.tensors["latents"]).abs().mean((1, 2))
+                scalars["latents"] = (distance * known).sum() / known.sum()
+                loss = loss + config.latent_weight * scalars["latents"]
+        yield Update(loss, tuple(n for n in self.averaged if adversarial or n == "front"), scalars)
+
+    def validate(self, step: int) -> Validation:
+        """Copy-synthesis of whole validation clips: mean absolute difference of the log-mels, and the STFT distance."""
+        device = next(self.plain["decoder"].parameters()).device
+        mels, stfts, audio, figures = [], [], {}, {}
+        for number, utterance in enumerate(self.validation_split):
+            clip = self._clip(utterance).astype(np.float32) / 32768
+            real = torch.from_numpy(clip[:len(clip) // HOP * HOP])[None].to(device)
+            log_mel = log_mel_torch(real)
+            fake = hifigan.decode(self.plain, log_mel)
+            copied = log_mel_torch(fake)
+            mels.append(F.l1_loss(copied, log_mel).item())
+            stfts.append(stft_loss(fake, real).item())
+            if number % max(1, len(self.validation_split) // 2) == 0:
+                audio[utterance.id] = (fake[0].cpu().numpy(), HIFIGAN.sample_rate)
+                figures[utterance.id] = _figure(log_mel[0].cpu().numpy(), copied[0].cpu().numpy())
+        return Validation({"mel_l1": float(np.mean(mels)), "stft": float(np.mean(stfts))}, figures, audio)
+
+    def _generate(self, log_mel: torch.Tensor, moving: bool) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Latents and waveforms of the segments between the contexts. moving: whether the decoder learns."""
+        decoder = (self.modules if moving else self.plain)["decoder"]
+        if "front" not in self.modules:
+            return None, decoder(log_mel[:, CONTEXT:-CONTEXT])
+        latents = self.modules["front"](log_mel)[..., CONTEXT:-CONTEXT]
+        return latents, decoder(latents)[:, 0]
+
+    def _clip(self, utterance: Utterance) -> np.ndarray:
+        """(n_samples,) int16 at 22.05 kHz, read once."""
+        if utterance.id not in self._clips:
+            self._clips[utterance.id] = np.clip(np.rint(utterance.load(HIFIGAN.sample_rate) * 32768), -32768, 32767).astype(np.int16)
+        return self._clips[utterance.id]
+
+    def _rate(self, step: int) -> float:
+        return 0.5 ** (max(0, step - self.config.adversarial_from) / self.config.half_life)
+
+    def _front_rate(self, step: int) -> float:
+        done = min(1.0, step / self.config.adversarial_from) if self.config.adversarial_from else 1.0
+        return (self.config.learning_rate / self.config.front_learning_rate) ** done * self._rate(step)
+
+
+def stft_loss(fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Multi-resolution STFT distance of (B, n_samples): spectral convergence plus log-magnitude L1, the mean of three windows."""
+    total = 0.0
+    for size in STFT_SIZES:
+        window = torch.hann_window(size, device=fake.device)
+        spectra = (torch.stft(x, size, size // 4, window=window, return_complex=True) for x in (fake, real))
+        # The floor keeps the root's slope finite in digital silence.
+        ours, theirs = ((torch.view_as_real(s).square().sum(-1) + 1e-7).sqrt() for s in spectra)
+        total = total + (ours - theirs).norm() / theirs.norm() + F.l1_loss(ours.log(), theirs.log())
+    return total / len(STFT_SIZES)
+
+
+def true_latents(utterances: tuple[Utterance, ...], seed: int = 0) -> dict[str, np.ndarray]:
+    """id -> what the decoder of `vits-joe` was fed when it spoke the clip, (192, F) float16; clips of other voices have none.
+
+    The voice speaks once more without its decoder, which is where the time goes; kept in the cache.
+    """
+    spoken = [u for u in utterances if u.speaker == VOICE and u.frames]
+    if not spoken:
+        return {}
+    from lib import progress
+    from lib.systems.vits_joe_onnx import LATENTS, VitsJoeOnnx
+
+    class Tap:
+        """Stands where the decoder was and keeps its input."""
+
+        def run(self, _, inputs):
+            self.latents = inputs[LATENTS][0]
+            return [np.zeros((1, 1, self.latents.shape[1] * HOP), np.float32)]
+
+    voice, tap = VitsJoeOnnx(threads=1), Tap()
+    voice.sessions = voice.sessions | {"decoder": tap}
+    found = {}
+    for utterance in progress.track(spoken, "latents of vits-joe", unit="clip"):
+        key = content_key(VOICE, "latents", round(voice.size_mb, 3), utterance.text, seed)
+        path = cache_folder("latents", key[:2], f"{key}.f16")
+        if not path.exists():
+            voice.synthesize(utterance.text, seed)
+            write_atomic(path, tap.latents.astype(np.float16).tobytes())
+        latents = np.fromfile(path, np.float16).reshape(192, -1)
+        if latents.shape[1] == sum(utterance.frames):
+            found[utterance.id] = latents
+    return found
+
+
+def publish(run: str | Path, config: VocoderConfig, folder: str | Path, card: str, checkpoint: str | Path | None = None) -> Path:
+    """Turn a training run's newest (or the given) checkpoint into a vocoder that `hifigan.HifiGan` loads."""
+    from lib.training import checkpoint as checkpoints
+
+    path = Path(checkpoint) if checkpoint else checkpoints.latest(Path(run) / "checkpoints")
+    if path is None:
+        raise ParameterError(f"{run} holds no checkpoint to publish")
+    return hifigan.save(folder, config.network, hifigan.from_checkpoint(path, config.network), card)
+
+
+def _window(values: np.ndarray, begin: int, length: int, around: int) -> np.ndarray:
+    """(n, length + 2 * around) of (n, time), zeros beyond the ends."""
+    first, last = begin - around, begin + length + around
+    cut = values[:, max(first, 0):max(last, 0)]
+    return np.pad(cut, ((0, 0), (max(-first, 0), length + 2 * around - max(-first, 0) - cut.shape[1])))
+
+
+def _figure(real: np.ndarray, fake: np.ndarray):
+    """Both log-mels (F, bands), one above the other."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    for axes, mel, title in zip(figure.subplots(2, sharex=True), (real, fake), ("original", "copy")):
+        axes.imshow(mel.T, origin="lower", aspect="auto", vmin=real.min(), vmax=real.max())
+        axes.set(title=title, ylabel="mel band")
+    axes.set_xlabel(f"frame ({1000 * HOP / HIFIGAN.sample_rate:.1f} ms)")
+    return figure

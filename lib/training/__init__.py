@@ -1,0 +1,8 @@
+"""Training: one loop for every system, one recipe file per run.
+
+>>> from lib.training import loop, recipe, tasks
+>>> chosen = recipe.find("quick", "hifigan")
+>>> outcome = loop.train(tasks.build(chosen), chosen, "outputs/quick/checkpoints/hifigan")
+
+A new trainable system is a `task.Task` in its own file under `systems/` and one line in `tasks.py`.
+"""

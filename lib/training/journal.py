@@ -1,0 +1,96 @@
+"""What happened during training? A learning curve in JSON lines, written as it goes, and the same in TensorBoard.
+
+    <run>/curve.jsonl      {"step": 10, "seconds": 8.1, "loss": 0.71, ...} and, at validations, {"step": 500, "validation": {...}}
+    <run>/tensorboard/     scalars, figures and audio
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from lib.errors import OutputError, require
+from lib.files import write_atomic
+from lib.results import read_lines
+from lib.training.task import Validation
+
+
+class Speed:
+    """Counts steps and frames against the clock, without validation, checkpoints and the first (warm-up) step of a call."""
+
+    def __init__(self, seconds: float = 0.0):
+        self.seconds = seconds  # of training, over all calls
+        self.waited_s = self.timed_s = 0.0
+        self.steps = self.frames = 0
+        self._warm = False
+
+    def add(self, seconds: float, waited_s: float, frames: int) -> None:
+        """One step took `seconds`, of which it waited `waited_s` for its data, and saw `frames` frames over all processes."""
+        self.seconds += seconds
+        if self._warm:
+            self.timed_s += seconds
+            self.waited_s += waited_s
+            self.steps += 1
+            self.frames += frames
+        self._warm = True
+
+    def rates(self) -> dict[str, float]:
+        """steps_per_s, frames_per_s, and wait_pct: the share of time spent waiting for data."""
+        if not self.timed_s:
+            return {}
+        return {"steps_per_s": self.steps / self.timed_s, "frames_per_s": self.frames / self.timed_s,
+                "wait_pct": 100 * self.waited_s / self.timed_s}
+
+
+class Journal:
+    """The records of one run; on resume, what lies behind the checkpoint is cut off, for it will be written again."""
+
+    def __init__(self, folder: Path, step: int):
+        require("tensorboard", "tensorboard==2.21.0")
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path = folder / "curve.jsonl"
+        if self.path.exists():
+            kept = [record for record in read_lines(self.path) if record["step"] <= step]
+            write_atomic(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        else:
+            write_atomic(self.path, b"")
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+
+    def train(self, step: int, record: dict[str, float]) -> None:
+        """Scalars of training (losses, learning rates, rates, memory, watts) up to `step`."""
+        self._append({"step": step, "time": round(time.time()), **_rounded(record)})
+        for name, value in record.items():
+            self._board.add_scalar(f"train/{name}", value, step)
+
+    def validation(self, step: int, validation: Validation) -> None:
+        """Scalars, figures and audio of a validation."""
+        self._append({"step": step, "time": round(time.time()), "validation": _rounded(validation.scalars)})
+        for name, value in validation.scalars.items():
+            self._board.add_scalar(f"validation/{name}", value, step)
+        for name, figure in validation.figures.items():
+            self._board.add_figure(name, figure, step)
+        for name, (waveform, rate) in validation.audio.items():
+            self._board.add_audio(name, waveform[None], step, rate)
+        self._board.flush()
+
+    def _append(self, record: dict) -> None:
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:  # one write: a kill leaves at most a cut last line
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot append to {self.path}: {error.strerror}; free some space, then resume") from error
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        self._board.close()
+
+
+def curve(folder: str | Path) -> list[dict]:
+    """The learning curve of a run, in the order of its steps."""
+    return list(read_lines(Path(folder) / "curve.jsonl"))
+
+
+def _rounded(record: dict[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.6g}") for name, value in record.items()}

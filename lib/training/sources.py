@@ -1,0 +1,52 @@
+"""What does a recipe's `data` part stand for? A corpus: speech made by the embedded voices, or a public corpus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lib.corpora.base import SPLITS, Corpus
+from lib.errors import ParameterError
+
+
+@dataclass(frozen=True)
+class Data:
+    """voices: systems that read the Gutenberg sentences, or corpus: a public one by its name, as `corpora.public.load` takes it.
+
+    train, validation: how many utterances of each split are used, of each voice (0: all);
+    threads: of the voices while they speak.
+    """
+
+    voices: tuple[str, ...] = ()
+    corpus: str = ""
+    train: int = 0
+    validation: int = 0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if bool(self.voices) == bool(self.corpus):
+            raise ParameterError("the recipe's data names either `voices` or a `corpus`, not both and not neither")
+
+
+def corpus(data: Data) -> Corpus:
+    """The corpus, with its train and validation splits; synthetic speech is made now where the cache does not hold it.
+
+    The test split of the Gutenberg sentences never enters.
+    """
+    if data.corpus:
+        from lib.corpora import public
+
+        whole = public.load(data.corpus)
+        limits = {"train": data.train, "validation": data.validation, "test": 0}
+        chosen = tuple(u for split in SPLITS if split != "test" for u in whole.split(split)[:limits[split] or None])
+        return replace(whole, utterances=chosen)
+    from lib import systems
+    from lib.corpora import gutenberg, synthetic
+
+    sentences = gutenberg.split("validation", data.validation or None) + gutenberg.split("train", data.train or None)
+    made = []
+    for name in data.voices:
+        target = "onnxruntime/cpu" if "onnxruntime/cpu" in systems.targets(name) else None  # the fastest way to speak
+        # One thread per voice object: what a voice says depends, in the last bits, on how many threads add it up.
+        made.append(synthetic.corpus(systems.load(name, target=target, threads=1), sentences, workers=data.threads))
+    return Corpus("+".join(c.name for c in made), "; ".join(c.source for c in made), "; ".join(sorted({c.licence for c in made})),
+                  tuple(u for c in made for u in c.utterances), {k: v for c in made for k, v in c.skipped.items()})
