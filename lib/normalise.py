@@ -148,7 +148,8 @@ RULES: list[tuple[str, re.Pattern[str], Callable[[Match], str]]] = [(name, re.co
              r"(?: ?(?P<half>[apAP])(?:\.[mM]\.|[mM]\b))?", readings.read_time),
     ("half of the day", r"(?<=[\da-z] )([ap])\.m\.", lambda m: f"{m[1].upper()} M" + full_stop(m)),
     ("ratio", r"(?<![\w:])(\d{1,4}):(\d{1,4})(?![\w:])", lambda m: f"{m[1]} to {m[2]}"),
-    ("money", rf"(?:\b(?P<nation>US|A|C))?(?P<sign>(?(nation)\$|(?:[$£€¥]|\b(?:USD|EUR|GBP)))) ?(?P<amount>{_N})(?: to (?P<to>{_N})(?! ?%))?"
+    ("money", rf"(?:\b(?P<nation>US|A|C))?(?P<sign>(?(nation)\$|(?:[$£€¥]|\b(?:USD|EUR|GBP)))) ?"
+              rf"(?P<amount>{_N})(?: to (?P<to>{_N})(?! ?%))?"
               r"(?: ?(?P<magnitude>thousand|million|billion|trillion|mn|bn|tn|[kKmMbBT])\b)?", readings.read_money),
     ("money after", rf"(?<![\w.,])(?P<amount>\d++,\d\d(?!\d)|{_N})(?P<magnitude> (?:million|billion|trillion))?"
                     r"(?: (?=[€¢UEG]))?(?P<sign>(?<=\d)p\b|[€¢]|USD\b|EUR\b|GBP\b)", readings.read_money),

@@ -225,7 +225,7 @@ def read_saint_or_street(m: Match) -> str:
         if after and not re.search(r"\d+ (?:[A-Z]\w* ){1,3}\Z", before):
             return "Doctor"
         return "Drive" + full_stop(m) if named else m[0]
-    opens = re.search(r"(?:\A|[.!?]\s)[\"'(]*\w+ \Z", before) if m.start() < 40 or len(before) == 40 else None
+    opens = re.search(r"(?:\A|[.!?]\s)[\"'(]*\w+ \Z", before)
     if after and (not named or opens or after[1] in SAINTS):
         return "Saint"
     return "Street" + full_stop(m) if named else m[0]

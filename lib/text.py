@@ -13,7 +13,8 @@ MAX_SENTENCE_CHARS = 300  # about 20 s of speech; LJ Speech and LibriTTS, which 
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=\S)|\n\s*\n")
 _CLOSED = r"\.[\"'”’)\]]*\s*$"
 _ABBREVIATION = re.compile(  # never ends a sentence; a lone capital but I is an initial, the last of U S A is not
-    r"(?<![A-Za-z])(?:Mr|Mrs|Ms|Dr|Prof|St|vs|Rev|Gen|Col|Capt|Lt|Sgt|Maj|Sen|Gov|Hon|Mt|Ft|[Ee]\.g|[Ii]\.e|cf|(?<!\b[A-Z] )[A-HJ-Z])"
+    r"(?<![A-Za-z])(?:Mr|Mrs|Ms|Dr|Prof|St|vs|Rev|Gen|Col|Capt|Lt|Sgt|Maj|Sen|Gov|Hon|Mt|Ft|[Ee]\.g|[Ii]\.e|cf|"
+    r"(?<!\b[A-Z] )[A-HJ-Z])"
     + _CLOSED)
 _BEFORE_NUMBER = re.compile(
     r"(?<![A-Za-z])(?:Nos?|Vol|vol|Figs?|fig|[Cc]h|pp?|[Ss]ec|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)" + _CLOSED)

@@ -218,9 +218,10 @@ AMBIGUOUS = [  # fixed readings of writing that has two; the docstring of lib.no
     ("Vitamin C. Drink it", "Vitamin C Drink it"),  # after a capitalised word a single capital is an initial
 ]
 
-PROSE = """The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background! It's easy to tell the depth of a
-well; these days a chicken leg is a rare dish (so they say). "Rice is often served in round bowls," she said, 'isn't it?' The juice
-of lemons makes fine punch... I, for one, don't mind: Mary-Jane's mother-in-law came on Sunday in May, and no one sat in the sun."""
+PROSE = """The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background! It's easy to tell the depth of
+a well; these days a chicken leg is a rare dish (so they say). "Rice is often served in round bowls," she said, 'isn't it?' The
+juice of lemons makes fine punch... I, for one, don't mind: Mary-Jane's mother-in-law came on Sunday in May; no one sat
+in the sun."""
 
 
 @pytest.mark.parametrize("written, words", CASES + AMBIGUOUS)
@@ -288,8 +289,9 @@ def test_no_word_of_letters_is_lost():
         assert all(word in read for word in words), text  # in this order
 
 
-@pytest.mark.parametrize("unit", ["1", ".", "A.", "-", "a@", "1,", "1/", "1.", "I ", "St. ", "a.", "$1", "Jan ", "1:", "1^", "#", "http://",
-                                  "a-", "1–", "(", "\n", "the quick fox ", "On Jan. 3, 2024, Dr. Smith paid $5.50 for 12 km. "])
+@pytest.mark.parametrize("unit", ["1", ".", "A.", "-", "a@", "1,", "1/", "1.", "I ", "St. ", "a.", "$1", "Jan ", "1:", "1^", "#",
+                                  "http://", "a-", "1–", "(", "\n", "the quick fox ", "On Jan. 3, 2024,
+                                  Dr. Smith paid $5.50 for 12 km. "])
 def test_time_grows_with_length_and_not_faster(unit):
     def seconds(characters: int) -> float:
         text = (unit * characters)[:characters] + " end"
@@ -300,7 +302,7 @@ def test_time_grows_with_length_and_not_faster(unit):
             times.append(time.process_time() - start)
         return min(times)
 
-    short, long = seconds(4_000), seconds(16_000)
+    short, long = seconds(3_000), seconds(12_000)
     assert long < 4 * 2.2 * short + 0.02  # 4 times the text; quadratic time would be 16
 
 
@@ -329,7 +331,8 @@ def test_whole_numbers(number, words):
     assert in_words(number) == words
 
 
-@pytest.mark.parametrize("year, words", [(1900, "nineteen hundred"), (1901, "nineteen oh one"), (2000, "two thousand"), (79, "seventy-nine"),
-                                         (2009, "two thousand nine"), (2019, "twenty nineteen"), (476, "four seventy-six")])
+@pytest.mark.parametrize("year, words", [(1900, "nineteen hundred"), (1901, "nineteen oh one"), (2000, "two thousand"),
+                                         (79, "seventy-nine"), (2009, "two thousand nine"), (2019, "twenty nineteen"),
+                                         (476, "four seventy-six")])
 def test_years(year, words):
     assert year_words(year) == words
