@@ -1,0 +1,172 @@
+"""How does everything compare? Rows turned into wide tables (a system's variant per line, a metric per column)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lib.report import vocabulary
+from lib.report.collect import Row
+from lib.results import METRICS
+
+MAX_DETAIL_CHARS = 400
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number as shown: "4.13", "[4.05, 4.20]", "measured"; best: best of the numbers it can be compared with."""
+
+    text: str
+    interval: str
+    kind: str
+    n: int | None
+    value: float
+    best: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a wide table. origin: where a recorded line comes from; notebook: set where two notebooks disagree."""
+
+    system: str
+    variant: str
+    target: str
+    role: str
+    origin: str
+    notebook: str
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric as a table header."""
+
+    metric: str
+    label: str
+    unit: str
+    better: int
+    definition: str
+
+
+@dataclass(frozen=True)
+class Wide:
+    """A titled table; every line has a cell for at least one column."""
+
+    title: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """What could not run, which of its metrics are therefore absent, and why."""
+
+    system: str
+    variant: str
+    target: str
+    metrics: tuple[str, ...]
+    why: str
+    origin: str
+
+
+def kind_text(row: Row) -> str:
+    """"measured", or "recorded, measured" for a row of an earlier run."""
+    return f"recorded, {row.kind}" if row.recorded else row.kind
+
+
+def interval_text(row: Row) -> str:
+    """The 95 % interval as "[4.05, 4.20]", empty where there is none."""
+    if row.ci_low is None:
+        return ""
+    return f"[{vocabulary.number(row.metric, row.ci_low)}, {vocabulary.number(row.metric, row.ci_high)}]"
+
+
+def wide(rows: Iterable[Row]) -> list[Wide]:
+    """One table per group of metrics that has any numbers, lines sorted by system, variant and target."""
+    numbers = [row for row in rows if row.value is not None]
+    best = _best(numbers)
+    tables = []
+    for title, metrics in vocabulary.groups().items():
+        chosen = [row for row in numbers if row.metric in metrics]
+        if not chosen:
+            continue
+        present = {row.metric for row in chosen}
+        columns = tuple(column(metric) for metric in metrics if metric in present)
+        tables.append(Wide(title, columns, tuple(_lines(chosen, best))))
+    return tables
+
+
+def column(metric: str) -> Column:
+    """Header of a metric."""
+    about = METRICS[metric]
+    return Column(metric, about.label, vocabulary.unit(metric), about.better, vocabulary.DEFINITIONS.get(metric, ""))
+
+
+def not_run(rows: Iterable[Row]) -> list[NotRun]:
+    """The not_run rows, metrics with one reason on one line."""
+    grouped: dict[tuple, list[str]] = {}
+    for row in rows:
+        if row.kind == "not_run":
+            key = (row.system, row.variant, row.target, row.detail, row.stamp if row.recorded else "")
+            grouped.setdefault(key, []).append(METRICS[row.metric].label)
+    return [NotRun(system, variant, target, tuple(metrics), why, origin)
+            for (system, variant, target, why, origin), metrics in sorted(grouped.items())]
+
+
+def comparable(row: Row) -> tuple:
+    """Rows with the same key may be compared for "best": kind, role, recorded or not and, where it matters, the machine."""
+    machine = row.host if row.metric in vocabulary.OF_THE_MACHINE else ""
+    return row.metric, row.kind, vocabulary.role(row.system), row.recorded, machine
+
+
+def _best(rows: Iterable[Row]) -> set[int]:
+    """ids of the rows that are the best of two or more comparable ones; ties as shown share it."""
+    pools: dict[tuple, list[Row]] = {}
+    for row in rows:
+        if METRICS[row.metric].better:
+            pools.setdefault(comparable(row), []).append(row)
+    best = set()
+    for pool in pools.values():
+        if len({(row.system, row.variant, row.target) for row in pool}) < 2:
+            continue
+        metric = pool[0].metric
+        top = vocabulary.number(metric, max(pool, key=lambda row: row.value * METRICS[metric].better).value)
+        winners = [row for row in pool if vocabulary.number(metric, row.value) == top]
+        if len(winners) < len(pool):
+            best |= {id(row) for row in winners}
+    return best
+
+
+def _lines(rows: list[Row], best: set[int]) -> list[Line]:
+    order = {"voice": 0, "vocoder": 1, "recogniser": 2, "reference": 3}
+    per_key: dict[tuple, dict[str, dict[str, Row]]] = {}
+    for row in rows:
+        key = (order[vocabulary.role(row.system)], row.system, row.variant != "baseline", row.variant, row.target,
+               row.stamp if row.recorded else "")
+        per_key.setdefault(key, {}).setdefault(row.notebook, {})[row.metric] = row
+    lines = []
+    for (_, system, _, variant, target, origin), notebooks in sorted(per_key.items()):
+        merged: list[tuple[list[str], dict[str, Row]]] = []  # notebooks that measured different things share a line
+        for notebook, cells in sorted(notebooks.items()):
+            for names, line in merged:
+                if not line.keys() & cells.keys():
+                    names.append(notebook)
+                    line.update(cells)
+                    break
+            else:
+                merged.append(([notebook], dict(cells)))
+        for names, cells in merged:
+            shown = {metric: _cell(row, id(row) in best) for metric, row in cells.items()}
+            lines.append(Line(system, variant, target, vocabulary.role(system), origin,
+                              ", ".join(names) if len(merged) > 1 else "", shown))
+    return lines
+
+
+def _cell(row: Row, best: bool) -> Cell:
+    return Cell(vocabulary.number(row.metric, row.value), interval_text(row), kind_text(row), row.n, row.value, best, row.source)
+
+
+def shorten(text: str, limit: int = MAX_DETAIL_CHARS) -> str:
+    """Long details end in the number of characters left out; the results file has them all."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} more characters)"

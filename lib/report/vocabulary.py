@@ -1,0 +1,128 @@
+"""What do the words and numbers of the report mean? Groups of metrics, their definitions, and the roles of systems."""
+
+from __future__ import annotations
+
+from lib.results import METRICS
+
+QUESTION = "How small, fast and frugal can a speech model get before a listener notices?"
+
+_GROUPS = {
+    "Quality": ("mos_predicted", "wer", "cer", "wer_raw", "cer_raw", "dnsmos_ovrl", "speaker_similarity", "pesq_wb", "stoi",
+                "mos_human"),
+    "Speed": ("rtf", "throughput_rtfx", "latency_ms_p50", "latency_ms_p90", "cold_start_s", "nfe"),
+    "Memory and energy": ("peak_rss_mb", "peak_gpu_mb", "energy_j_per_audio_s", "power_w", "utilization_pct"),
+    "Size": ("size_mb", "params_m", "trainable_params_pct"),
+    "Training": ("train_loss", "train_steps_per_s", "train_frames_per_s", "scaling_efficiency"),
+    "Accelerators": ("npu_ops_pct", "cycles"),
+}
+
+
+def groups() -> dict[str, tuple[str, ...]]:
+    """Table title -> its metrics, in order; a metric that nobody sorted into a group is still shown, under Other."""
+    sorted_in = {metric for metrics in _GROUPS.values() for metric in metrics}
+    other = tuple(metric for metric in METRICS if metric not in sorted_in)
+    return {**_GROUPS, **({"Other": other} if other else {})}
+
+
+# Metrics that say as much about the machine as about the system: compared only between numbers of one host.
+OF_THE_MACHINE = {*_GROUPS["Speed"], *_GROUPS["Memory and energy"], *_GROUPS["Training"]} - {"nfe", "train_loss"}
+
+DEFINITIONS = {
+    "wer": (
+        "Word error rate: words substituted, deleted or inserted by a speech recogniser that listens to the clip,"
+        " divided by the words of the text. Both are normalised first (case, punctuation, spelled-out numbers, "
+        "contractions, British spellings), so that only words that sound different count. The recogniser errs "
+        "too: compare with the real recordings, not with zero."
+    ),
+    "wer_raw": (
+        'Word error rate with nothing folded but case and punctuation, so "25" against "twenty-five" counts as an'
+        ' error.'
+    ),
+    "cer": (
+        "Character error rate: as WER, counted in characters, after the same normalisation. It separates a slip "
+        "of one letter from a lost word."
+    ),
+    "cer_raw": "Character error rate with nothing folded but case and punctuation.",
+    "mos_predicted": (
+        "A neural network's guess (DistillMOS) at the mean opinion score, 1 bad to 5 excellent, that listeners "
+        "would give the clip. It is predicted: no person listened. Differences below about 0.1 should not be "
+        "taken as audible."
+    ),
+    "dnsmos_ovrl": (
+        "A second network (DNSMOS, overall score), made to rate noise suppression. It hears noise and distortion "
+        "well and robotic speech badly."
+    ),
+    "pesq_wb": (
+        "PESQ wideband (ITU-T P.862.2) compares a clip with a reference sample by sample; only computed where the"
+        " two are aligned in time."
+    ),
+    "stoi": "Short-time objective intelligibility against an aligned reference, 0 to 1.",
+    "speaker_similarity": "Cosine between speaker embeddings (Resemblyzer) of the clip and the reference voice; 1 is the same.",
+    "mos_human": "Mean opinion score given by people in the listening test.",
+    "rtf": (
+        "Real-time factor: seconds of computing per second of speech. Below 1 is faster than real time; lower is "
+        "better."
+    ),
+    "throughput_rtfx": "The inverse, RTFx: seconds of speech made per second of computing. Higher is better.",
+    "latency_ms_p50": "Time from handing over a sentence until its waveform is complete; half of the sentences take less.",
+    "latency_ms_p90": "As above; nine of ten sentences take less.",
+    "cold_start_s": "Seconds until the first sentence is finished, loading included; kept apart from the other times.",
+    "nfe": "Network evaluations per clip, which is what diffusion samplers are compared by.",
+    "peak_rss_mb": "Highest resident memory of the process while it spoke, in millions of bytes.",
+    "peak_gpu_mb": "Highest memory allocated on the GPU, in millions of bytes.",
+    "energy_j_per_audio_s": (
+        "Joules per second of speech, idle power subtracted. Measured only where the machine has a sensor (NVML, "
+        "RAPL); otherwise a power model, and marked estimated."
+    ),
+    "power_w": "Average power while speaking.",
+    "utilization_pct": "Share of the processor's or accelerator's time that was busy.",
+    "size_mb": "Millions of bytes of the weights as stored.",
+    "params_m": "Parameters in millions, zeros included.",
+    "trainable_params_pct": "Share of the parameters that the fine-tuning changes.",
+    "train_loss": "Training loss at the end, comparable only within one recipe.",
+    "train_steps_per_s": "Optimizer steps per second.",
+    "train_frames_per_s": "Spectrogram frames trained on per second.",
+    "scaling_efficiency": "Throughput on n processes divided by n times that of one.",
+    "npu_ops_pct": "Share of the network's operators that the accelerator runs itself; the rest falls back to the CPU.",
+    "cycles": "Clock cycles by the vendor's model of the chip.",
+}
+
+KIND_MEANING = {
+    "measured": "by a clock, a meter or a metric, in this run",
+    "estimated": "by a formula or a power model",
+    "simulated": "by a vendor's cycle model or emulator, no device involved",
+    "published": "taken from somebody's table; the source is named",
+    "recorded": "by an earlier run or another machine; date, machine and commit stand beside it",
+}
+
+
+def role(system: str) -> str:
+    """"reference" (real recordings), "recogniser", "vocoder" (copies real speech through a spectrogram) or "voice"."""
+    if system == "ground-truth":
+        return "reference"
+    if system.startswith(("whisper", "openai/whisper")):
+        return "recogniser"
+    return "vocoder" if system in ("hifigan", "griffin-lim") else "voice"
+
+
+ROLE_LABEL = {"reference": "real recordings", "recogniser": "speech recogniser", "vocoder": "copy-synthesis", "voice": ""}
+
+
+def unit(metric: str) -> str:
+    """The unit numbers are shown in: error rates, stored as fractions, read better in per cent."""
+    return {"fraction": "%", "MOS": "points", "MOS-LQO": "points"}.get(METRICS[metric].unit, METRICS[metric].unit)
+
+
+def number(metric: str, value: float) -> str:
+    """A value as people read it, without its unit; small values keep two significant digits.
+
+    >>> number("wer", 0.0942), number("mos_predicted", 4.126), number("rtf", 0.00042), number("latency_ms_p50", 1234.5)
+    ('9.4', '4.13', '0.00042', '1,234')
+    """
+    digits = METRICS[metric].digits
+    if METRICS[metric].unit == "fraction":
+        value, digits = value * 100, max(0, digits - 2)
+    text = f"{value:,.{digits}f}"
+    if value and abs(value) < 10 ** (1 - digits):  # one significant digit or none would be left
+        text = f"{value:.2g}" if abs(value) >= 1e-6 else f"{value:.1e}"
+    return text.replace("-", "−")

@@ -1,0 +1,255 @@
+"""The report says what the rows say: numbers, kinds, origins, and nothing that a hostile or missing input could break."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from markupsafe import escape
+
+import report_tree
+from lib import report, results
+from lib.errors import SpeechError
+from lib.report import plots, style, summary, tables, vocabulary
+from lib.report.collect import Row, collect, records
+from lib.report.players import compare
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    profile, recorded = report_tree.build(tmp_path_factory.mktemp("outputs"))
+    return SimpleNamespace(profile=profile, recorded=recorded)
+
+
+@pytest.fixture(scope="module")
+def page(outputs):
+    return report.render(outputs.profile, outputs.recorded).read_text()
+
+
+def row(system, metric, value, *, variant="baseline", target="onnxruntime/cpu", ci=(None, None), kind="measured", **more):
+    return Row(system, variant, target, metric, value, results.METRICS[metric].unit, kind, ci_low=ci[0], ci_high=ci[1], **more)
+
+
+def test_numbers_are_formatted_for_people():
+    values = [("wer", 0.0942), ("wer", 0), ("mos_predicted", 4.126), ("rtf", 0.0812), ("rtf", 0.00412), ("latency_ms_p50", 1234.5),
+              ("speaker_similarity", -0.25)]
+    assert [vocabulary.number(*pair) for pair in values] == ["9.4", "0.0", "4.13", "0.081", "0.0041", "1,234", "−0.250"]
+
+
+def test_sections_come_in_order_and_the_answer_first(page):
+    ids = re.findall(r'<(?:section|header)(?: id="([\w-]+)")?', page)
+    assert ids == ["", "tradeoff", "listen", "numbers", "not-run", "figures", "method", "environment"]
+    answer = "has the best predicted MOS of the 3 voices measured, 4.54, 0.27 above real recordings (4.27)"
+    assert 0 < page.index(answer) < page.index("tradeoff")
+
+
+def test_value_interval_and_kind_stand_in_each_cell(page):
+    cells = re.findall(r'<td class="num" data-value="[^"]+"[^>]*>(<span class="value.*?)</td>', page)
+    numbers = sum(len(values) for values in report_tree.ROWS.values()) + 2  # and two recorded ones
+    assert len(cells) == numbers
+    assert all(re.search(r'<span class="kind[^>]*>(recorded, )?(measured|estimated)</span>', cell) for cell in cells)
+    hibari = next(cell for cell in cells if "[4.49, 4.58]" in cell)
+    assert '<span class="value best">4.54</span>' in hibari and "n 40" in hibari
+    assert any("2.60" in cell and "estimated</span>" in cell for cell in cells)
+
+
+def test_recorded_rows_name_date_machine_and_commit(page):
+    assert "recorded 2026-11-02, NVIDIA H200, 16 cores, 128 GiB, commit 0123abcdef" in page
+    assert page.count(">recorded, measured</span>") == 4  # twice in the wide tables, twice among all rows
+
+
+def test_not_run_is_one_line_with_its_reason(page):
+    section = page[page.index('id="not-run"'):page.index('id="figures"')]
+    assert section.count("no CUDA device on this machine") == 1
+    assert "RTF, Peak GPU memory" in section
+
+
+def test_failed_notebook_is_named_with_cell_and_error(page):
+    assert "1 of 3 notebooks failed." in page
+    assert re.search(r"02_finetuning</b>, cell 7: <code>ValueError: loss is NaN at step 3</code>", page)
+
+
+def test_every_clip_is_embedded_once_and_the_page_is_small(page):
+    clips = re.findall(r'src="data:audio/mpeg;base64,([\w+/=]+)"', page)
+    assert len(clips) == len(set(clips)) == 6
+    assert len(page) < 2_000_000
+    assert 'preload="none"' in page and "autoplay" not in page
+
+
+def test_a_clip_kept_by_two_notebooks_is_embedded_once(tmp_path):
+    for notebook in ("01_baselines", "03_pruning_quantization"):
+        run = results.Run(notebook, tmp_path / "quick")
+        run.clip("hibari", "baseline", "s1", *report_tree.spoken("hibari", "Well."), "Well.")
+    page = report.render(tmp_path / "quick").read_text()
+    assert page.count("data:audio/mpeg") == 1
+    assert page.count("data-clip=") == 1
+
+
+def test_groups_that_name_the_sentence_make_one_table(tmp_path):
+    run = results.Run("01_baselines", tmp_path / "quick")
+    for sentence in ("s1", "s2"):
+        run.clip("hibari", "baseline", sentence, *report_tree.spoken("hibari", "Well."), "Well.", group=sentence)
+    comparisons = compare(collect(tmp_path / "quick").clips, [], 10**7)
+    assert [(c.title, len(c.sentences)) for c in comparisons] == [("Baselines", 2)]
+
+
+def test_hostile_text_is_shown_as_text(tmp_path):
+    run = results.Run("01_baselines", tmp_path / "quick")
+    run.not_run("hibari", "baseline", "torch/cpu", "rtf", report_tree.HOSTILE + "<img src=http://x.invalid/>")
+    run.add("hibari", "baseline", "torch/cpu", "rtf", 0.1, source='"><script>', detail={"note": "</td><script>"})
+    run.clip("hibari", "baseline", "s1", *report_tree.spoken("hibari", "Well."), report_tree.HOSTILE, note="<b>bold</b>")
+    page = report.render(tmp_path / "quick").read_text()
+    assert page.count("<script>") == 1  # the page's own
+    assert "<img src=http" not in page and "<b>bold" not in page
+    assert page.count(str(escape(report_tree.HOSTILE))) >= 3  # the reason, the sentence, the player's label
+
+
+def test_nothing_measured_says_how_to_run(tmp_path):
+    page = report.render(tmp_path / "quick").read_text()
+    assert "There are no results for the quick profile yet." in page
+    assert "./run_all.sh quick" in page
+    assert "best predicted MOS" not in page and "<table" not in page
+
+
+def test_a_corrupt_row_is_named_with_file_and_line(tmp_path, outputs):
+    shutil.copytree(outputs.profile / "results", tmp_path / "quick" / "results")
+    path = tmp_path / "quick" / "results" / "01_baselines.jsonl"
+    lines = path.read_text().splitlines()
+    lines[4] = lines[4].replace('"kind": "measured"', '"kind": "guessed"')
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(SpeechError, match=r"01_baselines\.jsonl:5: .*unknown kind 'guessed'"):
+        report.render(tmp_path / "quick")
+    assert not (tmp_path / "quick" / "report.html").exists()
+
+
+def test_an_index_entry_without_a_file_is_named_and_a_missing_clip_is_said(tmp_path):
+    index = tmp_path / "quick" / "audio" / "01_baselines" / "index.jsonl"
+    index.parent.mkdir(parents=True)
+    index.write_text('{"file": "../../../gone.flac", "system": "hibari", "variant": "baseline", "sentence": "s1"}\n')
+    assert "not found: 01_baselines/gone.flac" in report.render(tmp_path / "quick").read_text()
+    index.write_text('\n{"system": "hibari"}\n')
+    with pytest.raises(SpeechError, match=r"index\.jsonl:2: the entry names no file"):
+        report.render(tmp_path / "quick")
+
+
+def test_too_many_clips_are_left_out_and_that_is_said(outputs, tmp_path):
+    folder = tmp_path / "quick"
+    shutil.copytree(outputs.profile / "audio", folder / "audio")
+    full = report.render(folder).read_text()
+    clips = sum(map(len, re.findall(r'src="data:audio/mpeg;base64,([\w+/=]+)"', full)))
+    limit = len(full) - clips // 5
+    page = report.render(folder, limit_bytes=limit).read_text()
+    kept = page.count("data:audio/mpeg")
+    assert len(page.encode()) < limit
+    assert 0 < kept < 6 and kept % 2 == 0  # whole sentences: both voices or neither
+    assert f"{3 - kept // 2} more sentence" in page
+
+
+def test_pictures_beyond_their_share_are_named(outputs):
+    page = report.render(outputs.profile, outputs.recorded, limit_bytes=100_000).read_text()
+    assert "data:image/png" not in page and "data:audio" not in page
+    assert "found under outputs/quick/figures: mel" in page
+
+
+def test_best_is_only_among_comparable_numbers():
+    rows = [row("vits-joe", "rtf", 0.2, host="a"), row("hibari", "rtf", 0.1, host="a"), row("tacotron2", "rtf", 0.01, host="b"),
+            row("fastspeech2", "rtf", 0.02, kind="simulated", host="a"), row("whisper-tiny.en", "rtf", 0.001, host="a"),
+            row("vits-joe", "mos_predicted", 4.1), row("hibari", "mos_predicted", 4.5), row("ground-truth", "mos_predicted", 4.9)]
+    lines = [line for table in tables.wide(rows) for line in table.lines]
+    best = {(line.system, metric) for line in lines for metric, cell in line.cells.items() if cell.best}
+    assert best == {("hibari", "rtf"), ("hibari", "mos_predicted")}
+
+
+def test_two_notebooks_that_measured_the_same_keep_both_numbers():
+    rows = [row("hibari", "rtf", 0.1, notebook="01_baselines"), row("hibari", "rtf", 0.2, notebook="03_pruning"),
+            row("hibari", "cold_start_s", 1.0, notebook="03_pruning")]
+    (table,) = tables.wide(rows)
+    assert [(line.notebook, sorted(line.cells)) for line in table.lines] == [
+        ("01_baselines", ["rtf"]), ("03_pruning", ["cold_start_s", "rtf"])]
+
+
+def test_sentences_follow_the_rows():
+    rows = [row("hibari", "mos_predicted", 4.3, ci=(4.2, 4.4)), row("ground-truth", "mos_predicted", 4.35, ci=(4.25, 4.45))]
+    assert [str(s) for s in summary.sentences(rows)] == [
+        "<strong>hibari</strong> has a predicted MOS of 4.30, 0.05 below real recordings (4.35), "
+        "a difference within the intervals."]
+    elsewhere = [row("hibari", "mos_predicted", 4.3, recorded=True), row("hibari", "rtf", 0.1, kind="published", source="x")]
+    assert summary.sentences(elsewhere) == []
+    slow = str(summary.sentences([row("tortoise", "rtf", 4.0)])[0])
+    assert "4.0 times slower than real time (RTF 4.000)" in slow
+    small = [made for variant, mos, size in [("baseline", 4.1, 60.0), ("int8", 4.0, 20.0), ("int4", 3.0, 10.0)]
+             for made in (row("vits-joe", "mos_predicted", mos, ci=(mos - 0.1, mos + 0.1), variant=variant),
+                          row("vits-joe", "size_mb", size, variant=variant))]
+    assert "shrinks from 60.0 to 20.0 MB as int8" in str(summary.sentences(small)[-1])
+
+
+def test_card_takes_the_fastest_target_and_says_where_other_numbers_are_from():
+    rows = [row("vits-joe", "rtf", 0.3, target="torch/cpu"), row("vits-joe", "mos_predicted", 4.1, target="torch/cpu"),
+            row("vits-joe", "rtf", 0.2)]
+    (card,) = summary.cards(rows)
+    assert card.target == "onnxruntime/cpu"
+    assert [(f.metric, f.text, f.elsewhere) for f in card.figures] == [("mos_predicted", "4.10", "torch/cpu"), ("rtf", "0.200", "")]
+
+
+def test_pareto_front_keeps_what_nothing_beats():
+    assert summary.pareto_front([(3, 3), (1, 1), (2, 2), (2, 1.5), (4, 3)]) == [1, 2, 0]
+
+
+def test_plots_show_the_table(outputs):
+    table = results.read(outputs.profile / "results", outputs.recorded)
+    figure = plots.pareto(table)
+    texts = {text.get_text() for text in figure.axes[0].texts}
+    assert {"hibari", "espeak-ng", "vits-joe on torch/cpu", "vits-joe on torch/cuda (recorded)", "real recordings 4.27"} <= texts
+    assert figure.axes[0].get_xscale() == "log"
+    drawn = plots.svg(figure, "key")
+    assert drawn == plots.svg(plots.pareto(table), "key")  # the same rows, the same bytes
+    assert style.INK not in drawn and "var(--ink)" in drawn and style.color("hibari").lower() in drawn
+    assert len(plots.stages(table).axes[0].patches) == 6
+    assert [t.get_text() for t in plots.bars(table, "size_mb").axes[0].get_yticklabels()][0] == "espeak-ng"
+    assert plots.pareto(table[table.metric == "wer"]) is None
+    assert plots.bars(table, "stoi") is None and plots.stages(table[:2]) is None
+
+
+def test_reading_keeps_absent_values_absent(outputs):
+    rows = records(results.read(outputs.profile / "results"))
+    assert {row.value for row in rows if row.kind == "not_run"} == {None}
+    assert all(row.ci_low is None and row.n is None for row in rows if row.metric == "size_mb")
+
+
+def _luminance(colour: str) -> list[float]:
+    channels = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+    return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+
+
+def _contrast(one: str, other: str) -> float:
+    weights = (0.2126, 0.7152, 0.0722)
+    low, high = sorted(sum(w * c for w, c in zip(weights, _luminance(colour))) for colour in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_colours_read_on_both_pages_and_belong_to_one_system():
+    known = "vits-joe hibari espeak-ng ground-truth whisper-tiny.en fastspeech2 tacotron2 speecht5 tortoise".split()
+    assert len({style.color(system) for system in known}) == len(known)
+    for system in [*known, "facebook/mms-tts-eng", "somebody/new"]:
+        assert min(_contrast(style.color(system), "#ffffff"), _contrast(style.color(system), "#1c1f25")) >= 3
+    assert style.color("somebody/new") == style.color("somebody/new")
+
+
+def test_page_text_has_contrast_aa():
+    css = (report._HERE / "page.css").read_text()
+    for block in re.findall(r"--page: .*?;.*?--accent: [^;]+;", css, re.DOTALL):
+        colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", block))
+        for text in ("ink", "muted", "accent"):
+            for ground in ("page", "surface", "soft"):
+                assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground, colours)
+
+
+def test_state_of_an_unfinished_run_is_enough(tmp_path):
+    state = tmp_path / "quick" / "notebooks" / "state.json"
+    state.parent.mkdir(parents=True)
+    state.write_text(json.dumps({"01_baselines": {"status": "failed", "error": None}}))
+    page = report.render(tmp_path / "quick").read_text()
+    assert "1 of 1 notebooks failed." in page and "no error text was kept" in page
