@@ -290,8 +290,8 @@ def test_no_word_of_letters_is_lost():
 
 
 @pytest.mark.parametrize("unit", ["1", ".", "A.", "-", "a@", "1,", "1/", "1.", "I ", "St. ", "a.", "$1", "Jan ", "1:", "1^", "#",
-                                  "http://", "a-", "1–", "(", "\n", "the quick fox ", "On Jan. 3, 2024,
-                                  Dr. Smith paid $5.50 for 12 km. "])
+                                  "http://", "a-", "1–", "(", "\n", "the quick fox ",
+                                  "On Jan. 3, 2024, Dr. Smith paid $5.50 for 12 km. "])
 def test_time_grows_with_length_and_not_faster(unit):
     def seconds(characters: int) -> float:
         text = (unit * characters)[:characters] + " end"
