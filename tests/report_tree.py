@@ -25,26 +25,31 @@ ROWS = {
         "cer": (0.019, 0.011, 0.03), "dnsmos_ovrl": (3.12, 3.05, 3.18), "speaker_similarity": (0.87, 0.86, 0.89)},
     ("vits-joe", "baseline", "torch/cpu"): {
         "mos_predicted": (4.13, 4.05, 4.2), "wer": (0.094, 0.071, 0.12), "wer_raw": (0.113, 0.088, 0.141),
-        "cer": (0.041, 0.029, 0.055), "dnsmos_ovrl": (3.21, 3.16, 3.26), "speaker_similarity": (0.81, 0.79, 0.83), "rtf": (0.31, 0.296, 0.327),
-        "latency_ms_p50": (1060, 1010, 1110), "latency_ms_p90": (1480, 1390, 1600), "throughput_rtfx": (3.22, 3.06, 3.38),
+        "cer": (0.041, 0.029, 0.055), "dnsmos_ovrl": (3.21, 3.16, 3.26), "speaker_similarity": (0.81, 0.79, 0.83),
+        "rtf": (0.31, 0.296, 0.327), "latency_ms_p50": (1060, 1010, 1110), "latency_ms_p90": (1480, 1390, 1600),
+        "throughput_rtfx": (3.22, 3.06, 3.38),
         "cold_start_s": 2.9, "size_mb": 62.6, "params_m": 15.65, "peak_rss_mb": 702, "energy_j_per_audio_s": 4.1, "power_w": 13.2,
         "utilization_pct": 97},
     ("vits-joe", "baseline", "onnxruntime/cpu"): {
         "mos_predicted": (4.12, 4.05, 4.19), "wer": (0.095, 0.071, 0.121), "wer_raw": (0.114, 0.088, 0.142),
-        "cer": (0.041, 0.029, 0.055), "dnsmos_ovrl": (3.21, 3.16, 3.26), "speaker_similarity": (0.81, 0.79, 0.83), "rtf": (0.198, 0.19, 0.209),
-        "latency_ms_p50": (677, 650, 702), "latency_ms_p90": (952, 910, 1004), "throughput_rtfx": (5.05, 4.78, 5.26),
+        "cer": (0.041, 0.029, 0.055), "dnsmos_ovrl": (3.21, 3.16, 3.26), "speaker_similarity": (0.81, 0.79, 0.83),
+        "rtf": (0.198, 0.19, 0.209), "latency_ms_p50": (677, 650, 702), "latency_ms_p90": (952, 910, 1004),
+        "throughput_rtfx": (5.05, 4.78, 5.26),
         "cold_start_s": 1.1, "size_mb": 63.1, "params_m": 15.65, "peak_rss_mb": 241, "energy_j_per_audio_s": 2.6, "power_w": 13.1,
         "utilization_pct": 95},
     ("hibari", "baseline", "onnxruntime/cpu"): {
         "mos_predicted": (4.54, 4.49, 4.58), "wer": (0.029, 0.016, 0.045), "wer_raw": (0.044, 0.027, 0.064),
-        "cer": (0.012, 0.006, 0.019), "dnsmos_ovrl": (3.33, 3.29, 3.37), "speaker_similarity": (0.84, 0.82, 0.86), "rtf": (0.081, 0.077, 0.086),
-        "latency_ms_p50": (268, 255, 280), "latency_ms_p90": (371, 355, 398), "throughput_rtfx": (12.3, 11.6, 13.0),
+        "cer": (0.012, 0.006, 0.019), "dnsmos_ovrl": (3.33, 3.29, 3.37), "speaker_similarity": (0.84, 0.82, 0.86),
+        "rtf": (0.081, 0.077, 0.086), "latency_ms_p50": (268, 255, 280), "latency_ms_p90": (371, 355, 398),
+        "throughput_rtfx": (12.3, 11.6, 13.0),
         "cold_start_s": 0.7, "size_mb": 28.4, "params_m": 7.03, "peak_rss_mb": 188, "energy_j_per_audio_s": 1.06, "power_w": 13.0,
         "utilization_pct": 91},
     ("espeak-ng", "baseline", "native/cpu"): {
         "mos_predicted": (2.32, 2.22, 2.43), "wer": (0.142, 0.115, 0.171), "wer_raw": (0.166, 0.136, 0.198),
-        "cer": (0.063, 0.049, 0.08), "dnsmos_ovrl": (3.02, 2.97, 3.07), "rtf": (0.0041, 0.0038, 0.0045), "latency_ms_p50": (13, 12, 14),
-        "latency_ms_p90": (18, 17, 20), "throughput_rtfx": (244, 222, 263), "cold_start_s": 0.02, "size_mb": 1.2, "peak_rss_mb": 61},
+        "cer": (0.063, 0.049, 0.08), "dnsmos_ovrl": (3.02, 2.97, 3.07),
+        "rtf": (0.0041, 0.0038, 0.0045), "latency_ms_p50": (13, 12, 14),
+        "latency_ms_p90": (18, 17, 20), "throughput_rtfx": (244, 222, 263), "cold_start_s": 0.02, "size_mb": 1.2,
+        "peak_rss_mb": 61},
     ("whisper-tiny.en", "baseline", "ctranslate2/cpu"): {"rtf": (0.105, 0.099, 0.113), "size_mb": 75.5, "params_m": 37.76},
 }
 SOURCES = {
@@ -99,7 +104,8 @@ def build(outputs: Path, *, hostile: bool = False) -> tuple[Path, Path]:
     rows = [{"metric": "rtf", "value": 0.012, "unit": "s/s", "ci_low": 0.0118, "ci_high": 0.0123},
             {"metric": "mos_predicted", "value": 4.14, "unit": "MOS", "ci_low": 4.07, "ci_high": 4.21}]
     common = {"system": "vits-joe", "variant": "baseline", "target": "torch/cuda", "kind": "measured", "n": 40, "source": "",
-              "baseline": "", "host": "NVIDIA H200, 16 cores, 128 GiB", "commit": "0123abcdef", "time": "2026-11-02T10:00:00+00:00",
+              "baseline": "", "host": "NVIDIA H200, 16 cores, 128 GiB", "commit": "0123abcdef",
+              "time": "2026-11-02T10:00:00+00:00",
               "detail": ""}
     recorded.joinpath("gpu.jsonl").write_text("".join(json.dumps({**common, **row}) + "\n" for row in rows))
     return outputs / "quick", recorded
