@@ -21,7 +21,7 @@ class AudioError(SpeechError, ValueError):
 
 
 class AlignmentError(AudioError):
-    """Two waveforms were compared sample by sample although they are not aligned in time."""
+    """Two waveforms compared sample by sample are not aligned in time, or a recording does not say the text given with it."""
 
 
 class ParameterError(SpeechError, ValueError):
