@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib import REPOSITORY
+from lib import REPOSITORY, results
 from lib.corpora.base import Corpus, Utterance
 from lib.errors import AudioError, MissingDataError, OutputError, ParameterError, TrainingError
 from lib.training import checkpoint, journal
@@ -160,6 +160,8 @@ def test_the_loss_falls_and_the_journal_says_so(tmp_path):
     assert outcome.monitored == {"power_w": 7.0} and records[-1]["power_w"] == 7.0
     assert outcome.rates["frames_per_s"] == pytest.approx(16 * outcome.rates["steps_per_s"], rel=0.01)  # 4 clips of 4 frames a step
     assert outcome.peak_rss_mb > 50 and outcome.seconds > 0
+    assert outcome.metrics["power_w"] == 7.0 and outcome.metrics["train_steps_per_s"] == outcome.rates["steps_per_s"]
+    assert not outcome.metrics.keys() - results.METRICS.keys()
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 

@@ -10,9 +10,8 @@ import json
 import time
 from pathlib import Path
 
-from lib.errors import OutputError, require
+from lib.errors import MissingDataError, OutputError, require
 from lib.files import write_atomic
-from lib.results import read_lines
 from lib.training.task import Validation
 
 
@@ -52,7 +51,7 @@ class Journal:
 
         self.path = folder / "curve.jsonl"
         if self.path.exists():
-            kept = [record for record in read_lines(self.path) if record["step"] <= step]
+            kept = [record for record in curve(folder) if record["step"] <= step]
             write_atomic(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
         else:
             write_atomic(self.path, b"")
@@ -88,8 +87,12 @@ class Journal:
 
 
 def curve(folder: str | Path) -> list[dict]:
-    """The learning curve of a run, in the order of its steps."""
-    return list(read_lines(Path(folder) / "curve.jsonl"))
+    """The learning curve of a run, in the order of its steps; a last line that a kill cut short is left out."""
+    path = Path(folder) / "curve.jsonl"
+    if not path.is_file():
+        raise MissingDataError(f"no learning curve at {path}; is this the folder of a training run?")
+    *lines, _ = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines]
 
 
 def _rounded(record: dict[str, float]) -> dict[str, float]:

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -54,6 +55,15 @@ class Outcome:
     peak_gpu_mb: float | None
     processes: int
     monitored: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The outcome under the names of the results contract; the loss is that of the update computed last."""
+        losses = [value for name, value in self.losses.items() if name.startswith("loss/")]
+        found = {"train_loss": losses[-1] if losses else None, "train_steps_per_s": self.rates.get("steps_per_s"),
+                 "train_frames_per_s": self.rates.get("frames_per_s"), "peak_rss_mb": self.peak_rss_mb, "peak_gpu_mb": self.peak_gpu_mb,
+                 "power_w": self.monitored.get("power_w"), "utilization_pct": self.monitored.get("utilization_pct")}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def train(task: Task, recipe: Recipe, folder: str | Path, *, monitor: Monitor | None = None) -> Outcome:
@@ -153,8 +163,10 @@ class _Run:
             for update in task.updates(batch.to(accelerator.device), self.step):
                 self._follow(update, batch, last)
             self.place = place
-        for scheduler in task.schedulers.values():
-            scheduler.step()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)  # an optimizer may set in later
+            for scheduler in task.schedulers.values():
+                scheduler.step()
         if self.ema:
             self.ema.update()
         self.step += 1

@@ -10,7 +10,8 @@ from lib.errors import ParameterError
 
 @dataclass(frozen=True)
 class Data:
-    """voices: systems that read the Gutenberg sentences, or corpus: a public one by its name, as `corpora.public.load` takes it.
+    """voices: systems that read the Gutenberg sentences, or corpus, source: a public one, as `corpora.public.load` takes them
+    (source: a folder or a hub repository; by default the corpus's own repository on the hub).
 
     train, validation: how many utterances of each split are used, of each voice (0: all);
     threads: of the voices while they speak.
@@ -18,6 +19,7 @@ class Data:
 
     voices: tuple[str, ...] = ()
     corpus: str = ""
+    source: str = ""
     train: int = 0
     validation: int = 0
     threads: int = 1
@@ -35,7 +37,7 @@ def corpus(data: Data) -> Corpus:
     if data.corpus:
         from lib.corpora import public
 
-        whole = public.load(data.corpus)
+        whole = public.load(data.corpus, data.source or None)
         limits = {"train": data.train, "validation": data.validation, "test": 0}
         chosen = tuple(u for split in SPLITS if split != "test" for u in whole.split(split)[:limits[split] or None])
         return replace(whole, utterances=chosen)

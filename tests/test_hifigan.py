@@ -1,0 +1,211 @@
+"""HiFi-GAN: published sizes, exact losses, aligned data, two stages of training, and a vocoder that survives saving."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from lib.corpora import gutenberg, synthetic
+from lib.corpora.base import Corpus
+from lib.errors import AudioError, MissingDataError, ParameterError
+from lib.features import HIFIGAN, log_mel, log_mel_torch
+from lib.systems import hifigan, hifigan_training
+from lib.systems.hifigan_discriminators import Discriminators, PeriodDiscriminator, discriminator_loss, generator_loss
+from lib.systems.hifigan_training import CONTEXT, EDGE, HOP, VocoderConfig, VocoderTask
+from lib.systems.vits_joe_onnx import VitsJoeOnnx
+from lib.training import checkpoint, recipe
+from lib.training.loop import train
+
+SMALL = VocoderConfig(front_width=32, front_blocks=1, segment_frames=16, adversarial_from=2, warm_up=1, period_width=1 / 16,
+                      scale_width=1 / 8, periods=(2, 3), scales=1)
+
+
+@pytest.fixture(scope="module")
+def speech() -> Corpus:
+    """Two training sentences and one to validate on, spoken by vits-joe."""
+    short = [s for s in gutenberg.split("train") if len(s.text) < 40][:2] + [s for s in gutenberg.split("validation") if len(s.text) < 40][:1]
+    return synthetic.corpus(VitsJoeOnnx(threads=1), short)
+
+
+def snr_db(signal: np.ndarray, other: np.ndarray) -> float:
+    return float(10 * np.log10((signal ** 2).sum() / ((signal - other) ** 2).sum()))
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_sizes_are_those_of_the_paper():
+    with torch.device("meta"):  # shapes without memory
+        judges = Discriminators()
+        decoder = hifigan.build(hifigan.GeneratorConfig("v1"))["decoder"]
+    assert count(judges.periods) / 1e6 == pytest.approx(41.1, abs=0.05)
+    assert count(judges.scales) / 1e6 == pytest.approx(29.6, abs=0.05)
+    assert count(decoder) / 1e6 == pytest.approx(13.92, abs=0.02)  # Table 1
+    assert count(Discriminators(0.25, 0.125)) < 0.06 * count(judges)
+
+
+def test_the_vits_joe_generator_fits_the_zoo():
+    modules = hifigan.build(hifigan.GeneratorConfig(), warm=False)
+    assert count(modules["front"]) / 1e6 < 2.6
+    assert 2 * sum(map(count, modules.values())) < 12 * 2**20  # bytes as fp16
+
+
+@pytest.mark.parametrize("generator", ["vits-joe", "v1"])
+def test_a_frame_becomes_256_samples(generator):
+    modules = hifigan.build(hifigan.GeneratorConfig(generator, 32, 1), warm=False)
+    with torch.inference_mode():
+        waveform = hifigan.decode(modules, torch.zeros(2, 5, 80))
+    assert waveform.shape == (2, 5 * 256) and waveform.abs().max() <= 1
+
+
+def test_the_front_sees_no_further_than_its_context():
+    front = hifigan.build(hifigan.GeneratorConfig(), warm=False)["front"].eval()
+    log_mel_frames = torch.randn(1, 2 * CONTEXT + 9, 80)
+    changed = log_mel_frames.clone()
+    changed[:, 0] += 3
+    changed[:, -1] += 3
+    with torch.inference_mode():
+        difference = (front(log_mel_frames) - front(changed)).abs().amax((0, 1))
+    assert difference[CONTEXT:-CONTEXT].max() == 0 and difference[:18].min() > 0
+
+
+def test_losses_by_hand():
+    real, fake = torch.tensor([[1.0, 0.5]]), torch.tensor([[0.0, 0.5]])
+    both = [(torch.cat([real, fake]), [])]
+    assert discriminator_loss(both).item() == pytest.approx(0.125 + 0.125)  # mean (0, .25) + mean (0, .25)
+    maps = [(real, [torch.zeros(1, 4)])], [(fake, [torch.full((1, 4), 0.3)])]
+    adversarial, features = generator_loss(*maps)
+    assert adversarial.item() == pytest.approx((1 + 0.25) / 2) and features.item() == pytest.approx(0.3)
+
+
+def test_a_period_discriminator_compares_samples_a_period_apart():
+    """Scores of one column depend on every p-th sample alone."""
+    judge = PeriodDiscriminator(3, 0.0625)
+    waveform = torch.randn(1, 999)
+    other = waveform.clone()
+    other[:, 1::3] += 1
+    with torch.inference_mode():
+        moved = (judge(waveform)[0] - judge(other)[0]).reshape(-1, 3).abs().amax(0)
+    assert moved[0] == 0 and moved[2] == 0 and moved[1] > 0
+
+
+def test_true_latents_are_what_the_decoder_was_fed(speech):
+    utterance = speech.split("train")[0]
+    latents = hifigan_training.true_latents((utterance,))[utterance.id]
+    assert latents.shape == (192, sum(utterance.frames))
+    decoder = hifigan.build(hifigan.GeneratorConfig())["decoder"]
+    with torch.inference_mode():
+        waveform = decoder(torch.from_numpy(latents.astype(np.float32))[None])[0, 0].numpy()
+    assert snr_db(utterance.load(), waveform) > 30  # fp16 latents, 16-bit clip
+    stranger = dataclasses.replace(utterance, speaker="hibari")
+    assert hifigan_training.true_latents((stranger,)) == {}
+
+
+def test_a_training_item_is_a_piece_of_the_clip_with_its_own_mel_and_latents(speech):
+    task = VocoderTask(speech, SMALL)
+    identity, crop, latents = task.item(0, np.random.default_rng(1))
+    batch = task.collate([(identity, crop, latents)])
+    assert batch.ids == (task.train_split[0].id,) and batch.frames == 16
+    clip = task.train_split[0].load(22_050)
+    segment = crop[(EDGE + CONTEXT) * HOP:-(EDGE + CONTEXT) * HOP]
+    starts = [i for i in range(0, len(clip) - len(segment) + 1, HOP) if np.allclose(clip[i:i + len(segment)], segment, atol=1e-4)]
+    assert len(starts) == 1
+    frame = starts[0] // HOP
+    whole = log_mel(clip)
+    here = log_mel_torch(torch.from_numpy(crop))[EDGE + CONTEXT:-EDGE - CONTEXT].numpy()
+    inner = slice(max(0, 2 - frame), len(here) - 2)  # the clip's own ends are reflected, a crop's are zeros
+    assert np.abs(whole[frame:frame + 16][inner] - here[inner]).max() < 0.02
+    assert np.array_equal(latents, task._latents[identity][:, frame:frame + 16])
+
+
+def test_a_clip_shorter_than_a_segment_is_filled_with_silence(speech):
+    task = VocoderTask(speech, dataclasses.replace(SMALL, segment_frames=2000))
+    _, crop, latents = task.item(0, np.random.default_rng(0))
+    clip = task.train_split[0].load(22_050)
+    assert len(crop) == (2000 + 2 * CONTEXT + 2 * EDGE) * HOP and latents.shape == (192, 2000)
+    begin = (CONTEXT + EDGE) * HOP
+    assert np.abs(crop[begin:begin + len(clip)] - clip).max() < 1e-4 and not crop[begin + len(clip):].any() and not crop[:begin].any()
+
+
+def test_stage_a_moves_the_front_alone_and_stage_b_everything(speech, tmp_path):
+    task = VocoderTask(speech, SMALL)
+    fresh = {name: {k: v.clone() for k, v in module.state_dict().items()} for name, module in task.modules.items()}
+
+    def moved() -> set[str]:
+        return {n for n, m in task.modules.items() if any(not torch.equal(v, fresh[n][k]) for k, v in m.state_dict().items())}
+
+    def settings(steps: int) -> recipe.Recipe:
+        return recipe.Recipe("hifigan", recipe.Settings(steps, batch_size=2, checkpoint_every=1, validate_every=0, log_every=1, ema=0.9))
+
+    train(task, settings(1), tmp_path)
+    assert moved() == {"front"}
+    train(task, settings(2), tmp_path)
+    assert moved() == {"front", "discriminators"}
+    outcome = train(task, settings(3), tmp_path)
+    assert moved() == {"front", "decoder", "discriminators"}
+    assert {"mel", "adversarial", "features", "loss/front+decoder", "loss/discriminators"} <= outcome.losses.keys()
+
+    folder = hifigan_training.publish(tmp_path, SMALL, tmp_path / "vocoder", "# A card")
+    vocoder = hifigan.HifiGan(folder, threads=1)
+    mel = log_mel(task.validation_split[0].load(22_050))
+    with torch.inference_mode():
+        for name, state in hifigan.from_checkpoint(outcome.checkpoint, SMALL.network).items():
+            task.modules[name].load_state_dict(state)
+        expected = hifigan.decode(task.modules, torch.from_numpy(mel)[None])[0].numpy()
+    spoken = vocoder.vocode(mel)
+    assert spoken.shape == (len(mel) * 256,) and spoken.dtype == np.float32
+    assert snr_db(expected, spoken) > 50 and vocoder.card == "# A card"
+    average = checkpoint.load(outcome.checkpoint).weights["ema-front"]["output.bias"]
+    assert torch.allclose(vocoder.modules["front"].output.bias, average, atol=1e-3)
+
+
+def test_a_validation_reports_hears_and_draws(speech):
+    task = VocoderTask(speech, SMALL)
+    with torch.no_grad():
+        validation = task.validate(0)
+    assert validation.scalars.keys() == {"mel_l1", "stft"} and validation.scalars["mel_l1"] > 0.5  # the front knows nothing yet
+    (waveform, rate), = validation.audio.values()
+    assert rate == 22_050 and len(waveform) == len(task.validation_split[0].load(22_050)) // HOP * HOP
+    assert len(validation.figures) == 1
+
+
+@pytest.mark.slow
+def test_v1_trains_from_its_first_step_and_is_saved_without_weight_norm(speech, tmp_path):
+    config = dataclasses.replace(SMALL, generator="v1", adversarial_from=0)
+    task = VocoderTask(speech, config)
+    outcome = train(task, recipe.Recipe("hifigan", recipe.Settings(1, batch_size=1, validate_every=0)), tmp_path)
+    folder = hifigan_training.publish(tmp_path, config, tmp_path / "vocoder", "card")
+    mel = log_mel(task.validation_split[0].load(22_050))[:20]
+    with torch.inference_mode():
+        expected = hifigan.decode(task.modules, torch.from_numpy(mel)[None])[0].numpy()
+    assert outcome.losses["loss/decoder"] > 0
+    assert snr_db(expected, hifigan.HifiGan(folder, threads=1).vocode(mel)) > 40
+
+
+@pytest.mark.parametrize("values, message", [
+    ({"generator": "v2"}, "unknown generator 'v2': did you mean 'v1'"),
+    ({"generator": "v1", "adversarial_from": 5}, "V1 has no trained decoder to keep"),
+    ({"segment_frames": 8}, "segment_frames is 8"),
+    ({"periods": [], "scales": 0}, "judge nothing"),
+])
+def test_a_bad_configuration_has_one_clear_error(speech, values, message):
+    with pytest.raises(ParameterError, match=message):
+        VocoderTask(speech, recipe.parse(VocoderConfig, values, "model"))
+
+
+def test_a_folder_without_a_vocoder_and_a_bad_mel_are_named(tmp_path):
+    with pytest.raises(MissingDataError, match="holds no vocoder: config.json is missing"):
+        hifigan.HifiGan(tmp_path)
+    config = hifigan.GeneratorConfig(front_width=32, front_blocks=1)
+    hifigan.save(tmp_path, config, {n: m.state_dict() for n, m in hifigan.build(config, warm=False).items()}, "card")
+    vocoder = hifigan.HifiGan(tmp_path, threads=1)
+    for bad in (np.zeros((0, 80)), np.zeros((5, 40)), np.zeros(80), np.full((5, 80), np.nan)):
+        with pytest.raises(AudioError, match="log-mel of shape"):
+            vocoder.vocode(bad)
+    assert vocoder.mel is HIFIGAN
+    with pytest.raises(ParameterError, match="consists of front, decoder, not of decoder"):
+        hifigan.save(tmp_path, config, {"decoder": {}}, "card")

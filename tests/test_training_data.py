@@ -1,0 +1,199 @@
+"""Batches and recipes: what a step sees is a pure function of the seed and the place, and every key of a recipe is checked."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from lib.errors import MissingDataError, ParameterError
+from lib.training import data, recipe, sources, tasks
+from lib.training.data import Place, Sampler
+from lib.training.ema import Ema
+from lib.training.task import Batch
+
+
+def test_every_item_once_per_epoch_in_another_order_and_alike_in_length():
+    lengths = np.random.default_rng(0).integers(10, 400, 1000)
+    sampler = Sampler(lengths, 16, seed=3)
+    first, second = sampler.epoch(0), sampler.epoch(1)
+    assert sorted(itertools.chain(*first)) == sorted(itertools.chain(*second)) == list(range(1000))
+    assert first != second and first == Sampler(lengths, 16, seed=3).epoch(0) != Sampler(lengths, 16, seed=4).epoch(0)
+    padded = sum(len(b) * lengths[b].max() for b in first) / lengths.sum()
+    unsorted = sum(len(b) * lengths[b].max() for b in np.array_split(np.arange(1000), 63)) / lengths.sum()
+    assert padded < 1.05 < 1.5 < unsorted
+
+
+def test_a_batch_never_exceeds_its_padded_frames_but_holds_a_too_long_item_alone():
+    lengths = [10, 20, 30, 40, 500, 60, 70]
+    batches = Sampler(lengths, 4, max_frames=120).epoch(0)
+    assert all(len(b) * max(lengths[i] for i in b) <= 120 or len(b) == 1 for b in batches)
+    assert [4] in batches and sorted(itertools.chain(*batches)) == list(range(7))
+
+
+def test_processes_share_an_epoch_in_equal_parts():
+    lengths = list(range(5, 55))
+    parts = [Sampler(lengths, 4, rank=rank, processes=3).epoch(2) for rank in range(3)]
+    assert len({len(part) for part in parts}) == 1
+    seen = list(itertools.chain(*itertools.chain(*parts)))
+    assert set(seen) == set(range(50)) and len(seen) < 50 + 3 * 4  # at most two batches twice, so that nobody waits
+    one = Sampler([7], 4, rank=2, processes=3)
+    assert one.epoch(0) == [[0]]
+
+
+def test_the_stream_resumes_anywhere():
+    sampler = Sampler(list(range(1, 30)), 4, seed=1)
+    whole = list(itertools.islice(sampler.after(Place()), 30))
+    for at in (0, 3, 7, 8, 20):
+        place, _ = whole[at]
+        assert list(itertools.islice(sampler.after(place), 30 - at)) == whole[at:]
+    beyond = Place(0, len(sampler.epoch(0)))  # the end of an epoch is the beginning of the next
+    assert next(sampler.after(beyond)) == next(sampler.after(Place(1, 0)))
+
+
+def test_nothing_to_train_on_is_an_error():
+    with pytest.raises(MissingDataError, match="the training split is empty"):
+        Sampler([], 4)
+
+
+class SlowLoader:
+    """A task's data side: an item takes 5 ms to load and is random."""
+
+    lengths = [1] * 40
+
+    def item(self, index, rng):
+        time.sleep(0.005)
+        return index, rng.random()
+
+    def collate(self, items):
+        return Batch(tuple(str(i) for i, _ in items), len(items), {"x": torch.tensor([x for _, x in items], dtype=torch.float64)})
+
+
+def drawn(place: Place, count: int, threads: int) -> list[list[float]]:
+    stream = data.stream(SlowLoader(), Sampler(SlowLoader.lengths, 4, seed=9), place, threads)
+    try:
+        return [batch.tensors["x"].tolist() for _, batch in itertools.islice(stream, count)]
+    finally:
+        stream.close()
+
+
+def test_random_choices_do_not_depend_on_threads_or_on_where_a_run_began():
+    whole = drawn(Place(), 14, 1)
+    assert whole == drawn(Place(), 14, 3)
+    assert whole[5:] == drawn(Place(0, 5), 9, 2)
+    assert len(set(itertools.chain(*whole))) == 56  # the second epoch draws anew
+
+
+def test_loading_is_hidden_behind_the_computation():
+    """20 ms of loading and 30 ms of computing per batch: one after the other 50 ms, hidden 30."""
+    stream = data.stream(SlowLoader(), Sampler(SlowLoader.lengths, 4), Place())
+    next(stream)
+    waited = 0.0
+    for _ in range(10):
+        begin = time.perf_counter()
+        next(stream)
+        waited += time.perf_counter() - begin
+        time.sleep(0.03)
+    stream.close()
+    assert waited < 0.2 * 10 * 0.03
+
+
+def test_an_error_in_a_loader_thread_reaches_the_loop():
+    class Broken(SlowLoader):
+        def item(self, index, rng):
+            raise MissingDataError(f"no clip {index}")
+
+    with pytest.raises(MissingDataError, match="no clip"):
+        next(data.stream(Broken(), Sampler(SlowLoader.lengths, 4), Place()))
+
+
+def test_the_average_follows_its_definition_and_is_only_applied_inside():
+    layer = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(layer.weight, 0.0)
+    ema = Ema({"layer": layer}, decay=0.5)
+    expected = 0.0
+    for step in range(1, 30):
+        torch.nn.init.constant_(layer.weight, float(step))
+        ema.update()
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+    with ema.applied():
+        assert layer.weight.item() == pytest.approx(expected, rel=1e-6)
+    assert layer.weight.item() == 29.0
+
+
+RECIPE = """
+task: hifigan
+data: {voices: [vits-joe]}
+model: {generator: vits-joe}
+training: {steps: 10, ema: 0}
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path):
+    def write(text: str):
+        path = tmp_path / "toy.yaml"
+        path.write_text(text)
+        return path
+    return write
+
+
+def test_a_recipe_is_read(recipe_file):
+    read = recipe.load(recipe_file(RECIPE))
+    assert read.task == "hifigan" and read.training == recipe.Settings(steps=10) and read.data == {"voices": ["vits-joe"]}
+    assert recipe.parse(sources.Data, read.data, "data") == sources.Data(voices=("vits-joe",))
+
+
+@pytest.mark.parametrize("change, message", [
+    (("steps: 10", "stesp: 10"), "unknown key of the recipe's training 'stesp': did you mean 'steps'"),
+    (("ema: 0", "batch_size: 4.5"), "training.batch_size is 4.5, it must be of type int"),
+    (("ema: 0", "ema: 1"), r"training.ema is 1.0, a decay lies in \[0, 1\)"),
+    (("ema: 0", "ema: 1e-1"), "training.ema is '1e-1', it must be of type float .*write 1.0e-4"),
+    (("ema: 0", "keep: true"), "training.keep is True, it must be of type int"),
+    (("ema: 0", "precision: bf61"), "unknown precision 'bf61': did you mean 'bf16'"),
+    (("steps: 10", "steps: 0"), "training.steps is 0, it must be at least 1"),
+    (("steps: 10,", ""), "the recipe's training lacks steps"),
+    (("model:", "modell:"), "unknown part of recipe toy.yaml 'modell': did you mean 'model'"),
+    (("{generator: vits-joe}", "[1]"), "`model` must hold `key: value` lines"),
+    (("training: {", "training: {{"), "is not valid YAML"),
+    (("training:", "data2:"), "needs the parts `task` and `training`"),
+])
+def test_a_bad_recipe_has_one_clear_error(recipe_file, change, message):
+    with pytest.raises(ParameterError, match=message):
+        recipe.load(recipe_file(RECIPE.replace(*change)))
+
+
+def test_unknown_tasks_voices_and_files_are_named(recipe_file, tmp_path):
+    with pytest.raises(ParameterError, match="unknown task 'hifigna': did you mean 'hifigan'"):
+        tasks.build(recipe.load(recipe_file(RECIPE.replace("hifigan", "hifigna"))))
+    with pytest.raises(ParameterError, match="names either `voices` or a `corpus`"):
+        sources.Data(voices=("vits-joe",), corpus="ljspeech")
+    with pytest.raises(MissingDataError, match="no recipe at .*none.yaml"):
+        recipe.load(tmp_path / "none.yaml")
+
+
+def test_the_identity_covers_what_is_computed_and_not_how_long():
+    @dataclass(frozen=True)
+    class Model:
+        width: int = 3
+        periods: tuple[int, ...] = (2, 3)
+
+    base = recipe.Recipe("toy", recipe.Settings(steps=10), {"width": 3}, {})
+    longer = recipe.Recipe("toy", recipe.Settings(steps=99, minutes=3.0, keep=9, loader_threads=2), {"width": 3}, {})
+    other = recipe.Recipe("toy", recipe.Settings(steps=10, seed=1), {"width": 3}, {})
+    assert base.key() == longer.key() != other.key()
+    assert recipe.parse(Model, {"periods": [5]}, "model") == Model(periods=(5,))
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick", "study", "full"])
+def test_the_recipes_of_every_profile_are_valid(profile):
+    from lib.systems.hifigan_training import VocoderConfig
+
+    read = recipe.find(profile, "hifigan")
+    recipe.parse(VocoderConfig, read.model, "model")
+    recipe.parse(sources.Data, read.data, "data")
