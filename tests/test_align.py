@@ -40,9 +40,10 @@ def spoken(text: str):
 def exact_frames(text: str) -> np.ndarray:
     """Frames of each symbol as the voice spoke it, each taking the padding *before* it.
 
-    The voice's training left the transition into a phone to the padding symbol before it: with the padding counted to the
-    symbol behind it, sound begins 16 ms after the first phone's start; counted to the one before, 15 ms ahead of it, and
-    the last phone would go on for 56 ms of silence instead of 24 ms.
+    The voice knows the frames of the padding symbol between two phones, not to which of the two they belong, and the sound
+    does not settle it: 30 dB below the peak, speech begins 16 ms after the first phone's start so defined (1 ms before it,
+    were the padding counted to the phone before) and ends 24 ms before the last one's end (56 ms). The aligner, which knows
+    nothing of the voice, agrees with this reading on average; the 50 sentences below are judged by both.
     """
     ids = piper_onnx.ids(piper_onnx.symbols(text))[None]
     noise = np.random.default_rng(0).standard_normal((1, 2, ids.shape[1]), np.float32)
@@ -52,13 +53,13 @@ def exact_frames(text: str) -> np.ndarray:
     return np.pad(durations.reshape(-1).astype(int), (1, 0)).reshape(-1, 2).sum(axis=1)
 
 
-def errors_ms(texts) -> np.ndarray:
+def errors_ms(texts, reference=exact_frames) -> np.ndarray:
     """Difference of every phone's begin between the alignment and the truth."""
     found = []
     for text in texts:
         speech = spoken(text)
         alignment = aligner.align(speech.waveform, 22_050, text, phones=speech.phones)
-        truth = exact_frames(text)
+        truth = reference(text)
         assert sum(alignment.frames) == sum(truth) == len(speech.waveform) // 256
         found.append(aligner.boundary_errors_ms(alignment.phones, alignment.frames, truth))
     return np.concatenate(found)
@@ -75,11 +76,15 @@ def test_boundaries_are_where_the_voice_put_them():
 def test_boundaries_on_50_sentences(capsys):
     from lib.corpora import gutenberg
 
-    size = np.abs(errors := errors_ms([sentence.text for sentence in gutenberg.split("test", 50)]))
-    with capsys.disabled():
-        print(f"\n{len(size)} boundaries: median {np.median(size):.1f} ms, mean {size.mean():.1f} ms, "
-              f"90 % {np.percentile(size, 90):.1f} ms, within 50 ms {np.mean(size <= 50):.1%}, bias {np.mean(errors):+.1f} ms")
-    assert np.median(size) <= 15 and np.mean(size <= 50) >= 0.9
+    texts = [sentence.text for sentence in gutenberg.split("test", 50)]
+    for owner, median_ms, within_50 in (("behind", 15, 0.9), ("before", 25, 0.75)):
+        errors = errors_ms(texts, (lambda text: spoken(text).frames) if owner == "before" else exact_frames)
+        size = np.abs(errors)
+        with capsys.disabled():
+            print(f"\npadding counted to the phone {owner} it: {len(size)} boundaries: median {np.median(size):.1f} ms, "
+                  f"mean {size.mean():.1f} ms, 90 % {np.percentile(size, 90):.1f} ms, within 50 ms {np.mean(size <= 50):.1%}, "
+                  f"bias {np.mean(errors):+.1f} ms")
+        assert np.median(size) <= median_ms and np.mean(size <= 50) >= within_50
 
 
 def test_an_alignment_covers_the_clip():
