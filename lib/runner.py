@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(profile: str, *, only: list[str] | None = None, resume: bool = False, outputs: Path = REPOSITORY / "outputs",
         overrides: dict[str, object] | None = None, folder: Path | None = None) -> int:
-    """Run the notebooks of `folder` (default notebooks/) in a profile; everything is checked before anything runs."""
+    """Run the notebooks of `folder` (default notebooks/, its parameters beside it) in a profile; all is checked before any runs."""
     params.check_profile(profile)
     every = params.notebooks(folder)
     chosen = [params.find_notebook(name, folder) for name in only] if only else every
@@ -57,10 +57,11 @@ def run(profile: str, *, only: list[str] | None = None, resume: bool = False, ou
     for name in overrides:
         if not any(name in params.declared(path) for path in chosen):
             raise ParameterError(f"no chosen notebook has a parameter {name!r}")
-    work = [(path, params.load(profile, path, overrides={k: v for k, v in overrides.items() if k in params.declared(path)}))
+    known = folder.parent / "params" if folder else None
+    work = [(path, params.load(profile, path, known, {k: v for k, v in overrides.items() if k in params.declared(path)}))
             for path in chosen]
     target = Path(outputs) / profile
-    state_path = target / "notebooks" / "state.json"
+    state_path = target / "notebooks" / "state.json"  # how each notebook ended, for --resume, the time left and the report
     try:
         state_path.parent.mkdir(parents=True, exist_ok=True)
         state = json.loads(state_path.read_text()) if state_path.exists() else {}

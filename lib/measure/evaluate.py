@@ -1,0 +1,244 @@
+"""The whole measurement of a text-to-speech system, step by step: quality, speed, footprint, energy.
+
+Each function does one step, writes its rows into the run it is given, and returns what a notebook shows. Clips, transcripts
+and scores are remembered by content, so a step that ran before costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lib import audio, progress
+from lib.corpora import synthetic
+from lib.corpora.base import Corpus, Utterance
+from lib.corpora.gutenberg import Sentence
+from lib.errors import MissingDataError, SpeechError
+from lib.measure import scorer as scoring
+from lib.measure import speed
+from lib.measure.energy import EnergyMeter
+from lib.measure.scorer import ClipScores, Scorer
+from lib.measure.stats import Difference, Estimate
+
+if TYPE_CHECKING:
+    from lib.results import Run
+    from lib.systems.base import System
+    from lib.systems.whisper import Whisper
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sentence as a system said it, or as a person did."""
+
+    id: str
+    text: str
+    waveform: np.ndarray
+    sample_rate: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Clips of one system with their scores, in the order of the sentences, and the corpus values."""
+
+    clips: tuple[Clip, ...]
+    scores: tuple[ClipScores, ...]
+    summary: dict[str, Estimate]
+
+
+def speak(voice: "System", sentences: Iterable[Sentence | Utterance], *, seed: int = 0) -> tuple[Clip, ...]:
+    """Every sentence spoken once (or found in the cache); sentence i with seed + i."""
+    sentences = tuple(sentences)
+    label = f"{voice.name} on {voice.target} speaks"
+    made = (synthetic.speak(voice, s.text, seed + i) for i, s in enumerate(sentences))
+    return tuple(Clip(s.id, s.text, waveform, rate) for s, (waveform, rate, _) in
+                 zip(sentences, progress.track(made, label, total=len(sentences), unit="sentence")))
+
+
+def recordings(corpus: Corpus, *, split: str = "test", limit: int | None = None, seconds: tuple[float, float] = (1.5, 12.0),
+               words: int = 4) -> tuple[Clip, ...]:
+    """Real clips of a corpus that are comparable with spoken sentences: of a usual length, and of at least `words` words."""
+    chosen = []
+    for utterance, waveform in corpus.waveforms(split):
+        length = len(waveform) / utterance.sample_rate
+        if seconds[0] <= length <= seconds[1] and len(utterance.normalized.split()) >= words:
+            chosen.append(Clip(utterance.id, utterance.normalized, waveform, utterance.sample_rate))
+        if len(chosen) == limit:
+            break
+    if not chosen:
+        raise MissingDataError(f"corpus {corpus.name} has no clip of {seconds[0]:g} to {seconds[1]:g} s in its {split} split")
+    return tuple(chosen)
+
+
+def quality(run: "Run", names: tuple[str, str, str], clips: Sequence[Clip], scorer: Scorer, *, voice: Clip | None = None,
+            originals: Sequence[Clip] | None = None, baseline: Judged | None = None, baseline_name: str = "",
+            keep: int = 0, group: str = "") -> Judged:
+    """Score clips and write their rows: word and character errors, predicted MOS, DNSMOS, and what the references allow.
+
+    names: (system, variant, target); voice: a clip of the speaker who should be heard -> speaker_similarity; originals: the
+    same sentences aligned in time -> pesq_wb, stoi; baseline: the same sentences before a change, whose paired difference goes
+    into the rows' detail; keep: how many clips go into the report, under `group`.
+    """
+    metrics = [*scoring.DEFAULT_METRICS, *(("speaker_similarity",) if voice else ()), *(("pesq_wb", "stoi") if originals else ())]
+    scores = scorer.rate_all(
+        [(clip.waveform, clip.sample_rate, clip.text) for clip in clips], metrics=metrics,
+        originals=[clip.waveform for clip in originals] if originals else None,
+        voice=(voice.waveform, voice.sample_rate) if voice else None)
+    judged = Judged(tuple(clips), tuple(scores), scoring.summarise(scores, seed=run.seed))
+    differences = scoring.compare(scores, baseline.scores, seed=run.seed) if baseline else {}
+    for metric, estimate in judged.summary.items():
+        run.add(*names, metric, estimate.value, n=estimate.n, ci=estimate.ci, source=scoring.source(metric),
+                baseline=baseline_name, detail=_difference(differences.get(metric)))
+    for clip in clips[:keep]:
+        run.clip(names[0], names[1], clip.id, clip.waveform, clip.sample_rate, clip.text, group=group)
+    return judged
+
+
+def speeds(run: "Run", voices: Mapping[str, "System"], sentences: Sequence[Sentence], *, repeats: int = 5) -> dict[str, speed.Timing]:
+    """Time all voices on the same sentences in turns; rows for RTF (with its stages), latency and throughput."""
+    candidates = {name: (lambda text, voice=voice: voice.synthesize(text, run.seed)) for name, voice in voices.items()}
+    timings = speed.interleaved(candidates, [s.text for s in sentences], repeats=repeats, seed=run.seed)
+    for name, timing in timings.items():
+        add_timing(run, (voices[name].name, voices[name].variant, voices[name].target), timing)
+    return timings
+
+
+def add_timing(run: "Run", names: tuple[str, str, str], timing: speed.Timing) -> None:
+    """The four speeds of one timing as rows; how it was timed is the detail of each."""
+    for metric, estimate in timing.metrics().items():
+        run.add(*names, metric, estimate.value, n=estimate.n, ci=estimate.ci, source="time.perf_counter, interleaved",
+                detail=timing.detail())
+
+
+def footprint(run: "Run", voice: "System", sentences: Sequence[Sentence], *, threads: int = 2, starts: int = 3) -> speed.ColdStart:
+    """Size, parameters, and of a fresh process: cold start and peak memory."""
+    names = (voice.name, voice.variant, voice.target)
+    cold = speed.cold_start(voice.name, voice.target, [s.text for s in sentences], threads=threads, runs=starts)
+    run.add(*names, "size_mb", voice.size_mb, source="weights as stored")
+    if voice.params_m:
+        run.add(*names, "params_m", voice.params_m, source="weights as stored")
+    run.add(*names, "cold_start_s", cold.cold_start_s, n=cold.runs, source="fresh process, median",
+            detail={"load_s": round(cold.load_s, 3), "first_sentence_s": round(cold.first_sentence_s, 3)})
+    run.add(*names, "peak_rss_mb", cold.peak_rss_mb, n=cold.runs, source="fresh process, median",
+            detail={"before_loading_mb": round(cold.rss_before_mb, 1), "sentences": len(sentences)})
+    return cold
+
+
+def energy(run: "Run", voice: "System", sentences: Sequence[Sentence], *, repeats: int = 3):
+    """Joules per second of audio, watts and utilisation while the voice speaks the sentences over and over."""
+    names = (voice.name, voice.variant, voice.target)
+    voice.synthesize(sentences[0].text, run.seed)
+    with EnergyMeter("cuda" if "cuda" in voice.target else "cpu") as meter:
+        audio_s = sum(voice.synthesize(s.text, run.seed).audio_s for _ in range(repeats) for s in sentences)
+    found = meter.energy
+    count = repeats * len(sentences)
+    run.add(*names, "energy_j_per_audio_s", found.joules / audio_s, kind=found.kind, n=count, source=found.source)
+    run.add(*names, "power_w", found.watts, kind=found.kind, n=count, source=found.source)
+    run.add(*names, "utilization_pct", found.utilization_pct, n=count, source="CPU seconds over seconds x cores")
+    return found
+
+
+def recogniser(run: "Run", listener: "Whisper", clips: Sequence[Clip], *, repeats: int = 3) -> list[str]:
+    """The recogniser as a system under test: word errors on clips, speed, size. Returns its transcripts."""
+    from lib.measure import intelligibility, stats
+
+    names = (listener.name, listener.variant, listener.target)
+    heard = [listener.transcribe(c.waveform, c.sample_rate).text for c in progress.track(clips, f"{listener.name} listens", unit="clip")]
+    for metric, count, normalise in (("wer", intelligibility.word_errors, True), ("wer_raw", intelligibility.word_errors, False),
+                                     ("cer", intelligibility.character_errors, True), ("cer_raw", intelligibility.character_errors, False)):
+        counts = [count(clip.text, text, normalise=normalise) for clip, text in zip(clips, heard)]
+        estimate = stats.ratio_ci([c.errors for c in counts], [c.length for c in counts], seed=run.seed)
+        run.add(*names, metric, estimate.value, n=estimate.n, ci=estimate.ci, source="greedy decoding of real recordings, jiwer")
+
+    def listen(clip: Clip) -> float:
+        listener.transcribe(clip.waveform, clip.sample_rate)
+        return len(clip.waveform) / clip.sample_rate
+
+    add_timing(run, names, speed.interleaved({listener.name: listen}, clips, repeats=repeats, seed=run.seed)[listener.name])
+    run.add(*names, "params_m", listener.params_m, source="weights as stored")
+    run.add(*names, "size_mb", listener.size_mb, source="weights as stored")
+    return heard
+
+
+def copies(clips: Sequence[Clip], vocode, label: str) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """(originals, copies) at 22.05 kHz, each copy made by `vocode` (log-mel -> waveform) and as long as its original."""
+    from lib import features
+
+    rate = features.HIFIGAN.sample_rate
+    originals, made = [], []
+    for clip in progress.track(clips, label, unit="clip"):
+        waveform = audio.resample(clip.waveform, clip.sample_rate, rate)
+        waveform = waveform[: len(waveform) // features.HIFIGAN.hop * features.HIFIGAN.hop]
+        copy = vocode(features.log_mel(waveform))
+        originals.append(Clip(clip.id, clip.text, waveform[: len(copy)], rate))
+        made.append(Clip(clip.id, clip.text, copy[: len(waveform)], rate))
+    return tuple(originals), tuple(made)
+
+
+def try_or_not_run(run: "Run", names: tuple[str, str, str], metrics: Sequence[str], step):
+    """step(), or None and not_run rows that say why, where data or a package is missing on this machine."""
+    try:
+        return step()
+    except (MissingDataError, ImportError, SpeechError) as error:
+        for metric in metrics:
+            run.not_run(*names, metric, str(error))
+        return None
+
+
+def _difference(difference: Difference | None) -> object:
+    if difference is None:
+        return ""
+    low, high = difference.ci or (float("nan"), float("nan"))
+    return {"difference": round(difference.value, 4), "ci_low": round(low, 4), "ci_high": round(high, 4), "p_value": round(difference.p_value, 4)}
+
+
+
+def same_voice(one: Judged, other: Judged, name: str, other_name: str) -> str:
+    """Whether two runtimes of one voice are told apart by anything: the largest sample difference, in a sentence."""
+    worst = max(float(np.abs(a.waveform - b.waveform).max()) if len(a.waveform) == len(b.waveform) else float("inf")
+                for a, b in zip(one.clips, other.clips))
+    if np.isinf(worst):
+        return f"{name} and {other_name} give the same voice other durations: they are not the same system."
+    return (f"Given the same random numbers, {name} and {other_name} differ by at most {worst:.1e} of full scale, so their scores "
+            "are those of one voice." if worst < 1e-3 else
+            f"{name} and {other_name} differ by up to {worst:.1e} of full scale: look for a numerical problem.")
+
+
+def ranking(seed: int, judged: Mapping[str, Judged]) -> str:
+    """The order by predicted MOS, and which neighbours in it are apart at the 5 % level (same sentences, paired)."""
+    order = sorted(judged, key=lambda label: -judged[label].summary["mos_predicted"].value)
+    text = order[0].split(" ")[0]
+    for better, worse in zip(order, order[1:]):
+        gap = scoring.compare(judged[better].scores, judged[worse].scores, seed=seed)["mos_predicted"]
+        text += f" {'>' if gap.significant else '≈'} {worse.split(' ')[0]}"
+    return f"By predicted MOS on the same sentences: {text} (> where the paired difference is significant at 5 %)."
+
+
+def versus(one: Judged, other: Judged, name: str, other_name: str) -> str:
+    """Predicted MOS and WER of one against the other on the same texts, with the paired intervals."""
+    gaps = scoring.compare(one.scores, other.scores)
+    mos, wer = gaps["mos_predicted"], gaps["wer"]
+    words = []
+    for gap, unit, scale in ((mos, "predicted MOS points", 1), (wer, "points of WER", 100)):
+        direction = "more" if gap.value > 0 else "less"
+        interval = f" [{gap.low * scale:+.2f}, {gap.high * scale:+.2f}]" if gap.ci else ""
+        certain = "" if gap.significant else ", which chance could explain"
+        words.append(f"{abs(gap.value) * scale:.2f} {unit} {direction}{interval}{certain}")
+    return f"{name} gets {words[0]}, and {words[1]}, than {other_name} ({mos.n} texts)."
+
+
+def faster(one: speed.Timing, other: speed.Timing, name: str, other_name: str) -> str:
+    """The speed-up of one over the other with its interval, and whether it is one."""
+    gain = one.speedup_over(other)
+    interval = f" [{gain.low:.2f}, {gain.high:.2f}]" if gain.ci else ""
+    verdict = "faster" if gain.value >= 1 else "slower, so not recommended for speed"
+    return f"{name} runs at {gain.value:.2f} times the speed of {other_name}{interval}: {verdict}."
+
+
+def largest_stage(timing: speed.Timing, name: str) -> str:
+    """Where the time of a system goes."""
+    stages = timing.stage_rtf
+    stage = max(stages, key=stages.get)
+    return f"In {name}, the stage {stage.replace('_', ' ')} takes {100 * stages[stage] / sum(stages.values()):.0f} % of the time."
