@@ -1,4 +1,4 @@
-"""Waveforms: what counts as usable audio, and how it is read, resampled, levelled, stored and played.
+"""Waveforms: what counts as usable audio, and how it is read, resampled, levelled and stored.
 
 A waveform is a float32 array of shape (n_samples,) with values in [-1, 1], always beside its sample rate
 in Hz. Everything that takes one calls `check` first, so bad audio has one error and one message.
@@ -101,9 +101,3 @@ def save(path: str | Path, waveform: np.ndarray, sample_rate: int) -> Path:
     """Store a clip losslessly (16-bit FLAC), atomically."""
     return write_atomic(path, encode(check(waveform, sample_rate, str(path)), sample_rate, "flac"))
 
-
-def player(waveform: np.ndarray, sample_rate: int):
-    """A compact Jupyter player at the true level (IPython's default would normalise every clip to full scale)."""
-    from IPython.display import Audio
-
-    return Audio(data=encode(waveform, sample_rate, "mp3"), rate=sample_rate, normalize=False)

@@ -26,8 +26,8 @@ SMALL = VocoderConfig(front_width=32, front_blocks=1, segment_frames=16, adversa
 @pytest.fixture(scope="module")
 def speech() -> Corpus:
     """Two training sentences and one to validate on, spoken by vits-joe."""
-    short = [s for s in gutenberg.split("train") if len(s.text) < 40][:2] + [s for s in gutenberg.split("validation") if len(s.text) < 40][:1]
-    return synthetic.corpus(VitsJoeOnnx(threads=1), short)
+    train, validation = ([s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation"))
+    return synthetic.corpus(VitsJoeOnnx(threads=1), train[:2] + validation[:1])
 
 
 def snr_db(signal: np.ndarray, other: np.ndarray) -> float:
@@ -128,7 +128,8 @@ def test_a_clip_shorter_than_a_segment_is_filled_with_silence(speech):
     clip = task.train_split[0].load(22_050)
     assert len(crop) == (2000 + 2 * CONTEXT + 2 * EDGE) * HOP and latents.shape == (192, 2000)
     begin = (CONTEXT + EDGE) * HOP
-    assert np.abs(crop[begin:begin + len(clip)] - clip).max() < 1e-4 and not crop[begin + len(clip):].any() and not crop[:begin].any()
+    assert np.abs(crop[begin:begin + len(clip)] - clip).max() < 1e-4
+    assert not crop[begin + len(clip):].any() and not crop[:begin].any()
 
 
 def test_stage_a_moves_the_front_alone_and_stage_b_everything(speech, tmp_path):
@@ -139,7 +140,8 @@ def test_stage_a_moves_the_front_alone_and_stage_b_everything(speech, tmp_path):
         return {n for n, m in task.modules.items() if any(not torch.equal(v, fresh[n][k]) for k, v in m.state_dict().items())}
 
     def settings(steps: int) -> recipe.Recipe:
-        return recipe.Recipe("hifigan", recipe.Settings(steps, batch_size=2, checkpoint_every=1, validate_every=0, log_every=1, ema=0.9))
+        given = recipe.Settings(steps, batch_size=2, checkpoint_every=1, validate_every=0, log_every=1, ema=0.9)
+        return recipe.Recipe("hifigan", given)
 
     train(task, settings(1), tmp_path)
     assert moved() == {"front"}

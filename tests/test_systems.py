@@ -112,7 +112,7 @@ def test_piper_ids_are_padded_between_symbols():
     table = piper_onnx.voice_config()["phoneme_id_map"]
     ids = piper_onnx.ids(("^", "h", "$"))
     assert ids.tolist() == [1, 0, table["h"][0], 0, 2]
-    assert piper_onnx.frames_per_symbol(np.array([1, 2, 3, 4, 5.0])) == (3, 7, 5)
+    assert piper_onnx.frames_per_symbol(np.array([1, 2, 3, 4, 5.0])) == (1, 5, 9)
 
 
 def test_parameters_and_sizes_are_those_of_the_weights():

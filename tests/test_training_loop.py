@@ -39,7 +39,8 @@ def tones(count: int = 12, *, broken: int | None = None, splits: tuple[str, ...]
         return read
 
     return Corpus("tones", "computed", "none", tuple(
-        Utterance(f"tone-{s}-{i}", "la", "la", "sine", s, RATE, reader(i)) for s in splits for i in range(count if s == "train" else 2)))
+        Utterance(f"tone-{s}-{i}", "la", "la", "sine", s, RATE, reader(i))
+        for s in splits for i in range(count if s == "train" else 2)))
 
 
 class Predictor(Task):
@@ -51,7 +52,8 @@ class Predictor(Task):
     def __init__(self, corpus: Corpus, seed: int = 0):
         torch.manual_seed(seed)
         self.train_split, self.validation_split = split(corpus, "train"), split(corpus, "validation")
-        self.modules = {"network": nn.Sequential(nn.Linear(HOP, 32), nn.Dropout(0.2), nn.Tanh(), nn.Linear(32, HOP)), "gain": nn.Linear(1, 1)}
+        network = nn.Sequential(nn.Linear(HOP, 32), nn.Dropout(0.2), nn.Tanh(), nn.Linear(32, HOP))
+        self.modules = {"network": network, "gain": nn.Linear(1, 1)}
         self.optimizers = {"network": torch.optim.AdamW(self.modules["network"].parameters(), 1e-2),
                            "gain": torch.optim.SGD(self.modules["gain"].parameters(), 1e-2, momentum=0.9)}
         self.schedulers = {"network": torch.optim.lr_scheduler.ExponentialLR(self.optimizers["network"], 0.95)}
@@ -158,7 +160,7 @@ def test_the_loss_falls_and_the_journal_says_so(tmp_path):
     first, last = (np.mean([r["error"] for r in part]) for part in (records[:3], records[-3:]))
     assert last < 0.6 * first
     assert outcome.monitored == {"power_w": 7.0} and records[-1]["power_w"] == 7.0
-    assert outcome.rates["frames_per_s"] == pytest.approx(16 * outcome.rates["steps_per_s"], rel=0.01)  # 4 clips of 4 frames a step
+    assert outcome.rates["frames_per_s"] == pytest.approx(16 * outcome.rates["steps_per_s"], rel=0.01)  # 4 x 4 frames
     assert outcome.peak_rss_mb > 50 and outcome.seconds > 0
     assert outcome.metrics["power_w"] == 7.0 and outcome.metrics["train_steps_per_s"] == outcome.rates["steps_per_s"]
     assert not outcome.metrics.keys() - results.METRICS.keys()
@@ -191,7 +193,8 @@ def test_a_nan_in_the_network_stops_before_it_reaches_weights_or_checkpoint(tmp_
                 else:
                     yield update
 
-    with pytest.raises(TrainingError, match=rf"the {where} for network is nan at step 12, on utterances tone-train-\d.*step-00000010 is intact"):
+    message = rf"the {where} for network is nan at step 12, on utterances tone-train-\d.*step-00000010 is intact"
+    with pytest.raises(TrainingError, match=message):
         train(Fragile(tones()), recipe(), tmp_path)
     assert all(torch.isfinite(t).all() for t in weights(tmp_path).values())
     assert train(Predictor(tones()), recipe(), tmp_path).step == 20
@@ -265,9 +268,10 @@ SCRIPT = """
 def child(folder: Path, *launcher: str, steps: int = 20, pause: float = 0.0) -> subprocess.Popen:
     """A training run in a process of its own."""
     script = folder.parent / f"{folder.name}.py"
-    script.write_text(textwrap.dedent(SCRIPT.format(repository=str(REPOSITORY), tests=str(Path(__file__).parent), pause=pause, steps=steps)))
-    return subprocess.Popen([sys.executable, *launcher, str(script), str(folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    text = SCRIPT.format(repository=str(REPOSITORY), tests=str(Path(__file__).parent), pause=pause, steps=steps)
+    script.write_text(textwrap.dedent(text))
+    return subprocess.Popen([sys.executable, *launcher, str(script), str(folder)], text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from lib.corpora import fetch
 from lib.corpora.base import Corpus, Utterance
 from lib.errors import AudioError, MissingDataError
+from lib.normalise import spoken
 
 SOURCE = "Debian packages asterisk-core-sounds-en and asterisk-core-sounds-en-g722, 1.6.1; speaker Allison Smith"
 LICENCE = "CC-BY-SA-3.0"
@@ -38,7 +39,7 @@ def load() -> Corpus:
         return "test" if _key(text) in test else "validation" if _key(text) in validation else "train"
 
     utterances = tuple(
-        Utterance(f"prompt-{name.replace('/', '-')}", text, text, "allison", split(text), SAMPLE_RATE,
+        Utterance(f"prompt-{name.replace('/', '-')}", text, spoken(text), "allison", split(text), SAMPLE_RATE,
                   functools.partial(decode_g722, sounds / f"{name}.g722"))
         for name, text in sorted(texts.items(), key=lambda item: (_key(item[1]), item[0]))
     )
@@ -46,10 +47,10 @@ def load() -> Corpus:
 
 
 def parse(listing: str) -> dict[str, str]:
-    """"name: text" lines as a dictionary, without comments and without sounds that are not speech, such as "[beep]"."""
+    """"name: text" lines as a dictionary, without comments and without sounds that are not speech, such as "[beep]" or "(1 second of silence)"."""
     pairs = (line.split(":", 1) for line in listing.splitlines() if ":" in line and not line.startswith(";"))
     texts = {name.strip(): " ".join(text.split()) for name, text in pairs}
-    return {name: text for name, text in texts.items() if re.search(r"[A-Za-z]", text) and not re.search(r"[\[\]<>]", text)}
+    return {name: text for name, text in texts.items() if re.search(r"[A-Za-z]", text) and not re.search(r"[\[\]<>()]", text)}
 
 
 def decode_g722(path: str | Path) -> tuple[np.ndarray, int]:

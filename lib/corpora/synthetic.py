@@ -18,10 +18,13 @@ from lib import audio, progress
 from lib.corpora.base import Corpus, Utterance
 from lib.corpora.gutenberg import Sentence
 from lib.errors import SpeechError
+from lib.normalise import spoken
 from lib.files import cache_folder, content_key, write_atomic
 
 if TYPE_CHECKING:
     from lib.systems.base import System
+
+_REVISION = 2  # raised when a voice says the same text otherwise, or its phones are counted otherwise
 
 
 def corpus(voice: "System", sentences: Iterable[Sentence], *, seed: int = 0, workers: int = 1) -> Corpus:
@@ -50,7 +53,7 @@ def speak(voice: "System", text: str, seed: int = 0) -> tuple[np.ndarray, int, d
 
 
 def _make(voice: "System", text: str, seed: int) -> Path:
-    key = content_key(voice.name, voice.variant, voice.target, round(voice.size_mb, 3), voice.sample_rate, text, seed)
+    key = content_key(_REVISION, voice.name, voice.variant, voice.target, round(voice.size_mb, 3), voice.sample_rate, text, seed)
     clip = cache_folder("speech", voice.name, key[:2], f"{key}.flac")
     if not (clip.exists() and clip.with_suffix(".json").exists()):
         speech = voice.synthesize(text, seed)
@@ -69,6 +72,6 @@ def _try(voice: "System", sentence: Sentence, seed: int) -> Path | SpeechError:
 
 def _utterance(voice: "System", sentence: Sentence, clip: Path) -> Utterance:
     details = json.loads(clip.with_suffix(".json").read_text(encoding="utf-8"))
-    return Utterance(f"{voice.name}-{sentence.id}", sentence.text, sentence.text, voice.name, sentence.split, voice.sample_rate,
+    return Utterance(f"{voice.name}-{sentence.id}", sentence.text, spoken(sentence.text), voice.name, sentence.split, voice.sample_rate,
                      functools.partial(audio.load, clip),
                      tuple(details["phones"]) if details["phones"] else None, tuple(details["frames"]) if details["frames"] else None)

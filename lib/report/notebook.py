@@ -15,6 +15,7 @@ from lib.results import METRICS, Run
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lib.corpora.base import Utterance
     from lib.measure.evaluate import Clip
 
 
@@ -57,6 +58,20 @@ def players(clips: Mapping[str, "Clip"], *, text: bool = True):
                        f'<audio controls preload="metadata" src="{source}" style="width:15em"></audio></div>')
     said = f"<p><i>{html.escape(next(iter(clips.values())).text)}</i></p>" if text and clips else ""
     return HTML(f'{said}<div style="display:flex;flex-wrap:wrap">{"".join(columns)}</div>')
+
+
+def player(waveform, sample_rate: int):
+    """One compact player at the true level (IPython's default would normalise every clip to full scale)."""
+    from IPython.display import Audio
+
+    return Audio(data=audio.encode(waveform, sample_rate, "mp3"), rate=sample_rate, normalize=False)
+
+
+def clip_of(utterance: "Utterance", waveform=None) -> "Clip":
+    """A corpus utterance as a clip for `players`, or another waveform of it at the same sample rate."""
+    from lib.measure.evaluate import Clip
+
+    return Clip(utterance.id, utterance.text, utterance.load() if waveform is None else waveform, utterance.sample_rate)
 
 
 def say(*sentences: str | None) -> None:

@@ -46,7 +46,7 @@ class GeneratorConfig:
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution over time, then a network per frame, added to the input (Liu et al. 2022, arXiv:2201.03545, in 1-D)."""
+    """Depthwise convolution over time, then a network per frame, added to the input (Liu et al. 2022, arXiv:2201.03545)."""
 
     def __init__(self, width: int, kernel_size: int = 7, expansion: int = 3):
         super().__init__()
@@ -115,13 +115,15 @@ class HifiGan:
         description, weights = self.folder / "config.json", self.folder / "model.safetensors"
         for file in (description, weights):
             if not file.is_file():
-                raise MissingDataError(f"{self.folder} holds no vocoder: {file.name} is missing; train one, or name another folder")
+                raise MissingDataError(f"{self.folder} holds no vocoder: {file.name} is missing; train one, or name another "
+                                       "folder")
         torch.set_num_threads(threads)
         self.config = GeneratorConfig(**json.loads(description.read_text(encoding="utf-8"))["generator"])
         self.modules = build(self.config, warm=False)
         flat = {name: tensor.float() for name, tensor in safetensors.torch.load_file(weights).items()}
         for name, module in self.modules.items():
-            module.load_state_dict({key.removeprefix(f"{name}."): value for key, value in flat.items() if key.startswith(f"{name}.")})
+            own = {key.removeprefix(f"{name}."): value for key, value in flat.items() if key.startswith(f"{name}.")}
+            module.load_state_dict(own)
             module.eval().to(self.device)
 
     @property
@@ -142,7 +144,7 @@ class HifiGan:
 
     @torch.inference_mode()
     def vocode(self, log_mel: np.ndarray) -> np.ndarray:
-        """(n_frames, 80) log-mel of `features.HIFIGAN` -> (n_frames * 256,) float32 in [-1, 1]. Raises AudioError for bad input."""
+        """(n_frames, 80) log-mel of `features.HIFIGAN` -> (n_frames * 256,) float32 in [-1, 1]. AudioError for bad input."""
         log_mel = np.asarray(log_mel)
         if log_mel.ndim != 2 or log_mel.shape[1] != self.mel.n_bands or not len(log_mel) or not np.isfinite(log_mel).all():
             raise AudioError(f"log-mel of shape {log_mel.shape} is not (at least 1 frame, {self.mel.n_bands}) finite numbers")
@@ -150,7 +152,8 @@ class HifiGan:
         return decode(self.modules, batch)[0].float().cpu().numpy()
 
 
-def save(folder: str | Path, config: GeneratorConfig, weights: dict[str, dict[str, torch.Tensor]], card: str, *, half: bool = True) -> Path:
+def save(folder: str | Path, config: GeneratorConfig, weights: dict[str, dict[str, torch.Tensor]], card: str, *,
+         half: bool = True) -> Path:
     """Store a vocoder as `config.json`, `model.safetensors` and its card `README.md`.
 
     weights: module name -> state dict; half: as fp16, 8.6 MB instead of 17.3 (an error 60 dB below the signal).

@@ -1,8 +1,8 @@
 """What tells a vocoder's speech from recorded speech? HiFi-GAN's two families of discriminators, and the losses they give.
 
 Kong et al. 2020, arXiv:2010.05646, section 2.3 and appendix A: five period discriminators look at every p-th sample, three
-scale discriminators (Kumar et al. 2019, arXiv:1910.06711) at the waveform averaged over 1, 2 and 4 samples. A width scales the channels of a
-family: 1 is the published size (41.1 M and 29.6 M parameters), 1/4 costs about a tenth and suits two cores.
+scale discriminators (Kumar et al. 2019, arXiv:1910.06711) at the waveform averaged over 1, 2 and 4 samples. A width scales
+the channels of a family: 1 is the published size (41.1 M and 29.6 M parameters), 1/4 costs about a tenth and suits two cores.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ FEATURE_WEIGHT = 2.0  # lambda_fm of the paper
 MEL_WEIGHT = 45.0  # lambda_mel
 
 # Layers of a scale discriminator: output channels, kernel, stride, groups.
-SCALE_LAYERS = ((128, 15, 1, 1), (128, 41, 2, 4), (256, 41, 2, 16), (512, 41, 4, 16), (1024, 41, 4, 16), (1024, 41, 1, 16), (1024, 5, 1, 1))
+SCALE_LAYERS = ((128, 15, 1, 1), (128, 41, 2, 4), (256, 41, 2, 16), (512, 41, 4, 16), (1024, 41, 4, 16), (1024, 41, 1, 16),
+                (1024, 5, 1, 1))
 # Layers of a period discriminator: output channels, stride (kernel 5 over time).
 PERIOD_LAYERS = ((32, 3), (128, 3), (512, 3), (1024, 3), (1024, 1))
 
@@ -68,11 +69,12 @@ class ScaleDiscriminator(nn.Module):
 class Discriminators(nn.Module):
     """All discriminators over one waveform. periods, scales: which ones there are (published: 2, 3, 5, 7, 11 and 3 scales)."""
 
-    def __init__(self, period_width: float = 1.0, scale_width: float = 1.0, periods: Sequence[int] = PERIODS, scales: int = SCALES):
+    def __init__(self, period_width: float = 1.0, scale_width: float = 1.0, periods: Sequence[int] = PERIODS,
+                 scales: int = SCALES):
         super().__init__()
         if min(period_width, scale_width) <= 0 or scales < 0 or not (periods or scales):
-            raise ParameterError(f"discriminators of widths {period_width} and {scale_width}, periods {list(periods)} and {scales} scales "
-                                 "judge nothing: give positive widths and at least one period or scale")
+            raise ParameterError(f"discriminators of widths {period_width} and {scale_width}, periods {list(periods)} and "
+                                 f"{scales} scales judge nothing: give positive widths and at least one period or scale")
         self.periods = nn.ModuleList(PeriodDiscriminator(period, period_width) for period in periods)
         self.scales = nn.ModuleList(ScaleDiscriminator(weight_norm if i else spectral_norm, scale_width) for i in range(scales))
 

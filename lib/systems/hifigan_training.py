@@ -31,6 +31,7 @@ HOP = HIFIGAN.hop
 CONTEXT = 24  # frames the front sees on either side of a segment: its whole receptive field
 EDGE = 4  # further frames whose spectra reach over the crop's end; computed, then dropped
 STFT_SIZES = (512, 1024, 2048)  # windows of the multi-resolution STFT loss (Yamamoto et al. 2020, arXiv:1910.11480)
+FULL_SCALE = 32_768  # of 16-bit samples
 VOICE = "vits-joe"  # whose latents are known
 
 
@@ -63,7 +64,8 @@ class VocoderConfig(hifigan.GeneratorConfig):
         if self.generator == "v1" and self.adversarial_from:
             raise ParameterError("model.adversarial_from is for the vits-joe generator; V1 has no trained decoder to keep: set 0")
         if self.segment_frames < 16:
-            raise ParameterError(f"model.segment_frames is {self.segment_frames}; below 16 the largest STFT window sees padding alone")
+            raise ParameterError(f"model.segment_frames is {self.segment_frames}; below 16 the largest STFT window would see "
+                                 "little but padding")
 
     @property
     def network(self) -> hifigan.GeneratorConfig:
@@ -90,7 +92,8 @@ class VocoderTask(Task):
         generator = hifigan.build(config.network, seed=config.seed)
         if config.generator == "v1":
             generator["decoder"].apply_weight_norm()  # as published; folded in when the vocoder is saved
-        self.modules = {**generator, "discriminators": Discriminators(config.period_width, config.scale_width, config.periods, config.scales)}
+        judges = Discriminators(config.period_width, config.scale_width, config.periods, config.scales)
+        self.modules = {**generator, "discriminators": judges}
         self.plain = dict(self.modules)
         self.averaged = tuple(generator)
         rates = {"front": config.front_learning_rate, "discriminators": config.discriminator_learning_rate}
@@ -105,7 +108,8 @@ class VocoderTask(Task):
         clip = self._clip(utterance)
         frames = len(clip) // HOP
         begin = int(rng.integers(max(frames - config.segment_frames, 0) + 1))
-        waveform = _window(clip[None], begin * HOP, config.segment_frames * HOP, (CONTEXT + EDGE) * HOP)[0].astype(np.float32) / 32768
+        samples = _window(clip[None], begin * HOP, config.segment_frames * HOP, (CONTEXT + EDGE) * HOP)[0]
+        waveform = samples.astype(np.float32) / FULL_SCALE
         known = self._latents.get(utterance.id)
         return utterance.id, waveform, None if known is None else _window(known, begin, config.segment_frames, 0)
 
@@ -150,7 +154,7 @@ class VocoderTask(Task):
         device = next(self.plain["decoder"].parameters()).device
         mels, stfts, audio, figures = [], [], {}, {}
         for number, utterance in enumerate(self.validation_split):
-            clip = self._clip(utterance).astype(np.float32) / 32768
+            clip = self._clip(utterance).astype(np.float32) / FULL_SCALE
             real = torch.from_numpy(clip[:len(clip) // HOP * HOP])[None].to(device)
             log_mel = log_mel_torch(real)
             fake = hifigan.decode(self.plain, log_mel)
@@ -173,7 +177,8 @@ class VocoderTask(Task):
     def _clip(self, utterance: Utterance) -> np.ndarray:
         """(n_samples,) int16 at 22.05 kHz, read once."""
         if utterance.id not in self._clips:
-            self._clips[utterance.id] = np.clip(np.rint(utterance.load(HIFIGAN.sample_rate) * 32768), -32768, 32767).astype(np.int16)
+            scaled = np.rint(utterance.load(HIFIGAN.sample_rate) * FULL_SCALE)
+            self._clips[utterance.id] = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
         return self._clips[utterance.id]
 
     def _rate(self, step: int) -> float:

@@ -51,8 +51,12 @@ def ids(phones: tuple[str, ...]) -> np.ndarray:
 
 
 def frames_per_symbol(durations: np.ndarray) -> tuple[int, ...]:
-    """Frames (T,) of the padded ids -> frames of the symbols, each taking the frames of the padding behind it."""
-    whole = np.pad(np.asarray(durations).reshape(-1).round().astype(int), (0, 1))
+    """Frames (T,) of the padded ids -> frames of the symbols, each taking the frames of the padding before it.
+
+    The voice itself does not say to whom padding belongs. Counted forward, the boundaries agree with a forced aligner trained
+    on people (bias -3 ms, median 12 ms); counted backward, they come 26 ms late (`lib.corpora.align`).
+    """
+    whole = np.pad(np.asarray(durations).reshape(-1).round().astype(int), (1, 0))
     return tuple(int(n) for n in whole.reshape(-1, 2).sum(axis=1))
 
 

@@ -81,12 +81,14 @@ def load(path: Path, recipe: Recipe | None = None) -> Checkpoint:
     try:
         description = json.loads((path / "recipe.json").read_text(encoding="utf-8"))
         if recipe is not None and description["key"] != recipe.key():
-            raise TrainingError(f"checkpoint {path} was trained by another recipe ({_difference(description['recipe'], recipe)}): "
-                                "train in another folder, or with that recipe")
+            difference = _difference(description["recipe"], recipe)
+            raise TrainingError(f"checkpoint {path} was trained by another recipe ({difference}): train in another folder, "
+                                "or with that recipe")
         weights = {file.stem: safetensors.torch.load(file.read_bytes()) for file in sorted(path.glob(f"*{WEIGHTS}"))}
         state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
     except (OSError, KeyError, json.JSONDecodeError, safetensors.SafetensorError, RuntimeError) as error:
-        raise TrainingError(f"checkpoint {path} cannot be read ({error}): delete it, and training goes on from the one before") from error
+        raise TrainingError(f"checkpoint {path} cannot be read ({error}): delete it, and training goes on from the one before"
+                            ) from error
     return Checkpoint(description["step"], weights, state)
 
 

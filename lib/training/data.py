@@ -61,8 +61,8 @@ class Sampler:
     def _cut(self, items: np.ndarray, lengths: np.ndarray) -> list[list[int]]:
         batches, batch = [], []
         for item in items:  # lengths ascend, so the newest item is the longest
-            full = len(batch) == self.batch_size or (self.max_frames and batch and (len(batch) + 1) * lengths[item] > self.max_frames)
-            if full:
+            too_long = self.max_frames and batch and (len(batch) + 1) * lengths[item] > self.max_frames
+            if too_long or len(batch) == self.batch_size:
                 batches.append(batch)
                 batch = []
             batch.append(int(item))

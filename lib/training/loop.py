@@ -1,7 +1,7 @@
 """The training loop, on Hugging Face Accelerate: one process or many, fp32, bf16 or fp16, killed and resumed at will.
 
     outcome = train(task, recipe, folder)                                       in a notebook
-    python -m lib.training params/study/recipes/hifigan.yaml --out runs/hifigan in a shell, or under `accelerate launch`/`torchrun`
+    python -m lib.training params/study/recipes/hifigan.yaml --out runs/hifigan in a shell, or under `torchrun`
 
 Called again on the same folder it goes on from the newest checkpoint, bit for bit as if it had never stopped.
 """
@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 import torch
 
 from lib.errors import ParameterError, TrainingError, require
@@ -27,43 +24,13 @@ from lib.training import checkpoint as checkpoints
 from lib.training import data
 from lib.training.ema import Ema
 from lib.training.journal import Journal, Speed
+from lib.training.outcome import Outcome, peak_memory
 from lib.training.recipe import Recipe
 from lib.training.task import Batch, Task, Update
 
 log = logging.getLogger(__name__)
 
 Monitor = Callable[[], dict[str, float]]  # power_w, utilization_pct and the like, now; see `measure/energy.py`
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a call of `train` ended. reason: "steps", "patience", "minutes" or "signal"; checkpoint: the last one; best: the one with
-    the lowest `watch`, or the last one where nothing was validated; losses: of the last step;
-    seconds: of training, over all calls; validation: the last scalars; rates: steps_per_s, frames_per_s (all processes),
-    wait_pct (share of time spent waiting for data); peak_rss_mb, peak_gpu_mb (None without one); monitored: means of the monitor.
-    """
-
-    step: int
-    reason: str
-    checkpoint: Path
-    best: Path
-    seconds: float
-    losses: dict[str, float]
-    validation: dict[str, float]
-    rates: dict[str, float]
-    peak_rss_mb: float
-    peak_gpu_mb: float | None
-    processes: int
-    monitored: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The outcome under the names of the results contract; the loss is that of the update computed last."""
-        losses = [value for name, value in self.losses.items() if name.startswith("loss/")]
-        found = {"train_loss": losses[-1] if losses else None, "train_steps_per_s": self.rates.get("steps_per_s"),
-                 "train_frames_per_s": self.rates.get("frames_per_s"), "peak_rss_mb": self.peak_rss_mb, "peak_gpu_mb": self.peak_gpu_mb,
-                 "power_w": self.monitored.get("power_w"), "utilization_pct": self.monitored.get("utilization_pct")}
-        return {name: value for name, value in found.items() if value is not None}
 
 
 def train(task: Task, recipe: Recipe, folder: str | Path, *, monitor: Monitor | None = None) -> Outcome:
@@ -100,14 +67,15 @@ class _Run:
         if precision == "fp16" and not torch.cuda.is_available():
             raise ParameterError("training.precision is fp16, which needs a GPU; use bf16 or fp32 on the CPU")
         self.accelerator = accelerate.Accelerator(mixed_precision=precision)
-        accelerate.utils.set_seed(self.settings.seed, device_specific=True)  # dropout differs between processes, data does not repeat
+        accelerate.utils.set_seed(self.settings.seed, device_specific=True)  # each process has its own dropout
         self.main = self.accelerator.is_main_process
         task, self.saved = self.task, self.folder / "checkpoints"
         task.plain, bare = dict(task.modules), dict(task.optimizers)
         self.parameters = {name: [p for group in o.param_groups for p in group["params"]] for name, o in task.optimizers.items()}
         for module in task.plain.values():
             module.to(self.accelerator.device)
-        self.ema = Ema({n: task.plain[n] for n in task.averaged}, self.settings.ema) if self.settings.ema and task.averaged else None
+        averaged = {name: task.plain[name] for name in task.averaged}
+        self.ema = Ema(averaged, self.settings.ema) if self.settings.ema and averaged else None
         task.modules = {name: self.accelerator.prepare(module) if any(p.requires_grad for p in module.parameters()) else module
                         for name, module in task.plain.items()}
         task.optimizers = {name: self.accelerator.prepare(optimizer) for name, optimizer in bare.items()}
@@ -139,7 +107,7 @@ class _Run:
                 late = settings.minutes and time.monotonic() - begin > 60 * settings.minutes
                 flat = settings.patience and self.stale >= settings.patience
                 stop = self._agreed("signal" if asked.is_set() else "minutes" if late else "patience" if flat else "")
-                if stop or self.best_step == self.step or self.step % settings.checkpoint_every == 0 or self.step == settings.steps:
+                if stop or self.step % settings.checkpoint_every == 0 or self.step in (settings.steps, self.best_step):
                     self._save()
                 if stop:
                     reason = stop
@@ -206,8 +174,9 @@ class _Run:
             return
         kept = checkpoints.latest(self.saved)
         raise TrainingError(
-            f"the {what} for {', '.join(update.optimizers)} is {value.item()} at step {self.step + 1}, on utterances {', '.join(batch.ids)}: "
-            f"look at these clips, or lower the learning rate; {f'{kept.name} is intact' if kept else 'there is no checkpoint yet'}")
+            f"the {what} for {', '.join(update.optimizers)} is {value.item()} at step {self.step + 1}, on utterances "
+            f"{', '.join(batch.ids)}: look at these clips, or lower the learning rate; "
+            f"{f'{kept.name} is intact' if kept else 'there is no checkpoint yet'}")
 
     def _validate(self, journal: Journal | None) -> None:
         """Judge in the main process without touching the random states; every process learns whether it got better."""
@@ -242,7 +211,9 @@ class _Run:
     def _save(self) -> None:
         from accelerate.utils import gather_object
 
-        randoms = gather_object([checkpoints.random_states()]) if self.accelerator.num_processes > 1 else [checkpoints.random_states()]
+        randoms = [checkpoints.random_states()]
+        if self.accelerator.num_processes > 1:
+            randoms = gather_object(randoms)
         if self.main:
             task, scaler = self.task, self.accelerator.scaler
             weights = {name: module.state_dict() for name, module in task.plain.items()}
@@ -293,29 +264,22 @@ class _Run:
         now = self.monitor() if self.monitor else {}
         for name, value in now.items():
             self.monitored.setdefault(name, []).append(value)
-        return {**self.losses, **rates, **now, **self.speed.rates(), "seconds": self.speed.seconds, **_memory()}
+        return {**self.losses, **rates, **now, **self.speed.rates(), "seconds": self.speed.seconds, **peak_memory()}
 
     def _outcome(self, reason: str) -> Outcome:
         newest = checkpoints.latest(self.saved)
         if newest is None:
             raise TrainingError(f"{self.folder} holds no checkpoint although training ended: was it deleted meanwhile?")
-        memory = _memory()
+        memory = peak_memory()
         best = self.saved / f"step-{self.best_step:08d}"
-        return Outcome(self.step, reason, newest, best if best.exists() else newest, self.speed.seconds, dict(self.losses), dict(self.validation), self.speed.rates(),
-                       memory["peak_rss_mb"], memory.get("peak_gpu_mb"), self.accelerator.num_processes,
-                       {name: sum(values) / len(values) for name, values in self.monitored.items()})
-
-
-def _memory() -> dict[str, float]:
-    """Peak memory of this process (and of its GPU) so far, in 10^6 bytes."""
-    try:
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    except ImportError:  # Windows
-        peak = psutil.Process().memory_info().peak_wset
-    gpu = {"peak_gpu_mb": torch.cuda.max_memory_allocated() / 1e6} if torch.cuda.is_available() else {}
-    return {"peak_rss_mb": peak / 1e6, **gpu}
+        outcome = Outcome(
+            step=self.step, reason=reason, checkpoint=newest, best=best if best.exists() else newest, seconds=self.speed.seconds,
+            losses=dict(self.losses), validation=dict(self.validation), rates=self.speed.rates(),
+            peak_rss_mb=memory["peak_rss_mb"], peak_gpu_mb=memory.get("peak_gpu_mb"), processes=self.accelerator.num_processes,
+            monitored={name: sum(values) / len(values) for name, values in self.monitored.items()})
+        if self.main:
+            outcome.save(self.folder)
+        return outcome
 
 
 @contextmanager
