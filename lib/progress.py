@@ -20,6 +20,16 @@ def headless() -> bool:
     return os.environ.get("SPEECH_HEADLESS") == "1"
 
 
+def log_steps() -> None:
+    """In a headless run, let this package's log lines reach the terminal; a notebook that people read stays quiet."""
+    logger = logging.getLogger("lib")
+    if headless() and not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s   %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+
+
 def track(items: Iterable[Item], label: str, *, total: int | None = None, unit: str = "it") -> Iterator[Item]:
     """Yield the items with a tqdm bar, or with a log line now and then and one at the end."""
     if not headless():

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import REPOSITORY, audio, environment
-from lib.errors import ParameterError, SpeechError, OutputError, unknown
+from lib.errors import OutputError, ParameterError, SpeechError, unknown
 from lib.files import write_atomic
 
 KINDS = {
@@ -203,9 +203,10 @@ class Run:
 
 def start(notebook: str, profile: str, *, seed: int = 0, outputs: str | Path | None = None) -> Run:
     """Open the run of a notebook in a profile; outputs: the folder of the profiles, by default $SPEECH_OUTPUTS or outputs/."""
-    from lib import params
+    from lib import params, progress
 
     params.check_profile(profile)
+    progress.log_steps()
     folder = Path(outputs or os.environ.get("SPEECH_OUTPUTS") or REPOSITORY / "outputs")
     return Run(notebook, folder / profile, seed=seed)
 

@@ -9,11 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import corpora_fixtures as made
 import numpy as np
 import pytest
 import soundfile
 
-import corpora_fixtures as made
 from lib import REPOSITORY, audio
 from lib.corpora import _clips, common_voice, hub, librispeech, libritts, ljspeech, public
 from lib.corpora._layout import split_of

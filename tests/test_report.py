@@ -8,9 +8,9 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+import report_tree
 from markupsafe import escape
 
-import report_tree
 from lib import report, results
 from lib.errors import SpeechError
 from lib.report import plots, style, summary, tables, vocabulary

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 
 import pytest
-
 import report_tree
+
 from lib import report
 
 chromium = shutil.which("chromium") or shutil.which("chromium-browser")

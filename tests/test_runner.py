@@ -13,7 +13,8 @@ def write(folder, name, *cells):
     """A notebook whose first cell holds the parameters, and its YAML for `smoke`."""
     made = [nbformat.v4.new_code_cell("profile = 'smoke'\nn = 1", metadata={"tags": ["parameters"]})]
     made += [nbformat.v4.new_code_cell(cell) for cell in cells]
-    notebook = nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": kernel})
     (folder / "notebooks").mkdir(exist_ok=True)
     nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
     (folder / "params" / "smoke").mkdir(parents=True, exist_ok=True)

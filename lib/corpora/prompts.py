@@ -47,7 +47,7 @@ def load() -> Corpus:
 
 
 def parse(listing: str) -> dict[str, str]:
-    """"name: text" lines as a dictionary, without comments and without sounds that are not speech, such as "[beep]" or "(1 second of silence)"."""
+    """"name: text" lines as a dictionary, without comments and without what is not speech: "[beep]", "(1 second of silence)"."""
     pairs = (line.split(":", 1) for line in listing.splitlines() if ":" in line and not line.startswith(";"))
     texts = {name.strip(): " ".join(text.split()) for name, text in pairs}
     return {name: text for name, text in texts.items() if re.search(r"[A-Za-z]", text) and not re.search(r"[\[\]<>()]", text)}

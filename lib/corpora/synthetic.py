@@ -18,8 +18,8 @@ from lib import audio, progress
 from lib.corpora.base import Corpus, Utterance
 from lib.corpora.gutenberg import Sentence
 from lib.errors import SpeechError
-from lib.normalise import spoken
 from lib.files import cache_folder, content_key, write_atomic
+from lib.normalise import spoken
 
 if TYPE_CHECKING:
     from lib.systems.base import System

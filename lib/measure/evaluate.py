@@ -6,6 +6,7 @@ and scores are remembered by content, so a step that ran before costs nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ from lib.measure import speed
 from lib.measure.energy import EnergyMeter
 from lib.measure.scorer import ClipScores, Scorer
 from lib.measure.stats import Difference, Estimate
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from lib.results import Run
@@ -81,6 +84,7 @@ def quality(run: "Run", names: tuple[str, str, str], clips: Sequence[Clip], scor
     same sentences aligned in time -> pesq_wb, stoi; baseline: the same sentences before a change, whose paired difference goes
     into the rows' detail; keep: how many clips go into the report, under `group`.
     """
+    log.info("%s %s on %s: judging %d clips", *names, len(clips))
     metrics = [*scoring.DEFAULT_METRICS, *(("speaker_similarity",) if voice else ()), *(("pesq_wb", "stoi") if originals else ())]
     scores = scorer.rate_all(
         [(clip.waveform, clip.sample_rate, clip.text) for clip in clips], metrics=metrics,
@@ -98,6 +102,7 @@ def quality(run: "Run", names: tuple[str, str, str], clips: Sequence[Clip], scor
 
 def speeds(run: "Run", voices: Mapping[str, "System"], sentences: Sequence[Sentence], *, repeats: int = 5) -> dict[str, speed.Timing]:
     """Time all voices on the same sentences in turns; rows for RTF (with its stages), latency and throughput."""
+    log.info("timing %s on %d sentences, %d times each", ", ".join(voices), len(sentences), repeats + 1)
     candidates = {name: (lambda text, voice=voice: voice.synthesize(text, run.seed)) for name, voice in voices.items()}
     timings = speed.interleaved(candidates, [s.text for s in sentences], repeats=repeats, seed=run.seed)
     for name, timing in timings.items():
@@ -115,6 +120,7 @@ def add_timing(run: "Run", names: tuple[str, str, str], timing: speed.Timing) ->
 def footprint(run: "Run", voice: "System", sentences: Sequence[Sentence], *, threads: int = 2, starts: int = 3) -> speed.ColdStart:
     """Size, parameters, and of a fresh process: cold start and peak memory."""
     names = (voice.name, voice.variant, voice.target)
+    log.info("%s on %s: starting %d fresh processes", voice.name, voice.target, starts)
     cold = speed.cold_start(voice.name, voice.target, [s.text for s in sentences], threads=threads, runs=starts)
     run.add(*names, "size_mb", voice.size_mb, source="weights as stored")
     if voice.params_m:
@@ -191,7 +197,8 @@ def _difference(difference: Difference | None) -> object:
     if difference is None:
         return ""
     low, high = difference.ci or (float("nan"), float("nan"))
-    return {"difference": round(difference.value, 4), "ci_low": round(low, 4), "ci_high": round(high, 4), "p_value": round(difference.p_value, 4)}
+    found = {"difference": difference.value, "ci_low": low, "ci_high": high, "p_value": difference.p_value}
+    return {name: round(value, 4) for name, value in found.items()}
 
 
 

@@ -73,7 +73,7 @@ class Timing:
 
     def detail(self) -> dict[str, object]:
         """What a result's `detail` should say of how this was timed."""
-        return {"stage_rtf": {name: round(value, 5) for name, value in self.stage_rtf.items()}, "repeats": len(self.seconds),
+        return {"stages": {name: round(value, 5) for name, value in self.stage_rtf.items()}, "repeats": len(self.seconds),
                 "threads": self.threads, "load_before": self.load_before, "load_after": self.load_after}
 
     def speedup_over(self, baseline: "Timing") -> stats.Estimate:

@@ -129,7 +129,7 @@ def records(table: "pd.DataFrame | Iterable[Row]") -> list[Row]:
 
 
 def stages(row: Row) -> dict[str, float]:
-    """Seconds per stage from a row's detail, {"stages": {name: seconds}}; empty where there are none."""
+    """Compute seconds per second of audio of each stage, from a row's detail {"stages": {name: s/s}}; empty where there are none."""
     try:
         detail = json.loads(row.detail)
         return {str(name): float(seconds) for name, seconds in detail["stages"].items()}

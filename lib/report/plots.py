@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from lib.errors import unknown
 from lib.report import style, vocabulary
-from lib.report.collect import Row, records, stages as stage_seconds
+from lib.report.collect import Row, records
+from lib.report.collect import stages as stage_seconds
 from lib.report.summary import name, pareto_front, points
 from lib.report.tables import kind_text
 from lib.results import METRICS
@@ -116,7 +117,7 @@ def bars(table: "pd.DataFrame", metric: str, *, size: tuple[float, float] | None
 
 
 def stages(table: "pd.DataFrame", *, size: tuple[float, float] | None = None) -> "Figure | None":
-    """Where the time goes: seconds per stage, stacked, for rows whose detail holds {"stages": {name: seconds}}.
+    """Where the time goes: the RTF of each stage, stacked, for rows whose detail holds {"stages": {name: s/s}}.
 
     Of each system, variant and target the RTF row is taken, else its first row with stages. None when there is none.
     """
@@ -144,7 +145,7 @@ def stages(table: "pd.DataFrame", *, size: tuple[float, float] | None = None) ->
         axes.tick_params(axis="y", labelcolor=style.INK)
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel("seconds")
+        axes.set_xlabel("compute seconds per second of speech")
     plt.close(figure)
     return figure
 

@@ -1,0 +1,124 @@
+"""The measuring steps the notebooks call: they write the rows they promise, and their sentences say what the numbers say."""
+
+import numpy as np
+import pytest
+
+from lib import results, systems
+from lib.corpora import gutenberg
+from lib.corpora.base import Corpus, Utterance
+from lib.errors import MissingDataError
+from lib.measure import evaluate, scorer, stats
+from lib.measure.intelligibility import word_errors
+from lib.measure.scorer import ClipScores, Recognition, Scorer
+from lib.measure.speed import Timing
+from lib.report import notebook as show
+
+SENTENCES = gutenberg.split("validation", 3)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return results.Run("01_demo", tmp_path / "quick", seed=1)
+
+
+@pytest.fixture(scope="module")
+def hibari():
+    return systems.load("hibari")
+
+
+@pytest.fixture(scope="module")
+def spoken(hibari):
+    return evaluate.speak(hibari, SENTENCES, seed=0)
+
+
+def test_speak_takes_another_seed_for_each_sentence(hibari, spoken):
+    assert [clip.text for clip in spoken] == [s.text for s in SENTENCES]
+    direct = hibari.synthesize(SENTENCES[2].text, 2).waveform
+    assert np.abs(spoken[2].waveform - direct).max() <= 1 / 32_000  # 16-bit FLAC in the cache
+
+
+def test_quality_writes_a_row_per_metric_and_keeps_clips(run, spoken):
+    name = ("hibari", "baseline", "onnxruntime/cpu")
+    judged = evaluate.quality(run, name, spoken, Scorer(), voice=spoken[0], keep=2, group="demo")
+    table = results.read(run.path)
+    assert set(table.metric) == {"wer", "wer_raw", "cer", "cer_raw", "mos_predicted", "dnsmos_ovrl", "speaker_similarity"}
+    assert (table.n == 3).all() and (table.ci_low <= table.value).all() and (table.value <= table.ci_high).all()
+    assert judged.summary["mos_predicted"].value == pytest.approx(np.mean([s.values["mos_predicted"] for s in judged.scores]))
+    assert len(list((run.folder / "audio" / "01_demo").glob("*.flac"))) == 2
+    again = evaluate.quality(run, name, spoken, Scorer(), baseline=judged, baseline_name="itself")
+    assert '"difference": 0.0' in results.read(run.path).iloc[0].detail
+    assert again.summary["wer"].value == judged.summary["wer"].value
+
+
+def test_speed_footprint_and_energy_write_their_rows(run, hibari):
+    timings = evaluate.speeds(run, {"hibari": hibari}, SENTENCES[:2], repeats=2)
+    evaluate.footprint(run, hibari, SENTENCES[:2], starts=1)
+    evaluate.energy(run, hibari, SENTENCES[:2], repeats=1)
+    table = results.read(run.path).set_index("metric")
+    assert {"rtf", "latency_ms_p50", "latency_ms_p90", "throughput_rtfx", "size_mb", "params_m", "cold_start_s", "peak_rss_mb",
+            "energy_j_per_audio_s", "power_w", "utilization_pct"} == set(table.index)
+    assert table.value["rtf"] == pytest.approx(1 / table.value["throughput_rtfx"])
+    assert table.value["peak_rss_mb"] > table.value["size_mb"] and table.value["cold_start_s"] > 0.1
+    assert '"stages"' in table.detail["rtf"] and "vocoder" in table.detail["rtf"]
+    assert "vocoder" in evaluate.largest_stage(timings["hibari"], "hibari") or "acoustic" in evaluate.largest_stage(timings["hibari"], "x")
+
+
+def test_recordings_are_of_a_usual_length_and_counted():
+    def utterance(index, seconds, text):
+        waveform = (0.1 * np.sin(np.arange(int(seconds * 16_000)) / 9)).astype(np.float32)
+        return Utterance(f"u{index}", text, text, "s", "test", 16_000, lambda: (waveform, 16_000))
+
+    corpus = Corpus("demo", "here", "none", (utterance(0, 1, "too short to be compared at all"), utterance(1, 3, "just right for us"),
+                                             utterance(2, 3, "few words"), utterance(3, 20, "far too long to be used here")))
+    assert [clip.id for clip in evaluate.recordings(corpus)] == ["u1"]
+    with pytest.raises(MissingDataError, match="demo has no clip of 1.5 to 12 s in its train split"):
+        evaluate.recordings(corpus, split="train")
+
+
+def test_what_cannot_run_is_a_row_that_says_why(run):
+    def fails():
+        raise MissingDataError("no apt on this machine")
+
+    assert evaluate.try_or_not_run(run, ("ground-truth", "baseline", "recording"), ["wer", "mos_predicted"], fails) is None
+    table = results.read(run.path)
+    assert table.kind.tolist() == ["not_run"] * 2 and set(table.detail) == {"no apt on this machine"}
+
+
+def scores(mos, wrong, n=20):
+    """n clips of 10 words each, `wrong` of them misheard in every clip, with predicted MOS around `mos`."""
+    text = " ".join(["word"] * 10)
+    counts = word_errors(text, " ".join(["word"] * (10 - wrong) + ["other"] * wrong))
+    recognition = Recognition("", counts, counts, counts, counts)
+    clips = tuple(ClipScores(recognition, {"mos_predicted": mos + 0.01 * (i % 3)}) for i in range(n))
+    return evaluate.Judged((), clips, scorer.summarise(clips))
+
+
+def test_sentences_say_what_the_numbers_say():
+    good, bad = scores(4.2, 1), scores(3.1, 3)
+    assert evaluate.ranking(0, {"bad (x)": bad, "good (x)": good}).startswith("By predicted MOS on the same sentences: good > bad")
+    sentence = evaluate.versus(bad, good, "Bad", "good")
+    assert "1.10 predicted MOS points less" in sentence and "20.00 points of WER more" in sentence and "chance" not in sentence
+    assert "which chance could explain" in evaluate.versus(good, scores(4.2, 1), "Good", "itself")
+
+
+def timing(name, seconds):
+    return Timing(name, np.full((3, 4), seconds), np.full(4, 2.0))
+
+
+def test_a_slower_variant_is_not_recommended():
+    assert "2.00 times the speed" in evaluate.faster(timing("a", 0.1), timing("b", 0.2), "A", "B")
+    assert "not recommended" in evaluate.faster(timing("a", 0.3), timing("b", 0.2), "A", "B")
+
+
+def test_tables_show_value_interval_and_kind(run):
+    run.add("a", "baseline", "torch/cpu", "wer", 0.094, ci=(0.07, 0.12))
+    run.add("a", "baseline", "torch/cpu", "power_w", 11.24, kind="estimated")
+    run.not_run("b", "baseline", "torch/cuda", "wer", "no GPU")
+    table = show.table(run, ["wer", "power_w"])
+    assert table.iloc[0].tolist() == ["9.4 [7.0, 12.0]", "11.2 (estimated)"] and table.iloc[1].tolist() == ["not run", ""]
+    assert table.columns.tolist() == ["WER, normalised, %", "Power, W"]
+    assert show.value(run, "a", "wer") == 0.094 and show.value(run, "b", "wer") is None
+
+
+def test_the_hardest_case_of_an_interval_is_no_interval():
+    assert stats.mean_ci([1.0]).ci is None
