@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from torch import nn
 from lib import REPOSITORY, results
 from lib.corpora.base import Corpus, Utterance
 from lib.errors import AudioError, MissingDataError, OutputError, ParameterError, TrainingError
-from lib.training import checkpoint, journal
+from lib.training import checkpoint, journal, scaling
 from lib.training.loop import train
 from lib.training.recipe import Recipe, Settings
 from lib.training.task import Batch, Task, Update, Validation, split
@@ -162,6 +163,8 @@ def test_the_loss_falls_and_the_journal_says_so(tmp_path):
     assert outcome.monitored == {"power_w": 7.0} and records[-1]["power_w"] == 7.0
     assert outcome.rates["frames_per_s"] == pytest.approx(16 * outcome.rates["steps_per_s"], rel=0.01)  # 4 x 4 frames
     assert outcome.peak_rss_mb > 50 and outcome.seconds > 0
+    saved = json.loads((tmp_path / "outcome.json").read_text())
+    assert saved["reason"] == "steps" and saved["metrics"] == outcome.metrics
     assert outcome.metrics["power_w"] == 7.0 and outcome.metrics["train_steps_per_s"] == outcome.rates["steps_per_s"]
     assert not outcome.metrics.keys() - results.METRICS.keys()
     assert list((tmp_path / "tensorboard").glob("events*"))
@@ -260,8 +263,10 @@ SCRIPT = """
         def updates(self, batch, step):
             time.sleep({pause})
             yield from super().updates(batch, step)
-    outcome = toy.train(Slow(toy.tones()), toy.recipe(steps={steps}, validate_every=0), sys.argv[1])
-    print("ended", outcome.reason, outcome.step, flush=True)
+    task = Slow(toy.tones())
+    outcome = toy.train(task, toy.recipe(steps={steps}, validate_every=0), sys.argv[1])
+    total = sum(p.double().abs().sum().item() for module in task.modules.values() for p in module.parameters())
+    sys.stdout.write(f"ended {{outcome.reason}} {{outcome.step}} with {{total.hex()}}\\n")
 """
 
 
@@ -319,7 +324,21 @@ def test_two_processes_train_one_set_of_weights_and_resume(tmp_path):
         process = child(tmp_path / folder, *launcher, steps=steps)
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
-        assert output.count(f"ended steps {steps}") == 2
+        ends = re.findall(rf"ended steps {steps} with (\S+)", output)
+        assert len(ends) == 2 and ends[0] == ends[1]  # both hold the same weights
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "pair"))
     seen = json.loads((tmp_path / "pair" / "curve.jsonl").read_text().splitlines()[-1])
     assert seen["step"] == 20
+
+
+@pytest.mark.slow
+def test_scaling_is_measured_and_a_failing_recipe_is_named(tmp_path):
+    """On any machine two processes lie between no progress and a perfect doubling, with room for noise."""
+    smoke = REPOSITORY / "params" / "smoke" / "recipes" / "hifigan.yaml"
+    measured = scaling.measure(smoke, 2, rounds=1)
+    assert 0.05 < measured.efficiency < 1.6
+    assert measured.efficiency == pytest.approx(measured.frames_per_s[1] / (2 * measured.frames_per_s[0]))
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(smoke.read_text().replace("batch_size", "bath_size"))
+    with pytest.raises(TrainingError, match="broken.yaml on 1 processes failed: training failed: unknown key .*'bath_size'"):
+        scaling.measure(broken, 2, rounds=1)

@@ -37,7 +37,8 @@ class Outcome:
 
     def save(self, folder: Path) -> None:
         """Write the outcome to <folder>/outcome.json, for whoever started the run in another process."""
-        write_atomic(folder / "outcome.json", json.dumps({**dataclasses.asdict(self), "metrics": self.metrics}, indent=1, default=str).encode())
+        record = {**dataclasses.asdict(self), "metrics": self.metrics}
+        write_atomic(folder / "outcome.json", json.dumps(record, indent=1, default=str).encode())
 
     @property
     def metrics(self) -> dict[str, float]:

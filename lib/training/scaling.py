@@ -1,4 +1,4 @@
-"""Do two processes train twice as fast as one? The same recipe under torchrun with 1 and with n processes, each on its own threads.
+"""Do two processes train twice as fast as one? The same recipe with 1 and, under torchrun, with n processes of as many threads.
 
 Scaling efficiency = (frames/s of n processes) / (n * frames/s of one). The runs alternate, so that a busy machine slows both
 alike; the median of the rounds counts.
@@ -36,7 +36,7 @@ def measure(recipe: str | Path, processes: int = 2, *, threads: int = 1, rounds:
     threads: of each process. The recipe's steps should last a minute or less. Raises TrainingError when a run fails.
     """
     if processes < 2 or rounds < 1:
-        raise ParameterError(f"scaling compares one process with several: {processes} processes, {rounds} rounds make no comparison")
+        raise ParameterError(f"scaling compares one process with several: not {processes} in {rounds} rounds")
     rates: dict[int, list[float]] = {1: [], processes: []}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds):
@@ -48,9 +48,11 @@ def measure(recipe: str | Path, processes: int = 2, *, threads: int = 1, rounds:
 
 def _run(recipe: Path, processes: int, threads: int, out: Path) -> float:
     """Frames/s of one run under torchrun."""
-    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={_free_port()}"] if processes > 1 else []
-    command = [sys.executable, *launcher, "-m", "lib.training", str(recipe.resolve()), "--out", str(out), "--threads", str(threads)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+    torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={_free_port()}"]
+    command = [sys.executable, *(torchrun if processes > 1 else []), "-m", "lib.training", str(recipe.resolve()),
+               "--out", str(out), "--threads", str(threads)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True,
+                          env={**os.environ, "OMP_NUM_THREADS": str(threads)})
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("training failed")] or done.stderr.splitlines()[-1:]
         raise TrainingError(f"training {recipe.name} on {processes} processes failed: {' '.join(lines)}")
