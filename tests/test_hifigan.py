@@ -12,11 +12,11 @@ from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus
 from lib.errors import AudioError, MissingDataError, ParameterError
 from lib.features import HIFIGAN, log_mel, log_mel_torch
-from lib.systems import hifigan, hifigan_training
+from lib.systems import hifigan
 from lib.systems.hifigan_discriminators import Discriminators, PeriodDiscriminator, discriminator_loss, generator_loss
-from lib.systems.hifigan_training import CONTEXT, EDGE, HOP, VocoderConfig, VocoderTask
 from lib.systems.vits_joe_onnx import VitsJoeOnnx
 from lib.training import checkpoint, recipe
+from lib.training.hifigan import CONTEXT, EDGE, HOP, VocoderConfig, VocoderTask, publish, true_latents
 from lib.training.loop import train
 
 SMALL = VocoderConfig(front_width=32, front_blocks=1, segment_frames=16, adversarial_from=2, warm_up=1, period_width=1 / 16,
@@ -95,14 +95,14 @@ def test_a_period_discriminator_compares_samples_a_period_apart():
 
 def test_true_latents_are_what_the_decoder_was_fed(speech):
     utterance = speech.split("train")[0]
-    latents = hifigan_training.true_latents((utterance,))[utterance.id]
+    latents = true_latents((utterance,))[utterance.id]
     assert latents.shape == (192, sum(utterance.frames))
     decoder = hifigan.build(hifigan.GeneratorConfig())["decoder"]
     with torch.inference_mode():
         waveform = decoder(torch.from_numpy(latents.astype(np.float32))[None])[0, 0].numpy()
     assert snr_db(utterance.load(), waveform) > 30  # fp16 latents, 16-bit clip
     stranger = dataclasses.replace(utterance, speaker="hibari")
-    assert hifigan_training.true_latents((stranger,)) == {}
+    assert true_latents((stranger,)) == {}
 
 
 def test_a_training_item_is_a_piece_of_the_clip_with_its_own_mel_and_latents(speech):
@@ -151,7 +151,7 @@ def test_stage_a_moves_the_front_alone_and_stage_b_everything(speech, tmp_path):
     assert moved() == {"front", "decoder", "discriminators"}
     assert {"mel", "adversarial", "features", "loss/front+decoder", "loss/discriminators"} <= outcome.losses.keys()
 
-    folder = hifigan_training.publish(tmp_path, SMALL, tmp_path / "vocoder", "# A card")
+    folder = publish(tmp_path, SMALL, tmp_path / "vocoder", "# A card")
     vocoder = hifigan.HifiGan(folder, threads=1)
     mel = log_mel(task.validation_split[0].load(22_050))
     with torch.inference_mode():
@@ -180,7 +180,7 @@ def test_v1_trains_from_its_first_step_and_is_saved_without_weight_norm(speech, 
     config = dataclasses.replace(SMALL, generator="v1", adversarial_from=0)
     task = VocoderTask(speech, config)
     outcome = train(task, recipe.Recipe("hifigan", recipe.Settings(1, batch_size=1, validate_every=0)), tmp_path)
-    folder = hifigan_training.publish(tmp_path, config, tmp_path / "vocoder", "card")
+    folder = publish(tmp_path, config, tmp_path / "vocoder", "card")
     mel = log_mel(task.validation_split[0].load(22_050))[:20]
     with torch.inference_mode():
         expected = hifigan.decode(task.modules, torch.from_numpy(mel)[None])[0].numpy()

@@ -192,7 +192,7 @@ def test_the_identity_covers_what_is_computed_and_not_how_long():
 
 @pytest.mark.parametrize("profile", ["smoke", "quick", "study", "full"])
 def test_the_recipes_of_every_profile_are_valid(profile):
-    from lib.systems.hifigan_training import VocoderConfig
+    from lib.training.hifigan import VocoderConfig
 
     read = recipe.find(profile, "hifigan")
     recipe.parse(VocoderConfig, read.model, "model")

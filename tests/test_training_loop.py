@@ -216,6 +216,18 @@ def test_a_checkpoint_of_another_recipe_is_refused_and_names_the_difference(tmp_
     assert train(Predictor(tones()), recipe(steps=6), tmp_path).step == 6  # more steps are no other recipe
 
 
+def test_networks_that_changed_since_the_checkpoint_are_named(tmp_path):
+    class Wider(Predictor):
+        def __init__(self, corpus):
+            super().__init__(corpus)
+            self.modules["gain"] = nn.Linear(1, 2)
+            self.optimizers["gain"] = torch.optim.SGD(self.modules["gain"].parameters(), 1e-2)
+
+    train(Predictor(tones()), recipe(steps=5), tmp_path)
+    with pytest.raises(TrainingError, match="step-00000005 does not fit the networks of toy as .*size mismatch for weight"):
+        train(Wider(tones()), recipe(), tmp_path)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path):
     train(Predictor(tones()), recipe(steps=5), tmp_path)
     file = tmp_path / "checkpoints" / "step-00000005" / "network.safetensors"
@@ -232,19 +244,24 @@ def test_fp16_needs_a_gpu(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file size limits are a POSIX call")
-def test_a_save_that_does_not_fit_leaves_the_last_checkpoint_intact(tmp_path):
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard's writer says it twice
+@pytest.mark.parametrize("log_every, message", [
+    (100, "cannot save .*step-00000010: .*free some space.* from step-00000005"),
+    (1, "cannot write the learning curve in .*free some space"),
+])
+def test_a_disk_that_fills_up_leaves_the_last_checkpoint_intact(tmp_path, log_every, message):
     import resource
 
     class Filling(Predictor):
         def updates(self, batch, step):
-            if step == 8:  # from here on no file may grow beyond 4 kB, as on a disk that has just filled up
-                resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+            if step == 8:  # from here on no file may grow beyond 1 kB, as on a disk that has just filled up
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
             yield from super().updates(batch, step)
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with pytest.raises(OutputError, match="cannot save .*step-00000010: .*free some space.* from step-00000005"):
-            train(Filling(tones()), recipe(log_every=100, validate_every=0), tmp_path)
+        with pytest.raises(OutputError, match=message):
+            train(Filling(tones()), recipe(log_every=log_every, validate_every=0), tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000005"]

@@ -7,7 +7,7 @@ Kong et al. 2020, arXiv:2010.05646. Two generators:
   so hours on two cores suffice;
 - transformers' `SpeechT5HifiGan` in the published V1 layout, for a GPU.
 
-How they are trained is in `hifigan_training.py`, the discriminators are in `hifigan_discriminators.py`.
+How they are trained is in `lib.training.hifigan`, the discriminators are in `hifigan_discriminators.py`.
 """
 
 from __future__ import annotations
@@ -189,10 +189,3 @@ def _folded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         stem = key.removesuffix(f"{marker}1")
         folded[f"{stem}.weight"] = torch._weight_norm(state[key], state[f"{stem}{marker}0"], 0)
     return folded
-
-
-def task(recipe):
-    """The training task of a recipe (see `training.tasks`)."""
-    from lib.systems import hifigan_training
-
-    return hifigan_training.build(recipe)

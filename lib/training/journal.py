@@ -7,12 +7,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lib.errors import MissingDataError, OutputError, require
 from lib.files import write_atomic
 from lib.training.task import Validation
+
+log = logging.getLogger(__name__)
 
 
 class Speed:
@@ -59,31 +64,42 @@ class Journal:
 
     def train(self, step: int, record: dict[str, float]) -> None:
         """Scalars of training (losses, learning rates, rates, memory, watts) up to `step`."""
-        self._append({"step": step, "time": round(time.time()), **_rounded(record)})
-        for name, value in record.items():
-            self._board.add_scalar(f"train/{name}", value, step)
+        with self._writing():
+            self._append({"step": step, "time": round(time.time()), **_rounded(record)})
+            for name, value in record.items():
+                self._board.add_scalar(f"train/{name}", value, step)
 
     def validation(self, step: int, validation: Validation) -> None:
         """Scalars, figures and audio of a validation."""
-        self._append({"step": step, "time": round(time.time()), "validation": _rounded(validation.scalars)})
-        for name, value in validation.scalars.items():
-            self._board.add_scalar(f"validation/{name}", value, step)
-        for name, figure in validation.figures.items():
-            self._board.add_figure(name, figure, step)
-        for name, (waveform, rate) in validation.audio.items():
-            self._board.add_audio(name, waveform[None], step, rate)
-        self._board.flush()
-
-    def _append(self, record: dict) -> None:
-        try:
-            with open(self.path, "a", encoding="utf-8") as file:  # one write: a kill leaves at most a cut last line
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise OutputError(f"cannot append to {self.path}: {error.strerror}; free some space, then resume") from error
+        with self._writing():
+            self._append({"step": step, "time": round(time.time()), "validation": _rounded(validation.scalars)})
+            for name, value in validation.scalars.items():
+                self._board.add_scalar(f"validation/{name}", value, step)
+            for name, figure in validation.figures.items():
+                self._board.add_figure(name, figure, step)
+            for name, (waveform, rate) in validation.audio.items():
+                self._board.add_audio(name, waveform[None], step, rate)
+            self._board.flush()
 
     def close(self) -> None:
-        """Write what is buffered."""
-        self._board.close()
+        """Write what is buffered; it comes last, so it must not hide the error that ended the run."""
+        try:
+            self._board.close()
+        except OSError as error:
+            log.warning("TensorBoard's last events could not be written: %s", error)
+
+    def _append(self, record: dict) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:  # one write: a kill leaves at most a cut last line
+            file.write(json.dumps(record) + "\n")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """TensorBoard writes in a thread of its own, whose errors come up at a later call."""
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f"cannot write the learning curve in {self.path.parent}: {error.strerror or error}; "
+                              "free some space and start again: training goes on from its last checkpoint") from error
 
 
 def curve(folder: str | Path) -> list[dict]:

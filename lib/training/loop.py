@@ -30,6 +30,7 @@ from lib.training.task import Batch, Task, Update
 
 log = logging.getLogger(__name__)
 
+STOPS = ("signal", "minutes", "patience")  # reasons to stop before the last step
 Monitor = Callable[[], dict[str, float]]  # power_w, utilization_pct and the like, now; see `measure/energy.py`
 
 
@@ -202,11 +203,8 @@ class _Run:
         """The first reason to stop that any process has: they must all stop after the same step."""
         if self.accelerator.num_processes == 1:
             return reason
-        reasons = ["", "signal", "minutes", "patience"]
-        flags = torch.zeros(len(reasons), device=self.accelerator.device)
-        flags[reasons.index(reason)] = 1
-        flags = self.accelerator.reduce(flags)
-        return next((r for r, flag in zip(reasons[1:], flags[1:].tolist()) if flag), "")
+        flags = torch.tensor([float(reason == known) for known in STOPS], device=self.accelerator.device)
+        return next((known for known, flag in zip(STOPS, self.accelerator.reduce(flags).tolist()) if flag), "")
 
     def _save(self) -> None:
         from accelerate.utils import gather_object
@@ -239,10 +237,14 @@ class _Run:
             return
         found, task = checkpoints.load(newest, self.recipe), self.task
         state = found.state
-        for name, module in task.plain.items():
-            module.load_state_dict(found.weights[name])
-        for name, optimizer in task.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+        try:
+            for name, module in task.plain.items():
+                module.load_state_dict(found.weights[name])
+            for name, optimizer in task.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+        except (RuntimeError, KeyError, ValueError) as error:  # torch's own words for missing names and other shapes
+            raise TrainingError(f"checkpoint {newest} does not fit the networks of {self.recipe.task} as they are now "
+                                f"({' '.join(str(error).split())}): train in another folder") from error
         for name, scheduler in task.schedulers.items():
             scheduler.load_state_dict(state["schedulers"][name])
         if state["scaler"] and self.accelerator.scaler:

@@ -11,7 +11,7 @@ from lib.training.task import Task
 # Name in recipes -> module and its builder `(recipe) -> Task`. A new trainable system is one file and one line here.
 _BUILDERS = {
     "fastspeech2": ("lib.training.fastspeech2", "build"),
-    "hifigan": ("lib.systems.hifigan", "task"),
+    "hifigan": ("lib.training.hifigan", "build"),
 }
 
 

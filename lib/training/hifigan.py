@@ -21,8 +21,8 @@ from lib.errors import ParameterError
 from lib.features import HIFIGAN, log_mel_torch
 from lib.files import cache_folder, content_key, write_atomic
 from lib.systems import hifigan
-from lib.systems.hifigan_discriminators import (FEATURE_WEIGHT, MEL_WEIGHT, PERIODS, SCALES, Discriminators,
-                                                discriminator_loss, generator_loss)
+from lib.systems.hifigan_discriminators import (FEATURE_WEIGHT, MEL_WEIGHT, PERIODS, SCALES, Discriminators, discriminator_loss,
+                                                generator_loss)
 from lib.training import sources
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Task, Update, Validation, split
