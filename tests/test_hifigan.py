@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -211,3 +212,24 @@ def test_a_folder_without_a_vocoder_and_a_bad_mel_are_named(tmp_path):
     assert vocoder.mel is HIFIGAN
     with pytest.raises(ParameterError, match="consists of front, decoder, not of decoder"):
         hifigan.save(tmp_path, config, {"decoder": {}}, "card")
+
+
+@pytest.mark.slow
+def test_a_training_step_costs_little_more_than_its_forward_and_backward(speech, tmp_path):
+    """The loop against the bare losses and gradients of one batch, in turns; the fastest of each, for the machine may be busy."""
+    many = tuple(dataclasses.replace(u, id=f"{u.id}-{i}") for u in speech.utterances for i in range(8))
+    config = dataclasses.replace(SMALL, segment_frames=32, adversarial_from=1000, warm_up=0)
+    task = VocoderTask(dataclasses.replace(speech, utterances=many), config)
+    batch = task.collate([task.item(i, np.random.default_rng(i)) for i in range(8)])
+    pure, looped = [], []
+    for number in range(4):
+        for _ in range(5):
+            begin = time.perf_counter()
+            for update in task.updates(batch, 0):
+                update.loss.backward(inputs=[p for name in update.optimizers for p in task.modules[name].parameters()])
+            pure.append(time.perf_counter() - begin)
+        task.modules["front"].zero_grad()
+        settings = recipe.Settings(6, batch_size=8, ema=0.999, validate_every=0, checkpoint_every=100)
+        outcome = train(task, recipe.Recipe("hifigan", settings), tmp_path / str(number))
+        looped.append(1 / outcome.rates["steps_per_s"])
+    assert min(looped) < 1.2 * min(pure), (looped, pure)
