@@ -14,6 +14,7 @@ from lib.errors import MissingDataError, ParameterError
 from lib.training import data, recipe, sources, tasks
 from lib.training.data import Place, Sampler
 from lib.training.ema import Ema
+from lib.training.journal import WINDOW, Speed
 from lib.training.task import Batch
 
 
@@ -100,6 +101,18 @@ def test_loading_is_hidden_behind_the_computation():
         time.sleep(0.03)
     stream.close()
     assert waited < 0.2 * 10 * 0.03
+
+
+def test_speed_leaves_out_the_first_step_and_forgets_what_is_long_past():
+    speed = Speed(seconds=5.0)
+    speed.add(100.0, 90.0, 8)
+    assert speed.rates() == {} and speed.seconds == 105.0
+    speed.add(3.0, 1.0, 10)
+    speed.add(1.0, 0.0, 30)
+    assert speed.rates() == {"steps_per_s": 0.5, "frames_per_s": 10.0, "wait_pct": 25.0}
+    for _ in range(WINDOW):
+        speed.add(0.5, 0.0, 4)
+    assert speed.rates() == {"steps_per_s": 2.0, "frames_per_s": 8.0, "wait_pct": 0.0} and speed.seconds == 109 + WINDOW / 2
 
 
 def test_an_error_in_a_loader_thread_reaches_the_loop():
