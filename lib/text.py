@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import re
 import unicodedata
 
@@ -90,7 +91,9 @@ def _espeak(language: str):
 
     EspeakWrapper.set_library(loader.get_library_path())
     EspeakWrapper.set_data_path(loader.get_data_path())
-    return EspeakBackend(language, preserve_punctuation=True, with_stress=True, language_switch="remove-flags")
+    quiet = logging.getLogger("lib.phonemizer")
+    quiet.setLevel(logging.ERROR)  # it warns whenever eSpeak joins two words into one, as it should ("of the" -> "ʌvðə")
+    return EspeakBackend(language, preserve_punctuation=True, with_stress=True, language_switch="remove-flags", logger=quiet)
 
 
 _SPELLED = re.compile(r"\b(?!I A\b)[A-Z](?: [A-Z])+\b")

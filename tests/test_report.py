@@ -254,3 +254,14 @@ def test_state_of_an_unfinished_run_is_enough(tmp_path):
     state.write_text(json.dumps({"01_baselines": {"status": "failed", "error": None}}))
     page = report.render(tmp_path / "quick").read_text()
     assert "1 of 1 notebooks failed." in page and "no error text was kept" in page
+
+
+def test_the_best_voice_is_compared_with_people_on_the_same_texts():
+    def mos(system, variant, value, spread=0.05):
+        return row(system, "mos_predicted", value, variant=variant, ci=(value - spread, value + spread))
+
+    rows = [mos("hibari", "baseline", 4.5), mos("ground-truth", "baseline", 4.1), mos("hibari", "baseline@prompts", 4.4),
+            row("hibari", "wer", 0.02, variant="baseline@prompts"), row("ground-truth", "wer", 0.05)]
+    text = str(summary.sentences(rows)[0])
+    assert "0.30 above real recordings of the same texts (4.40 against 4.10), in the eyes of a network" in text
+    assert "gets 2.0 % of its words wrong, and 5.0 % of theirs" in text

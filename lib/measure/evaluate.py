@@ -77,20 +77,22 @@ def recordings(corpus: Corpus, *, split: str = "test", limit: int | None = None,
 
 def quality(run: "Run", names: tuple[str, str, str], clips: Sequence[Clip], scorer: Scorer, *, voice: Clip | None = None,
             originals: Sequence[Clip] | None = None, baseline: Judged | None = None, baseline_name: str = "",
-            keep: int = 0, group: str = "") -> Judged:
+            second_opinion: int | None = None, keep: int = 0, group: str = "") -> Judged:
     """Score clips and write their rows: word and character errors, predicted MOS, DNSMOS, and what the references allow.
 
     names: (system, variant, target); voice: a clip of the speaker who should be heard -> speaker_similarity; originals: the
     same sentences aligned in time -> pesq_wb, stoi; baseline: the same sentences before a change, whose paired difference goes
-    into the rows' detail; keep: how many clips go into the report, under `group`.
+    into the rows' detail; second_opinion: on how many clips DNSMOS, the slowest metric, is computed (all by default); keep: how
+    many clips go into the report, under `group`.
     """
     log.info("%s %s on %s: judging %d clips", *names, len(clips))
-    metrics = [*scoring.DEFAULT_METRICS, *(("speaker_similarity",) if voice else ()), *(("pesq_wb", "stoi") if originals else ())]
-    scores = scorer.rate_all(
-        [(clip.waveform, clip.sample_rate, clip.text) for clip in clips], metrics=metrics,
-        originals=[clip.waveform for clip in originals] if originals else None,
-        voice=(voice.waveform, voice.sample_rate) if voice else None)
-    judged = Judged(tuple(clips), tuple(scores), scoring.summarise(scores, seed=run.seed))
+    metrics = ["wer", "mos_predicted", *(("speaker_similarity",) if voice else ()), *(("pesq_wb", "stoi") if originals else ())]
+    sounds = [(clip.waveform, clip.sample_rate, clip.text) for clip in clips]
+    scores = scorer.rate_all(sounds, metrics=metrics, originals=[clip.waveform for clip in originals] if originals else None,
+                             voice=(voice.waveform, voice.sample_rate) if voice else None)
+    seconds = scorer.rate_all(sounds[:second_opinion], metrics=["dnsmos_ovrl"])
+    summary = {**scoring.summarise(scores, seed=run.seed), **(scoring.summarise(seconds, seed=run.seed) if seconds else {})}
+    judged = Judged(tuple(clips), tuple(scores), summary)
     differences = scoring.compare(scores, baseline.scores, seed=run.seed) if baseline else {}
     for metric, estimate in judged.summary.items():
         run.add(*names, metric, estimate.value, n=estimate.n, ci=estimate.ci, source=scoring.source(metric),
@@ -98,6 +100,12 @@ def quality(run: "Run", names: tuple[str, str, str], clips: Sequence[Clip], scor
     for clip in clips[:keep]:
         run.clip(names[0], names[1], clip.id, clip.waveform, clip.sample_rate, clip.text, group=group)
     return judged
+
+
+def first(judged: Judged, n: int) -> Judged:
+    """The first n clips of a judged set with their scores, to be compared with something done to those texts alone."""
+    scores = judged.scores[:n]
+    return Judged(judged.clips[:n], scores, scoring.summarise(scores))
 
 
 def speeds(run: "Run", voices: Mapping[str, "System"], sentences: Sequence[Sentence], *, repeats: int = 5) -> dict[str, speed.Timing]:
@@ -146,8 +154,8 @@ def energy(run: "Run", voice: "System", sentences: Sequence[Sentence], *, repeat
     return found
 
 
-def recogniser(run: "Run", listener: "Whisper", clips: Sequence[Clip], *, repeats: int = 3) -> list[str]:
-    """The recogniser as a system under test: word errors on clips, speed, size. Returns its transcripts."""
+def recogniser(run: "Run", listener: "Whisper", clips: Sequence[Clip], *, timed: int = 10, repeats: int = 5) -> list[str]:
+    """The recogniser as a system under test: word errors on clips, speed on the first `timed`, size. Returns its transcripts."""
     from lib.measure import intelligibility, stats
 
     names = (listener.name, listener.variant, listener.target)
@@ -162,7 +170,7 @@ def recogniser(run: "Run", listener: "Whisper", clips: Sequence[Clip], *, repeat
         listener.transcribe(clip.waveform, clip.sample_rate)
         return len(clip.waveform) / clip.sample_rate
 
-    add_timing(run, names, speed.interleaved({listener.name: listen}, clips, repeats=repeats, seed=run.seed)[listener.name])
+    add_timing(run, names, speed.interleaved({listener.name: listen}, clips[:timed], repeats=repeats, seed=run.seed)[listener.name])
     run.add(*names, "params_m", listener.params_m, source="weights as stored")
     run.add(*names, "size_mb", listener.size_mb, source="weights as stored")
     return heard
@@ -203,14 +211,17 @@ def _difference(difference: Difference | None) -> object:
 
 
 def same_voice(one: Judged, other: Judged, name: str, other_name: str) -> str:
-    """Whether two runtimes of one voice are told apart by anything: the largest sample difference, in a sentence."""
+    """Two runtimes of one voice: how far their samples are apart, and what the judges make of that, in a sentence."""
     worst = max(float(np.abs(a.waveform - b.waveform).max()) if len(a.waveform) == len(b.waveform) else float("inf")
                 for a, b in zip(one.clips, other.clips))
     if np.isinf(worst):
         return f"{name} and {other_name} give the same voice other durations: they are not the same system."
-    return (f"Given the same random numbers, {name} and {other_name} differ by at most {worst:.1e} of full scale, so their scores "
-            "are those of one voice." if worst < 1e-3 else
-            f"{name} and {other_name} differ by up to {worst:.1e} of full scale: look for a numerical problem.")
+    if worst >= 1e-3:
+        return f"{name} and {other_name} differ by up to {worst:.1e} of full scale: look for a numerical problem."
+    wer, mos = (abs(one.summary[m].value - other.summary[m].value) for m in ("wer", "mos_predicted"))
+    return (f"Given the same random numbers, {name} and {other_name} differ by at most {worst:.1e} of full scale, which nobody hears. "
+            f"That their WER still differs by {100 * wer:.1f} points and their predicted MOS by {mos:.3f} is the judges' own noise: "
+            "smaller differences than these mean nothing.")
 
 
 def ranking(seed: int, judged: Mapping[str, Judged]) -> str:
@@ -231,9 +242,8 @@ def versus(one: Judged, other: Judged, name: str, other_name: str) -> str:
     for gap, unit, scale in ((mos, "predicted MOS points", 1), (wer, "points of WER", 100)):
         direction = "more" if gap.value > 0 else "less"
         interval = f" [{gap.low * scale:+.2f}, {gap.high * scale:+.2f}]" if gap.ci else ""
-        certain = "" if gap.significant else ", which chance could explain"
-        words.append(f"{abs(gap.value) * scale:.2f} {unit} {direction}{interval}{certain}")
-    return f"{name} gets {words[0]}, and {words[1]}, than {other_name} ({mos.n} texts)."
+        words.append(f"{abs(gap.value) * scale:.2f} {unit} {direction}{interval} (p = {gap.p_value:.3f})")
+    return f"{name} gets {words[0]} and {words[1]} than {other_name}; {mos.n} texts, paired."
 
 
 def faster(one: speed.Timing, other: speed.Timing, name: str, other_name: str) -> str:

@@ -134,13 +134,20 @@ def _best_voice(rows: list[Row]) -> Markup | None:
     text = (Markup("{} has the best predicted MOS of the {} voices measured, {}").format(title, count, _plain(best)) if count > 1
             else Markup("{} has a predicted MOS of {}").format(title, _plain(best)))
     truth = next((row for row in rows if row.metric == "mos_predicted" and row.system == "ground-truth"), None)
+    # A voice that also read the texts of the recordings ("baseline@prompts") is compared on those.
+    same = next((row for row in rows if row.metric == "mos_predicted" and (row.system, row.target) == (best.system, best.target)
+                 and row.variant.startswith(f"{best.variant}@")), None)
+    compared = same or best
     if truth:
-        difference = f"{abs(best.value - truth.value):.2f}"
-        side = "above" if best.value > truth.value else "below"
-        text += Markup(", {} {} real recordings ({})").format(difference, side, _plain(truth))
-        if best.ci_low is not None and truth.ci_low is not None and best.ci_low <= truth.ci_high and truth.ci_low <= best.ci_high:
+        difference = f"{abs(compared.value - truth.value):.2f}"
+        side = "above" if compared.value > truth.value else "below"
+        where = Markup(" of the same texts ({} against {})").format(_plain(same), _plain(truth)) if same else f" ({_plain(truth)})"
+        text += Markup("{} {} {} real recordings{}").format(" and is" if same else ",", difference, side, where)
+        if all(row.ci_low is not None for row in (compared, truth)) and compared.ci_low <= truth.ci_high and truth.ci_low <= compared.ci_high:
             text += ", a difference within the intervals"
-    wer = _same(rows, best, "wer")
+        elif compared.value > truth.value:
+            text += ", in the eyes of a network: no listener was asked"
+    wer = _same(rows, compared, "wer")
     if wer:
         text += Markup("; a recogniser gets {} % of its words wrong").format(vocabulary.number("wer", wer.value))
         heard = next((row for row in rows if row.metric == "wer" and row.system == "ground-truth"), None)

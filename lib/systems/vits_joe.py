@@ -83,6 +83,7 @@ class VitsJoe(System):
         config = piper_onnx.voice_config()["inference"]
         self.noise_scale, self.noise_scale_duration = config["noise_scale"], config["noise_w"]
         self.length_scale = config["length_scale"]
+        piper_onnx.symbols("a")  # eSpeak is loaded on first use; load it here, not inside a measurement
         self.target, self.device = target, torch.device(target.removeprefix("torch/"))
         model = load_model().to(self.device)
         self.modules = {"text_encoder": model.text_encoder, "duration_predictor": model.duration_predictor,

@@ -81,6 +81,7 @@ class VitsJoeOnnx(System):
     modules: dict = {}
 
     def __init__(self, target: str = "onnxruntime/cpu", threads: int = 2):
+        piper_onnx.symbols("a")  # eSpeak is loaded on first use; load it here, not inside a measurement
         self.target = target
         config = piper_onnx.voice_config()["inference"]
         self.scales = np.array([config["noise_scale"], config["length_scale"], config["noise_w"]], np.float32)
