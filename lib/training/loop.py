@@ -51,9 +51,9 @@ class _Run:
     def __init__(self, task: Task, recipe: Recipe, folder: Path, monitor: Monitor | None):
         self.task, self.recipe, self.settings, self.folder, self.monitor = task, recipe, recipe.training, folder, monitor
         self.step, self.place = 0, data.Place()
-        self.best, self.stale = float("inf"), 0  # the best validation so far, and how many came since
-        self.best_step = -1
-        self.losses: dict[str, float] = {}
+        self.best, self.best_step, self.stale = float("inf"), -1, 0  # the best validation, its step, how many came since
+        self.recent: dict[str, list[float]] = {}  # losses since the last record
+        self.losses: dict[str, float] = {}  # their means at the last record
         self.validation: dict[str, float] = {}
         self.monitored: dict[str, list[float]] = {}
 
@@ -101,8 +101,10 @@ class _Run:
         try:
             while self.step < settings.steps:
                 self._one_step(batches)
-                if self.main and (self.step % settings.log_every == 0 or self.step == settings.steps):
-                    journal.train(self.step, self._record())
+                if self.step % settings.log_every == 0 or self.step == settings.steps:
+                    record = self._record()
+                    if journal:
+                        journal.train(self.step, record)
                 if settings.validate_every and (self.step % settings.validate_every == 0 or self.step == settings.steps):
                     self._validate(journal)
                 late = settings.minutes and time.monotonic() - begin > 60 * settings.minutes
@@ -153,7 +155,7 @@ class _Run:
                 stack.enter_context(self.accelerator.no_sync(module))
             self.accelerator.backward(loss / self.settings.accumulate, inputs=parameters)
         for name, value in {"loss/" + "+".join(update.optimizers): loss, **update.scalars}.items():
-            self.losses[name] = float(value.detach())
+            self.recent.setdefault(name, []).append(float(value.detach()))
         if not last:
             return
         for name in update.optimizers:
@@ -165,7 +167,7 @@ class _Run:
                 self._guard("gradient", norm, update, batch)
             if self.settings.clip_norm:
                 torch.nn.utils.clip_grads_with_norm_(self.parameters[name], self.settings.clip_norm, norm)
-            self.losses[f"norm/{name}"] = float(norm)
+            self.recent.setdefault(f"norm/{name}", []).append(float(norm))
             optimizer.step()
             optimizer.zero_grad()
 
@@ -262,6 +264,7 @@ class _Run:
         log.info("training goes on from %s", newest)
 
     def _record(self) -> dict[str, float]:
+        self.losses, self.recent = {name: sum(values) / len(values) for name, values in self.recent.items()}, {}
         rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in self.task.optimizers.items()}
         now = self.monitor() if self.monitor else {}
         for name, value in now.items():
@@ -269,10 +272,7 @@ class _Run:
         return {**self.losses, **rates, **now, **self.speed.rates(), "seconds": self.speed.seconds, **peak_memory()}
 
     def _outcome(self, reason: str) -> Outcome:
-        newest = checkpoints.latest(self.saved)
-        if newest is None:
-            raise TrainingError(f"{self.folder} holds no checkpoint although training ended: was it deleted meanwhile?")
-        memory = peak_memory()
+        newest, memory = checkpoints.latest(self.saved), peak_memory()
         best = self.saved / f"step-{self.best_step:08d}"
         outcome = Outcome(
             step=self.step, reason=reason, checkpoint=newest, best=best if best.exists() else newest, seconds=self.speed.seconds,

@@ -17,7 +17,7 @@ from lib.files import write_atomic
 @dataclass(frozen=True)
 class Outcome:
     """reason: "steps", "patience", "minutes" or "signal"; checkpoint: the last one; best: the one with the lowest `watch`, or
-    the last one where nothing was validated; losses: of the last step;
+    the last one where nothing was validated; losses: means of the last `log_every` steps;
     seconds: of training, over all calls; validation: the last scalars; rates: steps_per_s, frames_per_s (all processes),
     wait_pct (share of time spent waiting for data); peak_rss_mb, peak_gpu_mb (None without one); monitored: means of the monitor.
     """
