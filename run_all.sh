@@ -2,6 +2,7 @@
 # ./run_all.sh [smoke|quick|study|full] [--only 03] [--resume]   run the notebooks, render outputs/<profile>/report.html
 # ./run_all.sh test [pytest options]                             run all tests
 # ./run_all.sh install                                           only make .venv and install requirements.txt
+# ./run_all.sh record <profile>                                  keep a run's rows in outputs/recorded, to be committed
 # ./run_all.sh colab                                             install into the running Python, keeping its torch and numpy
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -48,11 +49,15 @@ install_browser() {
 }
 
 case "${1:-quick}" in
-  -h|--help) sed -n '2,5s/^# //p' "$0" ;;
+  -h|--help) sed -n '2,6s/^# //p' "$0" ;;
   install) install ;;
   colab)
     python3 -m pip install --quiet $(grep -vE '^(#|torch==|numpy==|scipy==|pandas==|matplotlib==|ipykernel==|jupyterlab==|$)' requirements.txt | sed 's/ *#.*//')
     python3 -m pip install --quiet --no-deps $(no_deps) ;;
+  record)
+    shift
+    install
+    exec .venv/bin/python -m lib.recorded "$@" ;;
   test)
     shift
     install
