@@ -1,4 +1,4 @@
-"""What does an acoustic model learn from? Symbols with their frames, pitch and energy, and the mel spectrogram, cached by content.
+"""What does an acoustic model learn from? Symbols with their frames, pitch and energy, and the mel, cached by content.
 
 One file per utterance holds the targets; its name is the hash of the waveform, symbols and frames it was computed from. The small
 arrays are kept in memory, a mel is read when a batch wants it, so that a corpus may be larger than the memory.
@@ -57,7 +57,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What targets are standardised with. speakers: their names in the network's order; mel_*: (n_bands,); the rest (speakers,)."""
+    """What targets are standardised with. speakers: in the network's order; mel_*: (n_bands,); the rest one per speaker."""
 
     speakers: tuple[str, ...]
     mel_mean: np.ndarray
@@ -74,7 +74,8 @@ def examples(corpus: Corpus, split: str) -> tuple[Example, ...]:
     A clip that cannot be used is logged and counted in `corpus.skipped`. Raises MissingDataError where none is left.
     """
     utterances, made = corpus.split(split), []
-    for utterance in progress.track(aligned(corpus, split), f"targets of {corpus.name} ({split})", total=len(utterances), unit="clip"):
+    label = f"targets of {corpus.name} ({split})"
+    for utterance in progress.track(aligned(corpus, split), label, total=len(utterances), unit="clip"):
         try:
             made.append(example(utterance))
         except SpeechError as error:
@@ -135,8 +136,8 @@ def _compute(path: Path, waveform: np.ndarray, frames: list[int], name: str) -> 
     mel = log_mel(waveform)
     excess = len(mel) - sum(frames)
     if abs(excess) > SLACK or not frames or frames[-1] + excess < 0:
-        raise AudioError(f"utterance {name}: its durations add up to {sum(frames)} frames, its clip has {len(mel)}: they belong to "
-                         "another clip")
+        raise AudioError(f"utterance {name}: its durations add up to {sum(frames)} frames, its clip has {len(mel)}: they belong "
+                         "to another clip")
     frames[-1] += excess
     track = prosody.f0(waveform, HIFIGAN.sample_rate)
     if not track.voiced.any():

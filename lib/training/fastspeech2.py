@@ -1,4 +1,4 @@
-"""How does `fastspeech2` learn? From the true durations, pitch and energy of each symbol, it learns to say them and to predict them.
+"""How does `fastspeech2` learn? It is given the true durations, pitch and energy of each symbol, to say them and to predict them.
 
 The loss is that of the paper (Ren et al. 2021, arXiv:2006.04558), as transformers computes it: the mean absolute error of the
 standardised log-mel, before and after the postnet, and the mean squared errors of log durations, pitch and energy, each over what
@@ -44,7 +44,8 @@ class AcousticConfig(NetworkConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.warm_up < 1 or self.half_life < 1:
-            raise ParameterError(f"model.warm_up and model.half_life are {self.warm_up} and {self.half_life}: both count steps, from 1")
+            raise ParameterError(f"model.warm_up and model.half_life are {self.warm_up} and {self.half_life}: both count steps, "
+                                 "from 1")
 
     @property
     def network(self) -> NetworkConfig:
@@ -104,16 +105,18 @@ class AcousticTask(Task):
             mel[row, :e.n_frames] = (target - known.mel_mean) / known.mel_deviation
             mask[row, :e.n_frames] = 1
         tensors |= {"mel": mel, "mask": mask, "speakers": speakers}
-        return Batch(tuple(e.id for e in found), sum(e.n_frames for e in found), {k: torch.from_numpy(v) for k, v in tensors.items()})
+        return Batch(tuple(e.id for e in found), sum(e.n_frames for e in found),
+                     {name: torch.from_numpy(values) for name, values in tensors.items()})
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         scalars = losses(predict(self.modules[MODULE], batch), batch)
-        weights = {"duration": self.config.duration_weight, "pitch": self.config.pitch_weight, "energy": self.config.energy_weight}
+        config = self.config
+        weights = {"duration": config.duration_weight, "pitch": config.pitch_weight, "energy": config.energy_weight}
         loss = sum(weights.get(name, 1.0) * value for name, value in scalars.items())
         yield Update(loss, (MODULE,), scalars)
 
     def validate(self, step: int) -> Validation:
-        """The losses under teacher forcing; of the first sentence of each speaker a picture of the mel, and what it says unaided."""
+        """The losses under teacher forcing; of each speaker's first sentence a picture of the mel, and what is said unaided."""
         network = self.plain[MODULE]
         device = next(network.parameters()).device
         sums: dict[str, float] = {}
@@ -164,8 +167,8 @@ def publish(run: str | Path, config: AcousticConfig, speakers: tuple[str, ...], 
             checkpoint: str | Path | None = None) -> Path:
     """Turn a training run's newest (or the given) checkpoint, averaged weights if it has them, into a system to load.
 
-    speakers: the task's `speakers`, sorted names of all voices of the train split. Raises TrainingError where they are not as many
-    as the checkpoint's, or its network has other sizes.
+    speakers: the task's `speakers`, sorted names of all voices of the train split. Raises TrainingError where they are not as
+    many as the checkpoint's, or its network has other sizes.
     """
     from lib.training import checkpoint as checkpoints
 
@@ -186,7 +189,8 @@ def _figure(real: np.ndarray, fake: np.ndarray):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4), layout="constrained")
-    for axes, mel, title in zip(figure.subplots(2, sharex=True), (real, fake), ("original", "predicted, with the original's prosody")):
+    titles = ("original", "predicted, with the original's prosody")
+    for axes, mel, title in zip(figure.subplots(2, sharex=True), (real, fake), titles):
         axes.imshow(mel.T, origin="lower", aspect="auto", vmin=real.min(), vmax=real.max())
         axes.set(title=title, ylabel="mel band")
     axes.set_xlabel(f"frame ({1000 * HIFIGAN.hop / HIFIGAN.sample_rate:.1f} ms)")

@@ -1,0 +1,345 @@
+"""FastSpeech 2: transformers' numbers, exact targets, padding that changes nothing, controls that do as told, exact resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lib.corpora import gutenberg, synthetic
+from lib.corpora.base import Corpus
+from lib.errors import MissingDataError, ParameterError, TextError, TrainingError
+from lib.features import HIFIGAN, log_mel
+from lib.systems import fastspeech2, piper_onnx
+from lib.systems.fastspeech2_network import Controls, NetworkConfig, build, ids, known, vocabulary_size
+from lib.systems.hibari import Hibari
+from lib.systems.vits_joe_onnx import VitsJoeOnnx
+from lib.training import acoustic_data, checkpoint, recipe
+from lib.training.fastspeech2 import MODULE, AcousticConfig, AcousticTask, losses, predict, publish
+from lib.training.loop import train
+
+SMALL = AcousticConfig(hidden=32, encoder_layers=1, decoder_layers=1, feed_forward=64, feed_forward_kernel=1, predictor=32,
+                       pitch_layers=2, postnet=32, postnet_layers=2, dropout=0.0, predictor_dropout=0.0, postnet_dropout=0.0,
+                       warm_up=1)
+
+
+@pytest.fixture(scope="module")
+def speech() -> Corpus:
+    """Short sentences, three by vits-joe and two by hibari, whose clips are aligned, and one of each to validate on."""
+    train, validation = ([s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation"))
+    parts = [synthetic.corpus(voice, train[:count] + validation[:1])
+             for voice, count in ((VitsJoeOnnx(threads=1), 3), (Hibari(threads=1), 2))]
+    return Corpus("two voices", "", "", tuple(u for part in parts for u in part.utterances))
+
+
+@pytest.fixture(scope="module")
+def task(speech) -> AcousticTask:
+    return AcousticTask(speech, SMALL)
+
+
+def talkative(config: NetworkConfig = SMALL.network, speakers: int = 2, frames: float = 4.0) -> torch.nn.Module:
+    """A network in use whose weights are random but say about `frames` frames per symbol."""
+    network = build(config, speakers, seed=1).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):  # not the identity, as after training
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 2)
+    torch.nn.init.constant_(network.network.duration_predictor.linear.bias, math.log(frames + 1))
+    torch.nn.init.normal_(network.network.duration_predictor.linear.weight, std=0.02)
+    return network
+
+
+def symbols(n: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).integers(1, 100, (1, n)))
+
+
+def theirs(network: torch.nn.Module) -> torch.nn.Module:
+    """transformers' model, untouched, with the network's weights."""
+    from transformers import FastSpeech2ConformerModel
+
+    model = FastSpeech2ConformerModel(network.network.config)
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    model.load_state_dict({name: value.reshape(shapes[name]) for name, value in network.network.state_dict().items()})
+    return model.eval()
+
+
+def test_the_defaults_are_the_published_sizes():
+    with torch.device("meta"):
+        network = build(NetworkConfig(), 1)
+    assert network.network.config.encoder_kernel_size == 7 and vocabulary_size() == 151
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(70.2, abs=0.5)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_sentence_alone_is_what_transformers_itself_computes(kernel):
+    network = talkative(dataclasses.replace(SMALL, feed_forward_kernel=kernel).network)
+    batch, speaker = symbols(30), torch.tensor([1])
+    with torch.inference_mode():
+        expected = theirs(network)(batch, speaker_ids=speaker, return_dict=True)
+        found = network.encode(batch, speaker)
+        frames = (found.log_frames.exp() - 1).round().long()
+        mel = network.decode(found, frames, found.pitch, found.energy)[1]
+    assert torch.equal(frames, expected.duration_outputs) and frames.sum() > 60
+    assert torch.allclose(found.pitch, expected.pitch_outputs[..., 0], atol=1e-5)
+    assert torch.allclose(mel, expected.spectrogram, atol=1e-4)
+
+
+def test_padding_in_a_batch_changes_nothing():
+    network = talkative(dataclasses.replace(SMALL, feed_forward_kernel=3, encoder_layers=2, decoder_layers=2).network)
+    sentences = [symbols(n, seed=n)[0] for n in (9, 31, 22)]
+    padded = torch.nn.utils.rnn.pad_sequence(sentences, batch_first=True)
+    speakers = torch.tensor([1, 0, 1])
+    with torch.inference_mode():
+        mels, frames = network.speak(padded, speakers, Controls(rate=1.1, semitones=2))
+        for row, sentence in enumerate(sentences):
+            alone, lengths = network.speak(sentence[None], speakers[row:row + 1], Controls(rate=1.1, semitones=2))
+            assert torch.equal(lengths[0], frames[row, :len(sentence)]) and not frames[row, len(sentence):].any()
+            assert (mels[row, :alone.shape[1]] - alone[0]).abs().max() < 1e-4
+    assert len({int(f) for f in frames.sum(1)}) == 3
+
+
+def test_rate_changes_the_length_by_its_factor():
+    network, batch, speaker = talkative(frames=6.3), symbols(60), torch.tensor([0])
+    with torch.inference_mode():
+        lengths = {rate: network.speak(batch, speaker, Controls(rate=rate))[0].shape[1] for rate in (0.5, 0.8, 1.0, 1.25, 2.0)}
+    assert lengths[1.0] > 300
+    for rate, length in lengths.items():
+        assert abs(length - lengths[1.0] / rate) <= 1 / rate + 0.5
+
+
+def test_pitch_and_energy_controls_move_their_targets_by_the_asked_amount():
+    network, batch, speaker = talkative(), symbols(20), torch.tensor([1])
+    network.pitch_deviation.copy_(torch.tensor([0.2, 0.1]))
+    network.energy_deviation.copy_(torch.tensor([0.7, 0.5]))
+
+    def heard(**controls) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        seen = []
+        hooks = [part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+                 for part in (network.network.energy_embed, network.network.pitch_embed)]
+        with torch.inference_mode():
+            mel = network.speak(batch, speaker, Controls(**controls))[0]
+        for hook in hooks:
+            hook.remove()
+        return mel, seen[0] * network.energy_deviation[1], seen[1] * network.pitch_deviation[1]
+
+    mel, energy, pitch = heard()
+    higher, same, raised = heard(semitones=3)
+    assert torch.allclose((raised - pitch).exp(), torch.tensor(2 ** (3 / 12)), rtol=1e-5) and torch.equal(same, energy)
+    louder, increased, unmoved = heard(energy=2)
+    assert torch.allclose((increased - energy).exp(), torch.tensor(2.0), rtol=1e-5) and torch.equal(unmoved, pitch)
+    assert (higher - mel).abs().max() > 1e-3 and (louder - mel).abs().max() > 1e-3
+
+
+def test_speakers_differ():
+    network, batch = talkative(), symbols(20)
+    with torch.inference_mode():
+        first, second = (network.encode(batch, torch.tensor([speaker])) for speaker in (0, 1))
+    assert (first.hidden - second.hidden).abs().max() > 0.1
+    for name in ("log_frames", "pitch", "energy"):
+        assert not torch.allclose(getattr(first, name), getattr(second, name), atol=1e-4)
+
+
+def test_targets_fit_the_clip_they_are_made_from(speech, task):
+    for e, utterance in zip(task.examples, speech.split("train")):
+        clip = utterance.load(HIFIGAN.sample_rate)
+        mel = e.mel()
+        assert e.id == utterance.id and len(e.ids) == len(e.frames) == len(e.pitch) == len(e.energy)
+        assert e.n_frames == len(mel) == len(clip) // HIFIGAN.hop
+        assert np.abs(mel - log_mel(clip)).max() < 0.01  # float16
+        assert 4.0 < e.pitch.mean() < 5.7 and np.isfinite(e.energy).all()  # 55 to 300 Hz
+    joe, hibari = (np.mean([e.pitch.mean() for e in task.examples if e.speaker == s]) for s in ("vits-joe", "hibari"))
+    assert hibari > joe + 0.3  # a woman and a man
+    stored = task.examples[0].path.stat().st_mtime_ns
+    assert acoustic_data.example(speech.split("train")[0]).path.stat().st_mtime_ns == stored
+
+
+def test_batches_are_standardised_and_padded(task):
+    batch = task.collate([task.item(i, None) for i in range(len(task.examples))])
+    tensors = batch.tensors
+    real = tensors["ids"] != 0
+    assert batch.frames == tensors["mask"].sum() == tensors["frames"].sum() == sum(task.lengths)
+    voiced = tensors["mask"].bool()
+    assert tensors["mel"][voiced].mean(0).abs().max() < 1e-3 and (tensors["mel"][voiced].std(0) - 1).abs().max() < 1e-2
+    for speaker in (0, 1):
+        rows = tensors["speakers"] == speaker
+        for name in ("pitch", "energy"):
+            values = tensors[name][rows][real[rows]]
+            assert values.mean().abs() < 1e-3 and values.std(correction=0) == pytest.approx(1, abs=1e-3)
+    assert not tensors["mel"][~voiced].any() and not tensors["pitch"][~real].any()
+
+
+def test_unknown_symbols_give_their_frames_away():
+    assert not known("_") and not known("☃") and known("ə")
+    phones, frames = acoustic_data.readable(("☃", "^", "ə", "_", "☃", "b", "$"), (2, 1, 3, 4, 5, 6, 0))
+    assert phones == ("^", "ə", "b", "$") and frames == (3, 12, 6, 0)
+    assert ids(phones).tolist()[0] == 1 and ids(phones).tolist()[-1] == 2  # Piper's ids of ^ and $
+
+
+def test_losses_are_transformers_own(task):
+    batch = task.collate([task.item(i, None) for i in (0, 1, 2)])
+    network = talkative()
+    with torch.inference_mode():
+        prediction = predict(network, batch)
+        given = batch.tensors
+        real, voiced = given["ids"] != 0, given["mask"][..., None].bool()
+        expected = network.network.criterion(
+            prediction.mel, prediction.rough, prediction.log_frames, prediction.pitch[..., None], prediction.energy[..., None],
+            given["mel"], given["frames"], given["pitch"][..., None], given["energy"][..., None], real, voiced)
+    assert sum(losses(prediction, batch).values()).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_gradients_reach_every_parameter(task):
+    network = task.plain[MODULE].train()
+    update, = task.updates(task.collate([task.item(i, None) for i in range(3)]), 0)
+    update.loss.backward()
+    without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    network.zero_grad()
+    # A key's bias adds the same to all scores of a query: softmax does not see it.
+    assert [name for name in without if not name.endswith("linear_k.bias")] == []
+
+
+def test_one_utterance_is_learned_by_heart(speech, tmp_path):
+    one = Corpus("one", "", "", tuple(u for u in speech.utterances if u.speaker == "vits-joe")[:1] + tuple(
+        u for u in speech.split("validation") if u.speaker == "vits-joe"))
+    task = AcousticTask(one, dataclasses.replace(SMALL, learning_rate=5e-3))
+    batch = task.collate([task.item(0, None)])
+    with torch.inference_mode():
+        before = losses(predict(task.plain[MODULE], batch), batch)["mel"].item()
+    settings = recipe.Settings(60, batch_size=1, validate_every=0, clip_norm=1.0)
+    outcome = train(task, recipe.Recipe("fastspeech2", settings), tmp_path)
+    assert outcome.losses["mel"] < before / 4
+    assert outcome.losses["duration"] < 0.05
+
+
+def test_three_and_three_steps_equal_six_bit_for_bit(speech, tmp_path):
+    config = dataclasses.replace(SMALL, predictor_dropout=0.3, dropout=0.1)
+
+    def run(steps: int, folder, seed: int = 0):
+        settings = recipe.Settings(steps, batch_size=2, ema=0.9, checkpoint_every=3, validate_every=3)
+        return train(AcousticTask(speech, dataclasses.replace(config, seed=seed)), recipe.Recipe("fastspeech2", settings), folder)
+
+    run(6, tmp_path / "whole")
+    run(3, tmp_path / "halves")
+    outcome = run(6, tmp_path / "halves", seed=7)  # whatever it began with, the checkpoint counts
+    whole, halves = (checkpoint.load(checkpoint.latest(tmp_path / name / "checkpoints")).weights for name in ("whole", "halves"))
+    for stem in (MODULE, f"ema-{MODULE}"):
+        assert all(torch.equal(value, halves[stem][name]) for name, value in whole[stem].items())
+    assert {"mel", "rough", "duration", "pitch", "energy"} == outcome.validation.keys()
+
+
+def test_a_validation_draws_and_hears_each_voice(task):
+    torch.nn.init.constant_(task.plain[MODULE].network.duration_predictor.linear.bias, math.log(5))
+    task.plain[MODULE].eval()
+    with torch.no_grad():
+        validation = task.validate(0)
+    assert len(validation.figures) == len(validation.audio) == 2 and all(v > 0 for v in validation.scalars.values())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("fastspeech2")
+    return fastspeech2.save(path, SMALL.network, ("hibari", "vits-joe"), talkative().state_dict(), "# A card")
+
+
+def test_a_saved_network_speaks(folder):
+    voice = fastspeech2.FastSpeech2(folder, threads=1)
+    first, second = (voice.synthesize("A bird sang.", seed=3) for _ in range(2))
+    assert np.array_equal(first.waveform, second.waveform) and voice.variant == "griffin-lim" and voice.card == "# A card"
+    assert list(first.seconds) == ["phonemes", "acoustic_model", "vocoder"] and first.phones == piper_onnx.symbols("A bird sang.")
+    assert sum(first.frames) * HIFIGAN.hop == len(first.waveform) and voice.speaker == "hibari"
+    other = voice.adjusted(speaker="vits-joe", rate=2.0)
+    assert other.synthesize("A bird sang.").audio_s < 0.6 * first.audio_s and voice.speaker == "hibari"
+    assert other.modules is voice.modules and 0 < voice.params_m < 1
+
+    mels = []
+    vocoded = fastspeech2.FastSpeech2(folder, vocoder=lambda mel: mels.append(mel) or np.full(len(mel) * 256, 0.1, np.float32))
+    assert vocoded.synthesize("A bird sang.").audio_s == first.audio_s and vocoded.variant == "baseline"
+    assert mels[0].shape == (sum(first.frames), 80)
+
+
+def test_what_cannot_be_spoken_is_refused(folder):
+    voice = fastspeech2.FastSpeech2(folder, threads=1)
+    for text in ("", "?!", "😀"):
+        with pytest.raises(TextError):
+            voice.synthesize(text)
+    for controls, message in (({"rate": 0}, "rate is 0, it must lie between 0.25 and 4"), ({"energy": math.nan}, "energy is nan"),
+                              ({"semitone": 1}, "unknown control 'semitone': did you mean 'semitones'"),
+                              ({"speaker": "vits-jo"}, "unknown speaker of .* 'vits-jo': did you mean 'vits-joe'")):
+        with pytest.raises(ParameterError, match=message):
+            voice.adjusted(**controls)
+
+
+@pytest.mark.parametrize("bias, message", [(-5.0, "wants 0.0 s"), (20.0, "is not trained"), (math.nan, "is not trained")])
+def test_durations_of_broken_weights_are_refused(bias, message):
+    network = talkative()
+    torch.nn.init.constant_(network.network.duration_predictor.linear.bias, bias)
+    with pytest.raises(ValueError, match=message):
+        network.speak(symbols(80), torch.tensor([0]))
+
+
+def test_a_wrong_folder_is_named(folder, tmp_path):
+    with pytest.raises(MissingDataError, match="holds no FastSpeech 2: config.json is missing"):
+        fastspeech2.load(tmp_path)
+
+    def copied(change) -> None:
+        description = json.loads((folder / "config.json").read_text())
+        change(description)
+        (tmp_path / "config.json").write_text(json.dumps(description))
+        (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+
+    copied(lambda d: d.update(system="hifigan"))
+    with pytest.raises(TrainingError, match="holds a hifigan, not a fastspeech2"):
+        fastspeech2.load(tmp_path)
+    copied(lambda d: d["network"].update(decoder_layers=2))
+    with pytest.raises(TrainingError, match="were not saved with this config.json"):
+        fastspeech2.load(tmp_path)
+    copied(lambda d: d["network"].update(depth=2))
+    with pytest.raises(TrainingError, match="cannot be read .*depth"):
+        fastspeech2.load(tmp_path)
+    copied(lambda d: None)
+    (tmp_path / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        fastspeech2.load(tmp_path)
+
+
+def test_a_run_is_published_with_its_averaged_weights(speech, tmp_path):
+    task = AcousticTask(speech, SMALL)
+    train(task, recipe.Recipe("fastspeech2", recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0)), tmp_path)
+    config, speakers, network = fastspeech2.load(publish(tmp_path, SMALL, task.speakers, tmp_path / "voice", "card"))
+    assert config == SMALL.network and speakers == ("hibari", "vits-joe")
+    average = checkpoint.load(checkpoint.latest(tmp_path / "checkpoints")).weights[f"ema-{MODULE}"]
+    assert torch.allclose(network.network.encoder.embed.weight, average["network.encoder.embed.weight"], atol=1e-3)
+    assert torch.equal(network.mel_mean, average["mel_mean"]) and network.mel_mean.mean() < -3
+    with pytest.raises(TrainingError, match="with 3 speakers: take the recipe"):
+        publish(tmp_path, SMALL, (*task.speakers, "another"), tmp_path / "voice", "card")
+
+
+def test_durations_of_another_clip_are_skipped_and_an_empty_split_is_named(speech):
+    first, *rest = speech.split("train")
+    wrong = dataclasses.replace(first, frames=(*first.frames[:-1], first.frames[-1] + 9))
+    corpus = Corpus("odd", "", "", (wrong, *rest))
+    assert len(acoustic_data.examples(corpus, "train")) == len(rest)
+    assert "belong to another clip" in corpus.skipped[first.id]
+    with pytest.raises(MissingDataError, match="all were skipped, .* because utterance"):
+        acoustic_data.examples(Corpus("odd", "", "", (wrong,)), "train")
+    with pytest.raises(MissingDataError, match="the validation split of corpus odd is empty"):
+        AcousticTask(corpus, SMALL)
+    stranger = dataclasses.replace(speech.split("validation")[0], speaker="someone")
+    with pytest.raises(MissingDataError, match="speakers that are not in its train split: someone"):
+        AcousticTask(Corpus("odd", "", "", (*rest, stranger)), SMALL)
+
+
+@pytest.mark.parametrize("values, message", [
+    ({"hidden": 33, "heads": 2}, "hidden is 33, it must be a multiple of model.heads, 2"),
+    ({"decoder_kernel": 4}, "decoder_kernel is 4"),
+    ({"postnet_layers": 0}, "postnet_layers is 0"),
+    ({"warm_up": 0}, "both count steps"),
+    ({"hiden": 3}, "did you mean 'hidden'"),
+])
+def test_a_bad_configuration_has_one_clear_error(values, message):
+    with pytest.raises(ParameterError, match=message):
+        recipe.parse(AcousticConfig, values, "model")
