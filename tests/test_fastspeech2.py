@@ -281,6 +281,32 @@ def test_durations_of_broken_weights_are_refused(bias, message):
         network.speak(symbols(80), torch.tensor([0]))
 
 
+class Part(torch.nn.Module):
+    """One method of a network as a module of its own, as exporters want it."""
+
+    def __init__(self, network: torch.nn.Module, method: str):
+        super().__init__()
+        self.network, self.method = network, method
+
+    def forward(self, *inputs):
+        return tuple(x for x in getattr(self.network, self.method)(*inputs) if x is not None)
+
+
+@pytest.mark.slow
+def test_both_halves_can_be_exported_for_any_length():
+    network, length = talkative(), torch.export.Dim("length", min=4, max=2000)
+    speaker = torch.tensor([1])
+    for method, short, long in (("encode", (symbols(20), speaker), (symbols(41), speaker)),
+                                ("render", (torch.randn(1, 50, 32),), (torch.randn(1, 93, 32),))):
+        part = Part(network, method)
+        dynamic = ({1: length}, None) if method == "encode" else ({1: length},)
+        # transformers' shift of relative positions divides by the length, which the exporter would like to know.
+        exported = torch.export.export(part, short, dynamic_shapes={"inputs": dynamic},
+                                       prefer_deferred_runtime_asserts_over_guards=True).module()
+        for ours, theirs_ in zip(exported(*long), part(*long), strict=True):
+            assert torch.allclose(ours, theirs_, atol=1e-5)
+
+
 def test_a_wrong_folder_is_named(folder, tmp_path):
     with pytest.raises(MissingDataError, match="holds no FastSpeech 2: config.json is missing"):
         fastspeech2.load(tmp_path)

@@ -174,17 +174,28 @@ class AcousticModel(nn.Module):
     def decode(self, encoded: Encoded, frames: torch.Tensor, pitch: torch.Tensor, energy: torch.Tensor
                ) -> tuple[torch.Tensor, torch.Tensor]:
         """Standardised log-mels (B, F, n_bands) before and after the postnet; frames (B, T) int64, pitch, energy (B, T)."""
+        return self.render(*self.expand(encoded, frames, pitch, energy))
+
+    def expand(self, encoded: Encoded, frames: torch.Tensor, pitch: torch.Tensor, energy: torch.Tensor
+               ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Symbols to frames: (B, F, hidden) and where they are real, (B, F) bool or None. The only part whose output length
+        depends on values, which exporters leave to their caller.
+        """
         network, ends = self.network, frames.cumsum(1)
         hidden = encoded.hidden + network.energy_embed(energy[..., None]) + network.pitch_embed(pitch[..., None])
         lengths = ends[:, -1]
         clock = torch.arange(int(lengths.max()), device=frames.device).expand(len(frames), -1).contiguous()  # (B, F)
         owner = torch.searchsorted(ends.contiguous(), clock, right=True).clamp(max=frames.shape[1] - 1)
-        hidden = hidden.gather(1, owner[..., None].expand(-1, -1, hidden.shape[-1]))  # (B, F, hidden)
-        real = clock < lengths[:, None] if len(frames) > 1 else None
-        hidden = _blocks(network.decoder, hidden, real)
-        rough = network.speech_decoder_postnet.feat_out(hidden)
+        hidden = hidden.gather(1, owner[..., None].expand(-1, -1, hidden.shape[-1]))
+        return hidden, clock < lengths[:, None] if len(frames) > 1 else None
+
+    def render(self, hidden: torch.Tensor, real: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, F, hidden) to standardised log-mels (B, F, n_bands) before and after the postnet."""
+        hidden = _blocks(self.network.decoder, hidden, real)
+        postnet = self.network.speech_decoder_postnet
+        rough = postnet.feat_out(hidden)
         correction = rough.transpose(1, 2)
-        for layer in network.speech_decoder_postnet.layers:
+        for layer in postnet.layers:
             correction = layer(_silenced(correction, real))
         return rough, rough + correction.transpose(1, 2)
 
