@@ -115,9 +115,10 @@ def not_run(rows: Iterable[Row]) -> list[NotRun]:
 
 
 def comparable(row: Row) -> tuple:
-    """Rows with the same key may be compared for "best": kind, role, recorded or not and, where it matters, the machine."""
+    """Rows with the same key may be compared for "best": kind, role, texts ("@prompts"), recorded or not and, where it
+    matters, the machine."""
     machine = row.host if row.metric in vocabulary.OF_THE_MACHINE else ""
-    return row.metric, row.kind, vocabulary.role(row.system), row.recorded, machine
+    return row.metric, row.kind, vocabulary.role(row.system), row.variant.partition("@")[2], row.recorded, machine
 
 
 def _best(rows: Iterable[Row]) -> set[int]:

@@ -6,6 +6,7 @@ the model to fine-tune, quantize and export; as a judge of other systems it runs
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,8 @@ def load_model() -> "transformers.WhisperForConditionalGeneration":  # noqa: F82
 
     from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
+    # transformers' own Whisper code passes suppress_tokens in the way that its generate() warns about on every first call.
+    logging.getLogger("transformers.generation.utils").addFilter(lambda record: "Passing `generation_config`" not in record.getMessage())
     special = {"bos_token_id": EOT, "eos_token_id": EOT, "pad_token_id": EOT, "decoder_start_token_id": SOT}
     config = WhisperConfig(vocab_size=51_864, d_model=384, encoder_layers=4, decoder_layers=4, encoder_attention_heads=6,
                            decoder_attention_heads=6, encoder_ffn_dim=1536, decoder_ffn_dim=1536, **special)
