@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import threading
 import unicodedata
 
 from lib.errors import TextError, require
@@ -82,6 +83,9 @@ def _fit(piece: str, max_chars: int) -> list[str]:
     return parts
 
 
+_ESPEAK_LOCK = threading.Lock()  # eSpeak's state is global, phonemizer's per backend: two threads would mix their sentences
+
+
 @functools.cache
 def _espeak(language: str):
     loader = require("espeakng_loader", "espeakng-loader==0.2.4")
@@ -107,7 +111,8 @@ def phonemes(text: str, language: str = "en-us") -> str:
     line = " ".join(speakable(text).split())
     if language.startswith("en"):
         line = _SPELLED.sub(lambda spelled: spelled[0].replace("A", "eigh"), line)
-    return _espeak(language).phonemize([line], strip=True)[0]
+    with _ESPEAK_LOCK:
+        return _espeak(language).phonemize([line], strip=True)[0]
 
 
 @functools.cache

@@ -170,3 +170,13 @@ def test_for_raw_comparison(transcript, raw):
 def test_raw_comparison_is_a_fixed_point():
     line = for_raw_comparison("The 3 “quick” foxes' dens—isn't it?")
     assert for_raw_comparison(line) == line == "the 3 quick foxes' dens isn't it"
+
+
+def test_phonemes_of_many_threads_do_not_mix():
+    from concurrent.futures import ThreadPoolExecutor
+
+    lines = [f"{word}, {word} again; and {word} once more." for word in ("birch", "canoe", "smooth", "planks", "sheets", "well")]
+    alone = [text.phonemes(line) for line in lines]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            assert list(pool.map(text.phonemes, lines)) == alone
