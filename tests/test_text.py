@@ -176,7 +176,7 @@ def test_phonemes_of_many_threads_do_not_mix():
     from concurrent.futures import ThreadPoolExecutor
 
     lines = [f"{word}, {word} again; and {word} once more." for word in ("birch", "canoe", "smooth", "planks", "sheets", "well")]
-    alone = [text.phonemes(line) for line in lines]
+    alone = [phonemes(line) for line in lines]
     with ThreadPoolExecutor(4) as pool:
         for _ in range(20):
-            assert list(pool.map(text.phonemes, lines)) == alone
+            assert list(pool.map(phonemes, lines)) == alone
