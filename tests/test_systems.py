@@ -127,3 +127,15 @@ def test_broken_weights_are_reported_not_heard():
     system.modules["decoder"].conv_pre.bias.data.fill_(float("nan"))
     with pytest.raises(SpeechError, match="made NaN samples .* its weights are broken"):
         system.synthesize(SENTENCE)
+
+
+@pytest.mark.parametrize(("name", "target"), CPU)
+def test_two_threads_do_not_mix_their_sentences(name, target):
+    from concurrent.futures import ThreadPoolExecutor
+
+    system = systems.load(name, target=target, threads=1)
+    texts = [s.text for s in gutenberg.split("train", 4)]
+    alone = [system.synthesize(text, 0).waveform for text in texts]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda text: system.synthesize(text, 0).waveform, texts))
+    assert all(len(a) == len(b) and np.abs(a - b).max() <= 1e-4 for a, b in zip(alone, together))

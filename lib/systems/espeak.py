@@ -8,6 +8,7 @@ from __future__ import annotations
 import _ctypes
 import ctypes
 import functools
+import threading
 from contextlib import contextmanager
 
 import numpy as np
@@ -18,6 +19,9 @@ from lib.systems.base import Speech, Stopwatch, System
 _SYNCHRONOUS = 0x02  # AUDIO_OUTPUT_SYNCHRONOUS of speak_lib.h: samples go to the callback before Synth returns
 _UTF8, _CHARACTERS = 1, 1  # espeakCHARS_UTF8, POS_CHARACTER
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+_LOCK = threading.Lock()  # one library, one state: a second thread waits
 
 
 @functools.cache
@@ -37,6 +41,7 @@ def _engine():
     """A freshly loaded library and its sample rate. Loaded anew each time because its noise and pitch generators keep
     state that no call resets, and the same text would sound different the second time."""
     loader = require("espeakng_loader", "espeakng-loader==0.2.4")
+    _LOCK.acquire()
     library = ctypes.CDLL(_copy())
     try:
         rate = library.espeak_Initialize(_SYNCHRONOUS, 0, str(loader.get_data_path()).encode(), 0)
@@ -47,6 +52,7 @@ def _engine():
         library.espeak_Terminate()
     finally:
         _ctypes.dlclose(library._handle)
+        _LOCK.release()
 
 
 class Espeak(System):
