@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from lib.corpora.base import Corpus
-from lib.errors import MissingDataError, ParameterError, TrainingError
+from lib.errors import AudioError, MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN, griffin_lim
 from lib.systems import fastspeech2
 from lib.systems.fastspeech2_network import NetworkConfig, Prediction, build as build_network
@@ -134,7 +134,7 @@ class AcousticTask(Task):
             try:
                 spoken = network.speak(batch.tensors["ids"], batch.tensors["speakers"])[0][0].float().cpu().numpy()
                 audio[e.id] = (griffin_lim(spoken), HIFIGAN.sample_rate)
-            except ValueError:  # too early in training for durations that can be spoken; the losses say the rest
+            except AudioError:  # too early in training for durations that can be spoken; the losses say the rest
                 continue
         return Validation(sums, figures, audio)
 
