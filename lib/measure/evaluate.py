@@ -195,7 +195,8 @@ def try_or_not_run(run: "Run", names: tuple[str, str, str], metrics: Sequence[st
     """step(), or None and not_run rows that say why, where data or a package is missing on this machine."""
     try:
         return step()
-    except (MissingDataError, ImportError, SpeechError) as error:
+    except (ImportError, SpeechError) as error:
+        log.warning("%s %s on %s: not run: %s", *names, error)
         for metric in metrics:
             run.not_run(*names, metric, str(error))
         return None
