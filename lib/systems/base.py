@@ -74,6 +74,22 @@ def stored_mb(module: "torch.nn.Module") -> float:
     return buffer.tell() / 1e6
 
 
+class Networks:
+    """What every system made of torch networks has: `modules`, and from them its parameters and size."""
+
+    modules: dict[str, "torch.nn.Module"]
+
+    @property
+    def params_m(self) -> float:
+        """10^6 parameters."""
+        return sum(p.numel() for module in self.modules.values() for p in module.parameters()) / 1e6
+
+    @property
+    def size_mb(self) -> float:
+        """10^6 bytes of weights as loaded."""
+        return sum(stored_mb(module) for module in self.modules.values())
+
+
 class System(ABC):
     """A loaded text-to-speech system; subclasses set the attributes and say how one sentence is spoken."""
 

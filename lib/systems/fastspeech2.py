@@ -20,11 +20,11 @@ from lib.errors import MissingDataError, TrainingError, unknown
 from lib.features import HIFIGAN, griffin_lim
 from lib.files import content_key, write_atomic
 from lib.systems import piper_onnx
-from lib.systems.base import Speech, Stopwatch, System, stored_mb
-from lib.systems.fastspeech2_network import Controls, NetworkConfig, build, ids, known
+from lib.systems.base import Networks, Speech, Stopwatch, System
+from lib.systems.fastspeech2_network import AcousticModel, Controls, NetworkConfig, build, ids, known
 
 
-class FastSpeech2(System):
+class FastSpeech2(Networks, System):
     """A trained acoustic model, loaded from the folder that `save` made, before a vocoder.
 
     vocoder: a callable from a log-mel (n_frames, 80) to a waveform, such as a loaded `hifigan.HifiGan`'s `vocode`; without one
@@ -53,16 +53,6 @@ class FastSpeech2(System):
                 raise unknown("control", name, fields)
         other.controls = dataclasses.replace(self.controls, **controls)
         return other
-
-    @property
-    def params_m(self) -> float:
-        """10^6 parameters of the acoustic model."""
-        return sum(p.numel() for module in self.modules.values() for p in module.parameters()) / 1e6
-
-    @property
-    def size_mb(self) -> float:
-        """10^6 bytes of the acoustic model's weights as loaded."""
-        return sum(stored_mb(module) for module in self.modules.values())
 
     @property
     def card(self) -> str:

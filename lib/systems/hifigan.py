@@ -24,7 +24,7 @@ from torch import nn
 from lib.errors import AudioError, MissingDataError, ParameterError, unknown
 from lib.features import HIFIGAN, MelConfig
 from lib.files import write_atomic
-from lib.systems.base import stored_mb
+from lib.systems.base import Networks
 
 GENERATORS = ("vits-joe", "v1")
 MEL_MEAN, MEL_SCALE = -5.0, 2.5  # of natural-log mel magnitudes of speech: brings the front's input near zero mean, unit variance
@@ -101,7 +101,7 @@ def decode(modules: dict[str, nn.Module], log_mel: torch.Tensor) -> torch.Tensor
     return modules["decoder"](modules["front"](log_mel))[:, 0]
 
 
-class HifiGan:
+class HifiGan(Networks):
     """A trained vocoder, loaded from the folder that `save` made: `vocode(log_mel)` -> waveform."""
 
     name = "hifigan"
@@ -125,16 +125,6 @@ class HifiGan:
             own = {key.removeprefix(f"{name}."): value for key, value in flat.items() if key.startswith(f"{name}.")}
             module.load_state_dict(own)
             module.eval().to(self.device)
-
-    @property
-    def params_m(self) -> float:
-        """10^6 parameters."""
-        return sum(p.numel() for module in self.modules.values() for p in module.parameters()) / 1e6
-
-    @property
-    def size_mb(self) -> float:
-        """10^6 bytes of weights as loaded."""
-        return sum(stored_mb(module) for module in self.modules.values())
 
     @property
     def card(self) -> str:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from lib.systems import piper_onnx
-from lib.systems.base import Speech, Stopwatch, System, stored_mb
+from lib.systems.base import Networks, Speech, Stopwatch, System
 
 
 class ResidualBlock2(nn.Module):
@@ -72,7 +72,7 @@ def load_model() -> "transformers.VitsModel":  # noqa: F821
     return model
 
 
-class VitsJoe(System):
+class VitsJoe(Networks, System):
     """The voice in torch. `modules` holds its four stages, which may be replaced by smaller ones with the same inputs."""
 
     name = "vits-joe"
@@ -88,14 +88,6 @@ class VitsJoe(System):
         model = load_model().to(self.device)
         self.modules = {"text_encoder": model.text_encoder, "duration_predictor": model.duration_predictor,
                         "flow": model.flow, "decoder": model.decoder}
-
-    @property
-    def params_m(self) -> float:
-        return sum(p.numel() for module in self.modules.values() for p in module.parameters()) / 1e6
-
-    @property
-    def size_mb(self) -> float:
-        return sum(stored_mb(module) for module in self.modules.values())
 
     @torch.inference_mode()
     def speak(self, sentence: str, seed: int) -> Speech:
