@@ -265,3 +265,15 @@ def test_the_best_voice_is_compared_with_people_on_the_same_texts():
     text = str(summary.sentences(rows)[0])
     assert "0.30 above real recordings of the same texts (4.40 against 4.10), in the eyes of a network" in text
     assert "gets 2.0 % of its words wrong, and 5.0 % of theirs" in text
+
+
+def test_a_recorded_point_gives_way_to_the_same_thing_measured_now():
+    def both(recorded, system="hibari"):
+        time = "2026-01-01T00:00:00+00:00" if recorded else ""
+        return [row(system, metric, value, recorded=recorded, time=time) for metric, value in (("mos_predicted", 4.5), ("rtf", 0.01))]
+
+    def labels(rows):
+        return {text.get_text() for text in plots.pareto(rows).axes[0].texts}
+
+    assert labels(both(False) + both(True) + both(True, "vits-joe")) == {"hibari", "vits-joe (recorded)"}
+    assert labels(both(True)) == {"hibari (recorded)"}

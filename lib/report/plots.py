@@ -30,7 +30,7 @@ def pareto(table: "pd.DataFrame", *, size: tuple[float, float] = (8.6, 4.6)) -> 
     """Predicted MOS against RTF (log axis) with 95 % intervals, the Pareto front, and real recordings as a band.
 
     table: rows as read by `lib.results.read`; size: inches. Filled markers are baselines, open ones other variants; rows of
-    earlier runs are pale and take no part in the front. With many points only the front and the baselines are named and
+    earlier runs are pale, take no part in the front, and give way where this run measured the same. With many points only the front and the baselines are named and
     have intervals. None when no voice has both numbers on one target.
     """
     import matplotlib.pyplot as plt
@@ -41,6 +41,9 @@ def pareto(table: "pd.DataFrame", *, size: tuple[float, float] = (8.6, 4.6)) -> 
     if not pairs:
         return None
     current = [pair for pair in pairs if not pair[0].recorded and not pair[1].recorded]
+    now = {(mos.system, mos.variant, mos.target) for _, mos in current}
+    # What this run measured itself stands for an earlier run's point of the same thing, which the tables still list.
+    pairs = [pair for pair in pairs if pair in current or (pair[1].system, pair[1].variant, pair[1].target) not in now]
     front = [current[i] for i in pareto_front((rtf.value, mos.value) for rtf, mos in current)]
     with style.theme():
         figure, axes = plt.subplots(figsize=size, layout="constrained")
