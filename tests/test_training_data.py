@@ -90,17 +90,17 @@ def test_random_choices_do_not_depend_on_threads_or_on_where_a_run_began():
 
 
 def test_loading_is_hidden_behind_the_computation():
-    """20 ms of loading and 30 ms of computing per batch: the loop waits for none of the 20 (median: a busy machine hiccups)."""
+    """20 ms of loading and 30 ms of computing per batch: one after the other 50 ms, hidden 30."""
     stream = data.stream(SlowLoader(), Sampler(SlowLoader.lengths, 4), Place())
     next(stream)
-    waits = []
+    waited = 0.0
     for _ in range(10):
         begin = time.perf_counter()
         next(stream)
-        waits.append(time.perf_counter() - begin)
+        waited += time.perf_counter() - begin
         time.sleep(0.03)
     stream.close()
-    assert sorted(waits)[len(waits) // 2] < 0.2 * 0.03
+    assert waited < 0.2 * 10 * 0.03
 
 
 def test_speed_leaves_out_the_first_step_and_forgets_what_is_long_past():
