@@ -129,14 +129,14 @@ class VocoderTask(Task):
         log_mel = log_mel_torch(crop)[:, EDGE:-EDGE]
         latents, fake = self._generate(log_mel, adversarial)
         if step >= config.adversarial_from - config.warm_up:
-            loss = discriminator_loss(self.modules["discriminators"](torch.cat([real, fake.detach()])))
-            yield Update(loss, ("discriminators",))
+            judgements = self.modules["discriminators"](torch.cat([real, fake.detach()]))
+            # What they saw in the real clips is the goal of feature matching, too: looking again after their step costs 8 % more.
+            wanted = [(None, [layer.detach().chunk(2)[0] for layer in layers]) for _, layers in judgements]
+            yield Update(discriminator_loss(judgements), ("discriminators",))
         mel = F.l1_loss(log_mel_torch(fake), log_mel_torch(real))
         loss, scalars = MEL_WEIGHT * mel, {"mel": mel}
         if adversarial:
             judges = self.plain["discriminators"]  # they pass the gradient on, and do not learn from it
-            with torch.no_grad():
-                wanted = judges(real)
             scalars["adversarial"], scalars["features"] = generator_loss(wanted, judges(fake))
             loss = loss + scalars["adversarial"] + FEATURE_WEIGHT * scalars["features"]
         else:
