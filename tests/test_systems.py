@@ -8,7 +8,7 @@ import pytest
 from lib import systems
 from lib.corpora import gutenberg
 from lib.errors import ParameterError, SpeechError, TextError
-from lib.systems import piper_onnx
+from lib.systems import piper_onnx, vits_joe_onnx
 
 CPU = [(name, target) for name in systems.names() for target in systems.targets(name) if target.endswith("/cpu")]
 load = functools.cache(systems.load)
@@ -85,9 +85,15 @@ def silent_noise(system):
     return quiet
 
 
-@pytest.mark.parametrize(("target", "tolerance"), [("torch/cpu", 1e-4), ("onnxruntime/cpu", 1e-6)])
-def test_vits_joe_matches_the_published_graph_on_ten_sentences(target, tolerance):
+@pytest.mark.parametrize(("target", "rewritten", "tolerance"), [
+    ("torch/cpu", True, 1e-4),
+    ("onnxruntime/cpu", False, 1e-6),  # cut at its random nodes, the graph still computes the same
+    ("onnxruntime/cpu", True, 1e-5),  # the blocked decoder adds in another order; a third of a 16-bit step
+])
+def test_vits_joe_matches_the_published_graph_on_ten_sentences(target, rewritten, tolerance):
     system = silent_noise(voice("vits-joe", target))
+    if not rewritten:
+        system.sessions = system.sessions | {"decoder": vits_joe_onnx.session(vits_joe_onnx.stage_graphs()["decoder"], 2)}
     for sentence in gutenberg.split("test", 10):
         expected, got = published(sentence.text), system.synthesize(sentence.text).waveform
         assert got.shape == expected.shape
