@@ -19,6 +19,7 @@ from torch import nn
 from lib.errors import AudioError, ParameterError
 from lib.features import HIFIGAN
 from lib.systems import piper_onnx
+from lib.systems.padding import silenced
 
 SYMBOL_FRAMES_MAX = 129  # 1.5 s, longer than any phone or pause of the training speech: a bound for broken weights
 SPEECH_MAX_S = 60.0  # at rate 1; a sentence of `lib.text` lasts at most about 20 s
@@ -196,7 +197,7 @@ class AcousticModel(nn.Module):
         rough = postnet.feat_out(hidden)
         correction = rough.transpose(1, 2)
         for layer in postnet.layers:
-            correction = layer(_silenced(correction, real))
+            correction = layer(silenced(correction, real))
         return rough, rough + correction.transpose(1, 2)
 
     def speak(self, ids: torch.Tensor, speakers: torch.Tensor, controls: Controls = Controls()
@@ -218,11 +219,6 @@ class AcousticModel(nn.Module):
         return mel * self.mel_deviation + self.mel_mean, frames
 
 
-def _silenced(channels: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
-    """(B, C, time) with zeros where `real` (B, time) says padding: what a convolution sees beyond the end of a lone sentence."""
-    return channels if real is None else channels * real[:, None].to(channels.dtype)
-
-
 def _blocks(stack: nn.Module, hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
     """transformers' Conformer blocks (Gulati et al. 2020, arXiv:2005.08100) on (B, time, hidden)."""
     hidden, positions = stack.pos_enc(hidden)
@@ -240,14 +236,14 @@ def _blocks(stack: nn.Module, hidden: torch.Tensor, real: torch.Tensor | None) -
 
 def _feed_forward(module: nn.Module, hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
     if isinstance(module.conv1, nn.Conv1d):
-        inner = module.dropout(torch.relu(module.conv1(_silenced(hidden.transpose(1, 2), real))))
-        return module.conv2(_silenced(inner, real)).transpose(1, 2)
+        inner = module.dropout(torch.relu(module.conv1(silenced(hidden.transpose(1, 2), real))))
+        return module.conv2(silenced(inner, real)).transpose(1, 2)
     return module.conv2(module.dropout(torch.relu(module.conv1(hidden))))
 
 
 def _convolve(module: nn.Module, hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
     channels = nn.functional.glu(module.pointwise_conv1(hidden), dim=-1).transpose(1, 2)  # (B, hidden, time)
-    channels = module.activation(module.norm(module.depthwise_conv(_silenced(channels, real))))
+    channels = module.activation(module.norm(module.depthwise_conv(silenced(channels, real))))
     return module.pointwise_conv2(channels.transpose(1, 2))
 
 
@@ -262,7 +258,7 @@ def _predict(predictor: nn.Module, hidden: torch.Tensor, real: torch.Tensor | No
     """One value per symbol, (B, T); durations in the log domain, in training and in use alike."""
     channels = hidden.transpose(1, 2)
     for layer in predictor.conv_layers:
-        channels = layer(_silenced(channels, real))
+        channels = layer(silenced(channels, real))
     return predictor.linear(channels.transpose(1, 2))[..., 0]
 
 
