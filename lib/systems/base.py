@@ -28,6 +28,7 @@ class Speech:
     """Spoken text. waveform: (n_samples,) float32 in [-1, 1]; seconds: compute time of each stage, in order.
 
     phones, frames: the symbols spoken and their exact lengths in frames, where the system knows them (one sentence only).
+    notes: what went wrong on the way, in words (skipped text, a cut by the length guard); empty where nothing is known to have.
     """
 
     waveform: np.ndarray
@@ -35,6 +36,7 @@ class Speech:
     seconds: dict[str, float] = field(default_factory=dict)
     phones: tuple[str, ...] | None = None
     frames: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def audio_s(self) -> float:
@@ -113,14 +115,15 @@ class System(ABC):
         sentences = text_module.sentences(text)
         if len(sentences) == 1:
             return self._checked(self.speak(sentences[0], seed), text)
-        parts, seconds = [], {}
+        parts, seconds, notes = [], {}, []
         pause = np.zeros(round(PAUSE_S * self.sample_rate), np.float32)
         for index, sentence in enumerate(sentences):
             speech = self.speak(sentence, seed + index)
             parts += [pause, speech.waveform] if parts else [speech.waveform]
+            notes += [f"sentence {index + 1}: {note}" for note in speech.notes]
             for stage, spent in speech.seconds.items():
                 seconds[stage] = seconds.get(stage, 0.0) + spent
-        return self._checked(Speech(np.concatenate(parts), self.sample_rate, seconds), text)
+        return self._checked(Speech(np.concatenate(parts), self.sample_rate, seconds, notes=tuple(notes)), text)
 
     def _checked(self, speech: Speech, text: str) -> Speech:
         if not speech.waveform.size or not np.isfinite(speech.waveform).all():
