@@ -1,7 +1,7 @@
 """The decoder of `tacotron2`: step by step it listens to the text where its attention is, and says the next frames of the mel.
 
-Location-sensitive attention (Chorowski et al. 2015, arXiv:1506.07503): a step's attention depends on where the steps before looked,
-so that it moves on instead of searching. All state has a fixed size: a step costs the same at the end of a text as at its beginning.
+Location-sensitive attention (Chorowski et al. 2015, arXiv:1506.07503): a step's attention depends on where the steps before
+looked, so that it moves on instead of searching. All state has a fixed size: a step costs the same anywhere in a text.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from lib.features import HIFIGAN
 if TYPE_CHECKING:
     from lib.systems.tacotron2_network import NetworkConfig
 
-# The length guard: more frames than any sentence of the training speech has, counted by its symbols (see the tests).
-GUARD_FRAMES, GUARD_FRAMES_PER_SYMBOL = 86, 14  # 1 s, and 160 ms of each symbol
+# The length guard: of the training speech the slowest sentence, with 8 frames per symbol, needs half of it, the average a third.
+GUARD_FRAMES, GUARD_FRAMES_PER_SYMBOL = 86, 10  # 1 s, and 116 ms of each symbol
 BANDS = HIFIGAN.n_bands
 
 

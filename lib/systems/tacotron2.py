@@ -1,0 +1,99 @@
+"""`tacotron2`: how does text become a mel spectrogram when the network finds its own way through it?
+
+Tacotron 2 (Shen et al. 2018, arXiv:1712.05884): an encoder, and a decoder that reads the symbols by attention, a few frames per
+step, until its gate says that all is said. It knows its voices by a speaker embedding and leaves the waveform to a vocoder. No
+duration is predicted, so text may be skipped, read twice or never ended: every reading is judged, bounded, and says what failed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lib.systems import acoustic
+from lib.systems.acoustic import AcousticSystem
+from lib.systems.attention import Failures, failures
+from lib.systems.base import Speech
+from lib.systems.tacotron2_network import AcousticModel, NetworkConfig, build
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One sentence before the vocoder. phones: its T symbols; log_mel: (F, 80); alignment: (S, T), the attention of each decoder
+    step, of F / S frames; stopped: False where the length guard (`steps_allowed`) cut it.
+    """
+
+    phones: tuple[str, ...]
+    log_mel: np.ndarray
+    alignment: np.ndarray
+    stopped: bool
+
+    @property
+    def failures(self) -> Failures:
+        """What the attention did wrong."""
+        return failures(self.alignment, stopped=self.stopped)
+
+
+class Tacotron2(AcousticSystem):
+    """A trained acoustic model, loaded from the folder that `save` made, before a vocoder (see `AcousticSystem`).
+
+    threshold: of the gate, above which a step is the last.
+    """
+
+    name = "tacotron2"
+
+    def __init__(self, folder: str | Path, *, vocoder: Callable[[np.ndarray], np.ndarray] | None = None,
+                 speaker: str | None = None, threshold: float = 0.5, variant: str | None = None, target: str = "torch/cpu",
+                 threads: int = 2):
+        super().__init__(folder, *load(folder), vocoder=vocoder, speaker=speaker, variant=variant, target=target, threads=threads)
+        self.threshold = threshold
+
+    def speak(self, sentence: str, seed: int) -> Speech:
+        """One sentence. The seed draws the prenet's dropout, which the network needs in use too, and Griffin-Lim's phases."""
+        watch = self._watch()
+        with watch.stage("phonemes"):
+            prepared = self._symbols(sentence)
+        with watch.stage("acoustic_model"):
+            reading = self._read(*prepared, seed)
+        notes = reading.failures.notes(reading.phones)
+        for note in notes:
+            log.warning("%s: %r: %s", self.name, sentence[:40], note)
+        with watch.stage("vocoder"):
+            waveform = self._voiced(reading.log_mel, seed)
+        return Speech(waveform, self.sample_rate, watch.seconds, reading.phones, notes=notes)
+
+    def read(self, sentence: str, seed: int = 0) -> Reading:
+        """One sentence up to its mel and alignment, to be looked at or judged."""
+        return self._read(*self._symbols(sentence), seed)
+
+    @torch.inference_mode()
+    def _read(self, phones: tuple[str, ...], batch: torch.Tensor, speaker: torch.Tensor, seed: int) -> Reading:
+        found = self.modules["acoustic_model"].read(batch, speaker, seed, self.threshold)
+        log_mel, alignment = (values.float().cpu().numpy() for values in (found.log_mel, found.alignment))
+        return Reading(phones, log_mel, alignment, found.stopped)
+
+
+def pretrained(target: str = "torch/cpu", threads: int = 2) -> Tacotron2:
+    """The acoustic model of `lib.zoo` before its vocoder, speaking with the voice of `vits-joe`."""
+    from lib import zoo
+    from lib.systems import hifigan
+
+    return Tacotron2(zoo.folder("tacotron2"), vocoder=hifigan.pretrained(target, threads).vocode, speaker="vits-joe",
+                     target=target, threads=threads)
+
+
+def save(folder: str | Path, config: NetworkConfig, speakers: Sequence[str], weights: dict[str, torch.Tensor], card: str) -> Path:
+    """Store a network with its card; weights: of an `AcousticModel`."""
+    return acoustic.save(folder, "tacotron2", config, speakers, weights, card)
+
+
+def load(folder: str | Path) -> tuple[NetworkConfig, tuple[str, ...], AcousticModel]:
+    """(config, speakers, network) from a folder of `save`; raises what `acoustic.load` raises."""
+    return acoustic.load(folder, "tacotron2", NetworkConfig, build)
