@@ -53,7 +53,8 @@ def speak(voice: "System", text: str, seed: int = 0) -> tuple[np.ndarray, int, d
 
 
 def _make(voice: "System", text: str, seed: int) -> Path:
-    key = content_key(_REVISION, voice.name, voice.variant, voice.target, round(voice.size_mb, 3), voice.sample_rate, text, seed)
+    key = content_key(_REVISION, voice.name, voice.variant, voice.target, round(voice.size_mb, 3), voice.sample_rate, text, seed,
+                      *voice.identity)
     clip = cache_folder("speech", voice.name, key[:2], f"{key}.flac")
     if not (clip.exists() and clip.with_suffix(".json").exists()):
         speech = voice.synthesize(text, seed)

@@ -102,6 +102,12 @@ def quality(run: "Run", names: tuple[str, str, str], clips: Sequence[Clip], scor
     return judged
 
 
+def judge(clips: Sequence[Clip], scorer: Scorer, *, seed: int = 0) -> Judged:
+    """Clips with their word errors and predicted MOS, for comparison; no rows are written."""
+    scores = scorer.rate_all([(c.waveform, c.sample_rate, c.text) for c in clips], metrics=("wer", "mos_predicted"))
+    return Judged(tuple(clips), tuple(scores), scoring.summarise(scores, seed=seed))
+
+
 def first(judged: Judged, n: int) -> Judged:
     """The first n clips of a judged set with their scores, to be compared with something done to those texts alone."""
     scores = judged.scores[:n]

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lib import zoo
 from lib.errors import MissingDataError, TrainingError, unknown
 from lib.features import HIFIGAN, griffin_lim
 from lib.files import content_key, write_atomic
-from lib.systems import piper_onnx
+from lib.systems import hifigan, piper_onnx
 from lib.systems.base import Networks, Speech, Stopwatch, System
 from lib.systems.fastspeech2_network import AcousticModel, Controls, NetworkConfig, build, ids, known
 
@@ -39,14 +40,38 @@ class FastSpeech2(Networks, System):
                  target: str = "torch/cpu", threads: int = 2):
         self.folder, self.target, self.device = Path(folder), target, torch.device(target.removeprefix("torch/"))
         torch.set_num_threads(threads)
+        piper_onnx.symbols("a")  # eSpeak is loaded on first use; load it here, not inside a measurement
         self.config, self.speakers, network = load(folder)
         self.modules = {"acoustic_model": network.eval().to(self.device)}
         self.vocoder, self.variant = vocoder, variant or ("baseline" if vocoder else "griffin-lim")
         self.controls, self.speaker = controls, self._speaker(speaker)
+        self._weights = content_key((self.folder / "model.safetensors").read_bytes())
 
-    def adjusted(self, *, speaker: str | None = None, **controls: float) -> "FastSpeech2":
+    @property
+    def identity(self) -> tuple:
+        """Weights, vocoder, speaker and controls: what a clip in a cache depends on beside text and seed."""
+        vocoder = self._vocoder
+        return (self._weights, *getattr(vocoder, "identity", (str(vocoder),)), self.speaker, *dataclasses.astuple(self.controls))
+
+    @property
+    def params_m(self) -> float:
+        """10^6 parameters, the vocoder's included."""
+        return super().params_m + getattr(self._vocoder, "params_m", 0.0)
+
+    @property
+    def size_mb(self) -> float:
+        """10^6 bytes of weights as loaded, the vocoder's included."""
+        return super().size_mb + getattr(self._vocoder, "size_mb", 0.0)
+
+    @property
+    def _vocoder(self) -> object:
+        """Whose method the vocoder is: the loaded `HifiGan`, where it is one."""
+        return getattr(self.vocoder, "__self__", self.vocoder)
+
+    def adjusted(self, *, speaker: str | None = None, variant: str | None = None, **controls: float) -> "FastSpeech2":
         """The same networks speaking otherwise: another speaker, or `rate`, `semitones`, `energy` of `Controls`."""
         other = copy.copy(self)
+        other.variant = variant or self.variant
         other.speaker = self._speaker(speaker or self.speaker)
         for name in controls:
             if name not in (fields := {f.name for f in dataclasses.fields(Controls)}):
@@ -79,6 +104,12 @@ class FastSpeech2(Networks, System):
         if name is not None and name not in self.speakers:
             raise unknown(f"speaker of {self.folder}", name, self.speakers)
         return name or self.speakers[0]
+
+
+def pretrained(target: str = "torch/cpu", threads: int = 2) -> FastSpeech2:
+    """The acoustic model of `lib.zoo` before its vocoder, speaking with the voice of `vits-joe`."""
+    return FastSpeech2(zoo.folder("fastspeech2"), vocoder=hifigan.pretrained(target, threads).vocode, speaker="vits-joe",
+                       target=target, threads=threads)
 
 
 def save(folder: str | Path, config: NetworkConfig, speakers: Sequence[str], weights: dict[str, torch.Tensor], card: str) -> Path:

@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from lib import zoo
 from lib.errors import AudioError, MissingDataError, ParameterError, unknown
 from lib.features import HIFIGAN, MelConfig
-from lib.files import write_atomic
+from lib.files import content_key, write_atomic
 from lib.systems.base import Networks
 
 GENERATORS = ("vits-joe", "v1")
@@ -102,9 +103,12 @@ def decode(modules: dict[str, nn.Module], log_mel: torch.Tensor) -> torch.Tensor
 
 
 class HifiGan(Networks):
-    """A trained vocoder, loaded from the folder that `save` made: `vocode(log_mel)` -> waveform."""
+    """A trained vocoder, loaded from the folder that `save` made: `vocode(log_mel)` -> waveform.
 
-    name = "hifigan"
+    identity: what the weights are, for whoever keeps their speech in a cache.
+    """
+
+    name, variant = "hifigan", "baseline"
     mel: MelConfig = HIFIGAN
     sample_rate = HIFIGAN.sample_rate
 
@@ -118,6 +122,7 @@ class HifiGan(Networks):
                 raise MissingDataError(f"{self.folder} holds no vocoder: {file.name} is missing; train one, or name another "
                                        "folder")
         torch.set_num_threads(threads)
+        self.identity = (content_key(description.read_bytes(), weights.read_bytes()),)
         self.config = GeneratorConfig(**json.loads(description.read_text(encoding="utf-8"))["generator"])
         self.modules = build(self.config, warm=False)
         flat = {name: tensor.float() for name, tensor in safetensors.torch.load_file(weights).items()}
@@ -140,6 +145,11 @@ class HifiGan(Networks):
             raise AudioError(f"log-mel of shape {log_mel.shape} is not (at least 1 frame, {self.mel.n_bands}) finite numbers")
         batch = torch.from_numpy(log_mel.astype(np.float32))[None].to(self.device)
         return decode(self.modules, batch)[0].float().cpu().numpy()
+
+
+def pretrained(target: str = "torch/cpu", threads: int = 2) -> HifiGan:
+    """The vocoder of `lib.zoo`, which knows both embedded voices."""
+    return HifiGan(zoo.folder("hifigan"), target, threads)
 
 
 def save(folder: str | Path, config: GeneratorConfig, weights: dict[str, dict[str, torch.Tensor]], card: str, *,

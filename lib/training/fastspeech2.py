@@ -8,7 +8,7 @@ is not padding.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,15 @@ from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Task, Update, Validation
 
 MODULE = "acoustic_model"
+STATISTICS = ("mel_mean", "mel_deviation", "pitch_mean", "pitch_deviation", "energy_mean", "energy_deviation")
 
 
 @dataclass(frozen=True)
 class AcousticConfig(NetworkConfig):
-    """The recipe's `model` part. The learning rate rises over `warm_up` steps, then halves every `half_life` steps."""
+    """The recipe's `model` part. The learning rate rises over `warm_up` steps, then halves every `half_life` steps.
+
+    start_from: a checkpoint of `lib.zoo`, or a folder, whose weights the training goes on from ("": random ones).
+    """
 
     learning_rate: float = 1e-3
     warm_up: int = 400
@@ -40,6 +44,7 @@ class AcousticConfig(NetworkConfig):
     pitch_weight: float = 1.0
     energy_weight: float = 1.0
     seed: int = 0
+    start_from: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,7 +80,9 @@ class AcousticTask(Task):
                                    f"{', '.join(sorted(strangers)[:5])}; split by sentence, not by speaker")
         self.lengths = [e.n_frames for e in self.examples]
         network = build_network(config.network, len(self.speakers), config.seed)
-        for name in ("mel_mean", "mel_deviation", "pitch_mean", "pitch_deviation", "energy_mean", "energy_deviation"):
+        if config.start_from:
+            self._start(network)
+        for name in STATISTICS:
             getattr(network, name).copy_(torch.from_numpy(getattr(self.statistics, name)))
         self.modules = {MODULE: network}
         self.plain = dict(self.modules)
@@ -137,6 +144,16 @@ class AcousticTask(Task):
             except AudioError:  # too early in training for durations that can be spoken; the losses say the rest
                 continue
         return Validation(sums, figures, audio)
+
+    def _start(self, network: torch.nn.Module) -> None:
+        """Take over weights, and the statistics they were trained with."""
+        folder = sources.start(self.config.start_from)
+        found, speakers, trained = fastspeech2.load(folder)
+        if found != self.config.network or speakers != self.speakers:
+            raise TrainingError(f"the network in {folder} has other sizes or speakers ({', '.join(speakers)}) than the recipe's "
+                                f"({', '.join(self.speakers)}): take its own recipe's `model` and `voices`, or another start_from")
+        network.load_state_dict(trained.state_dict())
+        self.statistics = replace(self.statistics, **{name: getattr(trained, name).numpy() for name in STATISTICS})
 
     def _rate(self, step: int) -> float:
         return min(1.0, (step + 1) / self.config.warm_up) * 0.5 ** (max(0, step - self.config.warm_up) / self.config.half_life)

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from lib.corpora.base import Corpus, Utterance
-from lib.errors import ParameterError
+from lib.errors import ParameterError, TrainingError
 from lib.features import HIFIGAN, log_mel_torch
 from lib.files import cache_folder, content_key, write_atomic
 from lib.systems import hifigan
@@ -42,6 +42,7 @@ class VocoderConfig(hifigan.GeneratorConfig):
     segment_frames: length of a training clip; adversarial_from: step at which stage B begins; warm_up: steps before it in which
     the discriminators already learn. Learning rates halve every `half_life` steps of stage B; the front's falls
     geometrically from front_learning_rate to learning_rate during stage A. latent_weight, stft_weight: stage A.
+    start_from: a vocoder of `lib.zoo`, or a folder, whose weights it goes on from ("": as `generator` says).
     """
 
     segment_frames: int = 32
@@ -58,6 +59,7 @@ class VocoderConfig(hifigan.GeneratorConfig):
     latent_weight: float = 10.0
     stft_weight: float = 5.0
     seed: int = 0
+    start_from: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,6 +92,8 @@ class VocoderTask(Task):
         self._clips: dict[str, np.ndarray] = {}
         self._latents = true_latents(self.train_split) if config.adversarial_from and config.latent_weight else {}
         generator = hifigan.build(config.network, seed=config.seed)
+        if config.start_from:
+            self._start(generator)
         if config.generator == "v1":
             generator["decoder"].apply_weight_norm()  # as published; folded in when the vocoder is saved
         judges = Discriminators(config.period_width, config.scale_width, config.periods, config.scales)
@@ -173,6 +177,14 @@ class VocoderTask(Task):
             return None, decoder(log_mel[:, CONTEXT:-CONTEXT])
         latents = self.modules["front"](log_mel)[..., CONTEXT:-CONTEXT]
         return latents, decoder(latents)[:, 0]
+
+    def _start(self, generator: dict[str, torch.nn.Module]) -> None:
+        found = hifigan.HifiGan(sources.start(self.config.start_from), threads=torch.get_num_threads())
+        if found.config != self.config.network:
+            raise TrainingError(f"the vocoder in {found.folder} is a {found.config}, the recipe's a {self.config.network}: take "
+                                "its own recipe's `model`, or another start_from")
+        for name, module in generator.items():
+            module.load_state_dict(found.modules[name].state_dict())
 
     def _clip(self, utterance: Utterance) -> np.ndarray:
         """(n_samples,) int16 at 22.05 kHz, read once."""

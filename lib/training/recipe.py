@@ -82,11 +82,11 @@ class Recipe:
         return content_key(self.identity())
 
 
-def load(path: str | Path) -> Recipe:
+def load(file: str | Path) -> Recipe:
     """Read a recipe. Raises MissingDataError for no file, ParameterError for bad YAML, unknown keys and wrong types."""
     import yaml
 
-    path = Path(path)
+    path = Path(file)
     if not path.is_file():
         raise MissingDataError(f"no recipe at {path}; those of a profile lie in params/<profile>/recipes/")
     try:
@@ -103,9 +103,14 @@ def load(path: str | Path) -> Recipe:
     return Recipe(parts["task"], parse(Settings, parts["training"], "training"), parts.get("model", {}), parts.get("data", {}))
 
 
+def path(profile: str, task: str) -> Path:
+    """Where a profile's recipe of a task lies: params/<profile>/recipes/<task>.yaml."""
+    return REPOSITORY / "params" / params.check_profile(profile) / "recipes" / f"{task}.yaml"
+
+
 def find(profile: str, task: str) -> Recipe:
-    """The recipe of a task in a profile: params/<profile>/recipes/<task>.yaml."""
-    return load(REPOSITORY / "params" / params.check_profile(profile) / "recipes" / f"{task}.yaml")
+    """A profile's recipe of a task."""
+    return load(path(profile, task))
 
 
 def parse(config: type[Config], values: dict[str, Any], part: str) -> Config:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from lib import zoo
 from lib.corpora.base import SPLITS, Corpus
 from lib.errors import ParameterError
 
@@ -27,6 +29,11 @@ class Data:
     def __post_init__(self) -> None:
         if bool(self.voices) == bool(self.corpus):
             raise ParameterError("the recipe's data names either `voices` or a `corpus`, not both and not neither")
+
+
+def start(name: str) -> Path:
+    """The folder of the checkpoint that a recipe's `start_from` names: one of `lib.zoo`, or a folder."""
+    return Path(name) if Path(name).is_dir() else zoo.folder(name)
 
 
 def corpus(data: Data) -> Corpus:

@@ -1,0 +1,111 @@
+"""How fast does a system learn here, and what does it cost? A recipe's steps in a process of their own.
+
+Beside the loop's rates it times the forward and backward passes of the same batches alone: what the loop adds to them (loading,
+optimizer, averages, records) is the price of its comforts.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib.measure import fresh
+
+if TYPE_CHECKING:
+    from lib.results import Run
+
+log = logging.getLogger(__name__)
+
+VARIANT = "training"
+PURE_STEPS = 6  # batches whose forward and backward passes are timed alone
+
+
+@dataclass(frozen=True)
+class Learned:
+    """metrics: rows by name; curve: the loop's records; overhead: seconds per step of the loop over those of its forward and
+    backward passes alone; wait_pct: share of the time that the loop waited for data.
+    """
+
+    metrics: dict[str, float]
+    curve: list[dict]
+    overhead: float
+    wait_pct: float
+    steps: int
+    kind: str  # of the energy figures
+    source: str
+
+
+def measure(run: "Run", recipe_file: str | Path, *, threads: int = 2, target: str = "torch/cpu") -> Learned:
+    """Train by a recipe from its beginning, in a fresh process and a folder thrown away; its rows have the variant "training"."""
+    log.info("training by %s in a process of its own", recipe_file)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = {"recipe_file": str(recipe_file), "folder": folder, "threads": threads}
+        done = fresh.run("lib.measure.learning:train_here", arguments, threads=threads, timeout_s=3600)
+    value = done.value
+    learned = Learned(value["metrics"] | {"peak_rss_mb": done.peak_rss_mb}, value["curve"], value["overhead"], value["wait_pct"],
+                      value["steps"], value["kind"], value["source"])
+    names = (value["task"], VARIANT, target)
+    detail = {"steps": learned.steps, "threads": threads, "loop_over_forward_backward": round(learned.overhead, 3),
+              "waiting_for_data_pct": round(learned.wait_pct, 2)}
+    for metric, number in learned.metrics.items():
+        energy = metric in ("power_w", "utilization_pct")
+        run.add(*names, metric, number, kind=learned.kind if metric == "power_w" else "measured",
+                source=learned.source if energy else "the training loop's own clock", detail=detail)
+    return learned
+
+
+def train_here(recipe_file: str, folder: str, threads: int) -> dict:
+    """The fresh process's part: train, meter, time the bare passes. Returns JSON."""
+    import json
+
+    import torch
+
+    from lib.measure.energy import EnergyMeter
+    from lib.training import loop, recipe, tasks
+
+    torch.set_num_threads(threads)
+    chosen = recipe.load(recipe_file)
+    task = tasks.build(chosen)
+    with EnergyMeter("cuda" if torch.cuda.is_available() else "cpu") as meter:
+        outcome = loop.train(task, chosen, folder)
+    bare = bare_step_s(task, chosen.training.batch_size, outcome.step)
+    curve = [json.loads(line) for line in (Path(folder) / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    energy = asdict(meter.energy)
+    metrics = outcome.metrics | {"power_w": energy["watts"], "utilization_pct": energy["utilization_pct"]}
+    rate = outcome.rates.get("steps_per_s", float("nan"))
+    return {"task": chosen.task, "metrics": metrics, "curve": curve, "overhead": 1 / (rate * bare), "steps": outcome.step,
+            "wait_pct": outcome.rates.get("wait_pct", float("nan")), "kind": energy["kind"], "source": energy["source"]}
+
+
+def bare_step_s(task, batch_size: int, step: int, *, seed: int = 0) -> float:
+    """Median seconds of the forward and backward passes of a batch, without data loading, optimizer and records."""
+    import numpy as np
+
+    from lib.training.data import Sampler
+
+    batches = Sampler(task.lengths, batch_size, seed).epoch(0)
+    device = next(next(iter(task.modules.values())).parameters()).device
+    seconds = []
+    for number in range(PURE_STEPS + 1):  # the first one warms up
+        items = batches[number % len(batches)]
+        batch = task.collate([task.item(i, np.random.default_rng(i)) for i in items]).to(device)
+        begin = time.perf_counter()
+        for update in task.updates(batch, step):
+            update.loss.backward(inputs=[p for name in update.optimizers for p in task.modules[name].parameters() if p.requires_grad])
+        seconds.append(time.perf_counter() - begin)
+        for module in task.modules.values():
+            module.zero_grad()
+    return statistics.median(seconds[1:])
+
+
+def verdict(learned: Learned, name: str) -> str:
+    """What the figures say, in a sentence."""
+    share = 100 * (1 - 1 / learned.overhead) if learned.overhead > 1 else 0.0
+    return (f"{name} makes {learned.metrics['train_steps_per_s']:.2f} steps/s ({learned.metrics['train_frames_per_s']:,.0f} frames/s); a step takes "
+            f"{learned.overhead:.2f} times its forward and backward passes, and {learned.wait_pct:.1f} % of the time goes into waiting "
+            f"for data: {share:.0f} % of a step is the loop's own work.")

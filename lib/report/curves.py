@@ -1,0 +1,38 @@
+"""How does a loss fall? Learning curves of training runs, and where a continued run joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lib.report import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def learning(curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] | None]], *, metric: str = "mel",
+             size: tuple[float, float] = (8.6, 3.4)) -> "Figure":
+    """One panel per system: `metric` over steps in training (line) and validation (its first scalar, circles); dots: going on.
+
+    curves: system -> (records of the training that made it, records of a run that goes on from its weights, or None). Records
+    are those of `lib.training.journal`.
+    """
+    import matplotlib.pyplot as plt
+
+    with style.theme():
+        figure, panels = plt.subplots(1, len(curves), figsize=size, layout="constrained", squeeze=False)
+        for axes, (system, (before, after)) in zip(panels[0], curves.items()):
+            colour = style.color(system)
+            training = [(r["step"], r[metric]) for r in before if metric in r]
+            axes.plot(*zip(*training), color=colour, linewidth=1, alpha=0.55, label="training")
+            judged = [(r["step"], next(iter(r["validation"].values()))) for r in before if "validation" in r]
+            if judged:
+                axes.plot(*zip(*judged), "o-", color=colour, markersize=4, linewidth=1.6, label="validation")
+            more = [(training[-1][0] + r["step"], r[metric]) for r in after or () if metric in r]
+            if more:
+                axes.plot(*zip(*more), ".", color=style.INK, markersize=6, label="going on, now")
+            axes.set(title=system, xlabel="step", ylabel=f"{metric} loss", yscale="log")
+            axes.legend(frameon=False, fontsize=9)
+        plt.close(figure)  # it is returned, and shown once
+    return figure

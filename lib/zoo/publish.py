@@ -1,0 +1,163 @@
+"""How good is a training run, and what has to be said about it? From a run to a zoo folder with its measured card.
+
+Every checkpoint is judged as the report judges systems: held-out sentences that no training sees, in both embedded voices,
+against the teacher's own clips of the same sentences.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from lib import environment, features, systems, zoo
+from lib.corpora import gutenberg
+from lib.errors import ParameterError
+from lib.files import write_atomic
+from lib.measure import evaluate
+from lib.measure.scorer import Scorer, summarise
+from lib.measure.stats import Estimate
+from lib.training import checkpoint as checkpoints
+from lib.training import recipe as recipes
+
+POINTS = 400  # of the learning curve that are kept: enough for a figure
+LICENCE = ("MIT, as the code. The weights learnt from speech of vits-joe and hibari reading *Botchan* (Project Gutenberg); the "
+           "voices' own training data have their own licences, see their packages.")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a card's table: who, in which voice, and the scores over n sentences."""
+
+    who: str
+    voice: str
+    scores: dict[str, Estimate]
+
+
+def publish(recipe_file: str | Path, run: str | Path, *, name: str = "", checkpoint: str | Path | None = None, sentences: int = 100,
+            threads: int = 2, note: str = "") -> Path:
+    """Write lib/zoo/<name> (by default the recipe's task) from a run's newest or given checkpoint; returns the folder.
+
+    Raises ParameterError for a run without checkpoints or with those of another recipe.
+    """
+    recipe = recipes.load(recipe_file)
+    path = Path(checkpoint) if checkpoint else checkpoints.latest(Path(run) / "checkpoints")
+    if path is None:
+        raise ParameterError(f"{run} holds no checkpoint to publish")
+    if json.loads((path / "recipe.json").read_text(encoding="utf-8"))["key"] != recipe.key():
+        raise ParameterError(f"{path} was not trained by {recipe_file}: give the recipe of that run")
+    curve = [json.loads(line) for line in (Path(run) / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    curve = [record for record in curve if record["step"] <= checkpoints.step_of(path)]
+    target = zoo.HERE / (name or recipe.task)
+    with tempfile.TemporaryDirectory() as draft:
+        export(recipe, run, draft, "", path)
+        measured = list(measure(recipe.task, draft, gutenberg.split("test", sentences), threads=threads))
+        loaded = load(recipe.task, draft, threads)
+        own = loaded.params_m - (getattr(loaded, "_vocoder", None).params_m if recipe.task != "hifigan" else 0)
+    export(recipe, run, target, card(recipe, curve, measured, sentences, own, note), path)
+    write_atomic(target / "recipe.yaml", Path(recipe_file).read_bytes())
+    write_atomic(target / "curve.jsonl", "".join(json.dumps(r) + "\n" for r in thinned(curve)).encode())
+    return target
+
+
+def export(recipe: recipes.Recipe, run: str | Path, folder: str | Path, text: str, checkpoint: Path) -> None:
+    """The weights and their config, through the task's own `publish`."""
+    module = importlib.import_module(f"lib.training.{recipe.task}")
+    voices = tuple(sorted(recipe.data["voices"]))
+    if recipe.task == "hifigan":
+        module.publish(run, recipes.parse(module.VocoderConfig, recipe.model, "model"), folder, text, checkpoint)
+    else:
+        module.publish(run, recipes.parse(module.AcousticConfig, recipe.model, "model"), voices, folder, text, checkpoint)
+
+
+def load(task: str, folder: str | Path, threads: int):
+    """The vocoder, or the acoustic model before the zoo's vocoder."""
+    from lib.systems import hifigan
+
+    if task == "hifigan":
+        return hifigan.HifiGan(folder, threads=threads)
+    module = importlib.import_module(f"lib.systems.{task}")
+    cls = next(c for c in vars(module).values() if getattr(c, "name", "") == task)
+    return cls(folder, vocoder=hifigan.pretrained(threads=threads).vocode, threads=threads)
+
+
+def measure(task: str, folder: str | Path, sentences: Sequence[gutenberg.Sentence], *, threads: int = 2) -> Iterator[Row]:
+    """The teacher's clips, then, for a vocoder, copies of them by Griffin-Lim and by it, or the acoustic model's own reading."""
+    scorer = Scorer(threads=threads)
+    model = load(task, folder, threads)
+    for voice in ("vits-joe", "hibari"):
+        teacher = evaluate.speak(systems.load(voice, target="onnxruntime/cpu", threads=threads), sentences)
+        yield Row("teacher", voice, _scores(scorer, teacher))
+        if task == "hifigan":
+            for who, vocode in (("Griffin-Lim", features.griffin_lim), ("hifigan", model.vocode)):
+                originals, copied = evaluate.copies(teacher, vocode, f"{who} copies {voice}")
+                yield Row(f"{who}, copy", voice, _scores(scorer, copied, originals))
+        else:
+            speaker = model.adjusted(speaker=voice)
+            yield Row(f"{task} + hifigan", voice, _scores(scorer, evaluate.speak(speaker, sentences)))
+
+
+def card(recipe: recipes.Recipe, curve: Sequence[dict], rows: Sequence[Row], sentences: int, params_m: float,
+         note: str = "") -> str:
+    """The card in Markdown; every number in it was measured by `measure` or by the training loop."""
+    last = [r for r in curve if "seconds" in r][-1]
+    validations = [r for r in curve if "validation" in r]
+    names = [n for n in ("mos_predicted", "wer", "cer", "pesq_wb", "stoi") if any(n in row.scores for row in rows)]
+    titles = {"mos_predicted": "predicted MOS", "wer": "WER, %", "cer": "CER, %", "pesq_wb": "PESQ", "stoi": "STOI"}
+    lines = [f"| {row.who} | {row.voice} | " + " | ".join(_cell(row.scores.get(n), n) for n in names) + " |" for row in rows]
+    watched = ", ".join(f"{k} {v:.3f}" for k, v in validations[-1]["validation"].items()) if validations else "none"
+    return "\n".join([
+        f"# {recipe.task}",
+        "",
+        f"{params_m:.2f} M parameters, trained on {' and '.join(recipe.data['voices'])} reading the train sentences of the Gutenberg "
+        "corpus (synthetic speech; no recording of a person). Weights in half precision, the moving average of the training's.",
+        "",
+        f"- steps: {last['step']:,} of batch {recipe.training.batch_size}, {last['seconds'] / 60:.0f} minutes of training, "
+        f"{last['steps_per_s']:.2f} steps/s at the end, {last['peak_rss_mb']:.0f} MB",
+        f"- published {date.today().isoformat()} from commit {environment.commit()} on {environment.processor()}"
+        f"{f'; {note}' if note else ''}",
+        f"- last validation: {watched}",
+        f"- licence: {LICENCE}",
+        f"- trained again by: `python -m lib.training lib/zoo/{recipe.task}/recipe.yaml --out RUN`, then "
+        f"`python -m lib.zoo publish lib/zoo/{recipe.task}/recipe.yaml RUN`",
+        "",
+        f"Measured on the {sentences} held-out sentences, which no training sees, judged by whisper-tiny.en and DistillMOS "
+        "(95 % intervals over sentences):",
+        "",
+        "| who | voice | " + " | ".join(titles[n] for n in names) + " |",
+        "|---|---|" + "---|" * len(names),
+        *lines,
+        "",
+    ])
+
+
+def thinned(curve: Sequence[dict], points: int = POINTS) -> list[dict]:
+    """At most about `points` training records, evenly spread, and every validation; four significant digits."""
+    steps = [r for r in curve if "validation" not in r]
+    keep = {id(r) for r in steps[::max(1, -(-len(steps) // points))]} | {id(r) for r in steps[-1:]}
+    return [_rounded(r) for r in curve if "validation" in r or id(r) in keep]
+
+
+def _scores(scorer: Scorer, clips: Sequence[evaluate.Clip], originals: Sequence[evaluate.Clip] | None = None) -> dict[str, Estimate]:
+    metrics = ["wer", "mos_predicted", *(("pesq_wb", "stoi") if originals else ())]
+    return summarise(scorer.rate_all([(c.waveform, c.sample_rate, c.text) for c in clips], metrics=metrics,
+                                     originals=[c.waveform for c in originals] if originals else None))
+
+
+def _cell(estimate: Estimate | None, metric: str) -> str:
+    if estimate is None:
+        return ""
+    scale, digits = (100, 1) if metric in ("wer", "cer") else (1, 2)
+    interval = f" [{scale * estimate.low:.{digits}f}, {scale * estimate.high:.{digits}f}]" if estimate.ci else ""
+    return f"{scale * estimate.value:.{digits}f}{interval}"
+
+
+def _rounded(record: dict) -> dict:
+    def short(value):
+        return float(f"{value:.4g}") if isinstance(value, float) else value
+
+    return {k: {n: short(v) for n, v in value.items()} if isinstance(value, dict) else short(value) for k, value in record.items()}
