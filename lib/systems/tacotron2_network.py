@@ -66,7 +66,7 @@ class NetworkConfig:
 
 
 class Prediction(NamedTuple):
-    """rough, mel: standardised log-mels before and after the postnet, (B, F, n_bands); stop: (B, S), logits of each step being the
+    """rough, mel: standardised log-mels before and after the postnet, (B, F, n_bands); stop: (B, S), logits of a step being the
     last; alignment: (B, S, T), its attention to the symbols. F = S * frames_per_step.
     """
 
@@ -85,8 +85,8 @@ class Reading(NamedTuple):
 
 
 class AcousticModel(nn.Module):
-    """The network beside the statistics that mel bands are standardised with, saved together. They begin as 0 and 1, which is what
-    the published checkpoint was trained with.
+    """The network beside the statistics that mel bands are standardised with, saved together. They begin as 0 and 1, which the
+    published checkpoint was trained with.
     """
 
     def __init__(self, config: NetworkConfig, n_speakers: int, n_symbols: int):
