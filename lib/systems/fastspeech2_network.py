@@ -192,7 +192,7 @@ class AcousticModel(nn.Module):
 
     def render(self, hidden: torch.Tensor, real: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, F, hidden) to standardised log-mels (B, F, n_bands) before and after the postnet."""
-        hidden = _blocks(self.network.decoder, hidden, real)
+        hidden = self.deepen(hidden, real)
         postnet = self.network.speech_decoder_postnet
         rough = postnet.feat_out(hidden)
         correction = rough.transpose(1, 2)
@@ -200,21 +200,31 @@ class AcousticModel(nn.Module):
             correction = layer(silenced(correction, real))
         return rough, rough + correction.transpose(1, 2)
 
-    def speak(self, ids: torch.Tensor, speakers: torch.Tensor, controls: Controls = Controls()
-              ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-mels (B, F, n_bands) of `features.HIFIGAN` and the frames (B, T) of each symbol, as the network would say it."""
+    def deepen(self, hidden: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, F, hidden) in and out: frames that know of each other; one linear layer makes a mel of them."""
+        return _blocks(self.network.decoder, hidden, real)
+
+    def plan(self, ids: torch.Tensor, speakers: torch.Tensor, controls: Controls = Controls()
+             ) -> tuple[Encoded, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What `expand` and `decode` take, as the network would say it: the text, and frames, pitch and energy of each symbol."""
         found = self.encode(ids, speakers)
         lengths = (found.log_frames.exp() - 1).clamp(0, SYMBOL_FRAMES_MAX) / controls.rate
         if found.real is not None:
             lengths = lengths * found.real
         # What rounding takes from one symbol the next one gets, so that the whole keeps its length at every rate.
         frames = lengths.cumsum(1).round().long().diff(dim=1, prepend=torch.zeros_like(ids[:, :1]))
+        pitch = found.pitch + controls.semitones * math.log(2) / 12 / self.pitch_deviation[speakers][:, None]
+        energy = found.energy + math.log(controls.energy) / self.energy_deviation[speakers][:, None]
+        return found, frames, pitch, energy
+
+    def speak(self, ids: torch.Tensor, speakers: torch.Tensor, controls: Controls = Controls()
+              ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-mels (B, F, n_bands) of `features.HIFIGAN` and the frames (B, T) of each symbol, as the network would say it."""
+        found, frames, pitch, energy = self.plan(ids, speakers, controls)
         seconds = frames.sum(1) * HIFIGAN.hop / HIFIGAN.sample_rate * controls.rate
         if not ((seconds > 0) & (seconds <= SPEECH_MAX_S)).all():
             raise AudioError(f"the network wants {seconds.max():.1f} s for {ids.shape[1]} symbols: it is not trained, or its "
                              "weights are broken; take another checkpoint")
-        pitch = found.pitch + controls.semitones * math.log(2) / 12 / self.pitch_deviation[speakers][:, None]
-        energy = found.energy + math.log(controls.energy) / self.energy_deviation[speakers][:, None]
         mel = self.decode(found, frames, pitch, energy)[1]
         return mel * self.mel_deviation + self.mel_mean, frames
 
