@@ -17,8 +17,10 @@ from lib.features import HIFIGAN
 if TYPE_CHECKING:
     from lib.systems.tacotron2_network import NetworkConfig
 
-# The length guard: of the training speech the slowest sentence, with 8 frames per symbol, needs half of it, the average a third.
+# The length guard, in frames. The symbols of a sentence of the training speech take 3.2 to 8 frames each, 4.6 on average: its
+# slowest sentence needs half of what is allowed, its fastest three times what the gate has to wait for.
 GUARD_FRAMES, GUARD_FRAMES_PER_SYMBOL = 86, 10  # 1 s, and 116 ms of each symbol
+SHORTEST_FRAMES = 4
 BANDS = HIFIGAN.n_bands
 
 
@@ -58,7 +60,7 @@ class Decoder(nn.Module):
 
     def read(self, memory: torch.Tensor, seed: int, threshold: float) -> tuple[torch.Tensor, torch.Tensor, bool]:
         """As `forward`, each step fed with what the last one said, until the gate opens or the length guard cuts."""
-        allowed = steps_allowed(memory.shape[1], self.frames)
+        allowed, needed = steps_allowed(memory.shape[1], self.frames), steps_needed(memory.shape[1], self.frames)
         reader = _Reader(self, memory, None)
         state = reader.start()
         hidden = cell = memory.new_zeros(1, self.decoder_rnn.hidden_size)
@@ -73,13 +75,18 @@ class Decoder(nn.Module):
             found = torch.cat([hidden, state.context], -1)
             said.append(self.linear_projection(found))
             alignment.append(state.weights)
-            stopped = torch.sigmoid(self.gate_layer(found)).item() > threshold
+            stopped = len(alignment) >= needed and torch.sigmoid(self.gate_layer(found)).item() > threshold
         return torch.cat(said[1:]).reshape(1, -1, BANDS), torch.stack(alignment, 1), stopped
 
 
 def steps_allowed(n_symbols: int, frames_per_step: int) -> int:
     """The length guard: steps after which a sentence of n_symbols is cut."""
     return -(-(GUARD_FRAMES + GUARD_FRAMES_PER_SYMBOL * n_symbols) // frames_per_step)
+
+
+def steps_needed(n_symbols: int, frames_per_step: int) -> int:
+    """Steps before which the gate is not asked: a frame for each symbol, and no fewer than make a sound."""
+    return -(-max(SHORTEST_FRAMES, n_symbols) // frames_per_step)
 
 
 class _State(NamedTuple):

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lib.errors import ParameterError
+from lib.errors import AudioError, ParameterError
 from lib.systems.fastspeech2_network import vocabulary_size
 from lib.systems.padding import both_ways, normalised, silenced
 from lib.systems.tacotron2_decoder import BANDS, Convolution, Decoder
@@ -102,6 +102,9 @@ class AcousticModel(nn.Module):
     def read(self, ids: torch.Tensor, speakers: torch.Tensor, seed: int, threshold: float = 0.5) -> Reading:
         """Say one sentence unaided: ids (1, T), speakers (1,). The seed draws the prenet's dropout; threshold: of the gate."""
         mel, alignment, stopped = self.network.read(ids, speakers, seed, threshold)
+        if not mel.isfinite().all():
+            raise AudioError("the network says what is not a number: it is not trained, or its weights are broken; take another "
+                             "checkpoint")
         return Reading(mel[0] * self.mel_deviation + self.mel_mean, alignment[0], stopped)
 
 
