@@ -15,6 +15,7 @@ from torch import nn
 from lib.errors import MissingDataError, ParameterError, unknown
 from lib.features import HIFIGAN, SPEECHT5, MelConfig
 from lib.systems.fastspeech2_network import vocabulary_size
+from lib.systems.padding import normalised, silenced
 
 MELS = {"hifigan": HIFIGAN, "speecht5": SPEECHT5}
 PRENET_DROPOUT = 0.5  # of the published model, in training and in use; transformers' code means what it says at this value alone
@@ -97,7 +98,7 @@ PUBLISHED = NetworkConfig(mel="speecht5", vocabulary=81)  # 144.43 M parameters
 
 class Prediction(NamedTuple):
     """rough, mel: standardised log-mels before and after the postnet, (B, F, n_bands); stop: (B, F) logits of the end;
-    attention: (B, F / reduction, T), the mean of the guided heads of all decoder layers.
+    attention: (B, n_guided, F / reduction, T) of each guided head of each decoder layer.
     """
 
     rough: torch.Tensor
@@ -138,8 +139,8 @@ class AcousticModel(nn.Module):
             speaker_embeddings=self.voices(speakers), use_cache=False, output_attentions=True, return_dict=True)
         hidden = found.last_hidden_state
         rough = postnet.feat_out(hidden).view(mel.shape)
-        attention = torch.stack([a[:, :self.config.guided].mean(1) for a in found.cross_attentions]).mean(0)
-        return Prediction(rough, refined(postnet, rough, mask), postnet.prob_out(hidden).view(mask.shape), attention)
+        attention = torch.cat([heads[:, :self.config.guided] for heads in found.cross_attentions], 1)
+        return Prediction(rough, refined(postnet, rough, mask.bool()), postnet.prob_out(hidden).view(mask.shape), attention)
 
     def encode(self, ids: torch.Tensor) -> torch.Tensor:
         """Symbols (1, T) of one sentence to hidden vectors (1, T, hidden)."""
@@ -150,12 +151,12 @@ class AcousticModel(nn.Module):
         return refined(self.network.speech_decoder_postnet, rough) * self.mel_deviation + self.mel_mean
 
 
-def refined(postnet: nn.Module, rough: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """transformers' postnet on (B, F, n_bands); with a mask (B, F) no convolution sees what lies beyond the end of a sentence."""
-    real = None if mask is None else mask[:, None].to(rough.dtype)  # (B, 1, F)
+def refined(postnet: nn.Module, rough: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
+    """transformers' postnet on (B, F, n_bands); real: (B, F) bool, see `padding`."""
     correction = rough.transpose(1, 2)
     for layer in postnet.layers:
-        correction = layer(correction if real is None else correction * real)
+        correction = normalised(layer.batch_norm, layer.conv(silenced(correction, real)), real)
+        correction = layer.dropout(correction if layer.activation is None else layer.activation(correction))
     return rough + correction.transpose(1, 2)
 
 

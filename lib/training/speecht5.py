@@ -1,0 +1,198 @@
+"""How does `speecht5` learn? It says each step's frames given the true ones before, and some of its heads are shown where to look.
+
+The losses are those published (Ao et al. 2022, arXiv:2110.07205, as transformers computes them): absolute errors of the mel before
+and after the postnet, and the cross-entropy of the end, where the one last frame counts `stop_weight` times. Its guided attention
+is another one. The published loss asks for a diagonal, the same for every sentence, because nothing better is known of clips with
+mere text; here the frames of every symbol are known, from the voice itself or from the aligner, so the guided heads of each decoder
+layer are given the cross-entropy to where the sound really is. It says where to look even to a head that looks far away, which a
+penalty on wrong places does not (its gradient fades with the share of attention in the right one). The other heads stay free to
+look ahead and back, and the weight can fall with time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from lib.corpora.base import Corpus
+from lib.errors import ParameterError
+from lib.features import HIFIGAN, griffin_lim, log_mel
+from lib.systems import speecht5
+from lib.systems.attention import failures
+from lib.systems.speecht5_decoding import decode
+from lib.systems.speecht5_network import NetworkConfig, Prediction, build as build_network, take_over
+from lib.training import acoustic_task, sources
+from lib.training.acoustic_data import Example
+from lib.training.acoustic_task import MODULE
+from lib.training.recipe import Recipe, parse
+from lib.training.tacotron2 import attention_loss, true_alignment
+from lib.training.task import Batch, Update, Validation
+
+
+@dataclass(frozen=True)
+class AcousticConfig(NetworkConfig):
+    """The recipe's `model` part. The learning rate rises over `warm_up` steps, then halves every `half_life` steps.
+
+    stop_weight: of the last frame against those that are not; attention_weight: of the guided attention, halved every
+    `attention_half_life` steps (0: never); published: a repository of the hub, or a folder, with a SpeechT5 to begin with.
+    """
+
+    learning_rate: float = 1e-3
+    warm_up: int = 400
+    half_life: int = 10_000
+    weight_decay: float = 1e-2
+    stop_weight: float = 5.0
+    attention_weight: float = 1.0
+    attention_half_life: int = 0
+    published: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warm_up < 1 or self.half_life < 1:
+            raise ParameterError(f"model.warm_up and model.half_life are {self.warm_up} and {self.half_life}: both count steps, "
+                                 "from 1")
+        for name in ("stop_weight", "attention_weight", "attention_half_life"):
+            if getattr(self, name) < 0:
+                raise ParameterError(f"model.{name} is {getattr(self, name)}, it must not be negative")
+        if self.vocabulary:
+            raise ParameterError(f"model.vocabulary is {self.vocabulary}: training reads the phonemes of the Piper voices, leave it 0")
+
+    @property
+    def network(self) -> NetworkConfig:
+        """The part that the finished network needs."""
+        return NetworkConfig(**{f.name: getattr(self, f.name) for f in fields(NetworkConfig)})
+
+    def guidance(self, step: int) -> float:
+        """The weight of the guided attention at a training step."""
+        return self.attention_weight * (0.5 ** (step / self.attention_half_life) if self.attention_half_life else 1.0)
+
+
+def build(recipe: Recipe) -> "AcousticTask":
+    """The task of a recipe: its corpus (made, aligned and measured where the cache lacks it) and the network."""
+    return AcousticTask(sources.corpus(parse(sources.Data, recipe.data, "data")), parse(AcousticConfig, recipe.model, "model"))
+
+
+class AcousticTask(acoustic_task.AcousticTask):
+    """SpeechT5 on any corpus. Where the recipe asks for the published mel, it is made of the clips as they are wanted, in the same
+    frames as the published network knows them: unstandardised.
+    """
+
+    def __init__(self, corpus: Corpus, config: AcousticConfig):
+        super().__init__(corpus, frames_per_step=config.reduction)
+        self.config, self._clips = config, {}
+        if config.features != HIFIGAN:
+            self._clips = {u.id: u for u in corpus.utterances}
+            n_bands = config.features.n_bands
+            self.statistics = replace(self.statistics, mel_mean=np.zeros(n_bands, np.float32),
+                                      mel_deviation=np.ones(n_bands, np.float32))
+            self.lengths = [round(length * _ratio(config)) for length in self.lengths]
+        network = build_network(config.network, len(self.speakers), config.seed)
+        if config.published:
+            take_over(network, config.published)
+        for name in ("mel_mean", "mel_deviation"):
+            getattr(network, name).copy_(torch.from_numpy(getattr(self.statistics, name)))
+        self.modules = {MODULE: network}
+        self.plain = dict(self.modules)
+        self.optimizers = {MODULE: torch.optim.AdamW(network.parameters(), config.learning_rate, betas=(0.9, 0.98),
+                                                     weight_decay=config.weight_decay)}
+        self.schedulers = {MODULE: torch.optim.lr_scheduler.LambdaLR(
+            self.optimizers[MODULE], lambda step: acoustic_task.rate(step, config.warm_up, config.half_life))}
+
+    def item(self, index: int, rng: np.random.Generator) -> tuple[Example, np.ndarray]:
+        """The example and its mel, its frames those of the network's mel."""
+        return self._target(self.examples[index])
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        scalars = losses(predict(self.modules[MODULE], batch), batch, self.config.stop_weight)
+        loss = sum(value for name, value in scalars.items() if name != "attention")
+        if guidance := self.config.guidance(step):
+            loss = loss + guidance * scalars["attention"]
+        yield Update(loss, (MODULE,), scalars)
+
+    def validate(self, step: int) -> Validation:
+        """The losses under teacher forcing; how every sentence is read unaided: skips, repeats and no_stop, counted, and failed,
+        the share of sentences with any of them. Of each speaker's first sentence a picture and what is said unaided.
+        """
+        network, config = self.plain[MODULE], self.config
+        device = next(network.parameters()).device
+        sums: dict[str, float] = {}
+        audio, figures = {}, {}
+        torch.manual_seed(config.seed)  # the prenet drops the same in every validation
+        for e, target in map(self._target, self.validation):
+            batch = self.collate([(e, target)]).to(device)
+            prediction = predict(network, batch)
+            said = decode(network, network.encode(batch.tensors["ids"]), batch.tensors["speakers"], seed=config.seed)
+            found = failures(said.alignment.float().cpu().numpy(), stopped=said.stopped)
+            scalars = {name: value.item() / len(self.validation) for name, value in losses(prediction, batch, config.stop_weight).items()}
+            scalars |= {"skips": len(found.skips), "repeats": len(found.repeats), "no_stop": float(not found.stopped),
+                        "failed": bool(found) / len(self.validation)}
+            sums = {name: sums.get(name, 0.0) + value for name, value in scalars.items()}
+            if e.speaker in audio:
+                continue
+            real, fake = (x[0].float().cpu().numpy() for x in (batch.tensors["mel"], prediction.mel))
+            figures[e.id] = acoustic_task.figure(real, fake, "predicted from the original's frames",
+                                                 prediction.attention[0].mean(0).float().cpu().numpy())
+            spoken = griffin_lim(network.log_mel(said.rough)[0].float().cpu().numpy(), config.features)
+            audio[e.speaker] = (e.id, spoken, config.features.sample_rate)
+        return Validation(sums, figures, {name: (spoken, rate) for name, spoken, rate in audio.values()})
+
+    def _target(self, e: Example) -> tuple[Example, np.ndarray]:
+        if not self._clips:
+            return e, e.mel()
+        features = self.config.features
+        mel = log_mel(self._clips[e.id].load(features.sample_rate), features)
+        return replace(e, frames=rescaled(e.frames, _ratio(self.config), len(mel))), mel
+
+
+def predict(network: torch.nn.Module, batch: Batch) -> Prediction:
+    """The network's answer to a batch under teacher forcing."""
+    return Prediction(*network(*(batch.tensors[name] for name in ("ids", "speakers", "mel", "mask"))))
+
+
+def losses(prediction: Prediction, batch: Batch, stop_weight: float = 5.0) -> dict[str, torch.Tensor]:
+    """mel, rough: mean absolute errors after and before the postnet; stop: cross-entropy of the end, frame by frame; attention:
+    of the guided heads, in nats per step. Scalars, over what is not padding.
+    """
+    given, mask = batch.tensors, batch.tensors["mask"]
+    last = mask - F.pad(mask, (0, 1))[:, 1:]  # 1 at the last real frame
+    end = F.binary_cross_entropy_with_logits(prediction.stop, last, reduction="none",
+                                             pos_weight=torch.full_like(last[0, 0], stop_weight))
+
+    def over_frames(values: torch.Tensor) -> torch.Tensor:
+        return (values * mask).sum() / mask.sum()
+
+    guided, n_steps = prediction.attention.shape[1:3]
+    truth = true_alignment(given["frames"], n_steps, mask.shape[1] // n_steps).repeat_interleave(guided, 0)
+    return {"mel": over_frames((prediction.mel - given["mel"]).abs().mean(-1)),
+            "rough": over_frames((prediction.rough - given["mel"]).abs().mean(-1)), "stop": over_frames(end),
+            "attention": attention_loss(prediction.attention.flatten(0, 1), truth)}
+
+
+def rescaled(frames: np.ndarray, ratio: float, total: int) -> np.ndarray:
+    """Frames (T,) of symbols in those of another clock, `ratio` times as many, which add up to `total`."""
+    ends = np.minimum(np.round(np.cumsum(frames) * ratio).astype(np.int64), total)
+    ends[-1] = total
+    return np.diff(ends, prepend=0)
+
+
+def publish(run: str | Path, config: AcousticConfig, speakers: tuple[str, ...], folder: str | Path, card: str,
+            checkpoint: str | Path | None = None) -> Path:
+    """Turn a training run's newest (or the given) checkpoint, averaged weights if it has them, into a system to load.
+
+    speakers: the task's `speakers`, sorted names of all voices of the train split. Raises TrainingError where they are not as
+    many as the checkpoint's, or its network has other sizes.
+    """
+    expected = build_network(config.network, len(speakers)).state_dict()
+    weights = acoustic_task.trained(run, checkpoint, expected, len(speakers))
+    return speecht5.save(folder, config.network, speakers, weights, card)
+
+
+def _ratio(config: NetworkConfig) -> float:
+    """Frames of the network's mel in one of `features.HIFIGAN`."""
+    return HIFIGAN.hop / HIFIGAN.sample_rate * config.features.sample_rate / config.features.hop
