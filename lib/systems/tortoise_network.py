@@ -2,8 +2,8 @@
 
 `DiffusionDecoder` is TorToiSe's diffusion decoder (Betker 2023, arXiv:2305.07243), its state-dict names and shapes those of the
 published checkpoint, in one implementation for the published size and for a small one. The published decoder is conditioned on
-latents of an autoregressive model trained before it, four mel frames long each, and on clips of the voice. The small one takes its
-latents, one per frame, from a FastSpeech 2 in the same way, and its voices from a table.
+latents of an autoregressive model trained before it, four mel frames long each, and on clips of the voice. The small one takes
+its latents, one per frame, from a FastSpeech 2 in the same way, and its voices from a table.
 
 Spectrograms are (B, bands, F) here, as the published network wants them; the latents (B, F, latent_channels).
 """
@@ -48,17 +48,17 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         if self.channels < 8 or self.heads < 1 or self.channels % self.heads or self.channels % 4:
-            raise ParameterError(f"model.channels is {self.channels}, it must be at least 8 and a multiple of 4 and of model.heads, "
-                                 f"{self.heads}")
+            raise ParameterError(f"model.channels is {self.channels}, it must be at least 8 and a multiple of 4 and of "
+                                 f"model.heads, {self.heads}")
         if self.out_channels not in (self.in_channels, 2 * self.in_channels):
-            raise ParameterError(f"model.out_channels is {self.out_channels}: give model.in_channels, {self.in_channels}, or twice "
-                                 "that for a learned variance")
+            raise ParameterError(f"model.out_channels is {self.out_channels}: give model.in_channels, {self.in_channels}, or "
+                                 "twice that for a learned variance")
         for name in ("layers", "integrator_layers"):
             if getattr(self, name) < 1:
                 raise ParameterError(f"model.{name} is {getattr(self, name)}, it must be at least 1")
         if bool(self.speakers) == bool(self.context_layers):
-            raise ParameterError(f"model.speakers is {self.speakers} and model.context_layers {self.context_layers}: a voice comes "
-                                 "either from a table or from clips, so that one of them is 0")
+            raise ParameterError(f"model.speakers is {self.speakers} and model.context_layers {self.context_layers}: a voice "
+                                 "comes either from a table or from clips, so that one of them is 0")
 
 
 def norm(channels: int) -> nn.GroupNorm:
@@ -215,7 +215,7 @@ class DiffusionDecoder(nn.Module):
 
     def forward(self, x: torch.Tensor, timesteps: torch.Tensor, said: torch.Tensor, voice: torch.Tensor,
                 dropped: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Training: (prediction, rough mel). dropped: (B,) bool, items whose condition is taken away, so that guidance is learned."""
+        """Training: (prediction, rough mel). dropped: (B,) bool, items whose condition is taken away, for guidance."""
         condition = self.condition(said, voice, x.shape[-1])
         seen = condition
         if dropped is not None:

@@ -14,6 +14,7 @@ _BUILDERS = {
     "hifigan": ("lib.training.hifigan", "build"),
     "speecht5": ("lib.training.speecht5", "build"),
     "tacotron2": ("lib.training.tacotron2", "build"),
+    "tortoise": ("lib.training.tortoise", "build"),
 }
 
 
