@@ -11,7 +11,7 @@ import torch
 
 from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus
-from lib.errors import AudioError, MissingDataError, ParameterError
+from lib.errors import AudioError, MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN, log_mel, log_mel_torch
 from lib.systems import hifigan
 from lib.systems.hifigan_discriminators import Discriminators, PeriodDiscriminator, discriminator_loss, generator_loss
@@ -233,3 +233,53 @@ def test_a_training_step_costs_little_more_than_its_forward_and_backward(speech,
         outcome = train(task, recipe.Recipe("hifigan", settings), tmp_path / str(number))
         looped.append(1 / outcome.rates["steps_per_s"])
     assert min(looped) < 1.2 * min(pure), (looped, pure)
+
+
+def test_a_run_goes_on_from_another_with_its_discriminators(speech, tmp_path):
+    task = VocoderTask(speech, SMALL)
+    train(task, recipe.Recipe("hifigan", recipe.Settings(3, batch_size=2, validate_every=0, checkpoint_every=3)), tmp_path / "first")
+    again = VocoderTask(speech, dataclasses.replace(SMALL, start_from=str(tmp_path / "first"), seed=1))
+    for name, module in task.modules.items():
+        for key, value in module.state_dict().items():
+            assert torch.equal(value, again.modules[name].state_dict()[key]), (name, key)
+    with pytest.raises(TrainingError, match="other sizes than the recipe's"):
+        VocoderTask(speech, dataclasses.replace(SMALL, start_from=str(tmp_path / "first"), front_width=64))
+
+
+def test_predicted_mels_take_the_place_of_true_ones_in_their_share(speech, tmp_path, monkeypatch):
+    """Where the acoustic model's mel is given, the front sees it, under the same stretch of the clip."""
+    mels = {u.id: np.tile(np.arange(sum(u.frames), dtype=np.float16)[:, None], (1, 80)) for u in speech.split("train")[:1]}
+    monkeypatch.setattr("lib.training.predicted_mels.predicted", lambda corpus, name, limit: mels)
+    task = VocoderTask(speech, dataclasses.replace(SMALL, mels_from="somewhere", mels_share=0.5))
+    index = next(i for i, u in enumerate(task.train_split) if u.id in mels)
+    items = [task.item(index, np.random.default_rng(seed)) for seed in range(200)]
+    given = [i for i in items if i[3] is not None]
+    assert 60 < len(given) < 140
+    begin = given[0][3][CONTEXT, 0]  # the mel counts its frames
+    clip = task._clip(task.train_split[index]).astype(np.float32) / 32768
+    inside = given[0][1][(CONTEXT + EDGE) * HOP:][:SMALL.segment_frames * HOP]
+    assert np.array_equal(inside, clip[int(begin) * HOP:][:len(inside)])
+    batch = task.collate([given[0], next(i for i in items if i[3] is None)])
+    assert batch.tensors["predicted"].tolist() == [True, False]
+    seen = []
+    task.plain["front"].register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    next(task.updates(batch, 5))
+    assert torch.equal(seen[0][0], batch.tensors["mel"][0]) and seen[0][1].max() < 5
+
+
+def test_mels_of_an_acoustic_model_lie_under_the_clip(speech, tmp_path):
+    from lib.systems import fastspeech2
+    from lib.systems.fastspeech2_network import NetworkConfig, build
+    from lib.training import predicted_mels
+
+    config = NetworkConfig(hidden=16, heads=2, encoder_layers=1, decoder_layers=1, feed_forward=16, feed_forward_kernel=1, predictor=16,
+                           pitch_layers=2, postnet=16, postnet_layers=2)
+    speakers = tuple(sorted({u.speaker for u in speech.utterances}))
+    fastspeech2.save(tmp_path, config, speakers, build(config, len(speakers)).state_dict(), "")
+    found = predicted_mels.predicted(speech, str(tmp_path))
+    frames = {u.id: sum(u.frames) for u in speech.split("train")}
+    assert found.keys() == frames.keys()
+    for name, mel in found.items():
+        assert mel.shape == (frames[name], 80) and np.isfinite(mel).all()
+    again = predicted_mels.predicted(speech, str(tmp_path), 1)
+    assert len(again) == 1 and all(np.array_equal(found[n], m) for n, m in again.items())

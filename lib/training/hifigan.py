@@ -8,6 +8,7 @@ would wreck the decoder: they do not hear the buzz that they allow. The V1 gener
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from lib.files import cache_folder, content_key, write_atomic
 from lib.systems import hifigan
 from lib.systems.hifigan_discriminators import (FEATURE_WEIGHT, MEL_WEIGHT, PERIODS, SCALES, Discriminators, discriminator_loss,
                                                 generator_loss)
-from lib.training import sources
+from lib.training import checkpoint as checkpoints, predicted_mels, sources
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Task, Update, Validation, split
 
@@ -31,6 +32,7 @@ HOP = HIFIGAN.hop
 CONTEXT = 24  # frames the front sees on either side of a segment: its whole receptive field
 EDGE = 4  # further frames whose spectra reach over the crop's end; computed, then dropped
 STFT_SIZES = (512, 1024, 2048)  # windows of the multi-resolution STFT loss (Yamamoto et al. 2020, arXiv:1910.11480)
+SILENCE = math.log(HIFIGAN.floor)  # the log-mel of digital silence
 FULL_SCALE = 32_768  # of 16-bit samples
 VOICE = "vits-joe"  # whose latents are known
 
@@ -42,7 +44,9 @@ class VocoderConfig(hifigan.GeneratorConfig):
     segment_frames: length of a training clip; adversarial_from: step at which stage B begins; warm_up: steps before it in which
     the discriminators already learn. Learning rates halve every `half_life` steps of stage B; the front's falls
     geometrically from front_learning_rate to learning_rate during stage A. latent_weight, stft_weight: stage A.
-    start_from: a vocoder of `lib.zoo`, or a folder, whose weights it goes on from ("": as `generator` says).
+    start_from: a vocoder of `lib.zoo`, a folder, or the folder of an earlier run, whose discriminators come along ("": as
+    `generator` says). mels_from: a FastSpeech 2 of `lib.zoo`, or a folder, whose mels of `mels_clips` clips (0: of all) take the
+    place of the true ones in `mels_share` of their turns.
     """
 
     segment_frames: int = 32
@@ -60,6 +64,9 @@ class VocoderConfig(hifigan.GeneratorConfig):
     stft_weight: float = 5.0
     seed: int = 0
     start_from: str = ""
+    mels_from: str = ""
+    mels_share: float = 0.5
+    mels_clips: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,12 +98,13 @@ class VocoderTask(Task):
         self.lengths = [config.segment_frames] * len(self.train_split)
         self._clips: dict[str, np.ndarray] = {}
         self._latents = true_latents(self.train_split) if config.adversarial_from and config.latent_weight else {}
+        self._mels = predicted_mels.predicted(corpus, config.mels_from, config.mels_clips) if config.mels_from else {}
         generator = hifigan.build(config.network, seed=config.seed)
+        judges = Discriminators(config.period_width, config.scale_width, config.periods, config.scales)
         if config.start_from:
-            self._start(generator)
+            self._start({**generator, "discriminators": judges})
         if config.generator == "v1":
             generator["decoder"].apply_weight_norm()  # as published; folded in when the vocoder is saved
-        judges = Discriminators(config.period_width, config.scale_width, config.periods, config.scales)
         self.modules = {**generator, "discriminators": judges}
         self.plain = dict(self.modules)
         self.averaged = tuple(generator)
@@ -106,31 +114,41 @@ class VocoderTask(Task):
         self.schedulers = {name: torch.optim.lr_scheduler.LambdaLR(optimizer, self._front_rate if name == "front" else self._rate)
                            for name, optimizer in self.optimizers.items()}
 
-    def item(self, index: int, rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray | None]:
-        """(id, waveform of segment, context and edges, latents (192, segment + 2 * CONTEXT) or None), at a random place."""
+    def item(self, index: int, rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """(id, waveform of segment, context and edges, latents (192, segment) or None, mel of segment and context (frames, 80) where
+        a predicted one takes the true one's place), at a random place.
+        """
         utterance, config = self.train_split[index], self.config
         clip = self._clip(utterance)
         frames = len(clip) // HOP
         begin = int(rng.integers(max(frames - config.segment_frames, 0) + 1))
         samples = _window(clip[None], begin * HOP, config.segment_frames * HOP, (CONTEXT + EDGE) * HOP)[0]
         waveform = samples.astype(np.float32) / FULL_SCALE
-        known = self._latents.get(utterance.id)
-        return utterance.id, waveform, None if known is None else _window(known, begin, config.segment_frames, 0)
+        known, mel = self._latents.get(utterance.id), self._mels.get(utterance.id)
+        if mel is not None:
+            mel = _window(mel.T - SILENCE, begin, config.segment_frames, CONTEXT).T + SILENCE if rng.random() < config.mels_share else None
+        return utterance.id, waveform, None if known is None else _window(known, begin, config.segment_frames, 0), mel
 
     def collate(self, items: list) -> Batch:
         n_frames = self.config.segment_frames
         empty = np.zeros((192, n_frames), np.float32)
-        tensors = {"waveform": np.stack([w for _, w, _ in items])}
+        tensors = {"waveform": np.stack([w for _, w, _, _ in items])}
         if self._latents:
-            tensors["latents"] = np.stack([empty if x is None else x.astype(np.float32) for _, _, x in items])
-            tensors["known"] = np.array([x is not None for _, _, x in items], np.float32)
-        return Batch(tuple(i for i, _, _ in items), len(items) * n_frames, {k: torch.from_numpy(v) for k, v in tensors.items()})
+            tensors["latents"] = np.stack([empty if x is None else x.astype(np.float32) for _, _, x, _ in items])
+            tensors["known"] = np.array([x is not None for _, _, x, _ in items], np.float32)
+        if self._mels:
+            none = np.zeros((n_frames + 2 * CONTEXT, HIFIGAN.n_bands), np.float32)
+            tensors["mel"] = np.stack([none if m is None else m.astype(np.float32) for _, _, _, m in items])
+            tensors["predicted"] = np.array([m is not None for _, _, _, m in items])
+        return Batch(tuple(i for i, _, _, _ in items), len(items) * n_frames, {k: torch.from_numpy(v) for k, v in tensors.items()})
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         config, adversarial = self.config, step >= self.config.adversarial_from
         crop = batch.tensors["waveform"]  # (B, (EDGE + CONTEXT + segment + CONTEXT + EDGE) * HOP)
         real = crop[:, (EDGE + CONTEXT) * HOP:-(EDGE + CONTEXT) * HOP]
         log_mel = log_mel_torch(crop)[:, EDGE:-EDGE]
+        if "mel" in batch.tensors:
+            log_mel = torch.where(batch.tensors["predicted"][:, None, None], batch.tensors["mel"], log_mel)
         latents, fake = self._generate(log_mel, adversarial)
         if step >= config.adversarial_from - config.warm_up:
             judgements = self.modules["discriminators"](torch.cat([real, fake.detach()]))
@@ -178,13 +196,20 @@ class VocoderTask(Task):
         latents = self.modules["front"](log_mel)[..., CONTEXT:-CONTEXT]
         return latents, decoder(latents)[:, 0]
 
-    def _start(self, generator: dict[str, torch.nn.Module]) -> None:
-        found = hifigan.HifiGan(sources.start(self.config.start_from), threads=torch.get_num_threads())
-        if found.config != self.config.network:
-            raise TrainingError(f"the vocoder in {found.folder} is a {found.config}, the recipe's a {self.config.network}: take "
-                                "its own recipe's `model`, or another start_from")
-        for name, module in generator.items():
-            module.load_state_dict(found.modules[name].state_dict())
+    def _start(self, networks: dict[str, torch.nn.Module]) -> None:
+        """Take over the weights of an earlier run, all of them, or those of a finished vocoder, which has no discriminators."""
+        folder = sources.start(self.config.start_from)
+        if (run := checkpoints.latest(folder / "checkpoints")) is not None:
+            weights = checkpoints.load(run).weights
+        else:
+            weights = {name: module.state_dict() for name, module in
+                       hifigan.HifiGan(folder, threads=torch.get_num_threads()).modules.items()}
+        try:
+            for name in networks.keys() & weights.keys():
+                networks[name].load_state_dict(weights[name])
+        except RuntimeError as error:  # torch's own words for other shapes
+            raise TrainingError(f"the vocoder in {folder} has other sizes than the recipe's ({' '.join(str(error).split())[:200]}): "
+                                "take its own recipe's `model`, or another start_from") from error
 
     def _clip(self, utterance: Utterance) -> np.ndarray:
         """(n_samples,) int16 at 22.05 kHz, read once."""
@@ -248,8 +273,6 @@ def true_latents(utterances: tuple[Utterance, ...], seed: int = 0) -> dict[str, 
 
 def publish(run: str | Path, config: VocoderConfig, folder: str | Path, card: str, checkpoint: str | Path | None = None) -> Path:
     """Turn a training run's newest (or the given) checkpoint into a vocoder that `hifigan.HifiGan` loads."""
-    from lib.training import checkpoint as checkpoints
-
     path = Path(checkpoint) if checkpoint else checkpoints.latest(Path(run) / "checkpoints")
     if path is None:
         raise ParameterError(f"{run} holds no checkpoint to publish")
