@@ -45,7 +45,7 @@ class Decoder(nn.Module):
         given = mel.reshape(n, -1, BANDS * self.frames).transpose(0, 1)  # (S, B, r * n_bands)
         given = torch.cat([torch.zeros_like(given[:1]), given[:-1]])
         reader = _Reader(self, memory, real)
-        heard = reader.heard(self.prenet(given))  # (S, B, 4 * attention_rnn)
+        heard = reader.deferred(reader.heard(self.prenet(given)))  # (S, B, 4 * attention_rnn)
         kept = (torch.empty(len(given), n, self.attention_rnn.hidden_size, device=mel.device).bernoulli_(1 - self.rnn_dropout)
                 / (1 - self.rnn_dropout)).unbind() if self.training and self.rnn_dropout else [None] * len(given)
         state, steps = reader.start(), []
@@ -115,11 +115,19 @@ class _Reader:
         joined, self.bias = _joined(rnn)
         prenet = rnn.input_size - memory.shape[-1]
         self.fed, self.recurrent = joined[:, :prenet], joined[:, prenet:]
-        self.size = rnn.hidden_size
+        self.size, self.seen = rnn.hidden_size, None
 
     def heard(self, frames: torch.Tensor) -> torch.Tensor:
         """What the prenet's output (..., prenet) adds to the LSTM's gates, (..., 4 * attention_rnn)."""
         return F.linear(frames, self.fed, self.bias)
+
+    def deferred(self, heard: torch.Tensor) -> torch.Tensor:
+        """The same gates of all steps, (S, B, 4 * attention_rnn), such that the recurrent weights get their gradient in one product
+        after the last step, not in one of their own size at every step: a fifth of a training step on a CPU.
+        """
+        weight, self.seen = self.recurrent.to(heard.dtype), []
+        self.recurrent = weight.detach()
+        return _Deferred.apply(heard, weight, self.seen)
 
     def start(self) -> _State:
         n, symbols, width = self.memory.shape
@@ -128,7 +136,10 @@ class _Reader:
 
     def step(self, heard: torch.Tensor, state: _State, keep: torch.Tensor | None = None) -> _State:
         """One step. keep: (B, attention_rnn), the dropout of the LSTM's state; heard: of the frames before."""
-        gates = heard + F.linear(torch.cat([state.context, state.hidden], -1), self.recurrent)
+        inputs = torch.cat([state.context, state.hidden], -1)
+        gates = heard + F.linear(inputs, self.recurrent)
+        if self.seen is not None:
+            self.seen.append(inputs.detach())
         hidden, cell = _cell(gates, state.cell)
         hidden = hidden if keep is None else hidden * keep
         places = F.pad(torch.stack([state.weights, state.total], 1), (self.reach // 2, self.reach // 2))
@@ -138,6 +149,20 @@ class _Reader:
         weights = torch.softmax(energies if self.closed is None else energies + self.closed, -1)  # (B, T)
         context = torch.bmm(weights[:, None].to(self.memory.dtype), self.memory)[:, 0]
         return _State(hidden, cell, context, weights, state.total + weights)
+
+
+class _Deferred(torch.autograd.Function):
+    """Passes gates (S, B, G) on. Their gradient is also that of every step's product of inputs (B, I) and weight (G, I)."""
+
+    @staticmethod
+    def forward(ctx, gates: torch.Tensor, weight: torch.Tensor, seen: list[torch.Tensor]) -> torch.Tensor:
+        ctx.seen, ctx.kind = seen, weight.dtype
+        return gates.view_as(gates)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        inputs = torch.cat(ctx.seen).to(ctx.kind)  # (S * B, I)
+        return gradient, gradient.flatten(0, 1).to(ctx.kind).T @ inputs, None
 
 
 class _Prenet(nn.Module):
