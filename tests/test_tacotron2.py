@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib import REPOSITORY
 from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus
 from lib.errors import AudioError, MissingDataError, ParameterError, TextError, TrainingError
@@ -22,7 +23,7 @@ from lib.systems.padding import normalised
 from lib.systems.tacotron2_decoder import steps_allowed, steps_needed
 from lib.systems.tacotron2_network import NetworkConfig, Prediction, build
 from lib.systems.vits_joe_onnx import VitsJoeOnnx
-from lib.training import acoustic_task, checkpoint, recipe, tasks
+from lib.training import acoustic_task, checkpoint, recipe, scaling, tasks
 from lib.training.loop import train
 from lib.training.tacotron2 import (MODULE, AcousticConfig, AcousticTask, attention_loss, losses, predict, publish,
                                     true_alignment)
@@ -148,31 +149,37 @@ def test_forced_with_its_own_frames_it_says_what_it_says_unaided():
 
 
 def test_the_loop_computes_the_published_equations():
-    """One step after another through torch's own cells and the layers as they are named, without anything precomputed."""
+    """One step after another through torch's own cells and the layers as they are named, without anything precomputed; and what
+    that says of every weight's gradient holds for the loop's, too."""
     network, batch = wild(), symbols(9)
     mel = torch.randn(1, 12, 80, generator=torch.Generator().manual_seed(2))
     decoder, layer = network.network.decoder, network.network.decoder.attention_layer
-    with torch.inference_mode():
-        found = network(batch, torch.tensor([0]), mel, torch.ones(1, 12))
-        memory, _ = network.network.encode(batch, torch.tensor([0]))
-        hidden = cell = torch.zeros(1, 40)
-        second = second_cell = torch.zeros(1, 36)
-        context, weights, total, frame = torch.zeros(1, 32), torch.zeros(1, 9), torch.zeros(1, 9), torch.zeros(1, 160)
-        for step in range(6):
-            heard = decoder.prenet.layers[1](decoder.prenet.layers[0](frame).relu()).relu()
-            hidden, cell = decoder.attention_rnn(torch.cat([heard, context], 1), (hidden, cell))
-            location = layer.location_layer.location_conv.conv(torch.stack([weights, total], 1)).transpose(1, 2)
-            energy = layer.v(torch.tanh(layer.query_layer(hidden)[:, None] + layer.memory_layer(memory)
-                                        + layer.location_layer.location_dense(location)))[..., 0]
-            weights = energy.softmax(1)
-            total = total + weights
-            context = (weights[..., None] * memory).sum(1)
-            second, second_cell = decoder.decoder_rnn(torch.cat([hidden, context], 1), (second, second_cell))
-            said = decoder.linear_projection(torch.cat([second, context], 1)).reshape(2, 80)
-            assert torch.allclose(found.rough[0, 2 * step:2 * step + 2], said, atol=1e-5)
-            assert torch.allclose(found.alignment[:, step], weights, atol=1e-5)
-            assert torch.allclose(found.stop[:, step], decoder.gate_layer(torch.cat([second, context], 1))[:, 0], atol=1e-5)
-            frame = mel[:, 2 * step:2 * step + 2].reshape(1, 160)
+    found = network(batch, torch.tensor([0]), mel, torch.ones(1, 12))
+    memory, _ = network.network.encode(batch, torch.tensor([0]))
+    hidden = cell = torch.zeros(1, 40)
+    second = second_cell = torch.zeros(1, 36)
+    context, weights, total, frame = torch.zeros(1, 32), torch.zeros(1, 9), torch.zeros(1, 9), torch.zeros(1, 160)
+    expected = []
+    for step in range(6):
+        heard = decoder.prenet.layers[1](decoder.prenet.layers[0](frame).relu()).relu()
+        hidden, cell = decoder.attention_rnn(torch.cat([heard, context], 1), (hidden, cell))
+        location = layer.location_layer.location_conv.conv(torch.stack([weights, total], 1)).transpose(1, 2)
+        energy = layer.v(torch.tanh(layer.query_layer(hidden)[:, None] + layer.memory_layer(memory)
+                                    + layer.location_layer.location_dense(location)))[..., 0]
+        weights = energy.softmax(1)
+        total = total + weights
+        context = (weights[..., None] * memory).sum(1)
+        second, second_cell = decoder.decoder_rnn(torch.cat([hidden, context], 1), (second, second_cell))
+        said = decoder.linear_projection(torch.cat([second, context], 1)).reshape(2, 80)
+        expected.append(said)
+        assert torch.allclose(found.rough[0, 2 * step:2 * step + 2], said, atol=1e-5)
+        assert torch.allclose(found.alignment[:, step], weights, atol=1e-5)
+        assert torch.allclose(found.stop[:, step], decoder.gate_layer(torch.cat([second, context], 1))[:, 0], atol=1e-5)
+        frame = mel[:, 2 * step:2 * step + 2].reshape(1, 160)
+    weights = [p for name, p in network.named_parameters() if "decoder" in name and "gate" not in name]
+    for ours, theirs in zip(torch.autograd.grad(found.rough.square().sum(), weights),
+                            torch.autograd.grad(torch.cat(expected).square().sum(), weights), strict=True):
+        assert (ours - theirs).abs().max() < 1e-4 * theirs.abs().max()
 
 
 def test_padding_in_a_batch_changes_nothing():
@@ -424,6 +431,42 @@ def test_a_run_is_published_with_its_averaged_weights(speech, tmp_path):
         publish(tmp_path, SMALL, (*task.speakers, "another"), tmp_path / "voice", "card")
     with pytest.raises(ParameterError, match="holds no checkpoint to publish"):
         publish(tmp_path / "nowhere", SMALL, task.speakers, tmp_path / "voice", "card")
+
+
+def test_training_goes_on_from_own_and_from_published_weights(speech, folder, tmp_path):
+    config = dataclasses.replace(SMALL, prenet_dropout=0.5)
+    own = AcousticTask(speech, dataclasses.replace(config, start_from=str(folder)))
+    saved = tacotron2.load(folder)[2].state_dict()
+    assert all(torch.equal(value, saved[name]) for name, value in own.plain[MODULE].state_dict().items())
+    assert (own.statistics.mel_mean == -6).all()
+    with pytest.raises(TrainingError, match="has other sizes or speakers"):
+        AcousticTask(speech, dataclasses.replace(config, prenet=16, start_from=str(folder)))
+
+    theirs = build(config.network, 1, seed=5, n_symbols=148).network.state_dict()  # stored with DDP's prefix
+    torch.save({"state_dict": {f"module.{name}": value for name, value in theirs.items()}, "iteration": 3}, tmp_path / "n.pt")
+    task = AcousticTask(speech, dataclasses.replace(config, start_from=str(tmp_path / "n.pt")))
+    found = task.plain[MODULE].network.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in theirs.items() if name != "embedding.weight")
+    assert found["embedding.weight"].shape == (vocabulary_size(), 32)
+    assert not task.plain[MODULE].mel_mean.any() and (task.plain[MODULE].mel_deviation == 1).all()
+    mel = task.collate([task.item(0, None)]).tensors["mel"][0, :task.lengths[0]]
+    assert np.array_equal(mel.numpy(), task.examples[0].mel())
+    with pytest.raises(TrainingError, match="n.pt is not of the sizes of the recipe's `model`"):
+        AcousticTask(speech, dataclasses.replace(config, prenet=16, start_from=str(tmp_path / "n.pt")))
+    with pytest.raises(MissingDataError, match="no published checkpoint at"):
+        tacotron2.published(tmp_path / "none.pt")
+    torch.save({"state_dict": {"weight": torch.zeros(1)}}, tmp_path / "other.pt")
+    with pytest.raises(TrainingError, match="other.pt holds no Tacotron 2"):
+        tacotron2.published(tmp_path / "other.pt")
+    (tmp_path / "torn.pt").write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match="torn.pt cannot be read"):
+        tacotron2.published(tmp_path / "torn.pt")
+
+
+@pytest.mark.slow
+def test_two_processes_train_it():
+    measured = scaling.measure(REPOSITORY / "params" / "smoke" / "recipes" / "tacotron2.yaml", 2, rounds=1)
+    assert measured.frames_per_s[0] > 0 and 0.05 < measured.efficiency < 1.6
 
 
 def test_the_learning_rate_rises_then_halves():

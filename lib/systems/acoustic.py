@@ -40,6 +40,7 @@ class AcousticSystem(Networks, System):
                  variant: str | None = None, target: str = "torch/cpu", threads: int = 2):
         self.folder, self.target, self.device = Path(folder), target, torch.device(target.removeprefix("torch/"))
         torch.set_num_threads(threads)
+        piper_onnx.symbols("a")  # eSpeak is loaded on first use; load it here, not inside a measurement
         self.config, self.speakers = config, tuple(speakers)
         self.modules = {"acoustic_model": network.eval().to(self.device)}
         self.vocoder, self.variant = vocoder, variant or ("baseline" if vocoder else "griffin-lim")

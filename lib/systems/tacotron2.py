@@ -8,6 +8,7 @@ duration is predicted, so text may be skipped, read twice or never ended: every 
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lib.errors import MissingDataError, TrainingError
 from lib.systems import acoustic
 from lib.systems.acoustic import AcousticSystem
 from lib.systems.attention import Failures, failures
@@ -87,6 +89,26 @@ def pretrained(target: str = "torch/cpu", threads: int = 2) -> Tacotron2:
 
     return Tacotron2(zoo.folder("tacotron2"), vocoder=hifigan.pretrained(target, threads).vocode, speaker="vits-joe",
                      target=target, threads=threads)
+
+
+def published(path: str | Path) -> dict[str, torch.Tensor]:
+    """The weights in a file of NVIDIA's public checkpoints, under the names of `tacotron2_network.Network`: those of its own
+    symbols (148 characters and ARPAbet phones), on log-mels that are not standardised.
+
+    Raises MissingDataError where there is no file, TrainingError where it holds no Tacotron 2.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingDataError(f"no published checkpoint at {path}")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        weights = {name.removeprefix("module."): value.float() if value.is_floating_point() else value
+                   for name, value in found.get("state_dict", found).items()}
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, AttributeError) as error:
+        raise TrainingError(f"{path} cannot be read as a checkpoint ({error}): fetch it anew") from error
+    if "decoder.attention_rnn.weight_ih" not in weights:
+        raise TrainingError(f"{path} holds no Tacotron 2: there is no decoder.attention_rnn.weight_ih in it")
+    return weights
 
 
 def save(folder: str | Path, config: NetworkConfig, speakers: Sequence[str], weights: dict[str, torch.Tensor], card: str) -> Path:

@@ -122,8 +122,8 @@ class _Reader:
         return F.linear(frames, self.fed, self.bias)
 
     def deferred(self, heard: torch.Tensor) -> torch.Tensor:
-        """The same gates of all steps, (S, B, 4 * attention_rnn), such that the recurrent weights get their gradient in one product
-        after the last step, not in one of their own size at every step: a fifth of a training step on a CPU.
+        """The same gates of all steps, (S, B, 4 * attention_rnn), such that the recurrent weights get their gradient in one
+        product after the last step, not in one of their own size at every step: a fifth of the decoder's time on a CPU.
         """
         weight, self.seen = self.recurrent.to(heard.dtype), []
         self.recurrent = weight.detach()

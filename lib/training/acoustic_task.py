@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +40,18 @@ class AcousticTask(Task):
             raise MissingDataError(f"the validation split of corpus {corpus.name} has speakers that are not in its train split: "
                                    f"{', '.join(sorted(strangers)[:5])}; split by sentence, not by speaker")
         self.lengths = [e.n_frames for e in self.examples]
+
+    def take_over(self, network: torch.nn.Module, folder: Path, loaded: tuple, config: Any, statistics: Sequence[str]) -> None:
+        """Go on from a trained network, and from the statistics that it was trained with, by their names.
+
+        loaded: (config, speakers, network) of `folder`. Raises TrainingError where sizes or speakers are not the recipe's.
+        """
+        found, speakers, trained = loaded
+        if found != config or speakers != self.speakers:
+            raise TrainingError(f"the network in {folder} has other sizes or speakers ({', '.join(speakers)}) than the recipe's "
+                                f"({', '.join(self.speakers)}): take its own `model` and `voices`, or another start_from")
+        network.load_state_dict(trained.state_dict())
+        self.statistics = replace(self.statistics, **{name: getattr(trained, name).numpy() for name in statistics})
 
     def item(self, index: int, rng: np.random.Generator) -> tuple[Example, np.ndarray]:
         """The example and its mel."""

@@ -10,14 +10,15 @@ weight of that part can fall with time: how soft the attention should be between
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from lib.corpora.base import Corpus
-from lib.errors import ParameterError
+from lib.errors import ParameterError, TrainingError
 from lib.features import HIFIGAN, griffin_lim
 from lib.systems import tacotron2
 from lib.systems.attention import failures
@@ -27,6 +28,7 @@ from lib.training.acoustic_task import MODULE
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Update, Validation
 
+STATISTICS = ("mel_mean", "mel_deviation")
 SMALLEST = 1e-12  # share of attention below which the loss of a step grows no more: far below any that still learns
 
 
@@ -35,7 +37,8 @@ class AcousticConfig(NetworkConfig):
     """The recipe's `model` part. The learning rate rises over `warm_up` steps, then halves every `half_life` steps.
 
     stop_weight: of the one step that is the last against those that are not; absolute_weight: of the absolute errors beside the
-    squared ones; attention_weight: of the guided attention, halved every `attention_half_life` steps (0: never).
+    squared ones; attention_weight: of the guided attention, halved every `attention_half_life` steps (0: never); start_from: a
+    checkpoint of `lib.zoo`, a folder, or a file of published weights (.pt) that the training goes on from ("": random ones).
     """
 
     learning_rate: float = 1e-3
@@ -47,6 +50,7 @@ class AcousticConfig(NetworkConfig):
     attention_weight: float = 1.0
     attention_half_life: int = 0
     seed: int = 0
+    start_from: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,7 +83,9 @@ class AcousticTask(acoustic_task.AcousticTask):
         super().__init__(corpus, frames_per_step=config.frames_per_step)
         self.config = config
         network = build_network(config.network, len(self.speakers), config.seed)
-        for name in ("mel_mean", "mel_deviation"):
+        if config.start_from:
+            self._start(network)
+        for name in STATISTICS:
             getattr(network, name).copy_(torch.from_numpy(getattr(self.statistics, name)))
         self.modules = {MODULE: network}
         self.plain = dict(self.modules)
@@ -87,6 +93,22 @@ class AcousticTask(acoustic_task.AcousticTask):
                                                     weight_decay=config.weight_decay)}
         self.schedulers = {MODULE: torch.optim.lr_scheduler.LambdaLR(
             self.optimizers[MODULE], lambda step: acoustic_task.rate(step, config.warm_up, config.half_life))}
+
+    def _start(self, network: torch.nn.Module) -> None:
+        """Take over weights with their statistics: all of an own checkpoint, all but the symbols of a published one."""
+        start = Path(self.config.start_from)
+        if start.suffix not in (".pt", ".pth"):
+            folder = sources.start(self.config.start_from)
+            self.take_over(network, folder, tacotron2.load(folder), self.config.network, STATISTICS)
+            return
+        weights, own = tacotron2.published(start), network.network.state_dict()
+        fresh = {name for name in own if "embedding" in name}
+        if {k: v.shape for k, v in weights.items() if k not in fresh} != {k: v.shape for k, v in own.items() if k not in fresh}:
+            raise TrainingError(f"{start} is not of the sizes of the recipe's `model`: the published ones are in "
+                                "params/full/recipes/tacotron2.yaml")
+        network.network.load_state_dict({**own, **{k: v for k, v in weights.items() if k not in fresh}})
+        bands = len(self.statistics.mel_mean)
+        self.statistics = replace(self.statistics, mel_mean=np.zeros(bands, np.float32), mel_deviation=np.ones(bands, np.float32))
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         config, scalars = self.config, losses(predict(self.modules[MODULE], batch), batch, self.config.stop_weight)
