@@ -24,7 +24,7 @@ def record(profile: str, *, outputs: Path | None = None, recorded: Path | None =
     outputs: the folder of the profiles; recorded: where the rows go, by default outputs/recorded. Returns the files written.
     """
     outputs = outputs or REPOSITORY / "outputs"
-    recorded = recorded or REPOSITORY / "outputs" / "recorded"
+    recorded = recorded or results.RECORDED
     found = sorted((outputs / params.check_profile(profile) / "results").glob("*.jsonl"))
     if not found:
         raise MissingDataError(f"no results under {outputs / profile}: run ./run_all.sh {profile} first")

@@ -78,6 +78,8 @@ METRICS = {
     "cycles": Metric("Cycles", "count", -1, 0),
 }
 
+RECORDED = REPOSITORY / "outputs" / "recorded"  # rows that are kept in git
+
 _NAME = re.compile(r"[A-Za-z0-9][\w.+@/-]*")
 
 

@@ -21,6 +21,7 @@ SETTINGS = {
     "as it speaks": {}, "pitch -4 semitones": {"semitones": -4.0}, "pitch +4 semitones": {"semitones": 4.0},
     "rate x 0.8": {"rate": 0.8}, "rate x 1.25": {"rate": 1.25}, "energy x 0.5": {"energy": 0.5}, "energy x 1.5": {"energy": 1.5},
 }
+COLUMNS = {"semitones": "pitch, semitones", "energy": "level, dB", "rate": "rate, factor"}
 
 
 def responses(voice, sentences: Sequence["Sentence"], scorer: Scorer, *, seed: int = 0,
@@ -44,14 +45,12 @@ def responses(voice, sentences: Sequence["Sentence"], scorer: Scorer, *, seed: i
 
 def obeys(table: "pd.DataFrame") -> str:
     """How much of what was asked for was heard, in a sentence."""
-    asked = {label: values for label, values in SETTINGS.items() if label in table.index}
     words = []
-    for label, values in asked.items():
-        for knob, wish in values.items():
-            column, wanted = {"semitones": ("pitch, semitones", wish), "rate": ("rate, factor", wish),
-                              "energy": ("level, dB", 20 * math.log10(wish))}[knob]
-            words.append(f"{label}: {table.loc[label, column]:+.2f} of {wanted:+.2f}" if knob != "rate"
-                         else f"{label}: {table.loc[label, column]:.2f}")
+    for label, values in SETTINGS.items():
+        for knob, wish in values.items() if label in table.index else ():
+            found = table.loc[label, COLUMNS[knob]]
+            wanted = 20 * math.log10(wish) if knob == "energy" else wish
+            words.append(f"{label}: {found:.2f}" if knob == "rate" else f"{label}: {found:+.2f} of {wanted:+.2f}")
     return "Found against asked for (semitones, factor, dB): " + "; ".join(words) + "."
 
 

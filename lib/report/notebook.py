@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +24,18 @@ def rows(run: Run) -> "pd.DataFrame":
     return results.read(run.path) if run.path.exists() else results.read()
 
 
-def table(run: Run, metrics: Sequence[str], *, system: str | None = None) -> "pd.DataFrame":
-    """One line per system, variant and target, one column per metric: "4.13 [4.05, 4.20]", with the kind unless measured."""
-    found = rows(run)
+def table(run: Run, metrics: Sequence[str], *, system: str | None = None, variants: Collection[str] | None = None,
+          found: "pd.DataFrame | None" = None) -> "pd.DataFrame":
+    """One line per system, variant and target, one column per metric: "4.13 [4.05, 4.20]", with the kind unless measured.
+
+    system, variants: those alone; found: rows to show instead of this run's, such as recorded ones.
+    """
+    found = rows(run) if found is None else found
     found = found[found.metric.isin(metrics)]
     if system:
         found = found[found.system == system]
+    if variants is not None:
+        found = found[found.variant.isin(variants)]
     cells = found.assign(cell=[_cell(row) for row in found.itertuples()])
     keys = ["system", "variant", "target"]
     wide = cells.pivot(index=keys, columns="metric", values="cell").reindex(columns=list(metrics)).fillna("")

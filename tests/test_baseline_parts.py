@@ -1,0 +1,133 @@
+"""What 01_baselines adds to a system's scores: vocoders side by side, knobs that are obeyed, steps of training, sizes."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import results
+from lib.errors import MissingDataError, ParameterError
+from lib.measure import control, learning, sizes, vocoders
+from lib.measure.evaluate import Clip
+from lib.report import curves
+
+
+class Singer:
+    """Says every sentence as a harmonic tone, and does what its knobs say."""
+
+    name, variant, target, sample_rate, size_mb = "singer", "baseline", "test/cpu", 22_050, 0.0
+
+    def __init__(self, semitones=0.0, rate=1.0, energy=1.0):
+        self.knobs = (semitones, rate, energy)
+
+    def adjusted(self, **knobs):
+        return Singer(**knobs)
+
+    def clip(self):
+        semitones, rate, energy = self.knobs
+        time = np.arange(int(22_050 / rate)) / 22_050
+        f0 = 120 * 2 ** (semitones / 12)
+        return (energy * 0.1 * sum(np.sin(2 * np.pi * k * f0 * time) / k for k in range(1, 9))).astype(np.float32)
+
+
+def test_knobs_are_measured_as_they_were_turned(monkeypatch):
+    monkeypatch.setattr(control.evaluate, "speak", lambda voice, sentences, seed: tuple(Clip("a", "a", voice.clip(), 22_050) for _ in sentences))
+    monkeypatch.setattr(control, "summarise", lambda scores: dict.fromkeys(("wer", "mos_predicted"), type("E", (), {"value": 0.0})))
+
+    class Deaf:
+        def rate_all(self, clips, metrics):
+            return []
+
+    table, clips = control.responses(Singer(), ["one", "two"], Deaf())
+    for label, values in control.SETTINGS.items():
+        row = table.loc[label]
+        assert row["pitch, semitones"] == pytest.approx(values.get("semitones", 0.0), abs=0.1), label
+        assert row["rate, factor"] == pytest.approx(values.get("rate", 1.0), abs=0.01), label
+        assert row["level, dB"] == pytest.approx(20 * np.log10(values.get("energy", 1.0)), abs=0.1), label
+    assert list(clips) == list(control.SETTINGS)
+    assert "rate x 1.25: 1.25" in control.obeys(table) and "pitch -4 semitones: -4.0" in control.obeys(table)
+
+
+def test_a_voice_that_ignores_a_knob_is_found_out(monkeypatch):
+    monkeypatch.setattr(Singer, "adjusted", lambda self, **knobs: Singer())
+    monkeypatch.setattr(control.evaluate, "speak", lambda voice, sentences, seed: tuple(Clip("a", "a", voice.clip(), 22_050) for _ in sentences))
+    monkeypatch.setattr(control, "summarise", lambda scores: dict.fromkeys(("wer", "mos_predicted"), type("E", (), {"value": 0.0})))
+    table, _ = control.responses(Singer(), ["one"], type("Deaf", (), {"rate_all": lambda *a, **k: []})())
+    assert "pitch +4 semitones: +0.00 of +4.00" in control.obeys(table)
+
+
+def test_sizes_keep_what_a_network_needs():
+    base = {"hidden": 128, "heads": 2, "encoder_layers": 3, "decoder_layers": 3, "feed_forward": 512, "start_from": "fastspeech2"}
+    half = sizes.resized(base, width=0.5)
+    assert (half["hidden"], half["feed_forward"], half["heads"]) == (64, 256, 2) and "start_from" not in half
+    assert sizes.resized(base, layers=-5)["decoder_layers"] == 1
+    assert sizes.resized(base, heads=2)["heads"] == 4 and base["heads"] == 2
+
+
+def test_the_verdict_on_sizes_is_computed_from_rows():
+    def row(variant, metric, value):
+        return {"system": "fastspeech2", "variant": variant, "metric": metric, "value": value}
+
+    rows = [row(v, m, x) for v, values in {"size-base": (3.0, 4.0, 0.10), "size-width-half": (1.0, 3.5, 0.15)}.items()
+            for m, x in zip(("params_m", "mos_predicted", "wer"), values)]
+    said = sizes.verdict(pd.DataFrame(rows))
+    assert "base is best by predicted MOS (4.00)" in said and "width-half (1.0 M): -0.50 MOS, +5.0 points of WER" in said
+    assert sizes.verdict(pd.DataFrame(rows[3:])) is None and sizes.verdict(results.read()) is None
+
+
+def test_training_is_measured_in_a_process_of_its_own(tmp_path):
+    run = results.Run("test", tmp_path)
+    found = learning.measure(run, "params/smoke/recipes/fastspeech2.yaml", threads=1)
+    assert found.steps == 4 and found.overhead > 0.5 and len([r for r in found.curve if "mel" in r]) == 4
+    rows = results.read(run.path)
+    assert {"train_loss", "train_steps_per_s", "train_frames_per_s", "power_w", "utilization_pct", "peak_rss_mb"} <= set(rows.metric)
+    assert set(rows.variant) == {"training"} and json.loads(rows.detail[0])["steps"] == 4
+    assert "steps/s" in learning.verdict(found, "fastspeech2")
+
+
+def test_learning_curves_show_training_validation_and_what_went_on():
+    before = [{"step": 10, "mel": 1.0}, {"step": 20, "mel": 0.5}, {"step": 20, "validation": {"mel": 0.6}}]
+    figure = curves.learning({"hifigan": (before, [{"step": 2, "mel": 0.45}]), "fastspeech2": (before, None)})
+    first, second = figure.axes
+    assert [list(line.get_xdata()) for line in first.lines] == [[10, 20], [20], [22]]
+    assert len(second.lines) == 2 and first.get_xlabel() == "step"
+
+
+def test_vocoder_verdicts_name_both_and_the_original():
+    def judged(mos, wer, pesq=None):
+        estimate = lambda x: type("E", (), {"value": x})  # noqa: E731
+        return type("J", (), {"summary": {"mos_predicted": estimate(mos), "wer": estimate(wer), **({"pesq_wb": estimate(pesq)} if pesq else {})}})
+
+    said = vocoders.verdict({"original": judged(4.2, 0.1), "A": judged(4.0, 0.11, 2.0), "B": judged(3.5, 0.1, 3.3)}, "A", "B")
+    assert "predicted MOS of 4.00, those by B 3.50, the originals 4.20" in said and "WER 11.0 %, 10.0 % and 10.0 %" in said
+    assert "PESQ says 2.00 against 3.30: it compares waveforms" in said
+
+
+def test_the_zoo_says_how_to_train_what_it_lacks(tmp_path, monkeypatch):
+    from lib import zoo
+
+    monkeypatch.setattr(zoo, "HERE", tmp_path)
+    with pytest.raises(MissingDataError, match="python -m lib.training params/study/recipes/fastspeech2.yaml"):
+        zoo.folder("fastspeech2")
+
+
+def test_a_run_is_published_with_its_own_recipe_alone(tmp_path):
+    from lib.zoo import publish
+
+    with pytest.raises(ParameterError, match="no checkpoint to publish"):
+        publish.publish("params/smoke/recipes/fastspeech2.yaml", tmp_path)
+    folder = tmp_path / "checkpoints" / "step-00000001"
+    folder.mkdir(parents=True)
+    (folder / "recipe.json").write_text('{"key": "another"}')
+    with pytest.raises(ParameterError, match="was not trained by"):
+        publish.publish("params/smoke/recipes/fastspeech2.yaml", tmp_path)
+
+
+def test_a_curve_is_thinned_but_keeps_its_ends_and_validations():
+    from lib.zoo import publish
+
+    curve = [{"step": i, "mel": 1 / (i + 1)} for i in range(1001)] + [{"step": 1000, "validation": {"mel": 0.123456}}]
+    kept = publish.thinned(curve, 100)
+    assert kept[0]["step"] == 0 and kept[-2]["step"] == 1000 and kept[-1]["validation"]["mel"] == 0.1235
+    assert 90 <= len(kept) <= 105
