@@ -335,6 +335,23 @@ def test_a_published_network_is_taken_over_all_but_its_symbols(tmp_path):
         take_over(model, "nobody/nothing")
 
 
+def test_training_goes_on_from_own_or_published_weights(speech, task, folder, tmp_path):
+    published = build(dataclasses.replace(SMALL.network, vocabulary=81), 1, seed=9).network
+    published.save_pretrained(tmp_path)
+    started = AcousticTask(speech, dataclasses.replace(SMALL, mel="speecht5", start_from=str(tmp_path)))
+    name = "speech_decoder_postnet.feat_out.weight"
+    assert torch.equal(started.plain[MODULE].network.state_dict()[name], published.state_dict()[name])
+    with pytest.raises(ParameterError, match="model.mel is 'hifigan', but the published SpeechT5 in .* speaks another"):
+        dataclasses.replace(SMALL, start_from="microsoft/speecht5_tts")
+
+    own = AcousticTask(speech, dataclasses.replace(SMALL, start_from=str(folder)))
+    trained = speecht5.load(folder)[2]
+    assert all(torch.equal(value, trained.state_dict()[name]) for name, value in own.plain[MODULE].state_dict().items())
+    assert not own.statistics.mel_mean.any() and task.statistics.mel_mean.any()  # those that the weights were trained with
+    with pytest.raises(TrainingError, match="has other sizes or speakers"):
+        AcousticTask(speech, dataclasses.replace(SMALL, feed_forward=48, start_from=str(folder)))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("speecht5")

@@ -33,13 +33,16 @@ from lib.training.recipe import Recipe, parse
 from lib.training.tacotron2 import attention_loss, true_alignment
 from lib.training.task import Batch, Update, Validation
 
+STATISTICS = ("mel_mean", "mel_deviation")
+
 
 @dataclass(frozen=True)
 class AcousticConfig(NetworkConfig):
     """The recipe's `model` part. The learning rate rises over `warm_up` steps, then halves every `half_life` steps.
 
     stop_weight: of the last frame against those that are not; attention_weight: of the guided attention, halved every
-    `attention_half_life` steps (0: never); published: a repository of the hub, or a folder, with a SpeechT5 to begin with.
+    `attention_half_life` steps (0: never); start_from: a checkpoint of `lib.zoo`, a folder, or a published SpeechT5 (a repository
+    of the hub, or a folder of transformers) that the training goes on from ("": random weights).
     """
 
     learning_rate: float = 1e-3
@@ -49,8 +52,8 @@ class AcousticConfig(NetworkConfig):
     stop_weight: float = 5.0
     attention_weight: float = 1.0
     attention_half_life: int = 0
-    published: str = ""
     seed: int = 0
+    start_from: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,6 +65,9 @@ class AcousticConfig(NetworkConfig):
                 raise ParameterError(f"model.{name} is {getattr(self, name)}, it must not be negative")
         if self.vocabulary:
             raise ParameterError(f"model.vocabulary is {self.vocabulary}: training reads the phonemes of the Piper voices, leave it 0")
+        if self.start_from and not _own(self.start_from) and self.mel != "speecht5":
+            raise ParameterError(f"model.mel is {self.mel!r}, but the published SpeechT5 in {self.start_from} speaks another: set it "
+                                 "to speecht5")
 
     @property
     def network(self) -> NetworkConfig:
@@ -93,9 +99,12 @@ class AcousticTask(acoustic_task.AcousticTask):
                                       mel_deviation=np.ones(n_bands, np.float32))
             self.lengths = [round(length * _ratio(config)) for length in self.lengths]
         network = build_network(config.network, len(self.speakers), config.seed)
-        if config.published:
-            take_over(network, config.published)
-        for name in ("mel_mean", "mel_deviation"):
+        if config.start_from and _own(config.start_from):
+            folder = sources.start(config.start_from)
+            self.take_over(network, folder, speecht5.load(folder), config.network, STATISTICS)
+        elif config.start_from:
+            take_over(network, config.start_from)
+        for name in STATISTICS:
             getattr(network, name).copy_(torch.from_numpy(getattr(self.statistics, name)))
         self.modules = {MODULE: network}
         self.plain = dict(self.modules)
@@ -191,6 +200,12 @@ def publish(run: str | Path, config: AcousticConfig, speakers: tuple[str, ...], 
     expected = build_network(config.network, len(speakers)).state_dict()
     weights = acoustic_task.trained(run, checkpoint, expected, len(speakers))
     return speecht5.save(folder, config.network, speakers, weights, card)
+
+
+def _own(start: str) -> bool:
+    """Whether `start_from` names a checkpoint of this project: one of the zoo, or a folder that `speecht5.save` made."""
+    description = Path(start) / "config.json"
+    return '"system"' in description.read_text(encoding="utf-8") if description.is_file() else "/" not in start
 
 
 def _ratio(config: NetworkConfig) -> float:
