@@ -308,7 +308,7 @@ def test_both_halves_can_be_exported_for_any_length():
 
 
 def test_a_wrong_folder_is_named(folder, tmp_path):
-    with pytest.raises(MissingDataError, match="holds no FastSpeech 2: config.json is missing"):
+    with pytest.raises(MissingDataError, match="holds no fastspeech2: config.json is missing"):
         fastspeech2.load(tmp_path)
 
     def copied(change) -> None:

@@ -20,7 +20,7 @@ from lib.errors import MissingDataError, TrainingError, unknown
 from lib.features import HIFIGAN, griffin_lim
 from lib.files import content_key, write_atomic
 from lib.systems import piper_onnx
-from lib.systems.base import Networks, Speech, Stopwatch, System
+from lib.systems.base import Networks, Stopwatch, System
 from lib.systems.fastspeech2_network import ids, known
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
