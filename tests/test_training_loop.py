@@ -335,7 +335,7 @@ def test_half_a_checkpoint_of_a_killed_process_is_ignored_and_removed(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_train_one_set_of_weights_and_resume(tmp_path):
-    launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29613")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     for folder, steps in (("pair", 10), ("pair", 20), ("whole", 20)):
         process = child(tmp_path / folder, *launcher, steps=steps)
         output, _ = process.communicate(timeout=300)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -48,7 +47,7 @@ def measure(recipe: str | Path, processes: int = 2, *, threads: int = 1, rounds:
 
 def _run(recipe: Path, processes: int, threads: int, out: Path) -> float:
     """Frames/s of one run under torchrun."""
-    torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={_free_port()}"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     command = [sys.executable, *(torchrun if processes > 1 else []), "-m", "lib.training", str(recipe.resolve()),
                "--out", str(out), "--threads", str(threads)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True,
@@ -60,9 +59,3 @@ def _run(recipe: Path, processes: int, threads: int, out: Path) -> float:
     if not rates:
         raise ParameterError(f"{recipe.name} trains for a single step; the first one warms up, give it some more to be timed")
     return rates["frames_per_s"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
