@@ -90,7 +90,7 @@ class AcousticModel(nn.Module):
 
     def __init__(self, config: NetworkConfig, n_speakers: int):
         super().__init__()
-        self.front = fastspeech2_network.AcousticModel(config.front, n_speakers).requires_grad_(False)
+        self.front = fastspeech2_network.AcousticModel(config.front, n_speakers).requires_grad_(False).eval()
         self.decoder = DiffusionDecoder(config.decoder(n_speakers, config.front.hidden))
 
     def train(self, mode: bool = True) -> "AcousticModel":
