@@ -17,6 +17,7 @@ from lib.corpora.base import Corpus
 from lib.errors import AudioError, MissingDataError, ParameterError, TextError, TrainingError
 from lib.features import HIFIGAN
 from lib.systems import piper_onnx, tacotron2
+from lib.systems.attention import failures
 from lib.systems.fastspeech2_network import vocabulary_size
 from lib.systems.hibari import Hibari
 from lib.systems.padding import normalised
@@ -317,8 +318,8 @@ def test_three_and_three_steps_equal_six_bit_for_bit(speech, tmp_path):
     assert outcome.rates["frames_per_s"] > 0
 
 
-def test_half_precision_trains_and_stays_near(task):
-    """Under bfloat16 autocast the loss differs by less than 2 %, every gradient is finite, and the state stays fp32."""
+def test_half_precision_trains_and_stays_near(speech, task, tmp_path):
+    """Under bfloat16 autocast the loss differs by less than 2 %, every gradient is finite, and the weights stay fp32."""
     network, batch = task.plain[MODULE].train(), task.collate([task.item(i, None) for i in range(3)])
 
     def run(enabled: bool) -> tuple[float, list[torch.Tensor]]:
@@ -330,6 +331,9 @@ def test_half_precision_trains_and_stays_near(task):
     full, half = run(False), run(True)
     assert half[0] == pytest.approx(full[0], rel=0.02)
     assert all(torch.isfinite(g).all() for g in half[1]) and all(p.dtype == torch.float32 for p in network.parameters())
+    settings = recipe.Settings(2, batch_size=2, precision="bf16", validate_every=0, clip_norm=1.0)
+    outcome = train(AcousticTask(speech, SMALL), recipe.Recipe("tacotron2", settings), tmp_path)
+    assert outcome.step == 2 and all(math.isfinite(value) for value in outcome.losses.values())
 
 
 def test_a_validation_counts_failures_and_hears_each_voice(task):
@@ -461,6 +465,21 @@ def test_training_goes_on_from_own_and_from_published_weights(speech, folder, tm
     (tmp_path / "torn.pt").write_bytes(b"nothing")
     with pytest.raises(TrainingError, match="torn.pt cannot be read"):
         tacotron2.published(tmp_path / "torn.pt")
+
+
+@pytest.mark.slow
+def test_sentences_known_by_heart_are_read_unaided_without_failure(speech, tmp_path):
+    """The study's network on three sentences: in 150 steps it finds its way through them, says them to the end and stops."""
+    three = Corpus("three", "", "", tuple(u for u in speech.utterances if u.speaker == "vits-joe"))
+    model = {**recipe.find("study", "tacotron2").model, "warm_up": 30}
+    task = AcousticTask(three, recipe.parse(AcousticConfig, model, "model"))
+    train(task, recipe.Recipe("tacotron2", recipe.Settings(150, batch_size=3, validate_every=0, clip_norm=1.0)), tmp_path)
+    network = task.plain[MODULE].eval()
+    for e in task.examples:
+        with torch.inference_mode():
+            reading = network.read(torch.from_numpy(e.ids)[None], torch.tensor([0]), 0)
+        assert not failures(reading.alignment.numpy(), stopped=reading.stopped)
+        assert len(reading.log_mel) == pytest.approx(e.n_frames, rel=0.25)
 
 
 @pytest.mark.slow
