@@ -67,7 +67,8 @@ class _Run:
         precision = {"fp32": "no"}.get(self.settings.precision, self.settings.precision)
         if precision == "fp16" and not torch.cuda.is_available():
             raise ParameterError("training.precision is fp16, which needs a GPU; use bf16 or fp32 on the CPU")
-        self.accelerator = accelerate.Accelerator(mixed_precision=precision)
+        # Unless it is told that there is no device, Accelerate takes each process of torchrun on a CPU for the only one.
+        self.accelerator = accelerate.Accelerator(mixed_precision=precision, cpu=not torch.accelerator.is_available())
         accelerate.utils.set_seed(self.settings.seed, device_specific=True)  # each process has its own dropout
         self.main = self.accelerator.is_main_process
         task, self.saved = self.task, self.folder / "checkpoints"
