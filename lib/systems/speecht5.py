@@ -1,7 +1,7 @@
 """`speecht5`: how does text become a mel spectrogram by a Transformer that writes it as a language model writes text?
 
-SpeechT5 (Ao et al. 2022, arXiv:2110.07205): an encoder reads the symbols, a decoder says two frames at a time and looks at all it has
-said and at the symbols while it does, until it holds the sentence to be over. Two systems speak so. `speecht5` is small, was
+SpeechT5 (Ao et al. 2022, arXiv:2110.07205): an encoder reads the symbols, a decoder says two frames at a time and looks at all it
+has said and at the symbols while it does, until it holds the sentence to be over. Two systems speak so. `speecht5` is small, was
 trained here and leaves the waveform to a vocoder. `speecht5-base` has the published sizes and random weights: it shows what the
 published system costs in time and memory where its weights cannot be had, and what comes out of it is noise.
 """
@@ -27,7 +27,7 @@ from lib.systems.tacotron2 import Reading
 
 log = logging.getLogger(__name__)
 
-LONGEST = 240  # symbols read at once: no longer a text was ever trained on (197), and attention does not go beyond what it knows
+LONGEST = 240  # symbols read at once: the longest trained on have 197, and attention does not follow what it never learned
 CHARACTERS_PER_S = 15.0  # of English read aloud
 
 
@@ -42,11 +42,12 @@ class SpeechT5(AcousticSystem):
     def __init__(self, folder: str | Path, *, vocoder: Callable[[np.ndarray], np.ndarray] | None = None,
                  speaker: str | None = None, limits: Limits = Limits(), variant: str | None = None, target: str = "torch/cpu",
                  threads: int = 2):
-        super().__init__(folder, *load(folder), vocoder=vocoder, speaker=speaker, variant=variant, target=target, threads=threads)
+        super().__init__(folder, *load(folder), vocoder=vocoder, speaker=speaker, variant=variant, target=target,
+                         threads=threads)
         self.limits, self.sample_rate = limits, self.config.features.sample_rate
         if getattr(self._vocoder, "mel", self.config.features) != self.config.features:
-            raise ParameterError(f"the vocoder wants another mel than the {self.config.mel!r} of the network in {folder}: take one "
-                                 f"of {self.sample_rate} Hz that was made for it, or none")
+            raise ParameterError(f"the vocoder wants another mel than the {self.config.mel!r} of the network in {folder}: take "
+                                 f"one of {self.sample_rate} Hz that was made for it, or none")
         if self.device.type == "cpu":
             lay_out(self.modules["acoustic_model"])
 
@@ -73,10 +74,8 @@ class SpeechT5(AcousticSystem):
 
     @torch.inference_mode()
     def _read(self, phones: tuple[str, ...], speaker: torch.Tensor, seed: int, watch: Stopwatch) -> Reading:
-        model = self.modules["acoustic_model"]
-        log_mel, alignment, stopped = _stages(model, torch.from_numpy(ids(phones))[None].to(self.device), speaker, self.limits, seed,
-                                              watch)
-        return Reading(phones, log_mel, alignment, stopped)
+        batch = torch.from_numpy(ids(phones))[None].to(self.device)  # (1, T)
+        return Reading(phones, *_stages(self.modules["acoustic_model"], batch, speaker, self.limits, seed, watch))
 
     def _voiced(self, log_mel: np.ndarray, seed: int) -> np.ndarray:
         return self.vocoder(log_mel) if self.vocoder else griffin_lim(log_mel, self.config.features, seed=seed)

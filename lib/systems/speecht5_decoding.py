@@ -1,9 +1,9 @@
 """How does SpeechT5 speak? Step by step, with every key and value computed once.
 
-transformers' own loop sends all frames so far through the prenet at every step, lets its cache grow by copying, and builds masks of
-a single row that hide nothing. Here the cache has its full size from the start, a step sees one frame, and the alignment is computed
-once at the end: the same frames in less than two thirds of the time. The layers are called as modules, so that pruned, quantized
-and adapted ones speak by the same code.
+transformers' own loop sends all frames so far through the prenet at every step, lets its cache grow by copying, and builds masks
+of a single row that hide nothing. Here the cache has its full size from the start, a step sees one frame, and the alignment is
+computed once at the end: the same frames in less time. The layers are called as modules, so that pruned, quantized and adapted
+ones speak by the same code.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from lib.systems.speecht5_network import POSITIONS, PRENET_DROPOUT, AcousticMode
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop. threshold: of the end's probability, added up over the frames of a step; shortest, longest: frames that a symbol
-    may have on average; slack: frames added to the longest. The speech that voices are trained on has 3.2 to 7.9 frames a symbol.
+    """When to stop. threshold: of the end's probability, added up over the frames of a step; shortest, longest: frames that a
+    symbol may have on average; slack: frames added to the longest. The embedded voices have 3.2 to 7.9 frames a symbol.
     """
 
     threshold: float = 0.5
@@ -59,7 +59,8 @@ def keep_masks(model: AcousticModel, steps: int, seed: int, device: torch.device
 
 
 @torch.inference_mode()
-def decode(model: AcousticModel, encoded: torch.Tensor, speaker: torch.Tensor, *, limits: Limits = Limits(), seed: int = 0) -> Decoded:
+def decode(model: AcousticModel, encoded: torch.Tensor, speaker: torch.Tensor, *, limits: Limits = Limits(), seed: int = 0
+           ) -> Decoded:
     """Speak one sentence. encoded: (1, T, hidden) of `encode`; speaker: (1,) int64; seed: draws the prenet's dropout.
 
     Raises TextError for more symbols than the network has positions for, AudioError for frames that are not numbers.

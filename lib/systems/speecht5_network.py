@@ -77,7 +77,7 @@ class NetworkConfig:
         """The same in transformers' words."""
         from transformers import SpeechT5Config
 
-        dropouts = dict.fromkeys(("positional_dropout", "hidden_dropout", "attention_dropout", "activation_dropout"), self.dropout)
+        dropouts = {f"{part}_dropout": self.dropout for part in ("positional", "hidden", "attention", "activation")}
         return SpeechT5Config(
             vocab_size=self.vocabulary or vocabulary_size(), pad_token_id=self.pad, hidden_size=self.hidden,
             encoder_layers=self.encoder_layers, encoder_attention_heads=self.heads, encoder_ffn_dim=self.feed_forward,
@@ -178,13 +178,13 @@ def take_over(model: AcousticModel, source: str) -> None:
         found, report = SpeechT5ForTextToSpeech.from_pretrained(source, config=model.network.config, ignore_mismatched_sizes=True,
                                                                 output_loading_info=True)
     except (OSError, ValueError) as error:
-        raise MissingDataError(f"no SpeechT5 can be loaded from {source!r} ({' '.join(str(error).split())[:200]}): name a repository "
-                               "of the hub that can be reached from here, or a folder") from error
+        raise MissingDataError(f"no SpeechT5 can be loaded from {source!r} ({' '.join(str(error).split())[:200]}): name a "
+                               "repository of the hub that can be reached from here, or a folder") from error
     symbols = "speecht5.encoder.prenet.embed_tokens.weight"
     other = sorted({key[0] if isinstance(key, tuple) else key for key in report["mismatched_keys"]} - {symbols})
     if other or report["missing_keys"]:
-        raise ParameterError(f"{source} has other sizes than the recipe's model: {', '.join((*other, *report['missing_keys']))[:200]}; "
-                             "give the recipe its sizes")
+        names = ", ".join((*other, *report["missing_keys"]))[:200]
+        raise ParameterError(f"{source} has other sizes than the recipe's model: {names}; give the recipe its sizes")
     weights = found.state_dict()
     if any(symbols in key for key in report["mismatched_keys"]):
         weights[symbols] = model.network.state_dict()[symbols]

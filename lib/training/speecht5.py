@@ -1,12 +1,12 @@
-"""How does `speecht5` learn? It says each step's frames given the true ones before, and some of its heads are shown where to look.
+"""How does `speecht5` learn? It says each step's frames given the true ones before; some heads are shown where to look.
 
-The losses are those published (Ao et al. 2022, arXiv:2110.07205, as transformers computes them): absolute errors of the mel before
-and after the postnet, and the cross-entropy of the end, where the one last frame counts `stop_weight` times. Its guided attention
-is another one. The published loss asks for a diagonal, the same for every sentence, because nothing better is known of clips with
-mere text; here the frames of every symbol are known, from the voice itself or from the aligner, so the guided heads of each decoder
-layer are given the cross-entropy to where the sound really is. It says where to look even to a head that looks far away, which a
-penalty on wrong places does not (its gradient fades with the share of attention in the right one). The other heads stay free to
-look ahead and back, and the weight can fall with time.
+The losses are those published (Ao et al. 2022, arXiv:2110.07205, as transformers computes them): absolute errors of the mel
+before and after the postnet, and the cross-entropy of the end, where the one last frame counts `stop_weight` times. Its guided
+attention is another one. The published loss asks for a diagonal, the same for every sentence, because nothing better is known of
+clips with mere text; here the frames of every symbol are known, from the voice itself or from the aligner, so the guided heads of
+each decoder layer are given the cross-entropy to where the sound really is. It says where to look even to a head that looks far
+away, which a penalty on wrong places does not (its gradient fades with the share of attention in the right one). The other heads
+stay free to look ahead and back, and the weight can fall with time.
 """
 
 from __future__ import annotations
@@ -64,10 +64,11 @@ class AcousticConfig(NetworkConfig):
             if getattr(self, name) < 0:
                 raise ParameterError(f"model.{name} is {getattr(self, name)}, it must not be negative")
         if self.vocabulary:
-            raise ParameterError(f"model.vocabulary is {self.vocabulary}: training reads the phonemes of the Piper voices, leave it 0")
+            raise ParameterError(f"model.vocabulary is {self.vocabulary}: training reads the phonemes of the Piper voices, which "
+                                 "are 0")
         if self.start_from and not _own(self.start_from) and self.mel != "speecht5":
-            raise ParameterError(f"model.mel is {self.mel!r}, but the published SpeechT5 in {self.start_from} speaks another: set it "
-                                 "to speecht5")
+            raise ParameterError(f"model.mel is {self.mel!r}, but the published SpeechT5 in {self.start_from} speaks another: "
+                                 "set it to speecht5")
 
     @property
     def network(self) -> NetworkConfig:
@@ -85,8 +86,8 @@ def build(recipe: Recipe) -> "AcousticTask":
 
 
 class AcousticTask(acoustic_task.AcousticTask):
-    """SpeechT5 on any corpus. Where the recipe asks for the published mel, it is made of the clips as they are wanted, in the same
-    frames as the published network knows them: unstandardised.
+    """SpeechT5 on any corpus. Where the recipe asks for the published mel, it is made of the clips when a batch wants them, and
+    not standardised, as the published network knows it.
     """
 
     def __init__(self, corpus: Corpus, config: AcousticConfig):
@@ -138,7 +139,8 @@ class AcousticTask(acoustic_task.AcousticTask):
             prediction = predict(network, batch)
             said = decode(network, network.encode(batch.tensors["ids"]), batch.tensors["speakers"], seed=config.seed)
             found = failures(said.alignment.float().cpu().numpy(), stopped=said.stopped)
-            scalars = {name: value.item() / len(self.validation) for name, value in losses(prediction, batch, config.stop_weight).items()}
+            scalars = {name: value.item() / len(self.validation)
+                       for name, value in losses(prediction, batch, config.stop_weight).items()}
             scalars |= {"skips": len(found.skips), "repeats": len(found.repeats), "no_stop": float(not found.stopped),
                         "failed": bool(found) / len(self.validation)}
             sums = {name: sums.get(name, 0.0) + value for name, value in scalars.items()}
