@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lib import zoo
 from lib.errors import MissingDataError, TrainingError
-from lib.systems import acoustic
+from lib.systems import acoustic, hifigan
 from lib.systems.acoustic import AcousticSystem
 from lib.systems.attention import Failures, failures
 from lib.systems.base import Speech
@@ -84,9 +85,6 @@ class Tacotron2(AcousticSystem):
 
 def pretrained(target: str = "torch/cpu", threads: int = 2) -> Tacotron2:
     """The acoustic model of `lib.zoo` before its vocoder, speaking with the voice of `vits-joe`."""
-    from lib import zoo
-    from lib.systems import hifigan
-
     return Tacotron2(zoo.folder("tacotron2"), vocoder=hifigan.pretrained(target, threads).vocode, speaker="vits-joe",
                      target=target, threads=threads)
 
