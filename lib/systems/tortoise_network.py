@@ -91,9 +91,9 @@ class RelativeBias(nn.Module):
         side, exact = self.buckets // 2, self.buckets // 4
         far = exact + (distance.abs().clamp(min=1).float() / exact).log() / math.log(self.farthest / exact) * (side - exact)
         bucket = torch.where(distance.abs() < exact, distance.abs(), far.long().clamp(max=side - 1)) + side * (distance > 0)
-        by_distance = self.relative_attention_bias(bucket)  # (2 length - 1, heads)
-        frames = torch.arange(length, device=device)
-        return by_distance[frames[None] - frames[:, None] + length - 1].permute(2, 0, 1)[None]
+        by_distance = self.relative_attention_bias(bucket).T  # (heads, 2 length - 1)
+        # Every query sees a window of it, the first query the last window: copies, where looking up each pair would be slow.
+        return by_distance.unfold(1, length, 1).flip(1)[None]
 
 
 class Attention(nn.Module):
@@ -112,7 +112,7 @@ class Attention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch, channels, length = x.shape
         width = channels // self.heads
-        qkv = pointwise(self.qkv, self.norm(x)).reshape(batch, self.heads, 3, width, length).transpose(3, 4)
+        qkv = pointwise(self.qkv, self.norm(x)).reshape(batch, self.heads, 3, width, length).transpose(3, 4).contiguous()
         # The bias is published in units of the scores before they are divided by sqrt(width), times that root: it stays as it is.
         bias = self.relative_pos_embeddings(length) * math.sqrt(width)
         heard = F.scaled_dot_product_attention(*qkv.unbind(2), attn_mask=bias.to(qkv.dtype))  # (B, heads, F, width)
