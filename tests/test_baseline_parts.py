@@ -97,11 +97,11 @@ def test_learning_curves_show_training_validation_and_what_went_on():
 def test_vocoder_verdicts_name_both_and_the_original():
     def judged(mos, wer, pesq=None):
         estimate = lambda x: type("E", (), {"value": x})  # noqa: E731
-        return type("J", (), {"summary": {"mos_predicted": estimate(mos), "wer": estimate(wer), **({"pesq_wb": estimate(pesq)} if pesq else {})}})
+        return type("J", (), {"summary": {"mos_predicted": estimate(mos), "wer": estimate(wer), **({"pesq_wb": estimate(pesq), "f0_error_cents": estimate(50 * pesq)} if pesq else {})}})
 
     said = vocoders.verdict({"original": judged(4.2, 0.1), "A": judged(4.0, 0.11, 2.0), "B": judged(3.5, 0.1, 3.3)}, "A", "B")
     assert "predicted MOS of 4.00, those by B 3.50, the originals 4.20" in said and "WER 11.0 %, 10.0 % and 10.0 %" in said
-    assert "PESQ says 2.00 against 3.30: it compares waveforms" in said
+    assert "off by 100 cents (a semitone is 100) against 165" in said
 
 
 def test_the_zoo_says_how_to_train_what_it_lacks(tmp_path, monkeypatch):

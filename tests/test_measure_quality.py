@@ -202,3 +202,17 @@ def test_other_length_is_refused(clean):
 def test_alignment_reports_the_lag(clean):
     assert aligned.alignment(clean[0], shifted(clean[0], 80), RATE).lag_s == pytest.approx(0.08, abs=0.005)
     assert aligned.alignment(clean[0], shifted(clean[0], -60), RATE).lag_s == pytest.approx(-0.06, abs=0.005)
+
+
+def test_pitch_error_is_the_semitones_between_two_tones():
+    """A harmonic tone a semitone higher is 100 cents off; one an octave and more away counts as an octave."""
+    time = np.arange(2 * RATE) / RATE
+    envelope = 0.2 * (0.6 + 0.4 * np.sin(2 * np.pi * 2 * time))
+
+    def tone(hz):
+        return (envelope * sum(np.sin(2 * np.pi * k * hz * time) / k for k in range(1, 6))).astype(np.float32)
+
+    low = tone(150.0)
+    assert aligned.f0_error_cents(low, tone(150.0 * 2 ** (1 / 12)), RATE) == pytest.approx(100, abs=3)
+    assert aligned.f0_error_cents(low, low, RATE) == 0
+    assert aligned.f0_error_cents(low, tone(400.0), RATE) == 1200

@@ -342,6 +342,8 @@ def test_two_processes_train_one_set_of_weights_and_resume(tmp_path):
         assert process.returncode == 0, output
         ends = re.findall(rf"ended steps {steps} with (\S+)", output)
         assert len(ends) == 2 and ends[0] == ends[1]  # both hold the same weights
+        outcome = json.loads((tmp_path / folder / "outcome.json").read_text())
+        assert outcome["processes"] == 2  # and not twice one that takes itself for the only one
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "pair"))
     seen = json.loads((tmp_path / "pair" / "curve.jsonl").read_text().splitlines()[-1])
     assert seen["step"] == 20

@@ -1,4 +1,4 @@
-"""How close is a waveform to its original, sample by sample? PESQ and STOI, and the guard that keeps them honest.
+"""How close is a waveform to its original, sample by sample? PESQ, STOI, the pitch, and the guard that keeps them honest.
 
 Both compare two recordings of the same speech at the same time: before and after a codec, a vocoder's copy, or one network
 before and after an optimization with the same seed and durations. Between two readings of a sentence their values mean
@@ -15,6 +15,7 @@ import numpy as np
 from lib import audio
 from lib.errors import AlignmentError, AudioError, require
 
+OCTAVE_CENTS = 1200.0
 RATE = 16_000  # Hz; both metrics see at most this (STOI resamples to 10 kHz itself)
 MIN_SECONDS = 0.5  # STOI needs 30 frames of 12.8 ms that are not silence; PESQ utterances of 0.32 s
 MAX_LENGTH_DIFFERENCE = 0.01  # of the reference
@@ -59,6 +60,22 @@ def stoi(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float
             return float(pystoi.stoi(first, second, RATE))
         except RuntimeWarning as error:
             raise AudioError("STOI needs at least 0.4 s of speech that is not silence in the reference") from error
+
+
+def f0_error_cents(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
+    """Median distance of the two F0 tracks (Praat's autocorrelation method) in cents, over the frames voiced in both.
+
+    At most 1,200, an octave; that is also the answer where no frame is voiced in both. Raises AudioError, AlignmentError.
+    """
+    from lib.prosody import f0
+
+    tracks = [f0(w, RATE).hz for w in _aligned_pair(reference, degraded, sample_rate)]
+    length = min(map(len, tracks))
+    first, second = (track[:length] for track in tracks)
+    voiced = (first > 0) & (second > 0)
+    if not voiced.any():
+        return OCTAVE_CENTS
+    return float(min(OCTAVE_CENTS, np.median(np.abs(OCTAVE_CENTS * np.log2(second[voiced] / first[voiced])))))
 
 
 def alignment(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> Alignment:

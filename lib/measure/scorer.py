@@ -26,8 +26,10 @@ from lib.measure.intelligibility import ErrorCounts
 _PACKAGES = {  # metric -> (what people call it, distribution)
     "mos_predicted": ("DistillMOS", "distillmos"), "dnsmos_ovrl": ("DNSMOS P.835, speechmos", "speechmos"),
     "pesq_wb": ("PESQ P.862.2, pesq", "pesq"), "stoi": ("STOI, pystoi", "pystoi"),
+    "f0_error_cents": ("F0 by Praat, praat-parselmouth", "praat-parselmouth"),
     "speaker_similarity": ("Resemblyzer", "resemblyzer"),
 }
+ALIGNED = ("pesq_wb", "stoi", "f0_error_cents")  # compare with the original
 _RECOGNISED = ("wer", "cer", "wer_raw", "cer_raw")
 DEFAULT_METRICS = ("wer", "mos_predicted", "dnsmos_ovrl")
 _REVISION = 1  # raise it when a metric here comes to mean something else, so that no old score is read back
@@ -96,6 +98,11 @@ class Scorer:
         return self._remember("stoi", (degraded, sample_rate), lambda w: aligned.stoi(reference, w, sample_rate),
                               beside=(reference, sample_rate))
 
+    def f0_error(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
+        """`aligned.f0_error_cents`: of aligned pairs only."""
+        return self._remember("f0_error_cents", (degraded, sample_rate), lambda w: aligned.f0_error_cents(reference, w, sample_rate),
+                              beside=(reference, sample_rate))
+
     def embedding(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         """`quality.speaker_embedding`."""
         def compute(clip: np.ndarray) -> list[float]:
@@ -118,14 +125,14 @@ class Scorer:
         """The scores of (waveform, sample_rate, text) clips, in their order.
 
         metrics: `wer` (brings the other three error rates), `mos_predicted`, `dnsmos_ovrl`; with `originals`, one aligned
-        waveform per clip at its sample rate, also `pesq_wb` and `stoi`; with `voice`, a clip of the speaker who should be
+        waveform per clip at its sample rate, also `pesq_wb`, `stoi` and `f0_error_cents`; with `voice`, a clip of the speaker who should be
         heard, also `speaker_similarity`. Raises AudioError naming the first clip that is no usable audio.
         """
         known = ("wer", *_PACKAGES)
         for metric in metrics:
             if metric not in known:
                 raise unknown("clip metric", metric, known)
-            if metric in ("pesq_wb", "stoi") and (originals is None or len(originals) != len(clips)):
+            if metric in ALIGNED and (originals is None or len(originals) != len(clips)):
                 raise ParameterError(f"{metric} compares with the original: give `originals`, one for each of {len(clips)} clips")
             if metric == "speaker_similarity" and voice is None:
                 raise ParameterError("speaker_similarity compares with a voice: give `voice`, a clip of the speaker")
@@ -140,7 +147,7 @@ class Scorer:
             columns["mos_predicted"] = [self.mos(*sound) for sound in sounds]
         if "dnsmos_ovrl" in metrics:
             columns["dnsmos_ovrl"] = self._side_by_side(self.dnsmos, sounds)
-        for metric, call in (("pesq_wb", self.pesq), ("stoi", self.stoi)):
+        for metric, call in zip(ALIGNED, (self.pesq, self.stoi, self.f0_error)):
             if metric in metrics:
                 columns[metric] = [call(original, *sound) for original, sound in zip(originals, sounds)]
         if "speaker_similarity" in metrics:

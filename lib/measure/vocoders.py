@@ -43,7 +43,7 @@ def copies(run: "Run", vocoders: Mapping[str, Vocoder], clips: Sequence[evaluate
            group: str = "") -> dict[str, evaluate.Judged]:
     """Copy the clips through each vocoder and judge the copies beside the originals; "original" is one of the answer's keys.
 
-    of: whose clips, for the variant ("" for the usual one: vits-joe's own). Predicted MOS, WER, PESQ and STOI become rows.
+    of: whose clips, for the variant ("" for the usual one: vits-joe's own). Predicted MOS, WER, PESQ, STOI and the error of the pitch become rows.
     """
     variant = f"baseline@{of}" if of else "baseline"
     judged = {}
@@ -77,8 +77,8 @@ def speeds(run: "Run", vocoders: Mapping[str, Vocoder], clips: Sequence[evaluate
 def verdict(judged: Mapping[str, evaluate.Judged], label: str, other: str) -> str:
     """How one vocoder's copies compare with the other's and with the originals, in a sentence."""
     mos, wer = ({key: judged[key].summary[metric].value for key in (label, other, "original")} for metric in ("mos_predicted", "wer"))
-    pesq = {key: judged[key].summary["pesq_wb"].value for key in (label, other)}
+    pesq, pitch = ({key: judged[key].summary[metric].value for key in (label, other)} for metric in ("pesq_wb", "f0_error_cents"))
     return (f"Copies by {label} get a predicted MOS of {mos[label]:.2f}, those by {other} {mos[other]:.2f}, the originals {mos['original']:.2f}; "
             f"WER {100 * wer[label]:.1f} %, {100 * wer[other]:.1f} % and {100 * wer['original']:.1f} %. "
-            f"PESQ says {pesq[label]:.2f} against {pesq[other]:.2f}"
-            + (": it compares waveforms sample by sample, and flatters a method that keeps the phase near." if pesq[other] > pesq[label] else "."))
+            f"PESQ says {pesq[label]:.2f} against {pesq[other]:.2f}: it compares waveforms sample by sample. The pitch of the copies is off by "
+            f"{pitch[label]:.0f} cents (a semitone is 100) against {pitch[other]:.0f}.")

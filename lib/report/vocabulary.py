@@ -7,7 +7,7 @@ from lib.results import METRICS
 QUESTION = "How small, fast and frugal can a speech model get before a listener notices?"
 
 _GROUPS = {
-    "Quality": ("mos_predicted", "wer", "cer", "wer_raw", "cer_raw", "dnsmos_ovrl", "speaker_similarity", "pesq_wb", "stoi",
+    "Quality": ("mos_predicted", "wer", "cer", "wer_raw", "cer_raw", "dnsmos_ovrl", "speaker_similarity", "pesq_wb", "stoi", "f0_error_cents",
                 "mos_human"),
     "Speed": ("rtf", "throughput_rtfx", "latency_ms_p50", "latency_ms_p90", "cold_start_s", "nfe"),
     "Memory and energy": ("peak_rss_mb", "peak_gpu_mb", "energy_j_per_audio_s", "power_w", "utilization_pct"),
@@ -55,6 +55,10 @@ DEFINITIONS = {
     "pesq_wb": (
         "PESQ wideband (ITU-T P.862.2) compares a clip with a reference sample by sample; only computed where the"
         " two are aligned in time."
+    ),
+    "f0_error_cents": (
+        "How far the pitch of a copy is from its original's, in hundredths of a semitone: the median over the frames that are voiced in "
+        "both, averaged over clips. It hears a lost intonation, which predicted MOS and WER forgive."
     ),
     "stoi": "Short-time objective intelligibility against an aligned reference, 0 to 1.",
     "speaker_similarity": "Cosine between speaker embeddings (Resemblyzer) of the clip and the reference voice; 1 is the same.",

@@ -17,11 +17,13 @@ from lib.errors import unknown
 if TYPE_CHECKING:
     from lib.systems.base import System
 
-# (system, target) -> (module, class). A new system is one file and one line here.
+# (system, target) -> (module, its class or function that loads it). A new system is one file and one line here.
 _SYSTEMS = {
     ("vits-joe", "torch/cpu"): ("vits_joe", "VitsJoe"),
     ("vits-joe", "torch/cuda"): ("vits_joe", "VitsJoe"),
     ("vits-joe", "onnxruntime/cpu"): ("vits_joe_onnx", "VitsJoeOnnx"),
+    ("fastspeech2", "torch/cpu"): ("fastspeech2", "pretrained"),
+    ("fastspeech2", "torch/cuda"): ("fastspeech2", "pretrained"),
     ("hibari", "onnxruntime/cpu"): ("hibari", "Hibari"),
     ("espeak-ng", "native/cpu"): ("espeak", "Espeak"),
 }
@@ -45,5 +47,5 @@ def load(name: str, *, target: str | None = None, threads: int = 2) -> "System":
     target = target or known[0]
     if target not in known:
         raise unknown(f"target of {name}", target, known)
-    module, cls = _SYSTEMS[name, target]
-    return getattr(importlib.import_module(f"lib.systems.{module}"), cls)(target=target, threads=threads)
+    module, loader = _SYSTEMS[name, target]
+    return getattr(importlib.import_module(f"lib.systems.{module}"), loader)(target=target, threads=threads)

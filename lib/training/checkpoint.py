@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
@@ -59,7 +58,8 @@ def save(folder: Path, checkpoint: Checkpoint, recipe: Recipe, *, keep: int, als
         description = {"step": checkpoint.step, "key": recipe.key(), "recipe": recipe.identity()}
         _write(temporary / "recipe.json", json.dumps(description, indent=1).encode())
         _sync(temporary)
-        _replace(temporary, final)
+        shutil.rmtree(final, ignore_errors=True)  # of the same step, where a run was asked to save it again
+        temporary.rename(final)
         _sync(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -70,18 +70,6 @@ def save(folder: Path, checkpoint: Checkpoint, recipe: Recipe, *, keep: int, als
         if step_of(old) not in also:
             shutil.rmtree(old, ignore_errors=True)
     return final
-
-
-def _replace(temporary: Path, final: Path) -> None:
-    """Rename over a checkpoint of the same step, as a resume meets it; removing a folder is not atomic, so it is tried again."""
-    for last in (False, False, True):
-        shutil.rmtree(final, ignore_errors=True)
-        try:
-            temporary.rename(final)
-            return
-        except OSError as error:
-            if last or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
 
 
 def load(path: Path, recipe: Recipe | None = None) -> Checkpoint:

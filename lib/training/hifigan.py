@@ -41,7 +41,8 @@ VOICE = "vits-joe"  # whose latents are known
 class VocoderConfig(hifigan.GeneratorConfig):
     """The recipe's `model` part.
 
-    segment_frames: length of a training clip; adversarial_from: step at which stage B begins; warm_up: steps before it in which
+    segment_frames: length of a training clip; decoded: in stage A, how many clips of a batch go through the decoder, and how many
+    frames of each (0: all): the latents of a long clip cost a tenth of its waveform; adversarial_from: step at which stage B begins; warm_up: steps before it in which
     the discriminators already learn. Learning rates halve every `half_life` steps of stage B; the front's falls
     geometrically from front_learning_rate to learning_rate during stage A. latent_weight, stft_weight: stage A.
     start_from: a vocoder of `lib.zoo`, a folder, or the folder of an earlier run, whose discriminators come along ("": as
@@ -50,6 +51,7 @@ class VocoderConfig(hifigan.GeneratorConfig):
     """
 
     segment_frames: int = 32
+    decoded: tuple[int, int] = (0, 0)
     adversarial_from: int = 0
     warm_up: int = 0
     period_width: float = 1.0
@@ -72,6 +74,9 @@ class VocoderConfig(hifigan.GeneratorConfig):
         super().__post_init__()
         if self.generator == "v1" and self.adversarial_from:
             raise ParameterError("model.adversarial_from is for the vits-joe generator; V1 has no trained decoder to keep: set 0")
+        if len(self.decoded) != 2 or not 0 <= self.decoded[1] <= self.segment_frames or self.decoded[0] < 0:
+            raise ParameterError(f"model.decoded is {list(self.decoded)}: give clips of a batch and frames of a clip, at most "
+                                 f"{self.segment_frames}; 0 means all")
         if self.segment_frames < 16:
             raise ParameterError(f"model.segment_frames is {self.segment_frames}; below 16 the largest STFT window would see "
                                  "little but padding")
@@ -149,7 +154,13 @@ class VocoderTask(Task):
         log_mel = log_mel_torch(crop)[:, EDGE:-EDGE]
         if "mel" in batch.tensors:
             log_mel = torch.where(batch.tensors["predicted"][:, None, None], batch.tensors["mel"], log_mel)
-        latents, fake = self._generate(log_mel, adversarial)
+        part = slice(None), slice(None)
+        if not adversarial and any(config.decoded):
+            clips, length = (n or full for n, full in zip(config.decoded, (len(real), config.segment_frames)))
+            begin = int(np.random.default_rng((config.seed, step)).integers(config.segment_frames - length + 1))
+            part = slice(clips), slice(begin, begin + length)
+            real = real[:clips, begin * HOP:(begin + length) * HOP]
+        latents, fake = self._generate(log_mel, adversarial, part)
         if step >= config.adversarial_from - config.warm_up:
             judgements = self.modules["discriminators"](torch.cat([real, fake.detach()]))
             # What they saw in the real clips is the goal of feature matching, too: looking again after their step costs 8 % more.
@@ -188,13 +199,13 @@ class VocoderTask(Task):
                 figures[utterance.id] = _figure(log_mel[0].cpu().numpy(), copied[0].cpu().numpy())
         return Validation({"mel_l1": float(np.mean(mels)), "stft": float(np.mean(stfts))}, figures, audio)
 
-    def _generate(self, log_mel: torch.Tensor, moving: bool) -> tuple[torch.Tensor | None, torch.Tensor]:
-        """Latents and waveforms of the segments between the contexts. moving: whether the decoder learns."""
+    def _generate(self, log_mel: torch.Tensor, moving: bool, part: tuple[slice, slice]) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Latents of the segments between the contexts, and waveforms of `part` (clips, frames). moving: whether the decoder learns."""
         decoder = (self.modules if moving else self.plain)["decoder"]
         if "front" not in self.modules:
             return None, decoder(log_mel[:, CONTEXT:-CONTEXT])
         latents = self.modules["front"](log_mel)[..., CONTEXT:-CONTEXT]
-        return latents, decoder(latents)[:, 0]
+        return latents, decoder(latents[part[0], :, part[1]])[:, 0]
 
     def _start(self, networks: dict[str, torch.nn.Module]) -> None:
         """Take over the weights of an earlier run, all of them, or those of a finished vocoder, which has no discriminators."""

@@ -55,7 +55,11 @@ def _run(recipe: Path, processes: int, threads: int, out: Path) -> float:
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("training failed")] or done.stderr.splitlines()[-1:]
         raise TrainingError(f"training {recipe.name} on {processes} processes failed: {' '.join(lines)}")
-    rates = json.loads((out / "outcome.json").read_text(encoding="utf-8"))["rates"]
+    outcome = json.loads((out / "outcome.json").read_text(encoding="utf-8"))
+    if outcome["processes"] != processes:
+        raise TrainingError(f"{recipe.name} trained on {outcome['processes']} processes where {processes} were started: torchrun's "
+                            "variables did not reach them")
+    rates = outcome["rates"]
     if not rates:
         raise ParameterError(f"{recipe.name} trains for a single step; the first one warms up, give it some more to be timed")
     return rates["frames_per_s"]

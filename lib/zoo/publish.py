@@ -19,7 +19,7 @@ from lib.corpora import gutenberg
 from lib.errors import ParameterError
 from lib.files import write_atomic
 from lib.measure import evaluate
-from lib.measure.scorer import Scorer, summarise
+from lib.measure.scorer import ALIGNED, Scorer, summarise
 from lib.measure.stats import Estimate
 from lib.training import checkpoint as checkpoints
 from lib.training import recipe as recipes
@@ -55,9 +55,8 @@ def publish(recipe_file: str | Path, run: str | Path, *, name: str = "", checkpo
     target = zoo.HERE / (name or recipe.task)
     with tempfile.TemporaryDirectory() as draft:
         export(recipe, run, draft, "", path)
-        measured = list(measure(recipe.task, draft, gutenberg.split("test", sentences), threads=threads))
-        loaded = load(recipe.task, draft, threads)
-        own = loaded.params_m - (getattr(loaded, "_vocoder", None).params_m if recipe.task != "hifigan" else 0)
+        measured = list(measure(recipe.task, draft, recipe.data["voices"], gutenberg.split("test", sentences), threads=threads))
+        own = sum(p.numel() for module in load(recipe.task, draft, threads).modules.values() for p in module.parameters()) / 1e6
     export(recipe, run, target, card(recipe, curve, measured, sentences, own, note), path)
     write_atomic(target / "recipe.yaml", Path(recipe_file).read_bytes())
     write_atomic(target / "curve.jsonl", "".join(json.dumps(r) + "\n" for r in thinned(curve)).encode())
@@ -85,11 +84,16 @@ def load(task: str, folder: str | Path, threads: int):
     return cls(folder, vocoder=hifigan.pretrained(threads=threads).vocode, threads=threads)
 
 
-def measure(task: str, folder: str | Path, sentences: Sequence[gutenberg.Sentence], *, threads: int = 2) -> Iterator[Row]:
-    """The teacher's clips, then, for a vocoder, copies of them by Griffin-Lim and by it, or the acoustic model's own reading."""
+def measure(task: str, folder: str | Path, voices: Sequence[str], sentences: Sequence[gutenberg.Sentence], *, threads: int = 2
+            ) -> Iterator[Row]:
+    """The teacher's clips, then, for a vocoder, copies of them by Griffin-Lim and by it, or the acoustic model's own reading.
+
+    A voice that the zoo's vocoder has not learnt is spoken by Griffin-Lim.
+    """
     scorer = Scorer(threads=threads)
     model = load(task, folder, threads)
-    for voice in ("vits-joe", "hibari"):
+    heard = recipes.load(zoo.folder("hifigan") / "recipe.yaml").data["voices"] if task != "hifigan" else voices
+    for voice in voices:
         teacher = evaluate.speak(systems.load(voice, target="onnxruntime/cpu", threads=threads), sentences)
         yield Row("teacher", voice, _scores(scorer, teacher))
         if task == "hifigan":
@@ -97,8 +101,10 @@ def measure(task: str, folder: str | Path, sentences: Sequence[gutenberg.Sentenc
                 originals, copied = evaluate.copies(teacher, vocode, f"{who} copies {voice}")
                 yield Row(f"{who}, copy", voice, _scores(scorer, copied, originals))
         else:
-            speaker = model.adjusted(speaker=voice)
-            yield Row(f"{task} + hifigan", voice, _scores(scorer, evaluate.speak(speaker, sentences)))
+            speaker, who = model.adjusted(speaker=voice), "hifigan"
+            if voice not in heard:
+                speaker.vocoder, speaker.variant, who = None, "griffin-lim", "Griffin-Lim"
+            yield Row(f"{task} + {who}", voice, _scores(scorer, evaluate.speak(speaker, sentences)))
 
 
 def card(recipe: recipes.Recipe, curve: Sequence[dict], rows: Sequence[Row], sentences: int, params_m: float,
@@ -106,8 +112,8 @@ def card(recipe: recipes.Recipe, curve: Sequence[dict], rows: Sequence[Row], sen
     """The card in Markdown; every number in it was measured by `measure` or by the training loop."""
     last = [r for r in curve if "seconds" in r][-1]
     validations = [r for r in curve if "validation" in r]
-    names = [n for n in ("mos_predicted", "wer", "cer", "pesq_wb", "stoi") if any(n in row.scores for row in rows)]
-    titles = {"mos_predicted": "predicted MOS", "wer": "WER, %", "cer": "CER, %", "pesq_wb": "PESQ", "stoi": "STOI"}
+    names = [n for n in ("mos_predicted", "wer", "cer", *ALIGNED) if any(n in row.scores for row in rows)]
+    titles = {"mos_predicted": "predicted MOS", "wer": "WER, %", "cer": "CER, %", "pesq_wb": "PESQ", "stoi": "STOI", "f0_error_cents": "pitch error, cents"}
     lines = [f"| {row.who} | {row.voice} | " + " | ".join(_cell(row.scores.get(n), n) for n in names) + " |" for row in rows]
     watched = ", ".join(f"{k} {v:.3f}" for k, v in validations[-1]["validation"].items()) if validations else "none"
     return "\n".join([
@@ -143,7 +149,7 @@ def thinned(curve: Sequence[dict], points: int = POINTS) -> list[dict]:
 
 
 def _scores(scorer: Scorer, clips: Sequence[evaluate.Clip], originals: Sequence[evaluate.Clip] | None = None) -> dict[str, Estimate]:
-    metrics = ["wer", "mos_predicted", *(("pesq_wb", "stoi") if originals else ())]
+    metrics = ["wer", "mos_predicted", *(ALIGNED if originals else ())]
     return summarise(scorer.rate_all([(c.waveform, c.sample_rate, c.text) for c in clips], metrics=metrics,
                                      originals=[c.waveform for c in originals] if originals else None))
 
@@ -151,7 +157,7 @@ def _scores(scorer: Scorer, clips: Sequence[evaluate.Clip], originals: Sequence[
 def _cell(estimate: Estimate | None, metric: str) -> str:
     if estimate is None:
         return ""
-    scale, digits = (100, 1) if metric in ("wer", "cer") else (1, 2)
+    scale, digits = {"wer": (100, 1), "cer": (100, 1), "f0_error_cents": (1, 0)}.get(metric, (1, 2))
     interval = f" [{scale * estimate.low:.{digits}f}, {scale * estimate.high:.{digits}f}]" if estimate.ci else ""
     return f"{scale * estimate.value:.{digits}f}{interval}"
 

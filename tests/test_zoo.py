@@ -1,0 +1,94 @@
+"""The checkpoints of the zoo: small, described, and as good on unseen sentences as their cards promise."""
+
+import re
+
+import numpy as np
+import pytest
+
+from lib import features, systems, zoo
+from lib.corpora import gutenberg
+from lib.features import log_mel
+from lib.measure import control, evaluate
+from lib.measure.scorer import Scorer
+from lib.systems import hifigan
+from lib.systems.fastspeech2 import FastSpeech2
+from lib.training import recipe
+
+SENTENCES = 12
+NAMES = zoo.names()
+
+
+def test_the_zoo_holds_the_vocoder_and_the_acoustic_model():
+    assert {"hifigan", "fastspeech2"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_checkpoint_is_small_and_comes_with_all_that_describes_it(name):
+    folder, card, curve = zoo.folder(name), zoo.card(name), zoo.curve(name)
+    assert (folder / "model.safetensors").stat().st_size <= 12 * 2**20
+    assert recipe.load(folder / "recipe.yaml").task == name
+    steps = [r["step"] for r in curve if "mel" in r]
+    assert steps == sorted(steps) and any("validation" in r for r in curve)
+    said = int(re.search(r"- steps: ([\d,]+)", card)[1].replace(",", ""))
+    assert steps[-1] == said
+    for word in ("held-out sentences", "predicted MOS", "WER", "licence", "python -m lib.training", "| teacher |"):
+        assert word in card, word
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_checkpoint_was_not_trained_on_what_it_is_judged_on(name):
+    data = recipe.load(zoo.folder(name) / "recipe.yaml").data
+    assert set(data) <= {"voices", "train", "validation"}  # Gutenberg's train and validation splits: see test_held_out.py
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return Scorer(threads=2)
+
+
+@pytest.fixture(scope="module")
+def teacher(scorer) -> evaluate.Judged:
+    voice = systems.load("vits-joe", target="onnxruntime/cpu")
+    return evaluate.judge(evaluate.speak(voice, gutenberg.split("test", SENTENCES)), scorer)
+
+
+@pytest.mark.slow
+def test_copies_by_hifigan_sound_better_than_griffin_lims_and_stay_understood(teacher, scorer):
+    ours, theirs = (evaluate.judge(evaluate.copies(teacher.clips, vocode, "copies")[1], scorer)
+                    for vocode in (hifigan.pretrained().vocode, features.griffin_lim))
+    mos, wer = ({j: j_.summary[m].value for j, j_ in (("ours", ours), ("theirs", theirs), ("teacher", teacher))} for m in ("mos_predicted", "wer"))
+    assert mos["ours"] >= mos["theirs"] + 0.2, mos  # 0.4 on all hundred sentences: see the card
+    assert wer["ours"] <= wer["teacher"] + 0.06, wer
+
+
+@pytest.mark.slow
+def test_fastspeech2_reads_unseen_sentences_nearly_as_its_teacher_does(teacher, scorer):
+    ours = evaluate.judge(evaluate.speak(systems.load("fastspeech2"), gutenberg.split("test", SENTENCES)), scorer)
+    assert ours.summary["wer"].value <= teacher.summary["wer"].value + 0.08
+    assert ours.summary["mos_predicted"].value >= teacher.summary["mos_predicted"].value - 0.6
+
+
+@pytest.mark.slow
+def test_fastspeech2_is_understood_in_its_second_voice(scorer):
+    voice = FastSpeech2(zoo.folder("fastspeech2"), speaker="hibari")
+    ours = evaluate.judge(evaluate.speak(voice, gutenberg.split("test", SENTENCES)), scorer)
+    assert ours.summary["wer"].value <= 0.15  # its teacher: 0.044 on 40 sentences
+
+
+@pytest.mark.slow
+def test_the_knobs_of_fastspeech2_do_what_they_say(scorer):
+    settings = {name: control.SETTINGS[name] for name in ("as it speaks", "pitch +4 semitones", "rate x 1.25", "energy x 0.5")}
+    voice = FastSpeech2(zoo.folder("fastspeech2"), speaker="hibari")  # through Griffin-Lim, which has no pitch of its own
+    table, _ = control.responses(voice, gutenberg.split("validation", 3), scorer, settings=settings)
+    assert 2 < table.loc["pitch +4 semitones", "pitch, semitones"] < 6
+    assert table.loc["rate x 1.25", "rate, factor"] == pytest.approx(1.25, abs=0.03)
+    assert table.loc["energy x 0.5", "level, dB"] < -1
+
+
+def test_the_vocoder_copies_a_clip_in_place():
+    """The copy of a clip has its log-mel, and none of a clip shifted by a few frames."""
+    speech = systems.load("vits-joe", target="onnxruntime/cpu").synthesize("The birch canoe slid on the smooth planks.")
+    waveform = speech.waveform[:len(speech.waveform) // 256 * 256]
+    mel = log_mel(waveform)
+    copied = log_mel(hifigan.pretrained().vocode(mel))
+    assert np.abs(copied - mel).mean() < 0.6 < np.abs(np.roll(copied, 8, axis=0) - mel).mean()
