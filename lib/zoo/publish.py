@@ -25,8 +25,8 @@ from lib.training import checkpoint as checkpoints
 from lib.training import recipe as recipes
 
 POINTS = 400  # of the learning curve that are kept: enough for a figure
-LICENCE = ("MIT, as the code. The weights learnt from speech of vits-joe and hibari reading *Botchan* (Project Gutenberg); the "
-           "voices' own training data have their own licences, see their packages.")
+LICENCE = ("MIT, as the code. The weights learnt from speech of {voices} reading *Botchan* (Project Gutenberg); the data that these "
+           "voices were trained on have their own licences, see the README.")
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,12 @@ def card(recipe: recipes.Recipe, curve: Sequence[dict], rows: Sequence[Row], sen
     names = [n for n in ("mos_predicted", "wer", "cer", *ALIGNED) if any(n in row.scores for row in rows)]
     titles = {"mos_predicted": "predicted MOS", "wer": "WER, %", "cer": "CER, %", "pesq_wb": "PESQ", "stoi": "STOI", "f0_error_cents": "pitch error, cents"}
     lines = [f"| {row.who} | {row.voice} | " + " | ".join(_cell(row.scores.get(n), n) for n in names) + " |" for row in rows]
+    voices = " and ".join(recipe.data["voices"])
     watched = ", ".join(f"{k} {v:.3f}" for k, v in validations[-1]["validation"].items()) if validations else "none"
     return "\n".join([
         f"# {recipe.task}",
         "",
-        f"{params_m:.2f} M parameters, trained on {' and '.join(recipe.data['voices'])} reading the train sentences of the Gutenberg "
+        f"{params_m:.2f} M parameters, trained on {voices} reading the train sentences of the Gutenberg "
         "corpus (synthetic speech; no recording of a person). Weights in half precision, the moving average of the training's.",
         "",
         f"- steps: {last['step']:,} of batch {recipe.training.batch_size}, {last['seconds'] / 60:.0f} minutes of training, "
@@ -127,7 +128,7 @@ def card(recipe: recipes.Recipe, curve: Sequence[dict], rows: Sequence[Row], sen
         f"- published {date.today().isoformat()} from commit {environment.commit()} on {environment.processor()}"
         f"{f'; {note}' if note else ''}",
         f"- last validation: {watched}",
-        f"- licence: {LICENCE}",
+        f"- licence: {LICENCE.format(voices=voices)}",
         f"- trained again by: `python -m lib.training lib/zoo/{recipe.task}/recipe.yaml --out RUN`, then "
         f"`python -m lib.zoo publish lib/zoo/{recipe.task}/recipe.yaml RUN`",
         "",
