@@ -31,9 +31,15 @@ class Singer:
         return (energy * 0.1 * sum(np.sin(2 * np.pi * k * f0 * time) / k for k in range(1, 9))).astype(np.float32)
 
 
-def test_knobs_are_measured_as_they_were_turned(monkeypatch):
-    monkeypatch.setattr(control.evaluate, "speak", lambda voice, sentences, seed: tuple(Clip("a", "a", voice.clip(), 22_050) for _ in sentences))
+def sing(monkeypatch) -> None:
+    """Clips come from the singer itself, and nobody judges them."""
+    monkeypatch.setattr(control.evaluate, "speak",
+                        lambda voice, sentences, seed: tuple(Clip("a", "a", voice.clip(), 22_050) for _ in sentences))
     monkeypatch.setattr(control, "summarise", lambda scores: dict.fromkeys(("wer", "mos_predicted"), type("E", (), {"value": 0.0})))
+
+
+def test_knobs_are_measured_as_they_were_turned(monkeypatch):
+    sing(monkeypatch)
 
     class Deaf:
         def rate_all(self, clips, metrics):
@@ -51,8 +57,7 @@ def test_knobs_are_measured_as_they_were_turned(monkeypatch):
 
 def test_a_voice_that_ignores_a_knob_is_found_out(monkeypatch):
     monkeypatch.setattr(Singer, "adjusted", lambda self, **knobs: Singer())
-    monkeypatch.setattr(control.evaluate, "speak", lambda voice, sentences, seed: tuple(Clip("a", "a", voice.clip(), 22_050) for _ in sentences))
-    monkeypatch.setattr(control, "summarise", lambda scores: dict.fromkeys(("wer", "mos_predicted"), type("E", (), {"value": 0.0})))
+    sing(monkeypatch)
     table, _ = control.responses(Singer(), ["one"], type("Deaf", (), {"rate_all": lambda *a, **k: []})())
     assert "pitch +4 semitones: +0.00 of +4.00" in control.obeys(table)
 
@@ -97,7 +102,8 @@ def test_learning_curves_show_training_validation_and_what_went_on():
 def test_vocoder_verdicts_name_both_and_the_original():
     def judged(mos, wer, pesq=None):
         estimate = lambda x: type("E", (), {"value": x})  # noqa: E731
-        return type("J", (), {"summary": {"mos_predicted": estimate(mos), "wer": estimate(wer), **({"pesq_wb": estimate(pesq), "f0_error_cents": estimate(50 * pesq)} if pesq else {})}})
+        aligned = {"pesq_wb": estimate(pesq), "f0_error_cents": estimate(50 * pesq)} if pesq else {}
+        return type("J", (), {"summary": {"mos_predicted": estimate(mos), "wer": estimate(wer), **aligned}})
 
     said = vocoders.verdict({"original": judged(4.2, 0.1), "A": judged(4.0, 0.11, 2.0), "B": judged(3.5, 0.1, 3.3)}, "A", "B")
     assert "predicted MOS of 4.00, those by B 3.50, the originals 4.20" in said and "WER 11.0 %, 10.0 % and 10.0 %" in said

@@ -56,7 +56,8 @@ def teacher(scorer) -> evaluate.Judged:
 def test_copies_by_hifigan_sound_better_than_griffin_lims_and_stay_understood(teacher, scorer):
     ours, theirs = (evaluate.judge(evaluate.copies(teacher.clips, vocode, "copies")[1], scorer)
                     for vocode in (hifigan.pretrained().vocode, features.griffin_lim))
-    mos, wer = ({j: j_.summary[m].value for j, j_ in (("ours", ours), ("theirs", theirs), ("teacher", teacher))} for m in ("mos_predicted", "wer"))
+    judged = {"ours": ours, "theirs": theirs, "teacher": teacher}
+    mos, wer = ({who: found.summary[metric].value for who, found in judged.items()} for metric in ("mos_predicted", "wer"))
     assert mos["ours"] >= mos["theirs"] + 0.2, mos  # 0.4 on all hundred sentences: see the card
     assert wer["ours"] <= wer["teacher"] + 0.06, wer
 

@@ -57,4 +57,5 @@ def obeys(table: "pd.DataFrame") -> str:
 def _found(clip: evaluate.Clip) -> tuple[float, float, float]:
     """(median F0 in Hz, active level in dBFS, seconds) of a clip."""
     pitch = prosody.f0(clip.waveform, clip.sample_rate)
-    return float(np.median(pitch.hz[pitch.voiced])), audio.level_dbfs(clip.waveform, clip.sample_rate), len(clip.waveform) / clip.sample_rate
+    level = audio.level_dbfs(clip.waveform, clip.sample_rate)
+    return float(np.median(pitch.hz[pitch.voiced])), level, len(clip.waveform) / clip.sample_rate

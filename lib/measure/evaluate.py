@@ -81,9 +81,9 @@ def quality(run: "Run", names: tuple[str, str, str], clips: Sequence[Clip], scor
     """Score clips and write their rows: word and character errors, predicted MOS, DNSMOS, and what the references allow.
 
     names: (system, variant, target); voice: a clip of the speaker who should be heard -> speaker_similarity; originals: the
-    same sentences aligned in time -> pesq_wb, stoi, f0_error_cents; baseline: the same sentences before a change, whose paired difference goes
-    into the rows' detail; second_opinion: on how many clips DNSMOS, the slowest metric, is computed (all by default); keep: how
-    many clips go into the report, under `group`.
+    same sentences aligned in time -> pesq_wb, stoi, f0_error_cents; baseline: the same sentences before a change, whose paired
+    difference goes into the rows' detail; second_opinion: on how many clips DNSMOS, the slowest metric, is computed (all by
+    default); keep: how many clips go into the report, under `group`.
     """
     log.info("%s %s on %s: judging %d clips", *names, len(clips))
     metrics = ["wer", "mos_predicted", *(("speaker_similarity",) if voice else ()), *(scoring.ALIGNED if originals else ())]

@@ -106,6 +106,7 @@ def bare_step_s(task, batch_size: int, step: int, *, seed: int = 0) -> float:
 def verdict(learned: Learned, name: str) -> str:
     """What the figures say, in a sentence."""
     share = 100 * (1 - 1 / learned.overhead) if learned.overhead > 1 else 0.0
-    return (f"{name} makes {learned.metrics['train_steps_per_s']:.2f} steps/s ({learned.metrics['train_frames_per_s']:,.0f} frames/s); a step takes "
+    steps, frames = learned.metrics["train_steps_per_s"], learned.metrics["train_frames_per_s"]
+    return (f"{name} makes {steps:.2f} steps/s ({frames:,.0f} frames/s); a step takes "
             f"{learned.overhead:.2f} times its forward and backward passes, and {learned.wait_pct:.1f} % of the time goes into waiting "
             f"for data: {share:.0f} % of a step is the loop's own work.")

@@ -62,7 +62,8 @@ def sweep(run: "Run", base: "Recipe", sentences: Sequence["Sentence"], scorer: S
         if name not in SIZES:
             raise unknown("size", name, SIZES)
         model = resized(base.model, **SIZES[name])
-        chosen = dataclasses.replace(base, model=model, training=dataclasses.replace(base.training, steps=steps, minutes=0.0, validate_every=0))
+        settings = dataclasses.replace(base.training, steps=steps, minutes=0.0, validate_every=0)
+        chosen = dataclasses.replace(base, model=model, training=settings)
         log.info("training %s for %d steps", name, steps)
         task = tasks.build(chosen)
         outcome = loop.train(task, chosen, Path(folder) / name)
@@ -92,5 +93,5 @@ def verdict(table) -> str | None:
     base, best = wide.loc["size-base"], wide.mos_predicted.idxmax()
     words = [f"{name.removeprefix('size-')} ({row.params_m:.1f} M): {row.mos_predicted - base.mos_predicted:+.2f} MOS, "
              f"{100 * (row.wer - base.wer):+.1f} points of WER" for name, row in wide.iterrows() if name != "size-base"]
-    return (f"After the same steps {best.removeprefix('size-')} is best by predicted MOS ({wide.loc[best].mos_predicted:.2f}). Against the base of "
-            f"{base.params_m:.1f} M parameters: " + "; ".join(words) + ".")
+    return (f"After the same steps {best.removeprefix('size-')} is best by predicted MOS ({wide.loc[best].mos_predicted:.2f}). "
+            f"Against the base of {base.params_m:.1f} M parameters: " + "; ".join(words) + ".")

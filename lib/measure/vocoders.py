@@ -39,11 +39,12 @@ def known(threads: int = 2) -> dict[str, Vocoder]:
             "Griffin-Lim": Vocoder("griffin-lim", "numpy/cpu", features.griffin_lim)}
 
 
-def copies(run: "Run", vocoders: Mapping[str, Vocoder], clips: Sequence[evaluate.Clip], scorer: Scorer, *, of: str = "", keep: int = 0,
-           group: str = "") -> dict[str, evaluate.Judged]:
+def copies(run: "Run", vocoders: Mapping[str, Vocoder], clips: Sequence[evaluate.Clip], scorer: Scorer, *, of: str = "",
+           keep: int = 0, group: str = "") -> dict[str, evaluate.Judged]:
     """Copy the clips through each vocoder and judge the copies beside the originals; "original" is one of the answer's keys.
 
-    of: whose clips, for the variant ("" for the usual one: vits-joe's own). Predicted MOS, WER, PESQ, STOI and the error of the pitch become rows.
+    of: whose clips, for the variant ("" for the usual one: vits-joe's own). Predicted MOS, WER, PESQ, STOI and the
+    error of the pitch become rows.
     """
     variant = f"baseline@{of}" if of else "baseline"
     judged = {}
@@ -78,7 +79,7 @@ def verdict(judged: Mapping[str, evaluate.Judged], label: str, other: str) -> st
     """How one vocoder's copies compare with the other's and with the originals, in a sentence."""
     mos, wer = ({key: judged[key].summary[metric].value for key in (label, other, "original")} for metric in ("mos_predicted", "wer"))
     pesq, pitch = ({key: judged[key].summary[metric].value for key in (label, other)} for metric in ("pesq_wb", "f0_error_cents"))
-    return (f"Copies by {label} get a predicted MOS of {mos[label]:.2f}, those by {other} {mos[other]:.2f}, the originals {mos['original']:.2f}; "
-            f"WER {100 * wer[label]:.1f} %, {100 * wer[other]:.1f} % and {100 * wer['original']:.1f} %. "
-            f"PESQ says {pesq[label]:.2f} against {pesq[other]:.2f}: it compares waveforms sample by sample. The pitch of the copies is off by "
-            f"{pitch[label]:.0f} cents (a semitone is 100) against {pitch[other]:.0f}.")
+    return (f"Copies by {label} get a predicted MOS of {mos[label]:.2f}, those by {other} {mos[other]:.2f}, the originals "
+            f"{mos['original']:.2f}; WER {100 * wer[label]:.1f} %, {100 * wer[other]:.1f} % and {100 * wer['original']:.1f} %. "
+            f"PESQ says {pesq[label]:.2f} against {pesq[other]:.2f}: it compares waveforms sample by sample. The pitch of the copies is "
+            f"off by {pitch[label]:.0f} cents (a semitone is 100) against {pitch[other]:.0f}.")

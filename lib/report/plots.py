@@ -30,8 +30,8 @@ def pareto(table: "pd.DataFrame", *, size: tuple[float, float] = (8.6, 4.6)) -> 
     """Predicted MOS against RTF (log axis) with 95 % intervals, the Pareto front, and real recordings as a band.
 
     table: rows as read by `lib.results.read`; size: inches. Filled markers are baselines, open ones other variants; rows of
-    earlier runs are pale, take no part in the front, and give way where this run measured the same. With many points only the front and the baselines are named and
-    have intervals. None when no voice has both numbers on one target.
+    earlier runs are pale, take no part in the front, and give way where this run measured the same. With many points
+    only the front and the baselines are named and have intervals. None when no voice has both numbers on one target.
     """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter

@@ -143,7 +143,8 @@ def _best_voice(rows: list[Row]) -> Markup | None:
         side = "above" if compared.value > truth.value else "below"
         where = Markup(" of the same texts ({} against {})").format(_plain(same), _plain(truth)) if same else f" ({_plain(truth)})"
         text += Markup("{} {} {} real recordings{}").format(" and is" if same else ",", difference, side, where)
-        if all(row.ci_low is not None for row in (compared, truth)) and compared.ci_low <= truth.ci_high and truth.ci_low <= compared.ci_high:
+        known = all(row.ci_low is not None for row in (compared, truth))
+        if known and compared.ci_low <= truth.ci_high and truth.ci_low <= compared.ci_high:
             text += ", a difference within the intervals"
         elif compared.value > truth.value:
             text += ", in the eyes of a network: no listener was asked"

@@ -7,8 +7,8 @@ from lib.results import METRICS
 QUESTION = "How small, fast and frugal can a speech model get before a listener notices?"
 
 _GROUPS = {
-    "Quality": ("mos_predicted", "wer", "cer", "wer_raw", "cer_raw", "dnsmos_ovrl", "speaker_similarity", "pesq_wb", "stoi", "f0_error_cents",
-                "mos_human"),
+    "Quality": ("mos_predicted", "wer", "cer", "wer_raw", "cer_raw", "dnsmos_ovrl", "speaker_similarity", "pesq_wb", "stoi",
+                "f0_error_cents", "mos_human"),
     "Speed": ("rtf", "throughput_rtfx", "latency_ms_p50", "latency_ms_p90", "cold_start_s", "nfe"),
     "Memory and energy": ("peak_rss_mb", "peak_gpu_mb", "energy_j_per_audio_s", "power_w", "utilization_pct"),
     "Size": ("size_mb", "params_m", "trainable_params_pct"),

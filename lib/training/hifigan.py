@@ -42,8 +42,9 @@ class VocoderConfig(hifigan.GeneratorConfig):
     """The recipe's `model` part.
 
     segment_frames: length of a training clip; decoded: in stage A, how many clips of a batch go through the decoder, and how many
-    frames of each (0: all): the latents of a long clip cost a tenth of its waveform; adversarial_from: step at which stage B begins; warm_up: steps before it in which
-    the discriminators already learn. Learning rates halve every `half_life` steps of stage B; the front's falls
+    frames of each (0: all): the latents of a long clip cost a tenth of its waveform; adversarial_from: step at which
+    stage B begins; warm_up: steps before it in which the discriminators already learn. Learning rates halve every
+    `half_life` steps of stage B; the front's falls
     geometrically from front_learning_rate to learning_rate during stage A. latent_weight, stft_weight: stage A.
     start_from: a vocoder of `lib.zoo`, a folder, or the folder of an earlier run, whose discriminators come along ("": as
     `generator` says). mels_from: a FastSpeech 2 of `lib.zoo`, or a folder, whose mels of `mels_clips` clips (0: of all) take the

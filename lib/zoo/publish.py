@@ -113,7 +113,8 @@ def card(recipe: recipes.Recipe, curve: Sequence[dict], rows: Sequence[Row], sen
     last = [r for r in curve if "seconds" in r][-1]
     validations = [r for r in curve if "validation" in r]
     names = [n for n in ("mos_predicted", "wer", "cer", *ALIGNED) if any(n in row.scores for row in rows)]
-    titles = {"mos_predicted": "predicted MOS", "wer": "WER, %", "cer": "CER, %", "pesq_wb": "PESQ", "stoi": "STOI", "f0_error_cents": "pitch error, cents"}
+    titles = {"mos_predicted": "predicted MOS", "wer": "WER, %", "cer": "CER, %", "pesq_wb": "PESQ", "stoi": "STOI",
+              "f0_error_cents": "pitch error, cents"}
     lines = [f"| {row.who} | {row.voice} | " + " | ".join(_cell(row.scores.get(n), n) for n in names) + " |" for row in rows]
     voices = " and ".join(recipe.data["voices"])
     watched = ", ".join(f"{k} {v:.3f}" for k, v in validations[-1]["validation"].items()) if validations else "none"
