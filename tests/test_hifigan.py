@@ -108,8 +108,9 @@ def test_true_latents_are_what_the_decoder_was_fed(speech):
 
 def test_a_training_item_is_a_piece_of_the_clip_with_its_own_mel_and_latents(speech):
     task = VocoderTask(speech, SMALL)
-    identity, crop, latents = task.item(0, np.random.default_rng(1))
-    batch = task.collate([(identity, crop, latents)])
+    identity, crop, latents, predicted = task.item(0, np.random.default_rng(1))
+    assert predicted is None  # no acoustic model was asked
+    batch = task.collate([(identity, crop, latents, predicted)])
     assert batch.ids == (task.train_split[0].id,) and batch.frames == 16
     clip = task.train_split[0].load(22_050)
     segment = crop[(EDGE + CONTEXT) * HOP:-(EDGE + CONTEXT) * HOP]
@@ -125,7 +126,7 @@ def test_a_training_item_is_a_piece_of_the_clip_with_its_own_mel_and_latents(spe
 
 def test_a_clip_shorter_than_a_segment_is_filled_with_silence(speech):
     task = VocoderTask(speech, dataclasses.replace(SMALL, segment_frames=2000))
-    _, crop, latents = task.item(0, np.random.default_rng(0))
+    _, crop, latents, _ = task.item(0, np.random.default_rng(0))
     clip = task.train_split[0].load(22_050)
     assert len(crop) == (2000 + 2 * CONTEXT + 2 * EDGE) * HOP and latents.shape == (192, 2000)
     begin = (CONTEXT + EDGE) * HOP
@@ -283,3 +284,20 @@ def test_mels_of_an_acoustic_model_lie_under_the_clip(speech, tmp_path):
         assert mel.shape == (frames[name], 80) and np.isfinite(mel).all()
     again = predicted_mels.predicted(speech, str(tmp_path), 1)
     assert len(again) == 1 and all(np.array_equal(found[n], m) for n, m in again.items())
+
+
+def test_part_of_a_batch_through_the_decoder_is_that_part_of_the_whole(speech):
+    """Latents of all clips count; of one clip 16 frames are decoded, at a place that the step draws."""
+    whole = VocoderTask(speech, dataclasses.replace(SMALL, segment_frames=48, adversarial_from=1000))
+    part = VocoderTask(speech, dataclasses.replace(SMALL, segment_frames=48, adversarial_from=1000, decoded=(1, 16)))
+    batch = whole.collate([whole.item(i, np.random.default_rng(i)) for i in range(2)])
+    decoded = {}
+    for task in (whole, part):
+        task.plain["decoder"].register_forward_hook(lambda _, inputs, __, task=task: decoded.__setitem__(task, inputs[0]))
+        *_, update = task.updates(batch, 3)
+        decoded[task, "latents"] = update.scalars["latents"]
+    assert decoded[part].shape == (1, 192, 16) and decoded[whole].shape == (2, 192, 48)
+    starts = [b for b in range(33) if torch.equal(decoded[whole][:1, :, b:b + 16], decoded[part])]
+    assert len(starts) == 1 and torch.equal(decoded[part, "latents"], decoded[whole, "latents"])
+    with pytest.raises(ParameterError, match="model.decoded is"):
+        dataclasses.replace(SMALL, decoded=(1, 17))
