@@ -1,4 +1,4 @@
-"""How does ONNX Runtime run a vocoder's 1-D convolutions fastest on a CPU? As 2-D ones, in blocks of channels all the way.
+"""How does ONNX Runtime run a vocoder's 1-D convolutions fastest on one thread? As 2-D ones, in blocks of channels all the way.
 
 ONNX Runtime keeps tensors in its blocked layout (NCHWc) and calls its direct convolution kernels for 2-D graphs alone; 1-D ones go
 through a general matrix product, column by column. `blocked` rewrites a chain of 1-D operators, which changes no more than the
