@@ -102,9 +102,11 @@ def quality(run: "Run", names: tuple[str, str, str], clips: Sequence[Clip], scor
     return judged
 
 
-def judge(clips: Sequence[Clip], scorer: Scorer, *, seed: int = 0) -> Judged:
-    """Clips with their word errors and predicted MOS, for comparison; no rows are written."""
-    scores = scorer.rate_all([(c.waveform, c.sample_rate, c.text) for c in clips], metrics=("wer", "mos_predicted"))
+def judge(clips: Sequence[Clip], scorer: Scorer, *, originals: Sequence[Clip] | None = None, seed: int = 0) -> Judged:
+    """Clips with their word errors and predicted MOS, and what aligned originals allow, for comparison; no rows are written."""
+    scores = scorer.rate_all([(c.waveform, c.sample_rate, c.text) for c in clips],
+                             metrics=("wer", "mos_predicted", *(scoring.ALIGNED if originals else ())),
+                             originals=[c.waveform for c in originals] if originals else None)
     return Judged(tuple(clips), tuple(scores), scoring.summarise(scores, seed=seed))
 
 

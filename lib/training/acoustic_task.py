@@ -53,6 +53,13 @@ class AcousticTask(Task):
         network.load_state_dict(trained.state_dict())
         self.statistics = replace(self.statistics, **{name: getattr(trained, name).numpy() for name in statistics})
 
+    def follow(self, network: torch.nn.Module, optimizer: torch.optim.Optimizer, warm_up: int, half_life: int) -> None:
+        """Train this network with this optimizer, on the schedule of `rate`."""
+        self.modules = {MODULE: network}
+        self.plain = dict(self.modules)
+        self.optimizers = {MODULE: optimizer}
+        self.schedulers = {MODULE: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, warm_up, half_life))}
+
     def item(self, index: int, rng: np.random.Generator) -> tuple[Example, np.ndarray]:
         """The example and its mel."""
         return self.examples[index], self.examples[index].mel()
@@ -74,6 +81,12 @@ class AcousticTask(Task):
         tensors = {"ids": ids, "frames": frames, "mel": mel, "mask": mask, "speakers": speakers}
         return Batch(tuple(e.id for e in found), sum(e.n_frames for e in found),
                      {name: torch.from_numpy(values) for name, values in tensors.items()})
+
+
+def check_schedule(warm_up: int, half_life: int) -> None:
+    """Refuse what `rate` cannot divide by."""
+    if warm_up < 1 or half_life < 1:
+        raise ParameterError(f"model.warm_up and model.half_life are {warm_up} and {half_life}: both count steps, from 1")
 
 
 def rate(step: int, warm_up: int, half_life: int) -> float:

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from lib.corpora.base import Corpus
-from lib.errors import AudioError, ParameterError
+from lib.errors import AudioError
 from lib.features import HIFIGAN, griffin_lim
 from lib.systems import fastspeech2
 from lib.systems.fastspeech2_network import NetworkConfig, Prediction, build as build_network
@@ -48,9 +48,7 @@ class AcousticConfig(NetworkConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.warm_up < 1 or self.half_life < 1:
-            raise ParameterError(f"model.warm_up and model.half_life are {self.warm_up} and {self.half_life}: both count steps, "
-                                 "from 1")
+        acoustic_task.check_schedule(self.warm_up, self.half_life)
 
     @property
     def network(self) -> NetworkConfig:
@@ -75,12 +73,8 @@ class AcousticTask(acoustic_task.AcousticTask):
             self.take_over(network, folder, fastspeech2.load(folder), config.network, STATISTICS)
         for name in STATISTICS:
             getattr(network, name).copy_(torch.from_numpy(getattr(self.statistics, name)))
-        self.modules = {MODULE: network}
-        self.plain = dict(self.modules)
-        self.optimizers = {MODULE: torch.optim.AdamW(network.parameters(), config.learning_rate, betas=(0.9, 0.98),
-                                                     weight_decay=config.weight_decay)}
-        self.schedulers = {MODULE: torch.optim.lr_scheduler.LambdaLR(
-            self.optimizers[MODULE], lambda step: acoustic_task.rate(step, config.warm_up, config.half_life))}
+        optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay)
+        self.follow(network, optimizer, config.warm_up, config.half_life)
 
     def collate(self, items: list[tuple[Example, np.ndarray]]) -> Batch:
         """As every acoustic model's batch, and pitch, energy: (B, T), standardised by speaker."""

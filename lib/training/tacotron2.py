@@ -54,9 +54,7 @@ class AcousticConfig(NetworkConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.warm_up < 1 or self.half_life < 1:
-            raise ParameterError(f"model.warm_up and model.half_life are {self.warm_up} and {self.half_life}: both count steps, "
-                                 "from 1")
+        acoustic_task.check_schedule(self.warm_up, self.half_life)
         for name in ("stop_weight", "absolute_weight", "attention_weight", "attention_half_life"):
             if getattr(self, name) < 0:
                 raise ParameterError(f"model.{name} is {getattr(self, name)}, it must not be negative")
@@ -87,12 +85,8 @@ class AcousticTask(acoustic_task.AcousticTask):
             self._start(network)
         for name in STATISTICS:
             getattr(network, name).copy_(torch.from_numpy(getattr(self.statistics, name)))
-        self.modules = {MODULE: network}
-        self.plain = dict(self.modules)
-        self.optimizers = {MODULE: torch.optim.Adam(network.parameters(), config.learning_rate, eps=1e-6,
-                                                    weight_decay=config.weight_decay)}
-        self.schedulers = {MODULE: torch.optim.lr_scheduler.LambdaLR(
-            self.optimizers[MODULE], lambda step: acoustic_task.rate(step, config.warm_up, config.half_life))}
+        optimizer = torch.optim.Adam(network.parameters(), config.learning_rate, eps=1e-6, weight_decay=config.weight_decay)
+        self.follow(network, optimizer, config.warm_up, config.half_life)
 
     def _start(self, network: torch.nn.Module) -> None:
         """Take over weights with their statistics: all of an own checkpoint, all but the symbols of a published one."""

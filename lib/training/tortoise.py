@@ -58,9 +58,7 @@ class AcousticConfig(Sizes):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.warm_up < 1 or self.half_life < 1:
-            raise ParameterError(f"model.warm_up and model.half_life are {self.warm_up} and {self.half_life}: both count steps, "
-                                 "from 1")
+        acoustic_task.check_schedule(self.warm_up, self.half_life)
         for name, high in (("unconditioned", 0.9), ("rough_weight", 100.0), ("min_snr", 1e6), ("segment", 1e9)):
             if not 0 <= getattr(self, name) <= high:
                 raise ParameterError(f"model.{name} is {getattr(self, name)}, it must lie between 0 and {high:g}")
@@ -92,12 +90,9 @@ class AcousticTask(acoustic_task.AcousticTask):
                                   **{name: getattr(front, name).numpy() for name in STATISTICS})
         network = tortoise.build(config.network(sizes), len(speakers), config.seed)
         network.front.load_state_dict(front.state_dict())
-        self.modules = {MODULE: network}
-        self.plain = dict(self.modules)
-        self.optimizers = {MODULE: torch.optim.AdamW(network.decoder.parameters(), config.learning_rate, betas=(0.9, 0.99),
-                                                     weight_decay=config.weight_decay)}
-        self.schedulers = {MODULE: torch.optim.lr_scheduler.LambdaLR(
-            self.optimizers[MODULE], lambda step: acoustic_task.rate(step, config.warm_up, config.half_life))}
+        optimizer = torch.optim.AdamW(network.decoder.parameters(), config.learning_rate, betas=(0.9, 0.99),
+                                      weight_decay=config.weight_decay)
+        self.follow(network, optimizer, config.warm_up, config.half_life)
 
     def item(self, index: int, rng: np.random.Generator) -> tuple[Example, np.ndarray, float]:
         """The example, its mel, and where in it the window begins, in [0, 1)."""

@@ -19,7 +19,7 @@ from lib.corpora import gutenberg
 from lib.errors import ParameterError
 from lib.files import write_atomic
 from lib.measure import evaluate
-from lib.measure.scorer import ALIGNED, Scorer, summarise
+from lib.measure.scorer import ALIGNED, Scorer
 from lib.measure.stats import Estimate
 from lib.training import checkpoint as checkpoints
 from lib.training import recipe as recipes
@@ -95,16 +95,16 @@ def measure(task: str, folder: str | Path, voices: Sequence[str], sentences: Seq
     heard = recipes.load(zoo.folder("hifigan") / "recipe.yaml").data["voices"] if task != "hifigan" else voices
     for voice in voices:
         teacher = evaluate.speak(systems.load(voice, target="onnxruntime/cpu", threads=threads), sentences)
-        yield Row("teacher", voice, _scores(scorer, teacher))
+        yield Row("teacher", voice, evaluate.judge(teacher, scorer).summary)
         if task == "hifigan":
             for who, vocode in (("Griffin-Lim", features.griffin_lim), ("hifigan", model.vocode)):
                 originals, copied = evaluate.copies(teacher, vocode, f"{who} copies {voice}")
-                yield Row(f"{who}, copy", voice, _scores(scorer, copied, originals))
+                yield Row(f"{who}, copy", voice, evaluate.judge(copied, scorer, originals=originals).summary)
         else:
             speaker, who = model.adjusted(speaker=voice), "hifigan"
             if voice not in heard:
                 speaker.vocoder, speaker.variant, who = None, "griffin-lim", "Griffin-Lim"
-            yield Row(f"{task} + {who}", voice, _scores(scorer, evaluate.speak(speaker, sentences)))
+            yield Row(f"{task} + {who}", voice, evaluate.judge(evaluate.speak(speaker, sentences), scorer).summary)
 
 
 def card(recipe: recipes.Recipe, curve: Sequence[dict], rows: Sequence[Row], sentences: int, params_m: float,
@@ -148,12 +148,6 @@ def thinned(curve: Sequence[dict], points: int = POINTS) -> list[dict]:
     steps = [r for r in curve if "validation" not in r]
     keep = {id(r) for r in steps[::max(1, -(-len(steps) // points))]} | {id(r) for r in steps[-1:]}
     return [_rounded(r) for r in curve if "validation" in r or id(r) in keep]
-
-
-def _scores(scorer: Scorer, clips: Sequence[evaluate.Clip], originals: Sequence[evaluate.Clip] | None = None) -> dict[str, Estimate]:
-    metrics = ["wer", "mos_predicted", *(ALIGNED if originals else ())]
-    return summarise(scorer.rate_all([(c.waveform, c.sample_rate, c.text) for c in clips], metrics=metrics,
-                                     originals=[c.waveform for c in originals] if originals else None))
 
 
 def _cell(estimate: Estimate | None, metric: str) -> str:
