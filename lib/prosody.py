@@ -86,6 +86,31 @@ def f0(waveform: np.ndarray, sample_rate: int, config: MelConfig = HIFIGAN,
     return F0(hz, hz > 0)
 
 
+def pulses(waveform: np.ndarray, sample_rate: int, config: MelConfig = HIFIGAN,
+           floor_hz: float = FLOOR_HZ, ceiling_hz: float = CEILING_HZ) -> np.ndarray:
+    """How far has the voice come from one glottal pulse to the next? (n_frames, 2) float32: phase in cycles, [0, 1), and F0 in Hz.
+
+    Both at the first sample of every hop, both 0 where no two pulses enclose it at most 1 / floor_hz apart. The pulses are those of
+    Praat's cross-correlation method (Boersma and Weenink, "To PointProcess (periodic, cc)").
+    """
+    parselmouth = require("parselmouth", "praat-parselmouth==0.4.7")
+    samples = _at(waveform, sample_rate, config)
+    found = np.zeros((config.n_frames(len(samples)), 2), np.float32)
+    if len(samples) < 3 * config.sample_rate / floor_hz:
+        return found  # shorter than Praat's window
+    sound = parselmouth.Sound(samples.astype(np.float64), config.sample_rate)
+    points = parselmouth.praat.call(sound, "To PointProcess (periodic, cc)...", floor_hz, ceiling_hz)
+    if parselmouth.praat.call(points, "Get number of points") < 2:
+        return found
+    times = np.ravel(parselmouth.praat.call(points, "To Matrix").values)
+    now = np.arange(len(found)) * config.hop / config.sample_rate
+    last = np.clip(np.searchsorted(times, now, side="right") - 1, 0, len(times) - 2)
+    period = times[last + 1] - times[last]
+    between = (now >= times[0]) & (now < times[-1]) & (period <= 1 / floor_hz)
+    found[between] = np.stack([(now - times[last]) / period, 1 / period], 1)[between]
+    return found
+
+
 def continuous(hz: np.ndarray) -> np.ndarray:
     """F0 with its unvoiced stretches bridged in log frequency, the ends held: what a network can regress, float32 (n_frames,).
 

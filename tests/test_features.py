@@ -194,6 +194,27 @@ def test_f0_agrees_with_an_independent_tracker_on_speech():
     assert np.mean(np.abs(12 * np.log2(hz[both] / other[both])) < 1) > 0.9
 
 
+def test_pulses_follow_a_glide_and_count_its_cycles():
+    rate, hop = HIFIGAN.sample_rate, HIFIGAN.hop
+    seconds = np.arange(2 * rate) / rate
+    cycles = 120 * seconds + 20 * seconds**2  # 120 Hz, rising by 40 Hz a second
+    waveform = sum(np.cos(2 * np.pi * k * cycles) / k for k in range(1, 20)).astype(np.float32) * 0.1
+    phase, hz = prosody.pulses(waveform, rate).T
+    at = np.arange(len(hz)) * hop
+    inner = slice(5, -5)
+    assert np.abs(hz / (120 + 40 * seconds[at]) - 1)[inner].max() < 0.02
+    behind = (cycles[at] - phase) % 1  # the same everywhere but for a constant: where in a cycle Praat sets its mark
+    centred = (behind - behind[len(behind) // 2] + 0.5) % 1 - 0.5
+    assert np.abs(centred[inner]).max() < 0.03
+    assert phase.min() >= 0 and phase.max() < 1
+
+
+def test_pulses_of_noise_and_a_snippet_are_none():
+    rng = np.random.default_rng(0)
+    assert prosody.pulses(rng.normal(size=22_050).astype(np.float32) * 0.1, 22_050)[:, 1].astype(bool).mean() < 0.1
+    assert prosody.pulses(np.full(1_050, 0.1, np.float32), 22_050).tolist() == [[0, 0]] * HIFIGAN.n_frames(1_050)
+
+
 def test_f0_refuses_an_impossible_range():
     with pytest.raises(ParameterError, match="between 300 and 200"):
         prosody.f0(voice(100, 100)[0], 22_050, floor_hz=300, ceiling_hz=200)

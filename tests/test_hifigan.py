@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib import prosody
 from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus
 from lib.errors import AudioError, MissingDataError, ParameterError, TrainingError
@@ -64,14 +65,34 @@ def test_a_frame_becomes_256_samples(generator):
 
 
 def test_the_front_sees_no_further_than_its_context():
-    front = hifigan.build(hifigan.GeneratorConfig(), warm=False)["front"].eval()
+    modules = hifigan.build(hifigan.GeneratorConfig(), warm=False)
     log_mel_frames = torch.randn(1, 2 * CONTEXT + 9, 80)
     changed = log_mel_frames.clone()
     changed[:, 0] += 3
     changed[:, -1] += 3
+    rows = torch.randn(1, 2 * CONTEXT + 9, 4)
     with torch.inference_mode():
-        difference = (front(log_mel_frames) - front(changed)).abs().amax((0, 1))
-    assert difference[CONTEXT:-CONTEXT].max() == 0 and difference[:18].min() > 0
+        for others, network, sees in (((rows,), modules["front"], 18), ((), modules["pitch"], 12)):
+            difference = (network(log_mel_frames, *others) - network(changed, *others)).abs().amax((0, 1))
+            assert difference[CONTEXT:-CONTEXT].max() == 0 and difference[:sees].min() > 0
+
+
+def test_the_source_is_the_phase_pitch_and_voicing_of_each_frame():
+    rows = hifigan.source(torch.tensor([0.0, 0.25, 0.5]), torch.tensor([100.0, 200.0, 0.0]))
+    expected = torch.tensor([[0.0, 1, 1, 0], [1, 0, 1, 2], [0, 0, 0, 0]])  # half octaves over 100 Hz; nothing where unvoiced
+    assert torch.allclose(rows, expected, atol=1e-6)
+
+
+def test_the_phase_of_a_read_pitch_is_its_integral_and_stands_still_where_there_is_no_voice():
+    octaves, logit = torch.tensor([[0.0, 0, 1, 1, 0, 0]]), torch.tensor([[1.0, 1, 1, -1, 1, 1]])
+    modules = {"pitch": lambda mel: torch.stack([logit, octaves], 1)}
+    rows = hifigan.read_source(modules, torch.zeros(1, 6, 80))[0]
+    step = 100 * 256 / 22_050  # cycles of a frame at 100 Hz
+    cycles = torch.tensor([1.0, 2, 4, 4, 5, 6]) * step
+    voiced = (logit[0] > 0).float()
+    assert torch.allclose(rows[:, 0], (2 * np.pi * cycles).sin() * voiced, atol=1e-5)
+    assert torch.allclose(rows[:, 1], (2 * np.pi * cycles).cos() * voiced, atol=1e-5)
+    assert torch.equal(rows[:, 2], voiced) and torch.allclose(rows[:, 3], 2 * octaves[0] * voiced)
 
 
 def test_losses_by_hand():
@@ -108,9 +129,10 @@ def test_true_latents_are_what_the_decoder_was_fed(speech):
 
 def test_a_training_item_is_a_piece_of_the_clip_with_its_own_mel_and_latents(speech):
     task = VocoderTask(speech, SMALL)
-    identity, crop, latents, predicted = task.item(0, np.random.default_rng(1))
+    piece = task.item(0, np.random.default_rng(1))
+    identity, crop, latents, pulses, predicted = piece
     assert predicted is None  # no acoustic model was asked
-    batch = task.collate([(identity, crop, latents, predicted)])
+    batch = task.collate([piece])
     assert batch.ids == (task.train_split[0].id,) and batch.frames == 16
     clip = task.train_split[0].load(22_050)
     segment = crop[(EDGE + CONTEXT) * HOP:-(EDGE + CONTEXT) * HOP]
@@ -122,11 +144,14 @@ def test_a_training_item_is_a_piece_of_the_clip_with_its_own_mel_and_latents(spe
     inner = slice(max(0, 2 - frame), len(here) - 2)  # the clip's own ends are reflected, a crop's are zeros
     assert np.abs(whole[frame:frame + 16][inner] - here[inner]).max() < 0.02
     assert np.array_equal(latents, task._latents[identity][:, frame:frame + 16])
+    padded = np.pad(prosody.pulses(clip, 22_050).T, ((0, 0), (CONTEXT, CONTEXT + 16)))
+    assert np.array_equal(pulses, padded[:, frame:frame + 16 + 2 * CONTEXT]) and pulses[1].max() > 50
 
 
 def test_a_clip_shorter_than_a_segment_is_filled_with_silence(speech):
     task = VocoderTask(speech, dataclasses.replace(SMALL, segment_frames=2000))
-    _, crop, latents, _ = task.item(0, np.random.default_rng(0))
+    _, crop, latents, pulses, _ = task.item(0, np.random.default_rng(0))
+    assert pulses.shape == (2, 2000 + 2 * CONTEXT)
     clip = task.train_split[0].load(22_050)
     assert len(crop) == (2000 + 2 * CONTEXT + 2 * EDGE) * HOP and latents.shape == (192, 2000)
     begin = (CONTEXT + EDGE) * HOP
@@ -146,12 +171,12 @@ def test_stage_a_moves_the_front_alone_and_stage_b_everything(speech, tmp_path):
         return recipe.Recipe("hifigan", given)
 
     train(task, settings(1), tmp_path)
-    assert moved() == {"front"}
+    assert moved() == {"front", "pitch"}
     train(task, settings(2), tmp_path)
-    assert moved() == {"front", "discriminators"}
+    assert moved() == {"front", "pitch", "discriminators"}
     outcome = train(task, settings(3), tmp_path)
-    assert moved() == {"front", "decoder", "discriminators"}
-    assert {"mel", "adversarial", "features", "loss/front+decoder", "loss/discriminators"} <= outcome.losses.keys()
+    assert moved() == {"front", "pitch", "decoder", "discriminators"}
+    assert {"mel", "adversarial", "features", "loss/front+pitch+decoder", "loss/discriminators"} <= outcome.losses.keys()
 
     folder = publish(tmp_path, SMALL, tmp_path / "vocoder", "# A card")
     vocoder = hifigan.HifiGan(folder, threads=1)
@@ -165,6 +190,17 @@ def test_stage_a_moves_the_front_alone_and_stage_b_everything(speech, tmp_path):
     assert snr_db(expected, spoken) > 50 and vocoder.card == "# A card"
     average = checkpoint.load(outcome.checkpoint).weights["ema-front"]["output.bias"]
     assert torch.allclose(vocoder.modules["front"].output.bias, average, atol=1e-3)
+
+
+def test_until_spectral_from_the_decoder_is_not_asked(speech):
+    task = VocoderTask(speech, dataclasses.replace(SMALL, spectral_from=2, adversarial_from=4, warm_up=0))
+    calls = []
+    task.plain["decoder"].register_forward_hook(lambda *_: calls.append(1))
+    batch = task.collate([task.item(i, np.random.default_rng(i)) for i in range(2)])
+    (update,) = task.updates(batch, 1)
+    assert not calls and update.optimizers == ("front", "pitch") and update.scalars.keys() == {"latents", "voicing", "pitch"}
+    (update,) = task.updates(batch, 2)
+    assert calls and update.scalars.keys() == {"latents", "voicing", "pitch", "mel", "stft"}
 
 
 def test_a_validation_reports_hears_and_draws(speech):
@@ -193,6 +229,7 @@ def test_v1_trains_from_its_first_step_and_is_saved_without_weight_norm(speech, 
 @pytest.mark.parametrize("values, message", [
     ({"generator": "v2"}, "unknown generator 'v2': did you mean 'v1'"),
     ({"generator": "v1", "adversarial_from": 5}, "V1 has no trained decoder to keep"),
+    ({"spectral_from": 5, "latent_weight": 0.0}, "until that step nothing would be learnt"),
     ({"segment_frames": 8}, "segment_frames is 8"),
     ({"periods": [], "scales": 0}, "judge nothing"),
 ])
@@ -211,7 +248,7 @@ def test_a_folder_without_a_vocoder_and_a_bad_mel_are_named(tmp_path):
         with pytest.raises(AudioError, match="log-mel of shape"):
             vocoder.vocode(bad)
     assert vocoder.mel is HIFIGAN
-    with pytest.raises(ParameterError, match="consists of front, decoder, not of decoder"):
+    with pytest.raises(ParameterError, match="consists of front, pitch, decoder, not of decoder"):
         hifigan.save(tmp_path, config, {"decoder": {}}, "card")
 
 
@@ -254,13 +291,13 @@ def test_predicted_mels_take_the_place_of_true_ones_in_their_share(speech, tmp_p
     task = VocoderTask(speech, dataclasses.replace(SMALL, mels_from="somewhere", mels_share=0.5))
     index = next(i for i, u in enumerate(task.train_split) if u.id in mels)
     items = [task.item(index, np.random.default_rng(seed)) for seed in range(200)]
-    given = [i for i in items if i[3] is not None]
+    given = [i for i in items if i.mel is not None]
     assert 60 < len(given) < 140
-    begin = given[0][3][CONTEXT, 0]  # the mel counts its frames
+    begin = given[0].mel[CONTEXT, 0]  # the mel counts its frames
     clip = task._clip(task.train_split[index]).astype(np.float32) / 32768
-    inside = given[0][1][(CONTEXT + EDGE) * HOP:][:SMALL.segment_frames * HOP]
+    inside = given[0].waveform[(CONTEXT + EDGE) * HOP:][:SMALL.segment_frames * HOP]
     assert np.array_equal(inside, clip[int(begin) * HOP:][:len(inside)])
-    batch = task.collate([given[0], next(i for i in items if i[3] is None)])
+    batch = task.collate([given[0], next(i for i in items if i.mel is None)])
     assert batch.tensors["predicted"].tolist() == [True, False]
     seen = []
     task.plain["front"].register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))

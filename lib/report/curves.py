@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def learning(curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] | None]], *, metric: str = "mel",
-             size: tuple[float, float] = (8.6, 3.4)) -> "Figure":
-    """One panel per system: `metric` over steps in training (line) and validation (its first scalar, circles); dots: going on.
+def learning(curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] | None]], *, size: tuple[float, float] = (8.6, 3.4)) -> "Figure":
+    """One panel per system: a loss over steps in training (line) and validation (its first scalar, circles); dots: going on.
+
+    The loss is the distance of the mels, or of the latents where a vocoder learnt those first.
 
     curves: system -> (records of the training that made it, records of a run that goes on from its weights, or None). Records
     are those of `lib.training.journal`.
@@ -24,11 +25,14 @@ def learning(curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] | None]],
         figure, panels = plt.subplots(1, len(curves), figsize=size, layout="constrained", squeeze=False)
         for axes, (system, (before, after)) in zip(panels[0], curves.items()):
             colour = style.color(system)
+            metric = "latents" if any("latents" in r for r in before) else "mel"
             training = [(r["step"], r[metric]) for r in before if metric in r]
             axes.plot(*zip(*training), color=colour, linewidth=1, alpha=0.55, label="training")
-            judged = [(r["step"], next(iter(r["validation"].values()))) for r in before if "validation" in r]
-            if judged:
-                axes.plot(*zip(*judged), "o-", color=colour, markersize=4, linewidth=1.6, label="validation")
+            validated = [r for r in before if "validation" in r]
+            if validated:
+                name = next(iter(validated[0]["validation"]))
+                judged = [(r["step"], r["validation"][name]) for r in validated]
+                axes.plot(*zip(*judged), "o-", color=colour, markersize=4, linewidth=1.6, label=f"validation: {name}")
             more = [(training[-1][0] + r["step"], r[metric]) for r in after or () if metric in r]
             if more:
                 axes.plot(*zip(*more), ".", color=style.INK, markersize=6, label="going on, now")

@@ -2,9 +2,12 @@
 
 Kong et al. 2020, arXiv:2010.05646. Two generators:
 
-- `MelDecoder`: the decoder of `vits-joe` (a HiFi-GAN of type-2 residual blocks that upsamples 192 latents by 8 * 8 * 4),
-  behind a small network that finds the latents of a log-mel spectrogram. It starts with a voice instead of with noise,
-  so hours on two cores suffice;
+- the decoder of `vits-joe` (a HiFi-GAN of type-2 residual blocks that upsamples 192 latents by 8 * 8 * 4), behind a small
+  network that finds the latents of a log-mel spectrogram. It starts with a voice instead of with noise, so an hour on one core
+  suffices. Two of the latents' directions carry where in the glottal cycle a frame begins, which no mel spectrogram shows: the mean
+  over all phases makes the decoder pulse once a frame, at 86 Hz, whatever the pitch. So a second network reads F0 in the mel, and
+  its integral, the phase, goes into the front beside the mel (as the sine source does in neural source-filter models, Wang et al.
+  2019, arXiv:1904.12088);
 - transformers' `SpeechT5HifiGan` in the published V1 layout, for a GPU.
 
 How they are trained is in `lib.training.hifigan`, the discriminators are in `hifigan_discriminators.py`.
@@ -34,12 +37,14 @@ MEL_MEAN, MEL_SCALE = -5.0, 2.5  # of natural-log mel magnitudes of speech: brin
 @dataclass(frozen=True)
 class GeneratorConfig:
     """generator: "vits-joe" (its decoder behind a mel-to-latent front) or "v1" (published HiFi-GAN V1, random at first);
-    front_width, front_blocks: channels and depth of the front.
+    front_width, front_blocks, pitch_width, pitch_blocks: channels and depth of the front, and of the network that reads F0.
     """
 
     generator: str = "vits-joe"
     front_width: int = 256
     front_blocks: int = 6
+    pitch_width: int = 64
+    pitch_blocks: int = 4
 
     def __post_init__(self) -> None:
         if self.generator not in GENERATORS:
@@ -63,21 +68,45 @@ class ConvNeXtBlock(nn.Module):
         return hidden + (self.scale * frames).transpose(1, 2)
 
 
-class Front(nn.Module):
-    """Log-mel frames -> the decoder's latents; sees 6 blocks * 3 + 3 = 21 frames (0.24 s) to either side at the default depth."""
+class MelReader(nn.Module):
+    """Log-mel frames, and what else is known of each, -> what shall be known; sees 3 * blocks + 3 frames to either side."""
 
-    def __init__(self, width: int, blocks: int, n_bands: int = HIFIGAN.n_bands, n_latents: int = 192):
+    def __init__(self, width: int, blocks: int, n_others: int, n_outputs: int):
         super().__init__()
-        self.input = nn.Conv1d(n_bands, width, 7, padding=3)
+        self.input = nn.Conv1d(HIFIGAN.n_bands + n_others, width, 7, padding=3)
         self.blocks = nn.Sequential(*(ConvNeXtBlock(width) for _ in range(blocks)))
-        self.output = nn.Conv1d(width, n_latents, 1)
+        self.output = nn.Conv1d(width, n_outputs, 1)
 
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:  # (B, F, n_bands) -> (B, n_latents, F)
-        return self.output(self.blocks(self.input((log_mel.transpose(1, 2) - MEL_MEAN) / MEL_SCALE)))
+    def forward(self, log_mel: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:  # (B, F, n_bands), (B, F, n) -> (B, n_outputs, F)
+        frames = torch.cat([(log_mel - MEL_MEAN) / MEL_SCALE, *others], -1)
+        return self.output(self.blocks(self.input(frames.transpose(1, 2))))
+
+
+def source(phase: torch.Tensor, hz: torch.Tensor) -> torch.Tensor:
+    """What the front is told of the glottal pulses: (..., 4), sine and cosine of the phase, voiced or not, F0 in half octaves over 100 Hz.
+
+    phase: (...) in cycles; hz: (...), 0 where unvoiced: all four are 0 there.
+    """
+    angle, voiced = 2 * torch.pi * phase, (hz > 0).to(phase.dtype)
+    return torch.stack([angle.sin(), angle.cos(), torch.ones_like(phase), 2 * torch.log2(hz.clamp_min(1) / 100)], -1) * voiced[..., None]
+
+
+def read_pitch(modules: dict[str, nn.Module], log_mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, F, n_bands) -> the logit of "voiced" and log2(F0 / 100 Hz), each (B, F)."""
+    logit, octaves = modules["pitch"](log_mel).unbind(1)
+    return logit, octaves
+
+
+def read_source(modules: dict[str, nn.Module], log_mel: torch.Tensor) -> torch.Tensor:
+    """`source` for a mel alone: F0 as the mel shows it, the phase its integral, (B, F, 4)."""
+    logit, octaves = read_pitch(modules, log_mel)
+    hz = torch.where(logit > 0, 100 * 2 ** octaves.clamp(-1, 2.5), torch.zeros_like(octaves))  # 50 to 566 Hz
+    cycles = (hz.double() * HIFIGAN.hop / HIFIGAN.sample_rate).cumsum(-1)  # a minute of speech has 10^4 of them
+    return source((cycles % 1).to(log_mel.dtype), hz)
 
 
 def build(config: GeneratorConfig, *, warm: bool = True, seed: int = 0) -> dict[str, nn.Module]:
-    """The generator's networks by name: "front" and "decoder", or for V1 "decoder" alone.
+    """The generator's networks by name: "front", "pitch" and "decoder", or for V1 "decoder" alone.
 
     warm: the decoder starts with the weights of `vits-joe`; without, its weights are random until a checkpoint is loaded.
     """
@@ -91,15 +120,16 @@ def build(config: GeneratorConfig, *, warm: bool = True, seed: int = 0) -> dict[
         return {"decoder": decoder}
     from lib.systems import vits_joe
 
-    front = Front(config.front_width, config.front_blocks)
-    return {"front": front, "decoder": (vits_joe.load_model() if warm else vits_joe.build_model()).decoder}
+    front = MelReader(config.front_width, config.front_blocks, n_others=4, n_outputs=192)
+    pitch = MelReader(config.pitch_width, config.pitch_blocks, n_others=0, n_outputs=2)
+    return {"front": front, "pitch": pitch, "decoder": (vits_joe.load_model() if warm else vits_joe.build_model()).decoder}
 
 
 def decode(modules: dict[str, nn.Module], log_mel: torch.Tensor) -> torch.Tensor:
     """(B, F, n_bands) -> waveforms (B, F * hop), through the networks of `build`."""
     if "front" not in modules:
         return modules["decoder"](log_mel)
-    return modules["decoder"](modules["front"](log_mel))[:, 0]
+    return modules["decoder"](modules["front"](log_mel, read_source(modules, log_mel)))[:, 0]
 
 
 class HifiGan(Networks):

@@ -1,9 +1,12 @@
 """How does `hifigan` learn? First the front finds the decoder's latents, then both move, held by the discriminators.
 
 Stage A, until step `adversarial_from`: the decoder of `vits-joe` stays as it is. The front learns from the true latents where the
-clip was spoken by that voice (its flow yields them), and from the mel and STFT distance through the decoder for every clip.
+clip was spoken by that voice (its flow yields them) and, from step `spectral_from`, through the decoder, from the mel and STFT
+distance for every clip. Latents alone cost a third of a step and teach most of it.
 Stage B: the losses of the paper (least squares, feature matching, 45 x mel) move front and decoder. Spectral losses alone
 would wreck the decoder: they do not hear the buzz that they allow. The V1 generator starts in stage B.
+
+While it learns, the front is told the phase of the clip's own glottal pulses; the network that reads F0 in the mel learns beside it.
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from lib import prosody
 from lib.corpora.base import Corpus, Utterance
 from lib.errors import ParameterError, TrainingError
 from lib.features import HIFIGAN, log_mel_torch
@@ -34,6 +39,7 @@ EDGE = 4  # further frames whose spectra reach over the crop's end; computed, th
 STFT_SIZES = (512, 1024, 2048)  # windows of the multi-resolution STFT loss (Yamamoto et al. 2020, arXiv:1910.11480)
 SILENCE = math.log(HIFIGAN.floor)  # the log-mel of digital silence
 FULL_SCALE = 32_768  # of 16-bit samples
+FRONT = "front", "pitch"  # the networks before the decoder
 VOICE = "vits-joe"  # whose latents are known
 
 
@@ -41,9 +47,9 @@ VOICE = "vits-joe"  # whose latents are known
 class VocoderConfig(hifigan.GeneratorConfig):
     """The recipe's `model` part.
 
-    segment_frames: length of a training clip; decoded: in stage A, how many clips of a batch go through the decoder, and how many
-    frames of each (0: all): the latents of a long clip cost a tenth of its waveform; adversarial_from: step at which
-    stage B begins; warm_up: steps before it in which the discriminators already learn. Learning rates halve every
+    segment_frames: length of a training clip; spectral_from: step of stage A from which clips are decoded; decoded: in stage A, how many clips of a batch go through the decoder, and how many
+    frames of each (0: all): the latents of a long clip cost a tenth of its waveform; decoder_from: step from which the decoder moves, too
+    (-1: in stage B); adversarial_from: step at which stage B begins; warm_up: steps before it in which the discriminators already learn. Learning rates halve every
     `half_life` steps of stage B; the front's falls
     geometrically from front_learning_rate to learning_rate during stage A. latent_weight, stft_weight: stage A.
     start_from: a vocoder of `lib.zoo`, a folder, or the folder of an earlier run, whose discriminators come along ("": as
@@ -53,6 +59,8 @@ class VocoderConfig(hifigan.GeneratorConfig):
 
     segment_frames: int = 32
     decoded: tuple[int, int] = (0, 0)
+    spectral_from: int = 0
+    decoder_from: int = -1
     adversarial_from: int = 0
     warm_up: int = 0
     period_width: float = 1.0
@@ -75,6 +83,8 @@ class VocoderConfig(hifigan.GeneratorConfig):
         super().__post_init__()
         if self.generator == "v1" and self.adversarial_from:
             raise ParameterError("model.adversarial_from is for the vits-joe generator; V1 has no trained decoder to keep: set 0")
+        if self.spectral_from and not self.latent_weight:
+            raise ParameterError(f"model.spectral_from is {self.spectral_from} and model.latent_weight 0: until that step nothing would be learnt")
         if len(self.decoded) != 2 or not 0 <= self.decoded[1] <= self.segment_frames or self.decoded[0] < 0:
             raise ParameterError(f"model.decoded is {list(self.decoded)}: give clips of a batch and frames of a clip, at most "
                                  f"{self.segment_frames}; 0 means all")
@@ -85,7 +95,19 @@ class VocoderConfig(hifigan.GeneratorConfig):
     @property
     def network(self) -> hifigan.GeneratorConfig:
         """The part that the finished vocoder needs."""
-        return hifigan.GeneratorConfig(self.generator, self.front_width, self.front_blocks)
+        return hifigan.GeneratorConfig(self.generator, self.front_width, self.front_blocks, self.pitch_width, self.pitch_blocks)
+
+
+class Piece(NamedTuple):
+    """A segment of a clip. waveform: with contexts and edges; latents: (192, segment), pulses: (2, segment and contexts), mel:
+    (segment and contexts, 80), of an acoustic model; None where not known, mel also where the true one is wanted.
+    """
+
+    id: str
+    waveform: np.ndarray
+    latents: np.ndarray | None
+    pulses: np.ndarray | None
+    mel: np.ndarray | None
 
 
 def build(recipe: Recipe) -> "VocoderTask":
@@ -105,6 +127,7 @@ class VocoderTask(Task):
         self._clips: dict[str, np.ndarray] = {}
         self._latents = true_latents(self.train_split) if config.adversarial_from and config.latent_weight else {}
         self._mels = predicted_mels.predicted(corpus, config.mels_from, config.mels_clips) if config.mels_from else {}
+        self._pulses = {} if config.generator == "v1" else glottal_pulses(self.train_split)
         generator = hifigan.build(config.network, seed=config.seed)
         judges = Discriminators(config.period_width, config.scale_width, config.periods, config.scales)
         if config.start_from:
@@ -114,39 +137,41 @@ class VocoderTask(Task):
         self.modules = {**generator, "discriminators": judges}
         self.plain = dict(self.modules)
         self.averaged = tuple(generator)
-        rates = {"front": config.front_learning_rate, "discriminators": config.discriminator_learning_rate}
+        rates = {**dict.fromkeys(FRONT, config.front_learning_rate), "discriminators": config.discriminator_learning_rate}
         self.optimizers = {name: torch.optim.AdamW(module.parameters(), rates.get(name, config.learning_rate), betas=(0.8, 0.99))
                            for name, module in self.modules.items()}
-        self.schedulers = {name: torch.optim.lr_scheduler.LambdaLR(optimizer, self._front_rate if name == "front" else self._rate)
+        self.schedulers = {name: torch.optim.lr_scheduler.LambdaLR(optimizer, self._front_rate if name in FRONT else self._rate)
                            for name, optimizer in self.optimizers.items()}
 
-    def item(self, index: int, rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """(id, waveform of segment, context and edges, latents (192, segment) or None, mel of segment and context (frames, 80) where
-        a predicted one takes the true one's place), at a random place.
-        """
+    def item(self, index: int, rng: np.random.Generator) -> Piece:
+        """A segment of the clip at a random place, with what is known of it."""
         utterance, config = self.train_split[index], self.config
         clip = self._clip(utterance)
         frames = len(clip) // HOP
         begin = int(rng.integers(max(frames - config.segment_frames, 0) + 1))
-        samples = _window(clip[None], begin * HOP, config.segment_frames * HOP, (CONTEXT + EDGE) * HOP)[0]
-        waveform = samples.astype(np.float32) / FULL_SCALE
-        known, mel = self._latents.get(utterance.id), self._mels.get(utterance.id)
-        if mel is not None:
-            mel = _window(mel.T - SILENCE, begin, config.segment_frames, CONTEXT).T + SILENCE if rng.random() < config.mels_share else None
-        return utterance.id, waveform, None if known is None else _window(known, begin, config.segment_frames, 0), mel
 
-    def collate(self, items: list) -> Batch:
-        n_frames = self.config.segment_frames
-        empty = np.zeros((192, n_frames), np.float32)
-        tensors = {"waveform": np.stack([w for _, w, _, _ in items])}
+        def cut(values: np.ndarray | None, around: int) -> np.ndarray | None:
+            return None if values is None else _window(values, begin, config.segment_frames, around)
+
+        samples = _window(clip[None], begin * HOP, config.segment_frames * HOP, (CONTEXT + EDGE) * HOP)[0]
+        mel = self._mels.get(utterance.id)
+        if mel is not None:
+            mel = cut(mel.T - SILENCE, CONTEXT).T + SILENCE if rng.random() < config.mels_share else None
+        return Piece(utterance.id, samples.astype(np.float32) / FULL_SCALE, cut(self._latents.get(utterance.id), 0),
+                     cut(self._pulses.get(utterance.id), CONTEXT), mel)
+
+    def collate(self, items: list[Piece]) -> Batch:
+        n_frames, around = self.config.segment_frames, self.config.segment_frames + 2 * CONTEXT
+        tensors = {"waveform": np.stack([i.waveform for i in items])}
         if self._latents:
-            tensors["latents"] = np.stack([empty if x is None else x.astype(np.float32) for _, _, x, _ in items])
-            tensors["known"] = np.array([x is not None for _, _, x, _ in items], np.float32)
+            tensors["latents"] = _stack([i.latents for i in items], (192, n_frames))
+            tensors["known"] = np.array([i.latents is not None for i in items], np.float32)
+        if self._pulses:
+            tensors["pulses"] = _stack([i.pulses for i in items], (2, around))
         if self._mels:
-            none = np.zeros((n_frames + 2 * CONTEXT, HIFIGAN.n_bands), np.float32)
-            tensors["mel"] = np.stack([none if m is None else m.astype(np.float32) for _, _, _, m in items])
-            tensors["predicted"] = np.array([m is not None for _, _, _, m in items])
-        return Batch(tuple(i for i, _, _, _ in items), len(items) * n_frames, {k: torch.from_numpy(v) for k, v in tensors.items()})
+            tensors["mel"] = _stack([i.mel for i in items], (around, HIFIGAN.n_bands))
+            tensors["predicted"] = np.array([i.mel is not None for i in items])
+        return Batch(tuple(i.id for i in items), len(items) * n_frames, {k: torch.from_numpy(v) for k, v in tensors.items()})
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         config, adversarial = self.config, step >= self.config.adversarial_from
@@ -155,20 +180,26 @@ class VocoderTask(Task):
         log_mel = log_mel_torch(crop)[:, EDGE:-EDGE]
         if "mel" in batch.tensors:
             log_mel = torch.where(batch.tensors["predicted"][:, None, None], batch.tensors["mel"], log_mel)
-        part = slice(None), slice(None)
+        loss, scalars, hidden = self._front(log_mel, batch.tensors, adversarial)
+        unfrozen = step >= (config.adversarial_from if config.decoder_from < 0 else config.decoder_from)
+        moving = tuple(n for n in self.averaged if unfrozen or n in FRONT)
+        if step < config.spectral_from and not adversarial:
+            yield Update(loss, moving, scalars)
+            return
         if not adversarial and any(config.decoded):
             clips, length = (n or full for n, full in zip(config.decoded, (len(real), config.segment_frames)))
             begin = int(np.random.default_rng((config.seed, step)).integers(config.segment_frames - length + 1))
-            part = slice(clips), slice(begin, begin + length)
             real = real[:clips, begin * HOP:(begin + length) * HOP]
-        latents, fake = self._generate(log_mel, adversarial, part)
+            hidden = hidden[:clips, :, begin:begin + length]
+        decoder = (self.modules if unfrozen else self.plain)["decoder"]
+        fake = decoder(hidden.transpose(1, 2)) if config.generator == "v1" else decoder(hidden)[:, 0]
         if step >= config.adversarial_from - config.warm_up:
             judgements = self.modules["discriminators"](torch.cat([real, fake.detach()]))
             # What they saw in the real clips is the goal of feature matching, too: looking again after their step costs 8 % more.
             wanted = [(None, [layer.detach().chunk(2)[0] for layer in layers]) for _, layers in judgements]
             yield Update(discriminator_loss(judgements), ("discriminators",))
-        mel = F.l1_loss(log_mel_torch(fake), log_mel_torch(real))
-        loss, scalars = MEL_WEIGHT * mel, {"mel": mel}
+        scalars["mel"] = F.l1_loss(log_mel_torch(fake), log_mel_torch(real))
+        loss = loss + MEL_WEIGHT * scalars["mel"]
         if adversarial:
             judges = self.plain["discriminators"]  # they pass the gradient on, and do not learn from it
             scalars["adversarial"], scalars["features"] = generator_loss(wanted, judges(fake))
@@ -176,12 +207,7 @@ class VocoderTask(Task):
         else:
             scalars["stft"] = stft_loss(fake, real)
             loss = loss + config.stft_weight * scalars["stft"]
-            if "known" in batch.tensors and batch.tensors["known"].any():
-                known = batch.tensors["known"]
-                distance = (latents - batch.tensors["latents"]).abs().mean((1, 2))
-                scalars["latents"] = (distance * known).sum() / known.sum()
-                loss = loss + config.latent_weight * scalars["latents"]
-        yield Update(loss, tuple(n for n in self.averaged if adversarial or n == "front"), scalars)
+        yield Update(loss, moving, scalars)
 
     def validate(self, step: int) -> Validation:
         """Copy-synthesis of whole validation clips: mean absolute difference of the log-mels, and the STFT distance."""
@@ -200,13 +226,27 @@ class VocoderTask(Task):
                 figures[utterance.id] = _figure(log_mel[0].cpu().numpy(), copied[0].cpu().numpy())
         return Validation({"mel_l1": float(np.mean(mels)), "stft": float(np.mean(stfts))}, figures, audio)
 
-    def _generate(self, log_mel: torch.Tensor, moving: bool, part: tuple[slice, slice]) -> tuple[torch.Tensor | None, torch.Tensor]:
-        """Latents of the segments between the contexts, and waveforms of `part` (clips, frames). moving: whether the decoder learns."""
-        decoder = (self.modules if moving else self.plain)["decoder"]
+    def _front(self, log_mel: torch.Tensor, known: dict[str, torch.Tensor],
+               adversarial: bool) -> tuple[torch.Tensor | float, dict, torch.Tensor]:
+        """The loss of what lies before the decoder, its parts, and the decoder's input between the contexts (B, channels, segment)."""
         if "front" not in self.modules:
-            return None, decoder(log_mel[:, CONTEXT:-CONTEXT])
-        latents = self.modules["front"](log_mel)[..., CONTEXT:-CONTEXT]
-        return latents, decoder(latents[part[0], :, part[1]])[:, 0]
+            return 0.0, {}, log_mel[:, CONTEXT:-CONTEXT].transpose(1, 2)
+        cycles, hz = known["pulses"].unbind(1)
+        latents = self.modules["front"](log_mel, hifigan.source(cycles, hz))[..., CONTEXT:-CONTEXT]
+        logit, octaves = (x[:, CONTEXT:-CONTEXT] for x in hifigan.read_pitch(self.modules, log_mel))
+        hz = hz[:, CONTEXT:-CONTEXT]
+        voiced = (hz > 0).float()
+        off = (octaves - torch.log2(hz.clamp_min(1) / 100)).abs() * voiced
+        scalars = {"voicing": F.binary_cross_entropy_with_logits(logit, voiced), "pitch": off.sum() / voiced.sum().clamp_min(1)}
+        loss = scalars["voicing"] + scalars["pitch"]
+        if adversarial or "known" not in known:
+            return loss, scalars, latents
+        if known["known"].any():
+            scalars["latents"] = (latent_distance(latents, known["latents"]) * known["known"]).sum() / known["known"].sum()
+            loss = loss + self.config.latent_weight * scalars["latents"]
+        else:
+            loss = loss + 0.0 * latents.sum()  # no clip of the batch has known ones: the front waits
+        return loss, scalars, latents
 
     def _start(self, networks: dict[str, torch.nn.Module]) -> None:
         """Take over the weights of an earlier run, all of them, or those of a finished vocoder, which has no discriminators."""
@@ -236,6 +276,17 @@ class VocoderTask(Task):
     def _front_rate(self, step: int) -> float:
         done = min(1.0, step / self.config.adversarial_from) if self.config.adversarial_from else 1.0
         return (self.config.learning_rate / self.config.front_learning_rate) ** done * self._rate(step)
+
+
+def latent_distance(ours: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    """(B, 192, F) twice -> (B,): half the mean absolute difference, half the length of the difference vector per root of its size.
+
+    The length minds the two directions that carry the phase, a third of the latents' variance; the absolute values the many small
+    ones, which tell the consonants apart.
+    """
+    difference = ours - true
+    length = (difference.square().mean(1) + 1e-6).sqrt().mean(-1)  # the floor keeps the root's slope finite
+    return 0.5 * (length + difference.abs().mean((1, 2)))
 
 
 def stft_loss(fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -283,12 +334,32 @@ def true_latents(utterances: tuple[Utterance, ...], seed: int = 0) -> dict[str, 
     return found
 
 
+def glottal_pulses(utterances: tuple[Utterance, ...]) -> dict[str, np.ndarray]:
+    """id -> `prosody.pulses` of the clip, transposed: (2, F) float32, phase in cycles and F0 in Hz; kept in the cache."""
+    from lib import progress
+
+    found = {}
+    for utterance in progress.track(utterances, "glottal pulses", unit="clip"):
+        waveform = utterance.load(HIFIGAN.sample_rate)
+        key = content_key("pulses", waveform.tobytes())
+        path = cache_folder("pulses", key[:2], f"{key}.f32")
+        if not path.exists():
+            write_atomic(path, np.ascontiguousarray(prosody.pulses(waveform, HIFIGAN.sample_rate).T).tobytes())
+        found[utterance.id] = np.fromfile(path, np.float32).reshape(2, -1)
+    return found
+
+
 def publish(run: str | Path, config: VocoderConfig, folder: str | Path, card: str, checkpoint: str | Path | None = None) -> Path:
     """Turn a training run's newest (or the given) checkpoint into a vocoder that `hifigan.HifiGan` loads."""
     path = Path(checkpoint) if checkpoint else checkpoints.latest(Path(run) / "checkpoints")
     if path is None:
         raise ParameterError(f"{run} holds no checkpoint to publish")
     return hifigan.save(folder, config.network, hifigan.from_checkpoint(path, config.network), card)
+
+
+def _stack(pieces: list[np.ndarray | None], shape: tuple[int, ...]) -> np.ndarray:
+    """(B, *shape) float32, zeros where a clip has none."""
+    return np.stack([np.zeros(shape, np.float32) if p is None else p.astype(np.float32) for p in pieces])
 
 
 def _window(values: np.ndarray, begin: int, length: int, around: int) -> np.ndarray:
