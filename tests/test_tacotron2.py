@@ -26,8 +26,8 @@ from lib.systems.tacotron2_network import NetworkConfig, Prediction, build
 from lib.systems.vits_joe_onnx import VitsJoeOnnx
 from lib.training import acoustic_task, checkpoint, recipe, scaling, tasks
 from lib.training.loop import train
-from lib.training.tacotron2 import (MODULE, AcousticConfig, AcousticTask, attention_loss, losses, predict, publish,
-                                    true_alignment)
+from lib.training.stepwise import attention_loss, true_alignment
+from lib.training.tacotron2 import MODULE, AcousticConfig, AcousticTask, losses, predict, publish
 
 SMALL = AcousticConfig(embedding=32, encoder_layers=1, prenet=24, attention_rnn=40, attention=16, location_filters=4,
                        location_kernel=7, decoder_rnn=36, postnet=32, postnet_layers=2, frames_per_step=2, encoder_dropout=0.0,

@@ -12,7 +12,7 @@ import torch
 
 from lib.corpora.base import Corpus
 from lib.errors import MissingDataError, ParameterError, TrainingError
-from lib.features import HIFIGAN
+from lib.features import HIFIGAN, MelConfig
 from lib.training import acoustic_data
 from lib.training import checkpoint as checkpoints
 from lib.training.acoustic_data import Example
@@ -111,7 +111,7 @@ def trained(run: str | Path, checkpoint: str | Path | None, expected: Mapping[st
     return weights
 
 
-def figure(real: np.ndarray, fake: np.ndarray, title: str, alignment: np.ndarray | None = None):
+def figure(real: np.ndarray, fake: np.ndarray, title: str, alignment: np.ndarray | None = None, *, features: MelConfig = HIFIGAN):
     """The original and the predicted mel (F, bands), one above the other, and below them the attention (S, T) if there is any."""
     from matplotlib.figure import Figure
 
@@ -119,7 +119,7 @@ def figure(real: np.ndarray, fake: np.ndarray, title: str, alignment: np.ndarray
     axes = made.subplots(2 if alignment is None else 3)
     for ax, mel, name in zip(axes, (real, fake), ("original", title)):
         ax.imshow(mel.T, origin="lower", aspect="auto", vmin=real.min(), vmax=real.max())
-        ax.set(title=name, ylabel="mel band", xlabel=f"frame ({1000 * HIFIGAN.hop / HIFIGAN.sample_rate:.1f} ms)")
+        ax.set(title=name, ylabel="mel band", xlabel=f"frame ({1000 * features.hop / features.sample_rate:.1f} ms)")
     if alignment is not None:
         axes[2].imshow(alignment.T, origin="lower", aspect="auto", vmin=0, vmax=1)
         axes[2].set(title="attention", ylabel="symbol", xlabel="decoder step")

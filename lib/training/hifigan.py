@@ -47,14 +47,14 @@ VOICE = "vits-joe"  # whose latents are known
 class VocoderConfig(hifigan.GeneratorConfig):
     """The recipe's `model` part.
 
-    segment_frames: length of a training clip; spectral_from: step of stage A from which clips are decoded; decoded: in stage A, how many clips of a batch go through the decoder, and how many
-    frames of each (0: all): the latents of a long clip cost a tenth of its waveform; decoder_from: step from which the decoder moves, too
-    (-1: in stage B); adversarial_from: step at which stage B begins; warm_up: steps before it in which the discriminators already learn. Learning rates halve every
-    `half_life` steps of stage B; the front's falls
-    geometrically from front_learning_rate to learning_rate during stage A. latent_weight, stft_weight: stage A.
-    start_from: a vocoder of `lib.zoo`, a folder, or the folder of an earlier run, whose discriminators come along ("": as
-    `generator` says). mels_from: a FastSpeech 2 of `lib.zoo`, or a folder, whose mels of `mels_clips` clips (0: of all) take the
-    place of the true ones in `mels_share` of their turns.
+    segment_frames: length of a training clip; spectral_from: step of stage A from which clips are decoded; decoded: in stage
+    A, how many clips of a batch go through the decoder, and how many frames of each (0: all): the latents of a long clip cost
+    a tenth of its waveform; decoder_from: step from which the decoder moves, too (-1: in stage B); adversarial_from: step at
+    which stage B begins; warm_up: steps before it in which the discriminators already learn. Learning rates halve every
+    `half_life` steps of stage B; the front's falls geometrically from front_learning_rate to learning_rate during stage A.
+    latent_weight, stft_weight: stage A. start_from: a vocoder of `lib.zoo`, a folder, or the folder of an earlier run, whose
+    discriminators come along ("": as `generator` says). mels_from: a FastSpeech 2 of `lib.zoo`, or a folder, whose mels of
+    `mels_clips` clips (0: of all) take the place of the true ones in `mels_share` of their turns.
     """
 
     segment_frames: int = 32
@@ -84,7 +84,8 @@ class VocoderConfig(hifigan.GeneratorConfig):
         if self.generator == "v1" and self.adversarial_from:
             raise ParameterError("model.adversarial_from is for the vits-joe generator; V1 has no trained decoder to keep: set 0")
         if self.spectral_from and not self.latent_weight:
-            raise ParameterError(f"model.spectral_from is {self.spectral_from} and model.latent_weight 0: until that step nothing would be learnt")
+            raise ParameterError(f"model.spectral_from is {self.spectral_from} and model.latent_weight 0: until that step nothing "
+                                 "would be learnt")
         if len(self.decoded) != 2 or not 0 <= self.decoded[1] <= self.segment_frames or self.decoded[0] < 0:
             raise ParameterError(f"model.decoded is {list(self.decoded)}: give clips of a batch and frames of a clip, at most "
                                  f"{self.segment_frames}; 0 means all")

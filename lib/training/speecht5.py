@@ -2,11 +2,10 @@
 
 The losses are those published (Ao et al. 2022, arXiv:2110.07205, as transformers computes them): absolute errors of the mel
 before and after the postnet, and the cross-entropy of the end, where the one last frame counts `stop_weight` times. Its guided
-attention is another one. The published loss asks for a diagonal, the same for every sentence, because nothing better is known of
-clips with mere text; here the frames of every symbol are known, from the voice itself or from the aligner, so the guided heads of
-each decoder layer are given the cross-entropy to where the sound really is. It says where to look even to a head that looks far
-away, which a penalty on wrong places does not (its gradient fades with the share of attention in the right one). The other heads
-stay free to look ahead and back, and the weight can fall with time.
+attention is another one (see `stepwise.py`). The published loss asks for a diagonal, the same for every sentence; here the guided
+heads of each decoder layer are given the cross-entropy to where the sound really is. It says where to look even to a head that
+looks far away, which a penalty on wrong places does not (its gradient fades with the share of attention in the right one). The
+other heads stay free to look ahead and back.
 """
 
 from __future__ import annotations
@@ -21,46 +20,32 @@ from torch.nn import functional as F
 
 from lib.corpora.base import Corpus
 from lib.errors import ParameterError
-from lib.features import HIFIGAN, griffin_lim, log_mel
+from lib.features import HIFIGAN, log_mel
 from lib.systems import speecht5
-from lib.systems.attention import failures
 from lib.systems.speecht5_decoding import decode
 from lib.systems.speecht5_network import NetworkConfig, Prediction, build as build_network, take_over
-from lib.training import acoustic_task, sources
+from lib.training import acoustic_task, sources, stepwise
 from lib.training.acoustic_data import Example
 from lib.training.acoustic_task import MODULE
 from lib.training.recipe import Recipe, parse
-from lib.training.tacotron2 import attention_loss, true_alignment
-from lib.training.task import Batch, Update, Validation
-
-STATISTICS = ("mel_mean", "mel_deviation")
+from lib.training.stepwise import STATISTICS, Attempt, attention_loss, true_alignment
+from lib.training.task import Batch, Update
 
 
 @dataclass(frozen=True)
-class AcousticConfig(NetworkConfig):
-    """The recipe's `model` part. The learning rate rises over `warm_up` steps, then halves every `half_life` steps.
+class AcousticConfig(stepwise.Guided, NetworkConfig):
+    """The recipe's `model` part.
 
-    stop_weight: of the last frame against those that are not; attention_weight: of the guided attention, halved every
-    `attention_half_life` steps (0: never); start_from: a checkpoint of `lib.zoo`, a folder, or a published SpeechT5 (a repository
-    of the hub, or a folder of transformers) that the training goes on from ("": random weights).
+    stop_weight: of the last frame against those that are not; start_from: a checkpoint of `lib.zoo`, a folder, or a published
+    SpeechT5 (a repository of the hub, or a folder of transformers) that the training goes on from ("": random weights).
     """
 
-    learning_rate: float = 1e-3
-    warm_up: int = 400
-    half_life: int = 10_000
     weight_decay: float = 1e-2
     stop_weight: float = 5.0
-    attention_weight: float = 1.0
-    attention_half_life: int = 0
-    seed: int = 0
-    start_from: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        acoustic_task.check_schedule(self.warm_up, self.half_life)
-        for name in ("stop_weight", "attention_weight", "attention_half_life"):
-            if getattr(self, name) < 0:
-                raise ParameterError(f"model.{name} is {getattr(self, name)}, it must not be negative")
+        self.check("stop_weight")
         if self.vocabulary:
             raise ParameterError(f"model.vocabulary is {self.vocabulary}: training reads the phonemes of the Piper voices, which "
                                  "are 0")
@@ -73,24 +58,20 @@ class AcousticConfig(NetworkConfig):
         """The part that the finished network needs."""
         return NetworkConfig(**{f.name: getattr(self, f.name) for f in fields(NetworkConfig)})
 
-    def guidance(self, step: int) -> float:
-        """The weight of the guided attention at a training step."""
-        return self.attention_weight * (0.5 ** (step / self.attention_half_life) if self.attention_half_life else 1.0)
-
 
 def build(recipe: Recipe) -> "AcousticTask":
     """The task of a recipe: its corpus (made, aligned and measured where the cache lacks it) and the network."""
     return AcousticTask(sources.corpus(parse(sources.Data, recipe.data, "data")), parse(AcousticConfig, recipe.model, "model"))
 
 
-class AcousticTask(acoustic_task.AcousticTask):
+class AcousticTask(stepwise.StepwiseTask):
     """SpeechT5 on any corpus. Where the recipe asks for the published mel, it is made of the clips when a batch wants them, and
     not standardised, as the published network knows it.
     """
 
     def __init__(self, corpus: Corpus, config: AcousticConfig):
         super().__init__(corpus, frames_per_step=config.reduction)
-        self.config, self._clips = config, {}
+        self.config, self.features, self._clips = config, config.features, {}
         if config.features != HIFIGAN:
             self._clips = {u.id: u for u in corpus.utterances}
             n_bands = config.features.n_bands
@@ -108,10 +89,6 @@ class AcousticTask(acoustic_task.AcousticTask):
         optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay)
         self.follow(network, optimizer, config.warm_up, config.half_life)
 
-    def item(self, index: int, rng: np.random.Generator) -> tuple[Example, np.ndarray]:
-        """The example and its mel, its frames those of the network's mel."""
-        return self._target(self.examples[index])
-
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         scalars = losses(predict(self.modules[MODULE], batch), batch, self.config.stop_weight)
         loss = sum(value for name, value in scalars.items() if name != "attention")
@@ -119,39 +96,22 @@ class AcousticTask(acoustic_task.AcousticTask):
             loss = loss + guidance * scalars["attention"]
         yield Update(loss, (MODULE,), scalars)
 
-    def validate(self, step: int) -> Validation:
-        """The losses under teacher forcing; how every sentence is read unaided: skips, repeats and no_stop, counted, and failed,
-        the share of sentences with any of them. Of each speaker's first sentence a picture and what is said unaided.
-        """
-        network, config = self.plain[MODULE], self.config
-        device = next(network.parameters()).device
-        sums: dict[str, float] = {}
-        audio, figures = {}, {}
-        torch.manual_seed(config.seed)  # the prenet drops the same in every validation
-        for e, target in map(self._target, self.validation):
-            batch = self.collate([(e, target)]).to(device)
-            prediction = predict(network, batch)
-            said = decode(network, network.encode(batch.tensors["ids"]), batch.tensors["speakers"], seed=config.seed)
-            found = failures(said.alignment.float().cpu().numpy(), stopped=said.stopped)
-            scalars = {name: value.item() / len(self.validation)
-                       for name, value in losses(prediction, batch, config.stop_weight).items()}
-            scalars |= {"skips": len(found.skips), "repeats": len(found.repeats), "no_stop": float(not found.stopped),
-                        "failed": bool(found) / len(self.validation)}
-            sums = {name: sums.get(name, 0.0) + value for name, value in scalars.items()}
-            if e.speaker in audio:
-                continue
-            real, fake = (x[0].float().cpu().numpy() for x in (batch.tensors["mel"], prediction.mel))
-            figures[e.id] = acoustic_task.figure(real, fake, "predicted from the original's frames",
-                                                 prediction.attention[0].mean(0).float().cpu().numpy())
-            spoken = griffin_lim(network.log_mel(said.rough)[0].float().cpu().numpy(), config.features)
-            audio[e.speaker] = (e.id, spoken, config.features.sample_rate)
-        return Validation(sums, figures, {name: (spoken, rate) for name, spoken, rate in audio.values()})
+    def predict(self, network: torch.nn.Module, batch: Batch) -> tuple[Prediction, torch.Tensor]:
+        prediction = predict(network, batch)
+        return prediction, prediction.attention.mean(1)
 
-    def _target(self, e: Example) -> tuple[Example, np.ndarray]:
+    def losses(self, prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
+        return losses(prediction, batch, self.config.stop_weight)
+
+    def read(self, network: torch.nn.Module, batch: Batch) -> Attempt:
+        said = decode(network, network.encode(batch.tensors["ids"]), batch.tensors["speakers"], seed=self.config.seed)
+        return Attempt(network.log_mel(said.rough)[0], said.alignment, said.stopped)
+
+    def target(self, e: Example) -> tuple[Example, np.ndarray]:
+        """The example and its mel, its frames those of the network's mel."""
         if not self._clips:
             return e, e.mel()
-        features = self.config.features
-        mel = log_mel(self._clips[e.id].load(features.sample_rate), features)
+        mel = log_mel(self._clips[e.id].load(self.features.sample_rate), self.features)
         return replace(e, frames=rescaled(e.frames, _ratio(self.config), len(mel))), mel
 
 

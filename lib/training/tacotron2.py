@@ -1,10 +1,7 @@
 """How does `tacotron2` learn? It says each step's frames given the true ones before, and is shown where in the text it is.
 
 The losses of the paper (Shen et al. 2018, arXiv:1712.05884): squared errors of the mel before and after the postnet, and the
-cross-entropy of the gate. Two more beside them. Absolute errors blur less. And guided attention: left alone, the attention needs
-tens of thousands of steps before it follows the text at all, and a small corpus may never get it there; but the frames of every
-symbol are known here, from the voice itself or from the aligner, so its cross-entropy to the true alignment joins the loss. The
-weight of that part can fall with time: how soft the attention should be between two sounds is the network's own affair.
+cross-entropy of the gate. Two more beside them: absolute errors, which blur less, and guided attention (see `stepwise.py`).
 """
 
 from __future__ import annotations
@@ -18,55 +15,37 @@ import torch
 from torch.nn import functional as F
 
 from lib.corpora.base import Corpus
-from lib.errors import ParameterError, TrainingError
-from lib.features import HIFIGAN, griffin_lim
+from lib.errors import TrainingError
 from lib.systems import tacotron2
-from lib.systems.attention import failures
 from lib.systems.tacotron2_network import NetworkConfig, Prediction, build as build_network
-from lib.training import acoustic_task, sources
+from lib.training import acoustic_task, sources, stepwise
 from lib.training.acoustic_task import MODULE
 from lib.training.recipe import Recipe, parse
-from lib.training.task import Batch, Update, Validation
-
-STATISTICS = ("mel_mean", "mel_deviation")
-SMALLEST = 1e-12  # share of attention below which the loss of a step grows no more: far below any that still learns
+from lib.training.stepwise import STATISTICS, Attempt, attention_loss, true_alignment
+from lib.training.task import Batch, Update
 
 
 @dataclass(frozen=True)
-class AcousticConfig(NetworkConfig):
-    """The recipe's `model` part. The learning rate rises over `warm_up` steps, then halves every `half_life` steps.
+class AcousticConfig(stepwise.Guided, NetworkConfig):
+    """The recipe's `model` part.
 
     stop_weight: of the one step that is the last against those that are not; absolute_weight: of the absolute errors beside the
-    squared ones; attention_weight: of the guided attention, halved every `attention_half_life` steps (0: never); start_from: a
-    checkpoint of `lib.zoo`, a folder, or a file of published weights (.pt) that the training goes on from ("": random ones).
+    squared ones; start_from: a checkpoint of `lib.zoo`, a folder, or a file of published weights (.pt) that the training goes on
+    from ("": random ones).
     """
 
-    learning_rate: float = 1e-3
-    warm_up: int = 400
-    half_life: int = 10_000
     weight_decay: float = 1e-6
     stop_weight: float = 1.0
     absolute_weight: float = 0.0
-    attention_weight: float = 1.0
-    attention_half_life: int = 0
-    seed: int = 0
-    start_from: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        acoustic_task.check_schedule(self.warm_up, self.half_life)
-        for name in ("stop_weight", "absolute_weight", "attention_weight", "attention_half_life"):
-            if getattr(self, name) < 0:
-                raise ParameterError(f"model.{name} is {getattr(self, name)}, it must not be negative")
+        self.check("stop_weight", "absolute_weight")
 
     @property
     def network(self) -> NetworkConfig:
         """The part that the finished network needs."""
         return NetworkConfig(**{f.name: getattr(self, f.name) for f in fields(NetworkConfig)})
-
-    def guidance(self, step: int) -> float:
-        """The weight of the guided attention at a training step."""
-        return self.attention_weight * (0.5 ** (step / self.attention_half_life) if self.attention_half_life else 1.0)
 
 
 def build(recipe: Recipe) -> "AcousticTask":
@@ -74,7 +53,7 @@ def build(recipe: Recipe) -> "AcousticTask":
     return AcousticTask(sources.corpus(parse(sources.Data, recipe.data, "data")), parse(AcousticConfig, recipe.model, "model"))
 
 
-class AcousticTask(acoustic_task.AcousticTask):
+class AcousticTask(stepwise.StepwiseTask):
     """Tacotron 2 on any corpus."""
 
     def __init__(self, corpus: Corpus, config: AcousticConfig):
@@ -109,33 +88,15 @@ class AcousticTask(acoustic_task.AcousticTask):
         weights = {"mel": config.absolute_weight, "rough": config.absolute_weight, "attention": config.guidance(step)}
         yield Update(sum(weights.get(name, 1.0) * value for name, value in scalars.items()), (MODULE,), scalars)
 
-    def validate(self, step: int) -> Validation:
-        """The losses under teacher forcing; how every sentence is read unaided: skips, repeats and no_stop, counted, and failed,
-        the share of sentences with any of them. Of each speaker's first sentence a picture and what is said unaided.
-        """
-        network = self.plain[MODULE]
-        device = next(network.parameters()).device
-        sums: dict[str, float] = {}
-        audio, figures, heard = {}, {}, set()
-        torch.manual_seed(self.config.seed)  # the prenet drops the same in every validation
-        for e in self.validation:
-            batch = self.collate([(e, e.mel())]).to(device)
-            prediction = predict(network, batch)
-            reading = network.read(batch.tensors["ids"], batch.tensors["speakers"], self.config.seed)
-            found = failures(reading.alignment.float().cpu().numpy(), stopped=reading.stopped)
-            scalars = {name: value.item() / len(self.validation)
-                       for name, value in losses(prediction, batch, self.config.stop_weight).items()}
-            scalars |= {"skips": len(found.skips), "repeats": len(found.repeats), "no_stop": float(not found.stopped),
-                        "failed": bool(found) / len(self.validation)}
-            sums = {name: sums.get(name, 0.0) + value for name, value in scalars.items()}
-            if e.speaker in heard:
-                continue
-            heard.add(e.speaker)
-            real, fake = (x[0].float().cpu().numpy() for x in (batch.tensors["mel"], prediction.mel))
-            figures[e.id] = acoustic_task.figure(real, fake, "predicted from the original's frames",
-                                                 prediction.alignment[0].float().cpu().numpy())
-            audio[e.id] = (griffin_lim(reading.log_mel.float().cpu().numpy()), HIFIGAN.sample_rate)
-        return Validation(sums, figures, audio)
+    def predict(self, network: torch.nn.Module, batch: Batch) -> tuple[Prediction, torch.Tensor]:
+        prediction = predict(network, batch)
+        return prediction, prediction.alignment
+
+    def losses(self, prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
+        return losses(prediction, batch, self.config.stop_weight)
+
+    def read(self, network: torch.nn.Module, batch: Batch) -> Attempt:
+        return Attempt(*network.read(batch.tensors["ids"], batch.tensors["speakers"], self.config.seed))
 
 
 def predict(network: torch.nn.Module, batch: Batch) -> Prediction:
@@ -160,23 +121,6 @@ def losses(prediction: Prediction, batch: Batch, stop_weight: float = 1.0) -> di
         found[f"{name}_squared"] = (error.square().mean(-1) * frames).sum() / frames.sum()
     truth = true_alignment(given["frames"], n_steps, frames.shape[1] // n_steps)
     return {**found, "stop": (gate * steps).sum() / steps.sum(), "attention": attention_loss(prediction.alignment, truth)}
-
-
-def true_alignment(frames: torch.Tensor, n_steps: int, frames_per_step: int) -> torch.Tensor:
-    """The share of each decoder step's frames that each symbol has, (B, S, T); rows sum to 1, or to 0 after the sentence's end.
-
-    frames: (B, T) int64. Where a sentence ends within a step, the frames that it has there count in full.
-    """
-    ends = frames.cumsum(1)[:, None]  # (B, 1, T)
-    begins = ends - frames[:, None]
-    clock = torch.arange(n_steps, device=frames.device)[None, :, None] * frames_per_step  # (1, S, 1)
-    shared = (torch.minimum(ends, clock + frames_per_step) - torch.maximum(begins, clock)).clamp(min=0).float()
-    return shared / shared.sum(-1, keepdim=True).clamp(min=1)
-
-
-def attention_loss(alignment: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the attention (B, S, T) to the true alignment, in nats, averaged over the steps that have one."""
-    return -(truth * alignment.float().clamp(min=SMALLEST).log()).sum() / truth.sum()
 
 
 def publish(run: str | Path, config: AcousticConfig, speakers: tuple[str, ...], folder: str | Path, card: str,
