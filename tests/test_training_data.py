@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import time
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib import REPOSITORY
 from lib.errors import MissingDataError, ParameterError
 from lib.training import data, recipe, sources, tasks
 from lib.training.data import Place, Sampler
@@ -203,10 +205,12 @@ def test_the_identity_covers_what_is_computed_and_not_how_long():
     assert recipe.parse(Model, {"periods": [5]}, "model") == Model(periods=(5,))
 
 
-@pytest.mark.parametrize("profile", ["smoke", "quick", "study", "full"])
-def test_the_recipes_of_every_profile_are_valid(profile):
-    from lib.training.hifigan import VocoderConfig
+RECIPES = sorted((REPOSITORY / "params").glob("*/recipes/*.yaml"))
 
-    read = recipe.find(profile, "hifigan")
-    recipe.parse(VocoderConfig, read.model, "model")
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parents[1].name}-{p.stem}")
+def test_every_recipe_is_valid(path):
+    read = recipe.load(path)
+    module = importlib.import_module(f"lib.training.{read.task}")
+    recipe.parse(module.VocoderConfig if read.task == "hifigan" else module.AcousticConfig, read.model, "model")
     recipe.parse(sources.Data, read.data, "data")
