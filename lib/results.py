@@ -55,6 +55,7 @@ METRICS = {
     "pesq_wb": Metric("PESQ wideband", "MOS-LQO", +1, 2),
     "stoi": Metric("STOI", "index", +1, 3),
     "f0_error_cents": Metric("Pitch error", "cents", -1, 0),
+    "attention_failures_pct": Metric("Attention failures", "%", -1, 1),
     "speaker_similarity": Metric("Speaker similarity", "cosine", +1, 3),
     "mos_human": Metric("MOS by listeners", "MOS", +1, 2),
     "rtf": Metric("RTF", "s/s", -1, 3),

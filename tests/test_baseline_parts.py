@@ -137,3 +137,16 @@ def test_a_curve_is_thinned_but_keeps_its_ends_and_validations():
     kept = publish.thinned(curve, 100)
     assert kept[0]["step"] == 0 and kept[-2]["step"] == 1000 and kept[-1]["validation"]["mel"] == 0.1235
     assert 90 <= len(kept) <= 105
+
+
+def test_scaling_becomes_a_row_and_a_sentence(tmp_path, monkeypatch):
+    from lib.training import scaling
+
+    monkeypatch.setattr(scaling, "measure", lambda recipe, processes, rounds: scaling.Scaling(processes, 1, (1000.0, 1800.0), 0.9))
+    run = results.start("01_baselines", "smoke", outputs=tmp_path)
+    learning.scale(run, "params/smoke/recipes/fastspeech2.yaml", rounds=3)
+    table = results.read(run.path)
+    assert table.value.tolist() == [0.9] and table.n.tolist() == [3] and table.system.tolist() == ["fastspeech2"]
+    assert learning.scaled(table) == ("fastspeech2: 2 processes make 1,800 frames/s, one makes 1,000: 1.80 times as many, an efficiency "
+                                      "of 0.90.")
+    assert learning.scaled(table[:0]) == ""

@@ -12,6 +12,7 @@ from lib.measure.intelligibility import word_errors
 from lib.measure.scorer import ClipScores, Recognition, Scorer
 from lib.measure.speed import Timing
 from lib.report import notebook as show
+from lib.systems.base import Speech
 
 SENTENCES = gutenberg.split("validation", 3)
 
@@ -49,6 +50,22 @@ def test_quality_writes_a_row_per_metric_and_keeps_clips(run, spoken):
     rows = results.read(run.path).set_index("metric")
     assert '"difference": 0.0' in rows.detail["wer"] and rows.baseline["wer"] == "itself"
     assert again.summary["wer"].value == judged.summary["wer"].value
+
+
+def test_attention_failures_are_counted_for_systems_that_watch_themselves(run, hibari, monkeypatch):
+    class Wanderer:
+        name, variant, target, sample_rate, size_mb, identity, attends = "wanderer", "baseline", "test/cpu", 24_000, 0.0, (), True
+
+        def synthesize(self, text, seed):
+            speech = hibari.synthesize(text, seed)
+            return Speech(speech.waveform, speech.sample_rate, notes=("skipped 'abc'",) if seed == 1 else ())
+
+    clips = evaluate.speak(Wanderer(), SENTENCES)
+    assert evaluate.speak(Wanderer(), SENTENCES)[1].notes == ("skipped 'abc'",)  # from the cache, too
+    evaluate.quality(run, ("wanderer", "baseline", "test/cpu"), clips, Scorer(), second_opinion=0)
+    row = results.read(run.path).set_index("metric").loc["attention_failures_pct"]
+    assert row.value == pytest.approx(100 / 3) and row.n == 3 and f"{SENTENCES[1].id}: skipped 'abc'" in row.detail
+    assert evaluate.attention_failures(evaluate.speak(hibari, SENTENCES)) is None
 
 
 def test_speed_footprint_and_energy_write_their_rows(run, hibari):

@@ -140,3 +140,11 @@ def test_paired_ratio_difference_of_wer():
 def test_bad_samples_have_one_clear_error(call):
     with pytest.raises(ParameterError):
         call()
+
+
+def test_a_share_has_wilsons_interval_also_where_nothing_happened():
+    none, some = stats.share_ci([False] * 100), stats.share_ci([True] + [False] * 9)
+    assert (none.value, none.low, none.n) == (0, 0, 100) and none.high == pytest.approx(0.0370, abs=1e-4)  # z^2 / (n + z^2)
+    assert some.value == 0.1 and (some.low, some.high) == pytest.approx((0.0179, 0.4042), abs=1e-4)
+    with pytest.raises(ParameterError, match="no events"):
+        stats.share_ci([])

@@ -46,7 +46,7 @@ def corpus(voice: "System", sentences: Iterable[Sentence], *, seed: int = 0, wor
 
 
 def speak(voice: "System", text: str, seed: int = 0) -> tuple[np.ndarray, int, dict]:
-    """(waveform, sample rate, {"phones", "frames"}) of one text, from the cache where it was made before."""
+    """(waveform, sample rate, {"phones", "frames", "notes"}) of one text, from the cache where it was made before."""
     clip = _make(voice, text, seed)
     details = json.loads(clip.with_suffix(".json").read_text(encoding="utf-8"))
     return *audio.load(clip), details
@@ -58,7 +58,7 @@ def _make(voice: "System", text: str, seed: int) -> Path:
     clip = cache_folder("speech", voice.name, key[:2], f"{key}.flac")
     if not (clip.exists() and clip.with_suffix(".json").exists()):
         speech = voice.synthesize(text, seed)
-        details = {"text": text, "seed": seed, "phones": speech.phones, "frames": speech.frames}
+        details = {"text": text, "seed": seed, "phones": speech.phones, "frames": speech.frames, "notes": speech.notes}
         write_atomic(clip.with_suffix(".json"), json.dumps(details, ensure_ascii=False).encode())
         audio.save(clip, speech.waveform, speech.sample_rate)
     return clip

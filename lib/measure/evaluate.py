@@ -19,7 +19,7 @@ from lib.corpora.base import Corpus, Utterance
 from lib.corpora.gutenberg import Sentence
 from lib.errors import MissingDataError, SpeechError
 from lib.measure import scorer as scoring
-from lib.measure import speed
+from lib.measure import speed, stats
 from lib.measure.energy import EnergyMeter
 from lib.measure.scorer import ClipScores, Scorer
 from lib.measure.stats import Difference, Estimate
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Clip:
-    """One sentence as a system said it, or as a person did."""
+    """One sentence as a system said it, or as a person did. notes: what went wrong, of a system that watches its attention."""
 
     id: str
     text: str
     waveform: np.ndarray
     sample_rate: int
+    notes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def speak(voice: "System", sentences: Iterable[Sentence | Utterance], *, seed: i
     sentences = tuple(sentences)
     label = f"{voice.name} on {voice.target} speaks"
     made = (synthetic.speak(voice, s.text, seed + i) for i, s in enumerate(sentences))
-    return tuple(Clip(s.id, s.text, waveform, rate) for s, (waveform, rate, _) in
+    return tuple(Clip(s.id, s.text, waveform, rate, tuple(details["notes"]) if voice.attends else None) for s, (waveform, rate, details) in
                  zip(sentences, progress.track(made, label, total=len(sentences), unit="sentence")))
 
 
@@ -97,9 +98,21 @@ def quality(run: "Run", names: tuple[str, str, str], clips: Sequence[Clip], scor
     for metric, estimate in judged.summary.items():
         run.add(*names, metric, estimate.value, n=estimate.n, ci=estimate.ci, source=scoring.source(metric),
                 baseline=baseline_name, detail=_difference(differences.get(metric)))
+    if failed := attention_failures(clips):
+        notes = [f"{clip.id}: {note}" for clip in clips for note in clip.notes]
+        run.add(*names, "attention_failures_pct", failed.value, n=failed.n, ci=failed.ci, source="the decoder's own alignment",
+                detail={"notes": notes[:5]} if notes else "")
     for clip in clips[:keep]:
         run.clip(names[0], names[1], clip.id, clip.waveform, clip.sample_rate, clip.text, group=group)
     return judged
+
+
+def attention_failures(clips: Sequence[Clip]) -> Estimate | None:
+    """Percentage of clips whose decoder lost its way, with Wilson's interval; None for a system that has no attention to watch."""
+    if not clips or any(clip.notes is None for clip in clips):
+        return None
+    share = stats.share_ci([bool(clip.notes) for clip in clips])
+    return Estimate(100 * share.value, 100 * share.low, 100 * share.high, share.n)
 
 
 def judge(clips: Sequence[Clip], scorer: Scorer, *, originals: Sequence[Clip] | None = None, seed: int = 0) -> Judged:

@@ -6,6 +6,7 @@ optimizer, averages, records) is the price of its comforts.
 
 from __future__ import annotations
 
+import json
 import logging
 import statistics
 import tempfile
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING
 from lib.measure import fresh
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lib.results import Run
 
 log = logging.getLogger(__name__)
@@ -61,8 +64,6 @@ def measure(run: "Run", recipe_file: str | Path, *, threads: int = 2, target: st
 
 def train_here(recipe_file: str, folder: str, threads: int) -> dict:
     """The fresh process's part: train, meter, time the bare passes. Returns JSON."""
-    import json
-
     import torch
 
     from lib.measure.energy import EnergyMeter
@@ -103,6 +104,30 @@ def bare_step_s(task, batch_size: int, step: int, *, seed: int = 0) -> float:
         for module in task.modules.values():
             module.zero_grad()
     return statistics.fmean(seconds[1:])
+
+
+def scale(run: "Run", recipe_file: str | Path, *, rounds: int, processes: int = 2, target: str = "torch/cpu") -> None:
+    """A row: frames/s of `processes` processes of one thread under torchrun, over as many times those of one (`lib.training.scaling`)."""
+    from lib.training import recipe, scaling
+
+    log.info("training by %s on one process and on %d, %d times each", recipe_file, processes, rounds)
+    found = scaling.measure(recipe_file, processes, rounds=rounds)
+    one, many = found.frames_per_s
+    run.add(recipe.load(recipe_file).task, VARIANT, target, "scaling_efficiency", found.efficiency, n=rounds,
+            source="the training loop's own clock, median of the rounds",
+            detail={"processes": processes, "threads_per_process": found.threads_per_process, "frames_per_s": [round(one), round(many)]})
+
+
+def scaled(table: "pd.DataFrame") -> str:
+    """What the rows of `scale` in a table say, a sentence each; "" without any."""
+    rows = table[(table.metric == "scaling_efficiency") & (table.variant == VARIANT) & table.value.notna()]
+    said = []
+    for row in rows.drop_duplicates(["system", "target"], keep="last").itertuples():
+        detail = json.loads(row.detail)
+        one, many = detail["frames_per_s"]
+        said.append(f"{row.system}: {detail['processes']} processes make {many:,} frames/s, one makes {one:,}: {many / one:.2f} times as "
+                    f"many, an efficiency of {row.value:.2f}.")
+    return " ".join(said)
 
 
 def verdict(learned: Learned, name: str) -> str:

@@ -79,6 +79,20 @@ def quantile_ci(values: Sequence[float], q: float, *, seed: int = 0) -> Estimate
     return _estimate(lambda x, axis: np.quantile(x, q, axis=axis), seed, smooth=False, values=values)
 
 
+def share_ci(events: Sequence[bool]) -> Estimate:
+    """How often something happens, with Wilson's 95 % interval: also where it never did, unlike a bootstrap.
+
+    Wilson 1927; through scipy.
+    """
+    from scipy.stats import binomtest
+
+    if not len(events):
+        raise ParameterError("a share of no events: give at least one")
+    count = int(np.count_nonzero(events))
+    interval = binomtest(count, len(events)).proportion_ci(0.95, method="wilson")
+    return Estimate(count / len(events), float(interval.low), float(interval.high), len(events))
+
+
 def paired_difference(values_a: Sequence[float], values_b: Sequence[float], *, seed: int = 0) -> Difference:
     """Mean of a minus mean of b, the same utterances in the same order.
 

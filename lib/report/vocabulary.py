@@ -8,7 +8,7 @@ QUESTION = "How small, fast and frugal can a speech model get before a listener 
 
 _GROUPS = {
     "Quality": ("mos_predicted", "wer", "cer", "wer_raw", "cer_raw", "dnsmos_ovrl", "speaker_similarity", "pesq_wb", "stoi",
-                "f0_error_cents", "mos_human"),
+                "f0_error_cents", "attention_failures_pct", "mos_human"),
     "Speed": ("rtf", "throughput_rtfx", "latency_ms_p50", "latency_ms_p90", "cold_start_s", "nfe"),
     "Memory and energy": ("peak_rss_mb", "peak_gpu_mb", "energy_j_per_audio_s", "power_w", "utilization_pct"),
     "Size": ("size_mb", "params_m", "trainable_params_pct"),
@@ -78,6 +78,7 @@ DEFINITIONS = {
         "Joules per second of speech, idle power subtracted. Measured only where the machine has a sensor (NVML, "
         "RAPL); otherwise a power model, and marked estimated."
     ),
+    "attention_failures_pct": "Share of the sentences in which the decoder skipped text, read some again or did not stop by itself.",
     "power_w": "Average power while speaking.",
     "utilization_pct": "Share of the processor's or accelerator's time that was busy.",
     "size_mb": "Millions of bytes of the weights as stored.",

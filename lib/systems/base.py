@@ -102,6 +102,7 @@ class System(ABC):
     modules: dict[str, "torch.nn.Module"]  # stage name -> network, what `optimize/` works on; empty where there is no torch
     size_mb: float  # 10^6 bytes of weights as stored
     params_m: float  # 10^6 parameters
+    attends: bool = False  # whether it finds its own way through a text, and notes where it went astray
     identity: tuple = ()  # what else its speech depends on: weights trained here, a speaker, controls
 
     @abstractmethod

@@ -37,7 +37,7 @@ class SpeechT5(AcousticSystem):
     vocoder: one for the mel of the network's configuration. limits: when it stops, by itself and otherwise.
     """
 
-    name = "speecht5"
+    name, attends = "speecht5", True
 
     def __init__(self, folder: str | Path, *, vocoder: Callable[[np.ndarray], np.ndarray] | None = None,
                  speaker: str | None = None, limits: Limits = Limits(), variant: str | None = None, target: str = "torch/cpu",

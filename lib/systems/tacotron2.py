@@ -50,7 +50,7 @@ class Tacotron2(AcousticSystem):
     threshold: of the gate, above which a step is the last.
     """
 
-    name = "tacotron2"
+    name, attends = "tacotron2", True
 
     def __init__(self, folder: str | Path, *, vocoder: Callable[[np.ndarray], np.ndarray] | None = None,
                  speaker: str | None = None, threshold: float = 0.5, variant: str | None = None, target: str = "torch/cpu",

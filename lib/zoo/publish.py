@@ -24,6 +24,7 @@ from lib.measure.stats import Estimate
 from lib.training import checkpoint as checkpoints
 from lib.training import recipe as recipes
 
+FAILURES = "attention_failures_pct"
 POINTS = 400  # of the learning curve that are kept: enough for a figure
 LICENCE = ("MIT, as the code. The weights learnt from speech of {voices} reading *Botchan* (Project Gutenberg); the data that these "
            "voices were trained on have their own licences, see the README.")
@@ -104,7 +105,9 @@ def measure(task: str, folder: str | Path, voices: Sequence[str], sentences: Seq
             speaker, who = model.adjusted(speaker=voice), "hifigan"
             if voice not in heard:
                 speaker.vocoder, speaker.variant, who = None, "griffin-lim", "Griffin-Lim"
-            yield Row(f"{task} + {who}", voice, evaluate.judge(evaluate.speak(speaker, sentences), scorer).summary)
+            clips = evaluate.speak(speaker, sentences)
+            failed = evaluate.attention_failures(clips)
+            yield Row(f"{task} + {who}", voice, evaluate.judge(clips, scorer).summary | ({FAILURES: failed} if failed else {}))
 
 
 def card(recipe: recipes.Recipe, curve: Sequence[dict], rows: Sequence[Row], sentences: int, params_m: float,
@@ -112,9 +115,9 @@ def card(recipe: recipes.Recipe, curve: Sequence[dict], rows: Sequence[Row], sen
     """The card in Markdown; every number in it was measured by `measure` or by the training loop."""
     last = [r for r in curve if "seconds" in r][-1]
     validations = [r for r in curve if "validation" in r]
-    names = [n for n in ("mos_predicted", "wer", "cer", *ALIGNED) if any(n in row.scores for row in rows)]
+    names = [n for n in ("mos_predicted", "wer", "cer", *ALIGNED, FAILURES) if any(n in row.scores for row in rows)]
     titles = {"mos_predicted": "predicted MOS", "wer": "WER, %", "cer": "CER, %", "pesq_wb": "PESQ", "stoi": "STOI",
-              "f0_error_cents": "pitch error, cents"}
+              "f0_error_cents": "pitch error, cents", FAILURES: "attention failures, %"}
     lines = [f"| {row.who} | {row.voice} | " + " | ".join(_cell(row.scores.get(n), n) for n in names) + " |" for row in rows]
     voices = " and ".join(recipe.data["voices"])
     watched = ", ".join(f"{k} {v:.3f}" for k, v in validations[-1]["validation"].items()) if validations else "none"
@@ -153,7 +156,7 @@ def thinned(curve: Sequence[dict], points: int = POINTS) -> list[dict]:
 def _cell(estimate: Estimate | None, metric: str) -> str:
     if estimate is None:
         return ""
-    scale, digits = {"wer": (100, 1), "cer": (100, 1), "f0_error_cents": (1, 0)}.get(metric, (1, 2))
+    scale, digits = {"wer": (100, 1), "cer": (100, 1), "f0_error_cents": (1, 0), FAILURES: (1, 0)}.get(metric, (1, 2))
     interval = f" [{scale * estimate.low:.{digits}f}, {scale * estimate.high:.{digits}f}]" if estimate.ci else ""
     return f"{scale * estimate.value:.{digits}f}{interval}"
 
