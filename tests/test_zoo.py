@@ -58,15 +58,15 @@ def test_copies_by_hifigan_sound_better_than_griffin_lims_and_stay_understood(te
                     for vocode in (hifigan.pretrained().vocode, features.griffin_lim))
     judged = {"ours": ours, "theirs": theirs, "teacher": teacher}
     mos, wer = ({who: found.summary[metric].value for who, found in judged.items()} for metric in ("mos_predicted", "wer"))
-    assert mos["ours"] >= mos["theirs"] + 0.2, mos  # 0.4 on all hundred sentences: see the card
-    assert wer["ours"] <= wer["teacher"] + 0.06, wer
+    assert mos["ours"] >= mos["theirs"] + 0.4, mos
+    assert wer["ours"] <= wer["teacher"] + 0.04, wer
 
 
 @pytest.mark.slow
 def test_fastspeech2_reads_unseen_sentences_nearly_as_its_teacher_does(teacher, scorer):
     ours = evaluate.judge(evaluate.speak(systems.load("fastspeech2"), gutenberg.split("test", SENTENCES)), scorer)
     assert ours.summary["wer"].value <= teacher.summary["wer"].value + 0.08
-    assert ours.summary["mos_predicted"].value >= teacher.summary["mos_predicted"].value - 0.6
+    assert ours.summary["mos_predicted"].value >= teacher.summary["mos_predicted"].value - 0.3
 
 
 @pytest.mark.slow
@@ -79,7 +79,7 @@ def test_fastspeech2_is_understood_in_its_second_voice(scorer):
 @pytest.mark.slow
 def test_the_knobs_of_fastspeech2_do_what_they_say(scorer):
     settings = {name: control.SETTINGS[name] for name in ("as it speaks", "pitch +4 semitones", "rate x 1.25", "energy x 0.5")}
-    voice = FastSpeech2(zoo.folder("fastspeech2"), speaker="hibari")  # through Griffin-Lim, which has no pitch of its own
+    voice = systems.load("fastspeech2")  # the vocoder has to follow, too
     table, _ = control.responses(voice, gutenberg.split("validation", 3), scorer, settings=settings)
     assert 2 < table.loc["pitch +4 semitones", "pitch, semitones"] < 6
     assert table.loc["rate x 1.25", "rate, factor"] == pytest.approx(1.25, abs=0.03)
@@ -92,7 +92,7 @@ def test_the_vocoder_copies_a_clip_in_place():
     waveform = speech.waveform[:len(speech.waveform) // 256 * 256]
     mel = log_mel(waveform)
     copied = log_mel(hifigan.pretrained().vocode(mel))
-    assert np.abs(copied - mel).mean() < 0.6 < np.abs(np.roll(copied, 8, axis=0) - mel).mean()
+    assert np.abs(copied - mel).mean() < 0.4 < np.abs(np.roll(copied, 8, axis=0) - mel).mean()
 
 
 @pytest.mark.parametrize("speed", [1.0, 0.85, 1.15])
