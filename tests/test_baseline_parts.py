@@ -10,7 +10,8 @@ from lib import results
 from lib.errors import MissingDataError, ParameterError
 from lib.measure import control, learning, sizes, vocoders
 from lib.measure.evaluate import Clip
-from lib.report import curves
+from lib.report import curves, pictures
+from lib.systems.attention import Reading
 
 
 class Singer:
@@ -150,3 +151,11 @@ def test_scaling_becomes_a_row_and_a_sentence(tmp_path, monkeypatch):
     assert learning.scaled(table) == ("fastspeech2: 2 processes make 1,800 frames/s, one makes 1,000: 1.80 times as many, an efficiency "
                                       "of 0.90.")
     assert learning.scaled(table[:0]) == ""
+
+
+def test_an_alignment_is_drawn_over_its_seconds_and_symbols():
+    reading = Reading(("a", "b", "c"), np.zeros((172, 80), np.float32), np.eye(3, dtype=np.float32)[[0, 0, 1, 2]], True)
+    axes, = pictures.alignments({"tacotron2": (reading,)}).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
+    assert tuple(map(float, axes.get_xlim())) == pytest.approx((0.0, 172 * 256 / 22_050)) and axes.get_title("left") == "tacotron2"
+    assert np.array_equal(axes.images[0].get_array(), reading.alignment.T)

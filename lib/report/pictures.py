@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from lib.systems.attention import Reading
+
 _FRAME_S = HIFIGAN.hop / HIFIGAN.sample_rate
 
 
@@ -107,6 +109,26 @@ def mels(clips: Mapping[str, tuple[np.ndarray, int] | np.ndarray], columns: int 
             axes.set_title(label, fontsize=9)
         for axes in grid.flat[len(clips):]:
             axes.set_axis_off()
+    plt.close(figure)
+    return figure
+
+
+def alignments(readings: Mapping[str, Sequence["Reading"]]) -> "Figure":
+    """What each decoder step attended to, one panel per system: seconds to the right, the symbols upwards.
+
+    readings: label -> a sentence read by a system that attends, as its `read` returns it; of several portions the first.
+    """
+    import matplotlib.pyplot as plt
+
+    with style.theme():
+        figure, panels = plt.subplots(1, len(readings), figsize=(5.2 * len(readings), 4.6), layout="constrained", squeeze=False)
+        for axes, (label, (reading, *_)) in zip(panels[0], readings.items()):
+            seconds = len(reading.log_mel) * _FRAME_S
+            axes.imshow(reading.alignment.T, origin="lower", aspect="auto", cmap="magma", interpolation="nearest", vmin=0, vmax=1,
+                        extent=(0, seconds, -0.5, len(reading.phones) - 0.5))
+            axes.set_yticks(range(len(reading.phones)), reading.phones, fontsize=6)
+            axes.set(title=label, xlabel="seconds")
+            axes.grid(visible=False)
     plt.close(figure)
     return figure
 

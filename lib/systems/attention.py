@@ -40,6 +40,23 @@ class Failures:
         return (*lines, *(() if self.stopped else ("did not stop by itself: the length guard cut it",)))
 
 
+@dataclass(frozen=True)
+class Reading:
+    """One sentence before the vocoder. phones: its T symbols; log_mel: (F, 80); alignment: (S, T), the attention of each decoder
+    step, of F / S frames; stopped: False where the length guard cut it.
+    """
+
+    phones: tuple[str, ...]
+    log_mel: np.ndarray
+    alignment: np.ndarray
+    stopped: bool
+
+    @property
+    def failures(self) -> Failures:
+        """What the attention did wrong."""
+        return failures(self.alignment, stopped=self.stopped)
+
+
 def failures(alignment: np.ndarray, *, stopped: bool = True, attended: float = ATTENDED, skip: int = SKIP, back: int = BACK,
              hold: int = HOLD) -> Failures:
     """Judge one sentence.

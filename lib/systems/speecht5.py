@@ -19,11 +19,11 @@ from lib.errors import ParameterError
 from lib.features import SPEECHT5, griffin_lim
 from lib.systems import acoustic, piper_onnx
 from lib.systems.acoustic import AcousticSystem
+from lib.systems.attention import Reading
 from lib.systems.base import Networks, Speech, Stopwatch, System
 from lib.systems.fastspeech2_network import ids
 from lib.systems.speecht5_decoding import Limits, decode, lay_out
 from lib.systems.speecht5_network import PUBLISHED, AcousticModel, NetworkConfig, build
-from lib.systems.tacotron2 import Reading
 
 log = logging.getLogger(__name__)
 

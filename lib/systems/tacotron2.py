@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,28 +19,11 @@ from lib import zoo
 from lib.errors import MissingDataError, TrainingError
 from lib.systems import acoustic, hifigan
 from lib.systems.acoustic import AcousticSystem
-from lib.systems.attention import Failures, failures
+from lib.systems.attention import Reading
 from lib.systems.base import Speech
 from lib.systems.tacotron2_network import AcousticModel, NetworkConfig, build
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One sentence before the vocoder. phones: its T symbols; log_mel: (F, 80); alignment: (S, T), the attention of each decoder
-    step, of F / S frames; stopped: False where the length guard (`steps_allowed`) cut it.
-    """
-
-    phones: tuple[str, ...]
-    log_mel: np.ndarray
-    alignment: np.ndarray
-    stopped: bool
-
-    @property
-    def failures(self) -> Failures:
-        """What the attention did wrong."""
-        return failures(self.alignment, stopped=self.stopped)
 
 
 class Tacotron2(AcousticSystem):
@@ -72,9 +54,9 @@ class Tacotron2(AcousticSystem):
             waveform = self._voiced(reading.log_mel, seed)
         return Speech(waveform, self.sample_rate, watch.seconds, reading.phones, notes=notes)
 
-    def read(self, sentence: str, seed: int = 0) -> Reading:
-        """One sentence up to its mel and alignment, to be looked at or judged."""
-        return self._read(*self._symbols(sentence), seed)
+    def read(self, sentence: str, seed: int = 0) -> tuple[Reading, ...]:
+        """The sentence, in one piece, up to its mel and alignment, to be looked at or judged."""
+        return (self._read(*self._symbols(sentence), seed),)
 
     @torch.inference_mode()
     def _read(self, phones: tuple[str, ...], batch: torch.Tensor, speaker: torch.Tensor, seed: int) -> Reading:
