@@ -18,8 +18,8 @@ SENTENCES = 12
 NAMES = zoo.names()
 
 
-def test_the_zoo_holds_the_vocoder_and_the_acoustic_model():
-    assert {"hifigan", "fastspeech2"} <= set(NAMES)
+def test_the_zoo_holds_the_vocoder_and_the_acoustic_models():
+    assert {"hifigan", "fastspeech2", "tacotron2"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,6 +67,15 @@ def test_fastspeech2_reads_unseen_sentences_nearly_as_its_teacher_does(teacher, 
     ours = evaluate.judge(evaluate.speak(systems.load("fastspeech2"), gutenberg.split("test", SENTENCES)), scorer)
     assert ours.summary["wer"].value <= teacher.summary["wer"].value + 0.08
     assert ours.summary["mos_predicted"].value >= teacher.summary["mos_predicted"].value - 0.3
+
+
+@pytest.mark.slow
+def test_tacotron2_finds_its_way_through_unseen_sentences(teacher, scorer):
+    clips = evaluate.speak(systems.load("tacotron2"), gutenberg.split("test", SENTENCES))
+    assert evaluate.attention_failures(clips).value == 0
+    ours = evaluate.judge(clips, scorer)
+    assert ours.summary["wer"].value <= teacher.summary["wer"].value + 0.08
+    assert ours.summary["mos_predicted"].value >= teacher.summary["mos_predicted"].value - 0.6
 
 
 @pytest.mark.slow

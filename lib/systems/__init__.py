@@ -24,6 +24,8 @@ _SYSTEMS = {
     ("vits-joe", "onnxruntime/cpu"): ("vits_joe_onnx", "VitsJoeOnnx"),
     ("fastspeech2", "torch/cpu"): ("fastspeech2", "pretrained"),
     ("fastspeech2", "torch/cuda"): ("fastspeech2", "pretrained"),
+    ("tacotron2", "torch/cpu"): ("tacotron2", "pretrained"),
+    ("tacotron2", "torch/cuda"): ("tacotron2", "pretrained"),
     ("hibari", "onnxruntime/cpu"): ("hibari", "Hibari"),
     ("espeak-ng", "native/cpu"): ("espeak", "Espeak"),
 }
