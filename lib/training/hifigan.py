@@ -49,7 +49,7 @@ class VocoderConfig(hifigan.GeneratorConfig):
 
     segment_frames: length of a training clip; spectral_from: step of stage A from which clips are decoded; decoded: in stage
     A, how many clips of a batch go through the decoder, and how many frames of each (0: all): the latents of a long clip cost
-    a tenth of its waveform; decoder_from: step from which the decoder moves, too (-1: in stage B); adversarial_from: step at
+    a tenth of its waveform; adversarial_from: step at
     which stage B begins; warm_up: steps before it in which the discriminators already learn. Learning rates halve every
     `half_life` steps of stage B; the front's falls geometrically from front_learning_rate to learning_rate during stage A.
     latent_weight, stft_weight: stage A. start_from: a vocoder of `lib.zoo`, a folder, or the folder of an earlier run, whose
@@ -60,7 +60,6 @@ class VocoderConfig(hifigan.GeneratorConfig):
     segment_frames: int = 32
     decoded: tuple[int, int] = (0, 0)
     spectral_from: int = 0
-    decoder_from: int = -1
     adversarial_from: int = 0
     warm_up: int = 0
     period_width: float = 1.0
@@ -182,8 +181,7 @@ class VocoderTask(Task):
         if "mel" in batch.tensors:
             log_mel = torch.where(batch.tensors["predicted"][:, None, None], batch.tensors["mel"], log_mel)
         loss, scalars, hidden = self._front(log_mel, batch.tensors, adversarial)
-        unfrozen = step >= (config.adversarial_from if config.decoder_from < 0 else config.decoder_from)
-        moving = tuple(n for n in self.averaged if unfrozen or n in FRONT)
+        moving = tuple(n for n in self.averaged if adversarial or n in FRONT)
         if step < config.spectral_from and not adversarial:
             yield Update(loss, moving, scalars)
             return
@@ -192,7 +190,7 @@ class VocoderTask(Task):
             begin = int(np.random.default_rng((config.seed, step)).integers(config.segment_frames - length + 1))
             real = real[:clips, begin * HOP:(begin + length) * HOP]
             hidden = hidden[:clips, :, begin:begin + length]
-        decoder = (self.modules if unfrozen else self.plain)["decoder"]
+        decoder = (self.modules if adversarial else self.plain)["decoder"]
         fake = decoder(hidden.transpose(1, 2)) if config.generator == "v1" else decoder(hidden)[:, 0]
         if step >= config.adversarial_from - config.warm_up:
             judgements = self.modules["discriminators"](torch.cat([real, fake.detach()]))

@@ -24,11 +24,12 @@ from lib.features import HIFIGAN, log_mel
 from lib.systems import speecht5
 from lib.systems.speecht5_decoding import decode
 from lib.systems.speecht5_network import NetworkConfig, Prediction, build as build_network, take_over
+from lib.systems.tacotron2_network import Reading
 from lib.training import acoustic_task, sources, stepwise
 from lib.training.acoustic_data import Example
 from lib.training.acoustic_task import MODULE
 from lib.training.recipe import Recipe, parse
-from lib.training.stepwise import STATISTICS, Attempt, attention_loss, true_alignment
+from lib.training.stepwise import STATISTICS, attention_loss, true_alignment
 from lib.training.task import Batch, Update
 
 
@@ -103,9 +104,9 @@ class AcousticTask(stepwise.StepwiseTask):
     def losses(self, prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
         return losses(prediction, batch, self.config.stop_weight)
 
-    def read(self, network: torch.nn.Module, batch: Batch) -> Attempt:
+    def read(self, network: torch.nn.Module, batch: Batch) -> Reading:
         said = decode(network, network.encode(batch.tensors["ids"]), batch.tensors["speakers"], seed=self.config.seed)
-        return Attempt(network.log_mel(said.rough)[0], said.alignment, said.stopped)
+        return Reading(network.log_mel(said.rough)[0], said.alignment, said.stopped)
 
     def target(self, e: Example) -> tuple[Example, np.ndarray]:
         """The example and its mel, its frames those of the network's mel."""

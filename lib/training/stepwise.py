@@ -18,6 +18,7 @@ import torch
 from lib.errors import ParameterError
 from lib.features import HIFIGAN, MelConfig, griffin_lim
 from lib.systems.attention import failures
+from lib.systems.tacotron2_network import Reading
 from lib.training import acoustic_task
 from lib.training.acoustic_data import Example
 from lib.training.acoustic_task import MODULE
@@ -54,14 +55,6 @@ class Guided:
         return self.attention_weight * (0.5 ** (step / self.attention_half_life) if self.attention_half_life else 1.0)
 
 
-class Attempt(NamedTuple):
-    """A sentence read unaided. log_mel: (F, n_bands); alignment: (S, T); stopped: False where the length guard cut it."""
-
-    log_mel: torch.Tensor
-    alignment: torch.Tensor
-    stopped: bool
-
-
 class StepwiseTask(acoustic_task.AcousticTask):
     """An acoustic model that says frames after frames. Subclasses bring `predict`, `losses` and `read`."""
 
@@ -76,7 +69,7 @@ class StepwiseTask(acoustic_task.AcousticTask):
         """The parts of the loss, scalars."""
 
     @abstractmethod
-    def read(self, network: torch.nn.Module, batch: Batch) -> Attempt:
+    def read(self, network: torch.nn.Module, batch: Batch) -> Reading:
         """The sentence of a batch of one, unaided."""
 
     def target(self, example: Example) -> tuple[Example, np.ndarray]:

@@ -17,11 +17,11 @@ from torch.nn import functional as F
 from lib.corpora.base import Corpus
 from lib.errors import TrainingError
 from lib.systems import tacotron2
-from lib.systems.tacotron2_network import NetworkConfig, Prediction, build as build_network
+from lib.systems.tacotron2_network import NetworkConfig, Prediction, Reading, build as build_network
 from lib.training import acoustic_task, sources, stepwise
 from lib.training.acoustic_task import MODULE
 from lib.training.recipe import Recipe, parse
-from lib.training.stepwise import STATISTICS, Attempt, attention_loss, true_alignment
+from lib.training.stepwise import STATISTICS, attention_loss, true_alignment
 from lib.training.task import Batch, Update
 
 
@@ -95,8 +95,8 @@ class AcousticTask(stepwise.StepwiseTask):
     def losses(self, prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
         return losses(prediction, batch, self.config.stop_weight)
 
-    def read(self, network: torch.nn.Module, batch: Batch) -> Attempt:
-        return Attempt(*network.read(batch.tensors["ids"], batch.tensors["speakers"], self.config.seed))
+    def read(self, network: torch.nn.Module, batch: Batch) -> Reading:
+        return network.read(batch.tensors["ids"], batch.tensors["speakers"], self.config.seed)
 
 
 def predict(network: torch.nn.Module, batch: Batch) -> Prediction:
