@@ -157,6 +157,58 @@ def test_teacher_forcing_is_what_is_said_step_by_step(monkeypatch):
     assert torch.allclose(prediction.attention.sum(-1), torch.ones(()), atol=1e-5)
 
 
+def test_a_window_shows_each_step_what_lies_around_the_symbol_just_said(monkeypatch):
+    behind, ahead, n = 2, 3, 17
+    model, ids = network(dataclasses.replace(SMALL.network, behind=behind, ahead=ahead)), symbols(17)
+    _, found = said(model, ids, seed=3, limits=Limits(longest=4, slack=0))
+    reached = torch.cat([torch.zeros(1, dtype=torch.long), found.alignment[:-1].argmax(1)])[None]  # (1, S)
+    dropping(model, 3, monkeypatch)
+    with torch.inference_mode():
+        prediction = model(ids, torch.tensor([1]), found.rough, torch.ones(found.rough.shape[:2]), reached)
+    assert (prediction.rough - found.rough).abs().max() < 1e-5
+    assert (prediction.attention[0].mean(0) - found.alignment).abs().max() < 1e-5
+    offset = torch.arange(n) - reached[0, :, None]
+    assert torch.equal(found.alignment > 0, (offset >= -behind) & (offset <= ahead))
+    assert torch.allclose(found.alignment.sum(1), torch.ones(()), atol=1e-5)
+    with pytest.raises(ParameterError, match="2 symbols back and 3 ahead: say which symbol each step has reached"):
+        model(ids, torch.tensor([1]), found.rough, torch.ones(found.rough.shape[:2]))
+
+
+def test_who_has_a_window_does_not_stop_before_it_reached_the_end():
+    ids, limits = symbols(17), Limits(shortest=1, longest=4, slack=0)
+    assert said(network(end=20), ids, limits=limits)[1].alignment.shape == (8, 17)
+    found = said(network(dataclasses.replace(SMALL.network, ahead=2), end=20), ids, limits=limits)[1]
+    focus = found.alignment.argmax(1)
+    assert focus[-1] >= 14 if found.stopped else len(focus) == 34
+    assert (focus[:-1] < 14).all()
+    wide = said(network(dataclasses.replace(SMALL.network, ahead=16), end=20), ids, limits=limits)[1]
+    assert wide.stopped and wide.alignment.shape == (8, 17)
+
+
+def test_a_step_lies_behind_the_symbol_of_the_frame_before_it(task):
+    batch = task.collate([task.target(e) for e in task.examples])
+    frames, reached = batch.tensors["frames"], batch.tensors["reached"]
+    assert reached.shape == (len(frames), batch.tensors["mask"].shape[1] // 2)
+    for row, example in enumerate(task.examples):
+        of_frame = np.repeat(np.arange(len(example.frames)), example.frames)
+        n_steps = -(-len(of_frame) // 2)
+        assert reached[row, :n_steps].tolist() == of_frame[[0, *range(1, 2 * n_steps - 1, 2)]].tolist()
+        assert (reached[row, n_steps:] == len(example.ids) - 1).all()
+
+
+def test_in_training_the_window_lies_a_little_off(task):
+    config = dataclasses.replace(SMALL, behind=1, ahead=2)
+    model, seen = build(config.network, 2), []
+    batch = task.collate([task.target(e) for e in task.examples])
+    forward = model.forward
+    model.forward = lambda *given: (seen.append(given[-1]), forward(*given))[1]
+    torch.manual_seed(0)
+    trained, used = predict(model.train(), batch), predict(model.eval(), batch)
+    assert torch.isfinite(trained.mel).all() and torch.isfinite(used.mel).all() and torch.equal(seen[1], batch.tensors["reached"])
+    moved = (seen[0] - seen[1]).flatten()
+    assert set(moved.tolist()) == {-1, 0, 1} and 0.1 < (moved != 0).float().mean() < 0.3 and (seen[0] >= 0).all()
+
+
 def test_padding_in_a_batch_changes_nothing(monkeypatch):
     model = network()
     dropping(model, 0, monkeypatch)
@@ -454,6 +506,7 @@ def test_the_published_size_makes_noise_as_long_as_its_text():
     ({"hidden": 33, "heads": 2}, "hidden is 33, it must be even and a multiple of model.heads, 2"),
     ({"guided": 0}, "guided is 0, it must lie between 1 and model.heads, 12"),
     ({"postnet_layers": 1}, "postnet_layers is 1"),
+    ({"behind": 2}, "model.behind and model.ahead are 2 and 0"),
     ({"reduction": 0}, "model.reduction and model.prenet_layers are 0 and 2"),
     ({"mel": "hifigun"}, "unknown model.mel 'hifigun': did you mean 'hifigan'"),
     ({"warm_up": 0}, "both count steps"),

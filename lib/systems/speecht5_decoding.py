@@ -1,9 +1,12 @@
 """How does SpeechT5 speak? Step by step, with every key and value computed once.
 
 transformers' own loop sends all frames so far through the prenet at every step, lets its cache grow by copying, and builds masks
-of a single row that hide nothing. Here the cache has its full size from the start, a step sees one frame, and the alignment is
-computed once at the end: the same frames in less time. The layers are called as modules, so that pruned, quantized and adapted
-ones speak by the same code.
+of a single row that hide nothing. Here the cache has its full size from the start and a step sees one frame: the same frames in
+less time. The layers are called as modules, so that pruned, quantized and adapted ones speak by the same code.
+
+A network with a window (`NetworkConfig.behind`, `ahead`) looks, as in Deep Voice 3 (Ping et al. 2018, arXiv:1710.07654, section
+3.5), only at the symbols around the one that the step before looked at most, and may end only when its window has reached the end.
+Here it learns with that window too, so that all its attention has to tell is this sound from its neighbours.
 """
 
 from __future__ import annotations
@@ -77,9 +80,10 @@ def decode(model: AcousticModel, encoded: torch.Tensor, speaker: torch.Tensor, *
     texts = [tuple(_heads(project(encoded), heads) for project in (layer.encoder_attn.k_proj, layer.encoder_attn.v_proj))
              for layer in layers]  # of each layer, keys and values (1, heads, T, width)
     cache = encoded.new_empty(len(layers), 2, 1, heads, most, width)
-    queries = encoded.new_empty(len(layers), config.guided, most, width)
+    alignment = encoded.new_zeros(most, n_symbols)
     frames = encoded.new_empty(1, most, config.reduction, config.features.n_bands)
     frame, stopped, count = encoded.new_zeros(1, config.features.n_bands), False, 0
+    first, end = 0, min(n_symbols, config.ahead + 1) if config.ahead else n_symbols  # of the window
     while count < most and not stopped:
         hidden = frame
         for layer, mask in zip(prenet.layers, masks[count]):
@@ -95,20 +99,23 @@ def decode(model: AcousticModel, encoded: torch.Tensor, speaker: torch.Tensor, *
             hidden = layer.self_attn_layer_norm(hidden + attention.out_proj(heard.view(1, -1)))
             attention = layer.encoder_attn
             query = attention.q_proj(hidden).view(1, heads, 1, width)
-            queries[index, :, count] = query[0, :config.guided, 0]
-            read = F.scaled_dot_product_attention(query, *texts[index])
+            keys, values = (heard[:, :, first:end] for heard in texts[index])
+            shares = torch.softmax(query @ keys.transpose(-1, -2) / width**0.5, -1)  # (1, heads, 1, end - first)
+            alignment[count, first:end] += shares[0, :config.guided, 0].sum(0)
+            read = shares @ values
             hidden = layer.encoder_attn_layer_norm(hidden + attention.out_proj(read.view(1, -1)))
             hidden = layer.final_layer_norm(hidden + layer.feed_forward(hidden))
         frames[0, count] = postnet.feat_out(hidden).view(config.reduction, -1)
         frame, count = frames[:, count, -1], count + 1
-        stopped = count >= least and bool(torch.sigmoid(postnet.prob_out(hidden)).sum() >= limits.threshold)
+        if config.ahead:
+            reached = int(alignment[count - 1].argmax())
+            first, end = max(0, reached - config.behind), min(n_symbols, reached + config.ahead + 1)
+        stopped = count >= least and end == n_symbols and bool(torch.sigmoid(postnet.prob_out(hidden)).sum() >= limits.threshold)
     rough = frames[:, :count].flatten(1, 2)
     if not torch.isfinite(rough).all():
         raise AudioError(f"the network makes frames that are not numbers of {n_symbols} symbols: its weights are broken; take "
                          "another checkpoint")
-    keys = torch.stack([keys[0, :config.guided] for keys, _ in texts])  # (layers, guided, T, width)
-    alignment = torch.softmax(queries[:, :, :count] @ keys.transpose(-1, -2) / width**0.5, -1).mean((0, 1))
-    return Decoded(rough, alignment, stopped)
+    return Decoded(rough, alignment[:count] / (len(layers) * config.guided), stopped)
 
 
 def lay_out(model: AcousticModel) -> AcousticModel:

@@ -29,6 +29,7 @@ class NetworkConfig:
     hidden: width; feed_forward: units between a block's two layers; prenet, postnet: units of the networks before the decoder and
     after it; speaker: numbers that stand for a voice; relative: symbols apart beyond which the encoder no longer tells distances;
     reduction: frames of a decoder step; guided: attention heads of each decoder layer that follow the text, the first ones;
+    behind, ahead: symbols before and after the one just said that a step may look at, all of them where ahead is 0 (published);
     mel: "hifigan" or "speecht5", see `lib.features`; vocabulary: input symbols, 0 for those of the Piper voices.
     """
 
@@ -45,6 +46,8 @@ class NetworkConfig:
     relative: int = 160
     reduction: int = 2
     guided: int = 2
+    behind: int = 0
+    ahead: int = 0
     mel: str = "hifigan"
     vocabulary: int = 0
     dropout: float = 0.1
@@ -60,6 +63,9 @@ class NetworkConfig:
         if self.reduction < 1 or self.prenet_layers < 1:
             raise ParameterError(f"model.reduction and model.prenet_layers are {self.reduction} and {self.prenet_layers}, "
                                  "both are at least 1")
+        if self.behind < 0 or self.ahead < 0 or (self.behind and not self.ahead):
+            raise ParameterError(f"model.behind and model.ahead are {self.behind} and {self.ahead}: neither is negative, and "
+                                 "who may look behind only would never go on")
         if self.mel not in MELS:
             raise unknown("model.mel", self.mel, MELS)
 
@@ -126,21 +132,36 @@ class AcousticModel(nn.Module):
         self.register_buffer("mel_deviation", torch.ones(n_bands))
         _begin(self.network)
 
-    def forward(self, ids: torch.Tensor, speakers: torch.Tensor, mel: torch.Tensor, mask: torch.Tensor) -> Prediction:
+    def forward(self, ids: torch.Tensor, speakers: torch.Tensor, mel: torch.Tensor, mask: torch.Tensor,
+                reached: torch.Tensor | None = None) -> Prediction:
         """Teacher forcing: each step sees the true frames before it.
 
         ids: (B, T) int64, padded with `config.pad`; speakers: (B,) int64; mel: (B, F, n_bands) standardised, F a multiple of
-        `config.reduction`; mask: (B, F) 1 where there is speech.
+        `config.reduction`; mask: (B, F) 1 where there is speech; reached: (B, F / reduction) int64, the symbol said before each
+        step, which the window of a network that has one lies around.
         """
         postnet, reduction = self.network.speech_decoder_postnet, self.config.reduction
         shown = nn.functional.pad(mel[:, reduction - 1::reduction], (0, 0, 1, 0))[:, :-1]  # (B, F / reduction, n_bands)
-        found = self.network.speecht5(
-            input_values=ids, attention_mask=(ids != self.config.pad).long(), decoder_input_values=shown,
-            speaker_embeddings=self.voices(speakers), use_cache=False, output_attentions=True, return_dict=True)
+        text = ids != self.config.pad
+        encoded = self.network.speecht5.encoder(input_values=ids, attention_mask=text.long(), return_dict=True).last_hidden_state
+        found = self.network.speecht5.decoder(
+            input_values=shown, encoder_hidden_states=encoded, speaker_embeddings=self.voices(speakers), use_cache=False,
+            encoder_attention_mask=self._visible(text, reached, encoded.dtype), output_attentions=True, return_dict=True)
         hidden = found.last_hidden_state
         rough = postnet.feat_out(hidden).view(mel.shape)
         attention = torch.cat([heads[:, :self.config.guided] for heads in found.cross_attentions], 1)
         return Prediction(rough, refined(postnet, rough, mask.bool()), postnet.prob_out(hidden).view(mask.shape), attention)
+
+    def _visible(self, text: torch.Tensor, reached: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:
+        """The mask of the cross-attention, of the text alone (B, T) or, added to its scores, of the window too (B, 1, S, T)."""
+        if not self.config.ahead:
+            return text.long()
+        if reached is None:
+            raise ParameterError(f"this network looks {self.config.behind} symbols back and {self.config.ahead} ahead: say "
+                                 "which symbol each step has reached")
+        offset = torch.arange(text.shape[1], device=text.device) - reached[..., None]  # (B, S, T)
+        seen = text[:, None] & (offset >= -self.config.behind) & (offset <= self.config.ahead)
+        return torch.zeros(seen.shape, dtype=dtype, device=text.device).masked_fill(~seen, torch.finfo(dtype).min)[:, None]
 
     def encode(self, ids: torch.Tensor) -> torch.Tensor:
         """Symbols (1, T) of one sentence to hidden vectors (1, T, hidden)."""

@@ -5,7 +5,8 @@ before and after the postnet, and the cross-entropy of the end, where the one la
 attention is another one (see `stepwise.py`). The published loss asks for a diagonal, the same for every sentence; here the guided
 heads of each decoder layer are given the cross-entropy to where the sound really is. It says where to look even to a head that
 looks far away, which a penalty on wrong places does not (its gradient fades with the share of attention in the right one). The
-other heads stay free to look ahead and back.
+other heads stay free to look ahead and back, within the window of a network that has one (`NetworkConfig.behind`, `ahead`). In use
+the symbol that its window lies around is now and then the wrong one, so in training it is, too.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from lib.training.acoustic_task import MODULE
 from lib.training.recipe import Recipe, parse
 from lib.training.stepwise import STATISTICS, attention_loss, true_alignment
 from lib.training.task import Batch, Update
+
+ASTRAY = 0.2  # share of training steps whose window lies one symbol off, half of them before and half after
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,15 @@ class AcousticTask(stepwise.StepwiseTask):
         optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay)
         self.follow(network, optimizer, config.warm_up, config.half_life)
 
+    def collate(self, items: list[tuple[Example, np.ndarray]]) -> Batch:
+        """Those of every acoustic task, and reached: (B, S) int64, the symbol that the frame before each step belongs to."""
+        batch = super().collate(items)
+        frames, n_frames = batch.tensors["frames"], batch.tensors["mask"].shape[1]
+        before = torch.arange(-1, n_frames - 1, self.config.reduction).clamp(min=0).expand(len(frames), -1).contiguous()
+        found = torch.searchsorted(frames.cumsum(1), before, right=True)
+        batch.tensors["reached"] = torch.minimum(found, (batch.tensors["ids"] != self.config.pad).sum(1, keepdim=True) - 1)
+        return batch
+
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         scalars = losses(predict(self.modules[MODULE], batch), batch, self.config.stop_weight)
         loss = sum(value for name, value in scalars.items() if name != "attention")
@@ -117,8 +129,12 @@ class AcousticTask(stepwise.StepwiseTask):
 
 
 def predict(network: torch.nn.Module, batch: Batch) -> Prediction:
-    """The network's answer to a batch under teacher forcing."""
-    return Prediction(*network(*(batch.tensors[name] for name in ("ids", "speakers", "mel", "mask"))))
+    """The network's answer to a batch under teacher forcing. In training the windows are a little off, see `ASTRAY`."""
+    given, reached = batch.tensors, batch.tensors["reached"]
+    if network.training:
+        chance = torch.rand(reached.shape, device=reached.device)
+        reached = (reached + (chance > 1 - ASTRAY / 2).long() - (chance < ASTRAY / 2).long()).clamp(min=0)
+    return Prediction(*network(*(given[name] for name in ("ids", "speakers", "mel", "mask")), reached))
 
 
 def losses(prediction: Prediction, batch: Batch, stop_weight: float = 5.0) -> dict[str, torch.Tensor]:
