@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import results
+from lib import features, results
 from lib.errors import MissingDataError, ParameterError
-from lib.measure import control, learning, sizes, vocoders
+from lib.measure import ablation, control, learning, sizes, vocoders
 from lib.measure.evaluate import Clip
 from lib.report import curves, pictures
 from lib.systems.attention import Reading
@@ -80,6 +80,80 @@ def test_the_verdict_on_sizes_is_computed_from_rows():
     said = sizes.verdict(pd.DataFrame(rows))
     assert "base is best by predicted MOS (4.00)" in said and "width-half (1.0 M): -0.50 MOS, +5.0 points of WER" in said
     assert sizes.verdict(pd.DataFrame(rows[3:])) is None and sizes.verdict(results.read()) is None
+
+
+def test_a_network_that_is_denied_pitch_does_not_hear_it(tmp_path):
+    import torch
+
+    from lib.training import recipe, tasks
+    from lib.training.fastspeech2 import AcousticConfig, predict
+
+    chosen = recipe.find("smoke", "fastspeech2")
+    task = tasks.build(type(chosen)(**{**vars(chosen), "model": {**chosen.model, "without": ["pitch"]}}))
+    network = task.plain["acoustic_model"]
+    batch = task.collate([task.item(0, np.random.default_rng(0))])
+    before = {name: p.clone() for name, p in network.named_parameters()}
+    update, = task.updates(batch, 0)
+    update.loss.backward(inputs=[p for p in network.parameters() if p.requires_grad])
+    task.optimizers["acoustic_model"].step()
+    moved = {name for name, p in network.named_parameters() if not torch.equal(p, before[name])}
+    assert not any("pitch_embed" in name for name in moved) and any("energy_embed" in name for name in moved)
+    with torch.inference_mode():
+        network.eval()
+        usual = predict(network, batch).mel
+        for name, heard in (("pitch", False), ("energy", True)):
+            batch.tensors[name] += 1
+            assert ((predict(network, batch).mel - usual).abs().max() > 0) == heard
+            batch.tensors[name] -= 1
+    with pytest.raises(ParameterError, match="unknown model.without 'picth': did you mean 'pitch'"):
+        AcousticConfig(without=("picth",))
+
+
+def test_evenly_spoken_symbols_last_as_long_as_their_mean():
+    import torch
+
+    from lib.systems.fastspeech2_network import NetworkConfig, build
+
+    network = build(NetworkConfig(hidden=32, encoder_layers=1, decoder_layers=1, feed_forward=32, predictor=16, postnet=16,
+                                  postnet_layers=2), 2).eval()
+    example = lambda who, ids, frames: type("E", (), {"speaker": who, "ids": np.array(ids), "frames": np.array(frames)})  # noqa: E731
+    examples = [example("a", [5, 6, 5], [3, 7, 15]), example("a", [6], [1]), example("b", [5, 5], [0, 0])]
+    even = ablation.evenly(network, examples, ("a", "b"))
+    ids, voices = torch.tensor([[5, 6, 9], [5, 6, 9]]), torch.tensor([0, 1])
+    with torch.inference_mode():
+        frames = even.encode(ids, voices).log_frames.exp() - 1
+        assert not torch.equal(network.encode(ids, voices).log_frames, even.encode(ids, voices).log_frames)
+    assert frames[0].tolist() == pytest.approx([7, 3, (4 * 8 * 16 * 2)**0.25 - 1], rel=1e-5)
+    assert frames[1].tolist() == pytest.approx([0, 0, 0], abs=1e-6)
+
+
+def test_the_verdict_on_an_ablation_is_computed_from_rows():
+    def row(variant, metric, value):
+        return {"system": "fastspeech2", "variant": variant, "metric": metric, "value": value}
+
+    rows = [row(v, m, x) for v, values in {"without-nothing": (4.0, 0.10, 50.0), "without-pitch": (3.9, 0.12, 150.0)}.items()
+            for m, x in zip(("mos_predicted", "wer", "f0_error_cents"), values)]
+    rows += [row("without-durations", "mos_predicted", 3.5), row("without-durations", "wer", 0.09)]
+    said = ablation.verdict(pd.DataFrame(rows))
+    assert "predicted MOS of 4.00 and a WER of 10.0 %" in said
+    assert "without pitch it gets -0.10 MOS and +2.0 points of WER, the pitch off by 150 cents instead of 50" in said
+    assert said.endswith("without durations it gets -0.50 MOS and -1.0 points of WER.")
+    assert ablation.verdict(pd.DataFrame(rows[3:])) is None and ablation.verdict(results.read()) is None
+
+
+def test_copies_come_from_mels_of_fewer_bands(monkeypatch):
+    judged = {}
+    monkeypatch.setattr(ablation.evaluate, "quality",
+                        lambda run, names, made, scorer, originals, **_: judged.update({names: (made, originals)}))
+    time = np.arange(22_050) / 22_050
+    tone = (0.1 * np.sin(2 * np.pi * 200 * time) + 0.05 * np.sin(2 * np.pi * 2_000 * time)).astype(np.float32)
+    ablation.bands(None, [Clip("a", "a", tone, 22_050)], None, counts=(80, 20))
+    assert list(judged) == [("griffin-lim", "bands-80", "numpy/cpu"), ("griffin-lim", "bands-20", "numpy/cpu")]
+    for (made,), (original,) in judged.values():
+        assert len(made.waveform) == len(original.waveform) == 22_050 // 256 * 256
+    errors = [np.abs(features.log_mel(made.waveform) - features.log_mel(original.waveform)).mean()
+              for (made,), (original,) in judged.values()]
+    assert errors[0] < 0.8 * errors[1]
 
 
 def test_training_is_measured_in_a_process_of_its_own(tmp_path):

@@ -160,6 +160,7 @@ def test_teacher_forcing_is_what_is_said_step_by_step(monkeypatch):
 def test_a_window_shows_each_step_what_lies_around_the_symbol_just_said(monkeypatch):
     behind, ahead, n = 2, 3, 17
     model, ids = network(dataclasses.replace(SMALL.network, behind=behind, ahead=ahead)), symbols(17)
+    torch.nn.init.normal_(model.nearness)
     _, found = said(model, ids, seed=3, limits=Limits(longest=4, slack=0))
     reached = torch.cat([torch.zeros(1, dtype=torch.long), found.alignment[:-1].argmax(1)])[None]  # (1, S)
     dropping(model, 3, monkeypatch)

@@ -27,6 +27,7 @@ from lib.measure.stats import Difference, Estimate
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
+    from lib.features import MelConfig
     from lib.results import Run
     from lib.systems.base import System
     from lib.systems.whisper import Whisper
@@ -202,16 +203,19 @@ def recogniser(run: "Run", listener: "Whisper", clips: Sequence[Clip], *, timed:
     return heard
 
 
-def copies(clips: Sequence[Clip], vocode, label: str) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
-    """(originals, copies) at 22.05 kHz, each copy made by `vocode` (log-mel -> waveform) and as long as its original."""
+def copies(clips: Sequence[Clip], vocode, label: str, mel: "MelConfig | None" = None) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """(originals, copies) at the mel's rate, each copy made by `vocode` (log-mel -> waveform) and as long as its original.
+
+    mel: by default `features.HIFIGAN`.
+    """
     from lib import features
 
-    rate = features.HIFIGAN.sample_rate
-    originals, made = [], []
+    mel = mel or features.HIFIGAN
+    rate, originals, made = mel.sample_rate, [], []
     for clip in progress.track(clips, label, unit="clip"):
         waveform = audio.resample(clip.waveform, clip.sample_rate, rate)
-        waveform = waveform[: len(waveform) // features.HIFIGAN.hop * features.HIFIGAN.hop]
-        copy = vocode(features.log_mel(waveform))
+        waveform = waveform[: len(waveform) // mel.hop * mel.hop]
+        copy = vocode(features.log_mel(waveform, mel))
         originals.append(Clip(clip.id, clip.text, waveform[: len(copy)], rate))
         made.append(Clip(clip.id, clip.text, copy[: len(waveform)], rate))
     return tuple(originals), tuple(made)

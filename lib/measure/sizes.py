@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib.errors import unknown
-from lib.measure import evaluate, speed
+from lib.measure import evaluate, retrained, speed
 from lib.measure.scorer import Scorer
 
 if TYPE_CHECKING:
     from lib.corpora.gutenberg import Sentence
     from lib.results import Run
     from lib.training.recipe import Recipe
-
-log = logging.getLogger(__name__)
 
 WIDTHS = ("hidden", "feed_forward", "predictor", "postnet")
 # Variant -> what becomes of the recipe's model: a factor of all widths, or a sum to (or a factor of) one number.
@@ -51,9 +48,7 @@ def sweep(run: "Run", base: "Recipe", sentences: Sequence["Sentence"], scorer: S
 
     System fastspeech2, variants as in SIZES: word errors, predicted MOS, parameters, RTF, the last training loss and steps/s.
     """
-    from lib.systems import fastspeech2, hifigan
-    from lib.training import loop, recipe, tasks
-    from lib.training.fastspeech2 import AcousticConfig, publish
+    from lib.systems import hifigan
 
     speed.pin_threads(threads)
     vocoder = hifigan.pretrained(threads=threads)
@@ -62,14 +57,8 @@ def sweep(run: "Run", base: "Recipe", sentences: Sequence["Sentence"], scorer: S
         if name not in SIZES:
             raise unknown("size", name, SIZES)
         model = resized(base.model, **SIZES[name])
-        settings = dataclasses.replace(base.training, steps=steps, minutes=0.0, validate_every=0)
-        chosen = dataclasses.replace(base, model=model, training=settings)
-        log.info("training %s for %d steps", name, steps)
-        task = tasks.build(chosen)
-        outcome = loop.train(task, chosen, Path(folder) / name)
-        config = recipe.parse(AcousticConfig, model, "model")
-        ready = publish(Path(folder) / name, config, task.speakers, Path(folder) / name / "published", "")
-        voice = fastspeech2.FastSpeech2(ready, vocoder=vocoder.vocode, speaker=task.speakers[-1], variant=name, threads=threads)
+        found = retrained.fastspeech2(base, name, model, steps=steps, folder=folder, vocoder=vocoder, threads=threads)
+        voice, outcome = found.voice, found.outcome
         voices[name] = voice
         names_ = (voice.name, name, voice.target)
         detail = {"steps": steps, "model": {k: model[k] for k in (*WIDTHS, "heads", "encoder_layers", "decoder_layers")}}

@@ -83,7 +83,7 @@ def decode(model: AcousticModel, encoded: torch.Tensor, speaker: torch.Tensor, *
     alignment = encoded.new_zeros(most, n_symbols)
     frames = encoded.new_empty(1, most, config.reduction, config.features.n_bands)
     frame, stopped, count = encoded.new_zeros(1, config.features.n_bands), False, 0
-    first, end = 0, min(n_symbols, config.ahead + 1) if config.ahead else n_symbols  # of the window
+    first, end, nearness = _window(model, 0, n_symbols)
     while count < most and not stopped:
         hidden = frame
         for layer, mask in zip(prenet.layers, masks[count]):
@@ -100,7 +100,8 @@ def decode(model: AcousticModel, encoded: torch.Tensor, speaker: torch.Tensor, *
             attention = layer.encoder_attn
             query = attention.q_proj(hidden).view(1, heads, 1, width)
             keys, values = (heard[:, :, first:end] for heard in texts[index])
-            shares = torch.softmax(query @ keys.transpose(-1, -2) / width**0.5, -1)  # (1, heads, 1, end - first)
+            scores = query @ keys.transpose(-1, -2) / width**0.5 + nearness  # (1, heads, 1, end - first)
+            shares = torch.softmax(scores, -1)
             alignment[count, first:end] += shares[0, :config.guided, 0].sum(0)
             read = shares @ values
             hidden = layer.encoder_attn_layer_norm(hidden + attention.out_proj(read.view(1, -1)))
@@ -108,8 +109,7 @@ def decode(model: AcousticModel, encoded: torch.Tensor, speaker: torch.Tensor, *
         frames[0, count] = postnet.feat_out(hidden).view(config.reduction, -1)
         frame, count = frames[:, count, -1], count + 1
         if config.ahead:
-            reached = int(alignment[count - 1].argmax())
-            first, end = max(0, reached - config.behind), min(n_symbols, reached + config.ahead + 1)
+            first, end, nearness = _window(model, int(alignment[count - 1].argmax()), n_symbols)
         stopped = count >= least and end == n_symbols and bool(torch.sigmoid(postnet.prob_out(hidden)).sum() >= limits.threshold)
     rough = frames[:, :count].flatten(1, 2)
     if not torch.isfinite(rough).all():
@@ -127,6 +127,16 @@ def lay_out(model: AcousticModel) -> AcousticModel:
         if isinstance(module, torch.nn.Linear) and module.out_features >= module.in_features:
             module.weight.data = module.weight.data.t().contiguous().t()
     return model
+
+
+def _window(model: AcousticModel, reached: int, n_symbols: int) -> tuple[int, int, torch.Tensor | float]:
+    """What can be seen once a symbol is reached: the first symbol, the last + 1, and how much each is preferred."""
+    config = model.config
+    if not config.ahead:
+        return 0, n_symbols, 0.0
+    before = reached - config.behind
+    first, end = max(0, before), min(n_symbols, reached + config.ahead + 1)
+    return first, end, model.nearness[first - before:end - before]
 
 
 def _heads(hidden: torch.Tensor, heads: int) -> torch.Tensor:

@@ -114,7 +114,8 @@ class Prediction(NamedTuple):
 
 
 class AcousticModel(nn.Module):
-    """transformers' network, a vector for each voice, and the mean and deviation of each mel band, saved together.
+    """transformers' network, a vector for each voice, and the mean and deviation of each mel band, saved together; where it has a
+    window, `nearness`, what each place of the window has ahead in the scores of every head, (behind + 1 + ahead,).
 
     The voices are a table that is learned with the rest, not embeddings that a recogniser computes from a clip: between the few
     voices trained here both tell apart the same, the table needs no second network, and nobody is led to expect that a voice
@@ -128,6 +129,8 @@ class AcousticModel(nn.Module):
         self.config, n_bands = config, config.features.n_bands
         self.network = SpeechT5ForTextToSpeech(config.transformers())
         self.voices = nn.Embedding(n_speakers, config.speaker)
+        if config.ahead:  # it begins near what is true of speech: a step stays at its symbol, or goes on to the next
+            self.nearness = nn.Parameter(-2 * (torch.arange(-config.behind, config.ahead + 1) - 0.3).abs())
         self.register_buffer("mel_mean", torch.zeros(n_bands))
         self.register_buffer("mel_deviation", torch.ones(n_bands))
         _begin(self.network)
@@ -159,9 +162,10 @@ class AcousticModel(nn.Module):
         if reached is None:
             raise ParameterError(f"this network looks {self.config.behind} symbols back and {self.config.ahead} ahead: say "
                                  "which symbol each step has reached")
-        offset = torch.arange(text.shape[1], device=text.device) - reached[..., None]  # (B, S, T)
-        seen = text[:, None] & (offset >= -self.config.behind) & (offset <= self.config.ahead)
-        return torch.zeros(seen.shape, dtype=dtype, device=text.device).masked_fill(~seen, torch.finfo(dtype).min)[:, None]
+        place = torch.arange(text.shape[1], device=text.device) - reached[..., None] + self.config.behind  # (B, S, T)
+        seen = text[:, None] & (place >= 0) & (place < len(self.nearness))
+        scores = self.nearness[place.clamp(0, len(self.nearness) - 1)].to(dtype)
+        return scores.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
 
     def encode(self, ids: torch.Tensor) -> torch.Tensor:
         """Symbols (1, T) of one sentence to hidden vectors (1, T, hidden)."""

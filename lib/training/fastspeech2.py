@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from lib.corpora.base import Corpus
-from lib.errors import AudioError
+from lib.errors import AudioError, unknown
 from lib.features import HIFIGAN, griffin_lim
 from lib.systems import fastspeech2
 from lib.systems.fastspeech2_network import NetworkConfig, Prediction, build as build_network
@@ -26,6 +26,7 @@ from lib.training.acoustic_task import MODULE
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Update, Validation
 
+PROSODY = ("pitch", "energy")
 STATISTICS = ("mel_mean", "mel_deviation", "pitch_mean", "pitch_deviation", "energy_mean", "energy_deviation")
 
 
@@ -34,6 +35,7 @@ class AcousticConfig(NetworkConfig):
     """The recipe's `model` part. The learning rate rises over `warm_up` steps, then halves every `half_life` steps.
 
     start_from: a checkpoint of `lib.zoo`, or a folder, whose weights the training goes on from ("": random ones).
+    without: of pitch and energy, those that the decoder is not to hear, to see what they are good for; they are still predicted.
     """
 
     learning_rate: float = 1e-3
@@ -45,9 +47,13 @@ class AcousticConfig(NetworkConfig):
     energy_weight: float = 1.0
     seed: int = 0
     start_from: str = ""
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in self.without:
+            if name not in PROSODY:
+                raise unknown("model.without", name, PROSODY)
         acoustic_task.check_schedule(self.warm_up, self.half_life)
 
     @property
@@ -73,7 +79,11 @@ class AcousticTask(acoustic_task.AcousticTask):
             self.take_over(network, folder, fastspeech2.load(folder), config.network, STATISTICS)
         for name in STATISTICS:
             getattr(network, name).copy_(torch.from_numpy(getattr(self.statistics, name)))
-        optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay)
+        for name in config.without:
+            for parameter in getattr(network.network, f"{name}_embed").parameters():
+                torch.nn.init.zeros_(parameter).requires_grad_(False)
+        learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(learning, config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay)
         self.follow(network, optimizer, config.warm_up, config.half_life)
 
     def collate(self, items: list[tuple[Example, np.ndarray]]) -> Batch:

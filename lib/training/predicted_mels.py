@@ -33,21 +33,25 @@ def predicted(corpus: Corpus, name: str, limit: int = 0) -> dict[str, np.ndarray
         examples = examples[::max(1, len(examples) // limit)][:limit]
     if strangers := {e.speaker for e in examples} - set(speakers):
         raise ParameterError(f"{folder} does not know the speakers {', '.join(sorted(strangers))}: give an acoustic model of this corpus")
-    return {e.id: _mel(e, network, speakers.index(e.speaker), weights)
+    return {e.id: _kept(e, network, speakers.index(e.speaker), weights)
             for e in progress.track(examples, f"mels by {name}", unit="clip")}
 
 
 @torch.inference_mode()
-def _mel(example: acoustic_data.Example, network: fastspeech2.AcousticModel, speaker: int, weights: str) -> np.ndarray:
-    path = cache_folder("predicted", weights[:8], f"{content_key(weights, example.path.name)}.npy")
-    if path.exists():
-        return np.load(path)
+def resynthesis(example: acoustic_data.Example, network: fastspeech2.AcousticModel, speaker: int) -> np.ndarray:
+    """(n_frames, 80) float32 log-mel that the model makes of an example with its true durations, pitch and energy."""
     pitch, energy = ((torch.from_numpy(values) - mean[speaker]) / deviation[speaker] for values, mean, deviation in (
         (example.pitch, network.pitch_mean, network.pitch_deviation), (example.energy, network.energy_mean, network.energy_deviation)))
     ids, frames = torch.from_numpy(example.ids), torch.from_numpy(example.frames)
     mel = network(ids[None], torch.tensor([speaker]), frames[None], pitch[None], energy[None]).mel[0]
-    made = (mel * network.mel_deviation + network.mel_mean).half().numpy()
-    buffer = io.BytesIO()
+    return (mel * network.mel_deviation + network.mel_mean).numpy()
+
+
+def _kept(example: acoustic_data.Example, network: fastspeech2.AcousticModel, speaker: int, weights: str) -> np.ndarray:
+    path = cache_folder("predicted", weights[:8], f"{content_key(weights, example.path.name)}.npy")
+    if path.exists():
+        return np.load(path)
+    made, buffer = resynthesis(example, network, speaker).astype(np.float16), io.BytesIO()
     np.save(buffer, made)
     write_atomic(path, buffer.getvalue())
     return made
