@@ -8,7 +8,7 @@ import pytest
 
 from lib import features, results
 from lib.errors import MissingDataError, ParameterError
-from lib.measure import ablation, control, learning, sizes, vocoders
+from lib.measure import ablation, control, learning, published, sizes, vocoders
 from lib.measure.evaluate import Clip
 from lib.report import curves, pictures
 from lib.systems.attention import Reading
@@ -154,6 +154,19 @@ def test_copies_come_from_mels_of_fewer_bands(monkeypatch):
     errors = [np.abs(features.log_mel(made.waveform) - features.log_mel(original.waveform)).mean()
               for (made,), (original,) in judged.values()]
     assert errors[0] < 0.8 * errors[1]
+
+
+def test_published_figures_are_marked_and_sourced(tmp_path):
+    run = results.Run("test", tmp_path)
+    published.add(run)
+    table = results.read(run.path)
+    assert len(table) == len(published.FIGURES) and set(table.kind) == {"published"} and table.source.str.len().min() > 20
+    shen = table[(table.system == "tacotron2") & (table.variant == "shen-2018")].iloc[0]
+    assert (shen.value, shen.ci_low, shen.ci_high) == pytest.approx((4.526, 4.460, 4.592))
+    # A score stands beside that of the recordings in the same test, except where none was quoted.
+    judged = table[table.metric == "mos_human"]
+    alone = {v for v in judged.variant if "ground-truth" not in set(judged[judged.variant == v].system)}
+    assert alone == {"distributed"}
 
 
 def test_training_is_measured_in_a_process_of_its_own(tmp_path):

@@ -122,10 +122,10 @@ def comparable(row: Row) -> tuple:
 
 
 def _best(rows: Iterable[Row]) -> set[int]:
-    """ids of the rows that are the best of two or more comparable ones; ties as shown share it."""
+    """ids of the rows that are the best of two or more comparable ones; ties as shown share it. Published ones never are."""
     pools: dict[tuple, list[Row]] = {}
     for row in rows:
-        if METRICS[row.metric].better:
+        if METRICS[row.metric].better and row.kind != "published":
             pools.setdefault(comparable(row), []).append(row)
     best = set()
     for pool in pools.values():
