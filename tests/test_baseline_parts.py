@@ -183,6 +183,9 @@ def test_learning_curves_show_training_validation_and_what_went_on():
     before = [{"step": 10, "mel": 1.0}, {"step": 20, "mel": 0.5}, {"step": 20, "validation": {"mel": 0.6}}]
     figure = curves.learning({"hifigan": (before, [{"step": 2, "mel": 0.45}]), "fastspeech2": (before, None)})
     first, second = figure.axes
+    many = curves.learning({f"system-{i}": ([{"step": 1, "denoise": 1.0}], None) for i in range(4)})
+    assert len(many.axes) == 4 and many.axes[3].get_ylabel() == "denoise loss"
+    assert many.axes[3].get_subplotspec().rowspan.start == 1
     assert [list(line.get_xdata()) for line in first.lines] == [[10, 20], [20], [22]]
     assert len(second.lines) == 2 and first.get_xlabel() == "step"
 

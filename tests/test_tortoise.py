@@ -21,7 +21,7 @@ from lib.systems.vits_joe_onnx import VitsJoeOnnx
 from lib.training import acoustic_data, checkpoint, recipe, tasks
 from lib.training.acoustic_task import MODULE
 from lib.training.loop import train
-from lib.training.tortoise import AcousticConfig, AcousticTask, losses, publish, spread
+from lib.training.tortoise import STATISTICS, AcousticConfig, AcousticTask, losses, publish, spread
 
 FRONT = fastspeech2_network.NetworkConfig(hidden=32, encoder_layers=1, decoder_layers=1, feed_forward=64, feed_forward_kernel=1,
                                           predictor=32, pitch_layers=2, postnet=32, postnet_layers=2, dropout=0.0)
@@ -448,6 +448,16 @@ def test_a_run_is_published_with_its_averaged_weights(speech, config, tmp_path):
         publish(tmp_path, config, ("someone",), tmp_path / "voice", "card")
     with pytest.raises(TrainingError, match="of another network than this configuration"):
         publish(tmp_path, dataclasses.replace(config, layers=2), ("vits-joe",), tmp_path / "voice", "card")
+
+
+def test_training_goes_on_from_a_saved_decoder(speech, task, config, folder, tmp_path):
+    going_on = AcousticTask(speech, dataclasses.replace(config, start_from=str(folder)))
+    stored = tortoise.load(folder)[2].state_dict()
+    assert all(torch.equal(value, stored[name]) for name, value in going_on.plain[MODULE].state_dict().items())
+    for name in STATISTICS:
+        assert np.array_equal(getattr(going_on.statistics, name), stored[f"front.{name}"].numpy())
+    with pytest.raises(TrainingError, match="has other sizes or speakers"):
+        AcousticTask(speech, dataclasses.replace(config, channels=24, start_from=str(folder)))
 
 
 def test_a_front_end_that_does_not_know_the_voice_is_named(speech, config):

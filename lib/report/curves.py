@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def learning(curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] | None]], *, size: tuple[float, float] = (8.6, 3.4)) -> "Figure":
+LOSSES = ("latents", "denoise", "mel")  # of a record the first that it has: what the training is about
+ACROSS = 3  # panels beside each other
+
+
+def learning(curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] | None]], *, size: tuple[float, float] = (8.6, 3.0)) -> "Figure":
     """One panel per system: a loss over steps in training (line) and validation (its first scalar, circles); dots: going on.
 
-    The loss is the distance of the mels, or of the latents where a vocoder learnt those first.
+    The loss is the distance of the mels, of the latents where a vocoder learnt those first, or of the noise of a diffusion. size: of
+    a row of panels, in inches.
 
     curves: system -> (records of the training that made it, records of a run that goes on from its weights, or None). Records
     are those of `lib.training.journal`.
@@ -22,10 +27,13 @@ def learning(curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] | None]],
     import matplotlib.pyplot as plt
 
     with style.theme():
-        figure, panels = plt.subplots(1, len(curves), figsize=size, layout="constrained", squeeze=False)
-        for axes, (system, (before, after)) in zip(panels[0], curves.items()):
+        rows, across = -(-len(curves) // ACROSS), min(ACROSS, len(curves))
+        figure, panels = plt.subplots(rows, across, figsize=(size[0], rows * size[1]), layout="constrained", squeeze=False)
+        for axes in panels.flat[len(curves):]:
+            axes.remove()
+        for axes, (system, (before, after)) in zip(panels.flat, curves.items()):
             colour = style.color(system)
-            metric = "latents" if any("latents" in r for r in before) else "mel"
+            metric = next(name for name in LOSSES if any(name in r for r in before))
             training = [(r["step"], r[metric]) for r in before if metric in r]
             axes.plot(*zip(*training), color=colour, linewidth=1, alpha=0.55, label="training")
             validated = [r for r in before if "validation" in r]

@@ -42,7 +42,8 @@ class AcousticConfig(Sizes):
 
     front: a FastSpeech 2 of `lib.zoo`, or the folder of one, that knows every voice of the corpus; segment: frames of a window
     (0: as many as the shortest sentence has); unconditioned: share of items without their condition; rough_weight: of the mel
-    guessed from the condition; min_snr: gamma of `diffusion.loss_weight` (0: none).
+    guessed from the condition; min_snr: gamma of `diffusion.loss_weight` (0: none); start_from: a checkpoint of `lib.zoo`, or a
+    folder, that the training goes on from with its front end ("": a random decoder).
     """
 
     front: str = "fastspeech2"
@@ -55,6 +56,7 @@ class AcousticConfig(Sizes):
     half_life: int = 10_000
     weight_decay: float = 1e-2
     seed: int = 0
+    start_from: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,6 +92,10 @@ class AcousticTask(acoustic_task.AcousticTask):
                                   **{name: getattr(front, name).numpy() for name in STATISTICS})
         network = tortoise.build(config.network(sizes), len(speakers), config.seed)
         network.front.load_state_dict(front.state_dict())
+        if config.start_from:
+            folder = sources.start(config.start_from)
+            self.take_over(network, folder, tortoise.load(folder), config.network(sizes), ())
+            self.statistics = replace(self.statistics, **{name: getattr(network.front, name).numpy() for name in STATISTICS})
         optimizer = torch.optim.AdamW(network.decoder.parameters(), config.learning_rate, betas=(0.9, 0.99),
                                       weight_decay=config.weight_decay)
         self.follow(network, optimizer, config.warm_up, config.half_life)
