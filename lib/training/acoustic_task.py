@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,32 @@ from lib.training.acoustic_data import Example
 from lib.training.task import Batch, Task
 
 MODULE = "acoustic_model"
+Sizes = TypeVar("Sizes")
+
+
+@dataclass(frozen=True)
+class Learning:
+    """The keys that every acoustic model's recipe has in its `model` part, beside the sizes of its network.
+
+    The learning rate rises over `warm_up` steps, then halves every `half_life` steps. start_from: a checkpoint of `lib.zoo`, or a
+    folder, that the training goes on from ("": random weights).
+    """
+
+    learning_rate: float = 1e-3
+    warm_up: int = 400
+    half_life: int = 10_000
+    weight_decay: float = 1e-2
+    seed: int = 0
+    start_from: str = ""
+
+    def check_schedule(self) -> None:
+        """Refuse what `rate` cannot divide by."""
+        if self.warm_up < 1 or self.half_life < 1:
+            raise ParameterError(f"model.warm_up and model.half_life are {self.warm_up} and {self.half_life}: both count steps, from 1")
+
+    def sizes(self, kind: type[Sizes]) -> Sizes:
+        """The part of the recipe that another dataclass holds."""
+        return kind(**{f.name: getattr(self, f.name) for f in fields(kind)})
 
 
 class AcousticTask(Task):
@@ -81,12 +107,6 @@ class AcousticTask(Task):
         tensors = {"ids": ids, "frames": frames, "mel": mel, "mask": mask, "speakers": speakers}
         return Batch(tuple(e.id for e in found), sum(e.n_frames for e in found),
                      {name: torch.from_numpy(values) for name, values in tensors.items()})
-
-
-def check_schedule(warm_up: int, half_life: int) -> None:
-    """Refuse what `rate` cannot divide by."""
-    if warm_up < 1 or half_life < 1:
-        raise ParameterError(f"model.warm_up and model.half_life are {warm_up} and {half_life}: both count steps, from 1")
 
 
 def rate(step: int, warm_up: int, half_life: int) -> float:

@@ -8,7 +8,7 @@ is not padding.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,22 +31,15 @@ STATISTICS = ("mel_mean", "mel_deviation", "pitch_mean", "pitch_deviation", "ene
 
 
 @dataclass(frozen=True)
-class AcousticConfig(NetworkConfig):
-    """The recipe's `model` part. The learning rate rises over `warm_up` steps, then halves every `half_life` steps.
+class AcousticConfig(acoustic_task.Learning, NetworkConfig):
+    """The recipe's `model` part.
 
-    start_from: a checkpoint of `lib.zoo`, or a folder, whose weights the training goes on from ("": random ones).
     without: of pitch and energy, those that the decoder is not to hear, to see what they are good for; they are still predicted.
     """
 
-    learning_rate: float = 1e-3
-    warm_up: int = 400
-    half_life: int = 10_000
-    weight_decay: float = 1e-2
     duration_weight: float = 1.0
     pitch_weight: float = 1.0
     energy_weight: float = 1.0
-    seed: int = 0
-    start_from: str = ""
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -54,12 +47,12 @@ class AcousticConfig(NetworkConfig):
         for name in self.without:
             if name not in PROSODY:
                 raise unknown("model.without", name, PROSODY)
-        acoustic_task.check_schedule(self.warm_up, self.half_life)
+        self.check_schedule()
 
     @property
     def network(self) -> NetworkConfig:
         """The part that the finished network needs."""
-        return NetworkConfig(**{f.name: getattr(self, f.name) for f in fields(NetworkConfig)})
+        return self.sizes(NetworkConfig)
 
 
 def build(recipe: Recipe) -> "AcousticTask":

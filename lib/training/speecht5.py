@@ -12,7 +12,7 @@ the symbol that its window lies around is now and then the wrong one, so in trai
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,6 @@ class AcousticConfig(stepwise.Guided, NetworkConfig):
     SpeechT5 (a repository of the hub, or a folder of transformers) that the training goes on from ("": random weights).
     """
 
-    weight_decay: float = 1e-2
     stop_weight: float = 5.0
 
     def __post_init__(self) -> None:
@@ -60,7 +59,7 @@ class AcousticConfig(stepwise.Guided, NetworkConfig):
     @property
     def network(self) -> NetworkConfig:
         """The part that the finished network needs."""
-        return NetworkConfig(**{f.name: getattr(self, f.name) for f in fields(NetworkConfig)})
+        return self.sizes(NetworkConfig)
 
 
 def build(recipe: Recipe) -> "AcousticTask":

@@ -29,23 +29,15 @@ SMALLEST = 1e-12  # share of attention below which the loss of a step grows no m
 
 
 @dataclass(frozen=True)
-class Guided:
-    """The recipe keys of both. The learning rate rises over `warm_up` steps, then halves every `half_life` steps.
+class Guided(acoustic_task.Learning):
+    """attention_weight: of the guided attention, halved every `attention_half_life` steps (0: never)."""
 
-    attention_weight: of the guided attention, halved every `attention_half_life` steps (0: never).
-    """
-
-    learning_rate: float = 1e-3
-    warm_up: int = 400
-    half_life: int = 10_000
     attention_weight: float = 1.0
     attention_half_life: int = 0
-    seed: int = 0
-    start_from: str = ""
 
     def check(self, *weights: str) -> None:
         """Refuse schedules that cannot be followed, and negative weights."""
-        acoustic_task.check_schedule(self.warm_up, self.half_life)
+        self.check_schedule()
         for name in ("attention_weight", "attention_half_life", *weights):
             if getattr(self, name) < 0:
                 raise ParameterError(f"model.{name} is {getattr(self, name)}, it must not be negative")

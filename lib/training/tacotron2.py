@@ -7,7 +7,7 @@ cross-entropy of the gate. Two more beside them: absolute errors, which blur les
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ class AcousticConfig(stepwise.Guided, NetworkConfig):
     @property
     def network(self) -> NetworkConfig:
         """The part that the finished network needs."""
-        return NetworkConfig(**{f.name: getattr(self, f.name) for f in fields(NetworkConfig)})
+        return self.sizes(NetworkConfig)
 
 
 def build(recipe: Recipe) -> "AcousticTask":

@@ -12,7 +12,7 @@ take means over all frames, so that no padding may be among them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +37,12 @@ JUDGED = 8  # timesteps at which each sentence of the validation split is judged
 
 
 @dataclass(frozen=True)
-class AcousticConfig(Sizes):
-    """The recipe's `model` part. The learning rate rises over `warm_up` steps, then halves every `half_life` steps.
+class AcousticConfig(acoustic_task.Learning, Sizes):
+    """The recipe's `model` part.
 
     front: a FastSpeech 2 of `lib.zoo`, or the folder of one, that knows every voice of the corpus; segment: frames of a window
     (0: as many as the shortest sentence has); unconditioned: share of items without their condition; rough_weight: of the mel
-    guessed from the condition; min_snr: gamma of `diffusion.loss_weight` (0: none); start_from: a checkpoint of `lib.zoo`, or a
-    folder, that the training goes on from with its front end ("": a random decoder).
+    guessed from the condition; min_snr: gamma of `diffusion.loss_weight` (0: none). The front end of `start_from` comes along.
     """
 
     front: str = "fastspeech2"
@@ -52,22 +51,17 @@ class AcousticConfig(Sizes):
     rough_weight: float = 0.5
     min_snr: float = 0.0
     learning_rate: float = 5e-4
-    warm_up: int = 400
-    half_life: int = 10_000
-    weight_decay: float = 1e-2
-    seed: int = 0
-    start_from: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        acoustic_task.check_schedule(self.warm_up, self.half_life)
+        self.check_schedule()
         for name, high in (("unconditioned", 0.9), ("rough_weight", 100.0), ("min_snr", 1e6), ("segment", 1e9)):
             if not 0 <= getattr(self, name) <= high:
                 raise ParameterError(f"model.{name} is {getattr(self, name)}, it must lie between 0 and {high:g}")
 
     def network(self, front: fastspeech2.NetworkConfig) -> NetworkConfig:
         """The part that the finished network needs."""
-        return NetworkConfig(**{f.name: getattr(self, f.name) for f in fields(Sizes)}, front=front)
+        return NetworkConfig(**vars(self.sizes(Sizes)), front=front)
 
 
 def build(recipe: Recipe) -> "AcousticTask":
