@@ -67,6 +67,16 @@ class Statistics:
     energy_mean: np.ndarray
     energy_deviation: np.ndarray
 
+    def prosody(self, found: Sequence[Example], n_symbols: int) -> dict[str, np.ndarray]:
+        """pitch, energy of a batch: (B, n_symbols) float32, standardised by speaker, 0 where there is no symbol."""
+        batch = {name: np.zeros((len(found), n_symbols), np.float32) for name in ("pitch", "energy")}
+        for row, example in enumerate(found):
+            speaker = self.speakers.index(example.speaker)
+            for name, values in batch.items():
+                mean, deviation = (getattr(self, f"{name}_{part}")[speaker] for part in ("mean", "deviation"))
+                values[row, :len(example.ids)] = (getattr(example, name) - mean) / deviation
+        return batch
+
 
 def examples(corpus: Corpus, split: str) -> tuple[Example, ...]:
     """The targets of a split, computed where the cache lacks them; recordings without durations are aligned first.

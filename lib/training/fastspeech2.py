@@ -81,13 +81,8 @@ class AcousticTask(acoustic_task.AcousticTask):
 
     def collate(self, items: list[tuple[Example, np.ndarray]]) -> Batch:
         """As every acoustic model's batch, and pitch, energy: (B, T), standardised by speaker."""
-        batch, known = super().collate(items), self.statistics
-        added = {name: np.zeros(batch.tensors["ids"].shape, np.float32) for name in ("pitch", "energy")}
-        for row, (e, _) in enumerate(items):
-            speaker = self.speakers.index(e.speaker)
-            for name, values in added.items():
-                mean, deviation = (getattr(known, f"{name}_{part}")[speaker] for part in ("mean", "deviation"))
-                values[row, :len(e.ids)] = (getattr(e, name) - mean) / deviation
+        batch = super().collate(items)
+        added = self.statistics.prosody([e for e, _ in items], batch.tensors["ids"].shape[1])
         tensors = {**batch.tensors, **{name: torch.from_numpy(values) for name, values in added.items()}}
         return Batch(batch.ids, batch.frames, tensors)
 

@@ -106,16 +106,12 @@ class AcousticTask(acoustic_task.AcousticTask):
     def _cut(self, items: list[tuple[Example, np.ndarray, float]], length: int) -> Batch:
         found, known = [e for e, _, _ in items], self.statistics
         shape = (len(items), max(len(e.ids) for e in found))
-        tensors = {"ids": np.zeros(shape, np.int64), "frames": np.zeros(shape, np.int64), "pitch": np.zeros(shape, np.float32),
-                   "energy": np.zeros(shape, np.float32)}
+        tensors = {"ids": np.zeros(shape, np.int64), "frames": np.zeros(shape, np.int64), **known.prosody(found, shape[1])}
         speakers = np.array([self.speakers.index(e.speaker) for e in found], np.int64)
         starts = np.array([int(place * (e.n_frames - length + 1)) for e, _, place in items], np.int64)
         mel = np.zeros((len(items), HIFIGAN.n_bands, length), np.float32)
-        for row, ((e, target, _), speaker, start) in enumerate(zip(items, speakers, starts)):
-            end = len(e.ids)
-            tensors["ids"][row, :end], tensors["frames"][row, :end] = e.ids, e.frames
-            tensors["pitch"][row, :end] = (e.pitch - known.pitch_mean[speaker]) / known.pitch_deviation[speaker]
-            tensors["energy"][row, :end] = (e.energy - known.energy_mean[speaker]) / known.energy_deviation[speaker]
+        for row, ((e, target, _), start) in enumerate(zip(items, starts)):
+            tensors["ids"][row, :len(e.ids)], tensors["frames"][row, :len(e.ids)] = e.ids, e.frames
             mel[row] = ((target[start:start + length] - known.mel_mean) / known.mel_deviation).T
         tensors |= {"mel": mel, "starts": starts, "speakers": speakers}
         return Batch(tuple(e.id for e in found), len(items) * length,
