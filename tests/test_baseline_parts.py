@@ -179,6 +179,24 @@ def test_training_is_measured_in_a_process_of_its_own(tmp_path):
     assert "steps/s" in learning.verdict(found, "fastspeech2")
 
 
+def test_training_in_another_precision_has_a_variant_of_its_own(tmp_path):
+    run = results.Run("test", tmp_path)
+    single = learning.measure(run, "params/smoke/recipes/tacotron2.yaml", threads=1)
+    half = learning.measure(run, "params/smoke/recipes/tacotron2.yaml", precision="bf16", threads=1)
+    table = results.read(run.path).pivot(index="variant", columns="metric", values="value")
+    assert set(table.index) == {"training", "training-bf16"}
+    losses = [found.metrics["train_loss"] for found in (single, half)]
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.05)
+    ratio = table.train_frames_per_s["training-bf16"] / table.train_frames_per_s["training"]
+    assert f"bf16 learns from {ratio:.2f} times as many frames a second as fp32" in learning.sooner(half, single, "bf16", "fp32")
+
+
+def test_histories_come_from_the_learning_curves():
+    table = learning.histories(["hifigan", "fastspeech2"])
+    assert table.loc["hifigan", "steps"] == "3,000" and table.loc["hifigan", "last validation"].startswith("mel_l1 0.2")
+    assert table.loc["fastspeech2", "hours"] == "1.8" and table.shape == (2, 6)
+
+
 def test_learning_curves_show_training_validation_and_what_went_on():
     before = [{"step": 10, "mel": 1.0}, {"step": 20, "mel": 0.5}, {"step": 20, "validation": {"mel": 0.6}}]
     figure = curves.learning({"hifigan": (before, [{"step": 2, "mel": 0.45}]), "fastspeech2": (before, None)})

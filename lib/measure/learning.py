@@ -6,11 +6,13 @@ optimizer, averages, records) is the price of its comforts.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,16 +45,19 @@ class Learned:
     source: str
 
 
-def measure(run: "Run", recipe_file: str | Path, *, threads: int = 2, target: str = "torch/cpu") -> Learned:
-    """Train by a recipe from its beginning, in a fresh process and a folder thrown away; its rows have the variant "training"."""
+def measure(run: "Run", recipe_file: str | Path, *, precision: str = "", threads: int = 2, target: str = "torch/cpu") -> Learned:
+    """Train by a recipe from its beginning, in a fresh process and a folder thrown away; its rows have the variant "training".
+
+    precision: instead of the recipe's, of `training.recipe.PRECISIONS`; it is part of the variant then: "training-bf16".
+    """
     log.info("training by %s in a process of its own", recipe_file)
     with tempfile.TemporaryDirectory() as folder:
-        arguments = {"recipe_file": str(recipe_file), "folder": folder, "threads": threads}
+        arguments = {"recipe_file": str(recipe_file), "folder": folder, "threads": threads, "precision": precision}
         done = fresh.run("lib.measure.learning:train_here", arguments, threads=threads, timeout_s=3600)
     value = done.value
     learned = Learned(value["metrics"] | {"peak_rss_mb": done.peak_rss_mb}, value["curve"], value["overhead"], value["wait_pct"],
                       value["steps"], value["kind"], value["source"])
-    names = (value["task"], VARIANT, target)
+    names = (value["task"], f"{VARIANT}-{precision}" if precision else VARIANT, target)
     detail = {"steps": learned.steps, "threads": threads, "loop_over_forward_backward": round(learned.overhead, 3),
               "waiting_for_data_pct": round(learned.wait_pct, 2)}
     for metric, number in learned.metrics.items():
@@ -62,7 +67,7 @@ def measure(run: "Run", recipe_file: str | Path, *, threads: int = 2, target: st
     return learned
 
 
-def train_here(recipe_file: str, folder: str, threads: int) -> dict:
+def train_here(recipe_file: str, folder: str, threads: int, precision: str = "") -> dict:
     """The fresh process's part: train, meter, time the bare passes. Returns JSON."""
     import torch
 
@@ -71,6 +76,8 @@ def train_here(recipe_file: str, folder: str, threads: int) -> dict:
 
     torch.set_num_threads(threads)
     chosen = recipe.load(recipe_file)
+    if precision:
+        chosen = dataclasses.replace(chosen, training=dataclasses.replace(chosen.training, precision=precision))
     task = tasks.build(chosen)
     with EnergyMeter("cuda" if torch.cuda.is_available() else "cpu") as meter:
         outcome = loop.train(task, chosen, folder)
@@ -128,6 +135,32 @@ def scaled(table: "pd.DataFrame") -> str:
         said.append(f"{row.system}: {detail['processes']} processes make {many:,} frames/s, one makes {one:,}: {many / one:.2f} times as "
                     f"many, an efficiency of {row.value:.2f}.")
     return " ".join(said)
+
+
+def sooner(learned: Learned, other: Learned, name: str, other_name: str) -> str:
+    """How many times the frames of another training of the same recipe, where its loss stands, and its memory, in a sentence."""
+    frames, loss, memory = ([x.metrics[metric] for x in (learned, other)] for metric in ("train_frames_per_s", "train_loss", "peak_rss_mb"))
+    return (f"{name} learns from {frames[0] / frames[1]:.2f} times as many frames a second as {other_name}, its loss after "
+            f"{learned.steps} steps is {loss[0]:.3f} (that of {other_name} {loss[1]:.3f} after {other.steps}), its peak memory "
+            f"{memory[0]:,.0f} MB ({memory[1]:,.0f}).")
+
+
+def histories(names: Sequence[str]) -> "pd.DataFrame":
+    """What the checkpoints of `lib.zoo` took to train, from their learning curves: one line each."""
+    import pandas as pd
+
+    from lib import zoo
+
+    lines = {}
+    for name in names:
+        curve = zoo.curve(name)
+        last = [record for record in curve if "seconds" in record][-1]
+        judged = [record for record in curve if "validation" in record][-1]["validation"]
+        watched = next(iter(judged))
+        lines[name] = {"steps": f"{last['step']:,}", "hours": f"{last['seconds'] / 3600:.1f}", "steps/s": f"{last['steps_per_s']:.2f}",
+                       "frames/s": f"{last['frames_per_s']:,.0f}", "peak memory, MB": f"{last['peak_rss_mb']:,.0f}",
+                       "last validation": f"{watched} {judged[watched]:.3f}"}
+    return pd.DataFrame.from_dict(lines, orient="index")
 
 
 def verdict(learned: Learned, name: str) -> str:
