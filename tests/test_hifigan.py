@@ -18,8 +18,9 @@ from lib.systems import hifigan
 from lib.systems.hifigan_discriminators import Discriminators, PeriodDiscriminator, discriminator_loss, generator_loss
 from lib.systems.vits_joe_onnx import VitsJoeOnnx
 from lib.training import checkpoint, recipe
-from lib.training.hifigan import CONTEXT, EDGE, HOP, VocoderConfig, VocoderTask, publish, true_latents
+from lib.training.hifigan import CONTEXT, EDGE, HOP, VocoderConfig, VocoderTask, publish
 from lib.training.loop import train
+from lib.training.vocoder_targets import true_latents
 
 SMALL = VocoderConfig(front_width=32, front_blocks=1, segment_frames=16, adversarial_from=2, warm_up=1, period_width=1 / 16,
                       scale_width=1 / 8, periods=(2, 3), scales=1)

@@ -21,26 +21,24 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from lib import prosody
 from lib.corpora.base import Corpus, Utterance
 from lib.errors import ParameterError, TrainingError
 from lib.features import HIFIGAN, log_mel_torch
-from lib.files import cache_folder, content_key, write_atomic
 from lib.systems import hifigan
 from lib.systems.hifigan_discriminators import (FEATURE_WEIGHT, MEL_WEIGHT, PERIODS, SCALES, Discriminators, discriminator_loss,
                                                 generator_loss)
 from lib.training import checkpoint as checkpoints, predicted_mels, sources
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Task, Update, Validation, split
+from lib.training.vocoder_losses import latent_distance, stft_loss
+from lib.training.vocoder_targets import glottal_pulses, true_latents
 
 HOP = HIFIGAN.hop
 CONTEXT = 24  # frames the front sees on either side of a segment: its whole receptive field
 EDGE = 4  # further frames whose spectra reach over the crop's end; computed, then dropped
-STFT_SIZES = (512, 1024, 2048)  # windows of the multi-resolution STFT loss (Yamamoto et al. 2020, arXiv:1910.11480)
 SILENCE = math.log(HIFIGAN.floor)  # the log-mel of digital silence
 FULL_SCALE = 32_768  # of 16-bit samples
 FRONT = "front", "pitch"  # the networks before the decoder
-VOICE = "vits-joe"  # whose latents are known
 
 
 @dataclass(frozen=True)
@@ -275,77 +273,6 @@ class VocoderTask(Task):
     def _front_rate(self, step: int) -> float:
         done = min(1.0, step / self.config.adversarial_from) if self.config.adversarial_from else 1.0
         return (self.config.learning_rate / self.config.front_learning_rate) ** done * self._rate(step)
-
-
-def latent_distance(ours: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
-    """(B, 192, F) twice -> (B,): half the mean absolute difference, half the length of the difference vector per root of its size.
-
-    The length minds the two directions that carry the phase, a third of the latents' variance; the absolute values the many small
-    ones, which tell the consonants apart.
-    """
-    difference = ours - true
-    length = (difference.square().mean(1) + 1e-6).sqrt().mean(-1)  # the floor keeps the root's slope finite
-    return 0.5 * (length + difference.abs().mean((1, 2)))
-
-
-def stft_loss(fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """Multi-resolution STFT distance of (B, n_samples): spectral convergence plus log-magnitude L1, the mean of three windows."""
-    total = 0.0
-    for size in STFT_SIZES:
-        window = torch.hann_window(size, device=fake.device)
-        spectra = (torch.stft(x, size, size // 4, window=window, return_complex=True) for x in (fake, real))
-        # The floor keeps the root's slope finite in digital silence.
-        ours, theirs = ((torch.view_as_real(s).square().sum(-1) + 1e-7).sqrt() for s in spectra)
-        total = total + (ours - theirs).norm() / theirs.norm() + F.l1_loss(ours.log(), theirs.log())
-    return total / len(STFT_SIZES)
-
-
-def true_latents(utterances: tuple[Utterance, ...], seed: int = 0) -> dict[str, np.ndarray]:
-    """id -> what the decoder of `vits-joe` was fed when it spoke the clip, (192, F) float16; clips of other voices have none.
-
-    The voice speaks once more without its decoder, which is where the time goes; kept in the cache.
-    """
-    spoken = [u for u in utterances if u.speaker == VOICE and u.frames]
-    if not spoken:
-        return {}
-    from lib import progress
-    from lib.systems.vits_joe_onnx import LATENTS, VitsJoeOnnx
-
-    class Tap:
-        """Stands where the decoder was and keeps its input."""
-
-        def run(self, _, inputs):
-            self.latents = inputs[LATENTS][0]
-            return [np.zeros((1, 1, self.latents.shape[1] * HOP), np.float32)]
-
-    voice, tap = VitsJoeOnnx(threads=1), Tap()
-    voice.sessions = voice.sessions | {"decoder": tap}
-    found = {}
-    for utterance in progress.track(spoken, "latents of vits-joe", unit="clip"):
-        key = content_key(VOICE, "latents", round(voice.size_mb, 3), utterance.text, seed)
-        path = cache_folder("latents", key[:2], f"{key}.f16")
-        if not path.exists():
-            voice.synthesize(utterance.text, seed)
-            write_atomic(path, tap.latents.astype(np.float16).tobytes())
-        latents = np.fromfile(path, np.float16).reshape(192, -1)
-        if latents.shape[1] == sum(utterance.frames):
-            found[utterance.id] = latents
-    return found
-
-
-def glottal_pulses(utterances: tuple[Utterance, ...]) -> dict[str, np.ndarray]:
-    """id -> `prosody.pulses` of the clip, transposed: (2, F) float32, phase in cycles and F0 in Hz; kept in the cache."""
-    from lib import progress
-
-    found = {}
-    for utterance in progress.track(utterances, "glottal pulses", unit="clip"):
-        waveform = utterance.load(HIFIGAN.sample_rate)
-        key = content_key("pulses", waveform.tobytes())
-        path = cache_folder("pulses", key[:2], f"{key}.f32")
-        if not path.exists():
-            write_atomic(path, np.ascontiguousarray(prosody.pulses(waveform, HIFIGAN.sample_rate).T).tobytes())
-        found[utterance.id] = np.fromfile(path, np.float32).reshape(2, -1)
-    return found
 
 
 def publish(run: str | Path, config: VocoderConfig, folder: str | Path, card: str, checkpoint: str | Path | None = None) -> Path:
