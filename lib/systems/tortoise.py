@@ -144,15 +144,17 @@ def guarded(frames: torch.Tensor) -> tuple[torch.Tensor, int]:
 class Tortoise(AcousticSystem):
     """A trained front end and decoder, loaded from the folder that `save` made, before a vocoder (see `AcousticSystem`).
 
-    sampler, steps, guidance: how noise becomes a mel (`diffusion.Sampling`); `adjusted` takes the rest of it, too.
+    sampler, steps, guidance, temperature: how noise becomes a mel (`diffusion.Sampling`); `adjusted` takes the rest of it, too. The
+    defaults are what the checkpoint of `lib.zoo` speaks best with: on 16 validation sentences they got a predicted MOS of 4.05 and a
+    WER of 8.6 %, 16 steps with guidance 1 and temperature 1 (four times the evaluations) 4.04 and 10.3 %.
     """
 
     name = "tortoise"
 
     def __init__(self, folder: str | Path, *, vocoder: Callable[[np.ndarray], np.ndarray] | None = None,
-                 speaker: str | None = None, sampler: str = "dpm++", steps: int = 32, guidance: float = 1.0,
-                 variant: str | None = None, target: str = "torch/cpu", threads: int = 2):
-        self.sampling = Sampling(sampler, steps, guidance)
+                 speaker: str | None = None, sampler: str = "dpm++", steps: int = 8, guidance: float = 0.0,
+                 temperature: float = 0.5, variant: str | None = None, target: str = "torch/cpu", threads: int = 2):
+        self.sampling = Sampling(sampler, steps, guidance, temperature=temperature)
         super().__init__(folder, *load(folder), vocoder=vocoder, speaker=speaker, variant=variant, target=target, threads=threads)
         network = self.modules["acoustic_model"]
         self.modules = {"front": network.front, "decoder": network.decoder}
