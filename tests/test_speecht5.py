@@ -186,6 +186,19 @@ def test_who_has_a_window_does_not_stop_before_it_reached_the_end():
     assert wide.stopped and wide.alignment.shape == (8, 17)
 
 
+def test_a_window_goes_on_where_nothing_tells_the_symbols_apart():
+    ids = torch.full((1, 12), 7)  # one symbol over and over
+    model = network(dataclasses.replace(SMALL.network, behind=1, ahead=3), end=20)
+    model.network.speecht5.encoder.prenet.encode_positions.alpha.data.zero_()  # nor do their places
+    torch.nn.init.zeros_(model.network.speecht5.encoder.wrapped_encoder.embed_positions.pe_k.weight)
+    with torch.no_grad():
+        model.nearness.copy_(torch.tensor([-30.0, 0.0, -30.0, -30.0, -30.0]))  # it looks at where it is
+    patient, hasty = (said(model, ids, limits=Limits(longest=10, slack=0, linger=linger))[1] for linger in (1000, 8))
+    assert not patient.stopped and patient.alignment.argmax(1).max() == 0
+    focus = hasty.alignment.argmax(1)
+    assert hasty.stopped and focus.tolist() == [0] * 4 + list(range(1, 8))  # around 8 the window reaches symbol 11
+
+
 def test_a_step_lies_behind_the_symbol_of_the_frame_before_it(task):
     batch = task.collate([task.target(e) for e in task.examples])
     frames, reached = batch.tensors["frames"], batch.tensors["reached"]

@@ -8,6 +8,7 @@ published system costs in time and memory where its weights cannot be had, and w
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,6 +51,11 @@ class SpeechT5(AcousticSystem):
                                  f"one of {self.sample_rate} Hz that was made for it, or none")
         if self.device.type == "cpu":
             lay_out(self.modules["acoustic_model"])
+
+    @property
+    def identity(self) -> tuple:
+        """As of every acoustic system, and when it stops."""
+        return (*super().identity, *dataclasses.astuple(self.limits))
 
     def speak(self, sentence: str, seed: int) -> Speech:
         """One sentence, in portions where it has too many symbols. The seed draws the prenet's dropout, which the network needs

@@ -6,7 +6,9 @@ less time. The layers are called as modules, so that pruned, quantized and adapt
 
 A network with a window (`NetworkConfig.behind`, `ahead`) looks, as in Deep Voice 3 (Ping et al. 2018, arXiv:1710.07654, section
 3.5), only at the symbols around the one that the step before looked at most, and may end only when its window has reached the end.
-Here it learns with that window too, so that all its attention has to tell is this sound from its neighbours.
+Here it learns with that window too, so that all its attention has to tell is this sound from its neighbours. Where nothing tells
+them apart (seven dots are one long pause) it would stay forever: after `Limits.linger` frames the window goes on by itself, a symbol a
+step, until the attention is ahead of it again.
 """
 
 from __future__ import annotations
@@ -25,17 +27,19 @@ from lib.systems.speecht5_network import POSITIONS, PRENET_DROPOUT, AcousticMode
 @dataclass(frozen=True)
 class Limits:
     """When to stop. threshold: of the end's probability, added up over the frames of a step; shortest, longest: frames that a
-    symbol may have on average; slack: frames added to the longest. The embedded voices have 3.2 to 7.9 frames a symbol.
+    symbol may have on average; slack: frames added to the longest; linger: frames at one symbol after which a window goes on. The
+    embedded voices have 3.2 to 7.9 frames a symbol in a sentence, and 52 at most.
     """
 
     threshold: float = 0.5
     shortest: float = 1.5
     longest: float = 12.0
     slack: int = 40
+    linger: int = 60
 
     def __post_init__(self) -> None:
-        if not (0 < self.threshold and 0 <= self.shortest <= self.longest < math.inf and self.slack >= 0):
-            raise ParameterError(f"{self}: the threshold must be above 0, and shortest must lie between 0 and longest")
+        if not (0 < self.threshold and 0 <= self.shortest <= self.longest < math.inf and self.slack >= 0 and self.linger > 0):
+            raise ParameterError(f"{self}: threshold and linger must be above 0, and shortest must lie between 0 and longest")
 
     def steps(self, n_symbols: int, reduction: int) -> tuple[int, int]:
         """The least and the most decoder steps for so many symbols."""
@@ -84,6 +88,7 @@ def decode(model: AcousticModel, encoded: torch.Tensor, speaker: torch.Tensor, *
     frames = encoded.new_empty(1, most, config.reduction, config.features.n_bands)
     frame, stopped, count = encoded.new_zeros(1, config.features.n_bands), False, 0
     first, end, nearness = _window(model, 0, n_symbols)
+    reached, stays = 0, 0  # the symbol that the window lies around, and for how many steps it has
     while count < most and not stopped:
         hidden = frame
         for layer, mask in zip(prenet.layers, masks[count]):
@@ -109,7 +114,10 @@ def decode(model: AcousticModel, encoded: torch.Tensor, speaker: torch.Tensor, *
         frames[0, count] = postnet.feat_out(hidden).view(config.reduction, -1)
         frame, count = frames[:, count, -1], count + 1
         if config.ahead:
-            first, end, nearness = _window(model, int(alignment[count - 1].argmax()), n_symbols)
+            looked = int(alignment[count - 1].argmax())
+            stays = 0 if looked > reached else stays + 1
+            reached = looked if stays * config.reduction < limits.linger else min(reached + 1, n_symbols - 1)
+            first, end, nearness = _window(model, reached, n_symbols)
         stopped = count >= least and end == n_symbols and bool(torch.sigmoid(postnet.prob_out(hidden)).sum() >= limits.threshold)
     rough = frames[:, :count].flatten(1, 2)
     if not torch.isfinite(rough).all():
