@@ -26,6 +26,12 @@ _SYSTEMS = {
     ("fastspeech2", "torch/cuda"): ("fastspeech2", "pretrained"),
     ("tacotron2", "torch/cpu"): ("tacotron2", "pretrained"),
     ("tacotron2", "torch/cuda"): ("tacotron2", "pretrained"),
+    ("speecht5", "torch/cpu"): ("speecht5", "pretrained"),
+    ("speecht5", "torch/cuda"): ("speecht5", "pretrained"),
+    ("speecht5-base", "torch/cpu"): ("speecht5", "SpeechT5Base"),
+    ("speecht5-base", "torch/cuda"): ("speecht5", "SpeechT5Base"),
+    ("tortoise", "torch/cpu"): ("tortoise", "pretrained"),
+    ("tortoise", "torch/cuda"): ("tortoise", "pretrained"),
     ("hibari", "onnxruntime/cpu"): ("hibari", "Hibari"),
     ("espeak-ng", "native/cpu"): ("espeak", "Espeak"),
 }
