@@ -158,6 +158,7 @@ def test_best_is_only_among_comparable_numbers():
     rows = [row("vits-joe", "rtf", 0.2, host="a"), row("hibari", "rtf", 0.1, host="a"), row("tacotron2", "rtf", 0.01, host="b"),
             row("fastspeech2", "rtf", 0.02, kind="simulated", host="a"), row("whisper-tiny.en", "rtf", 0.001, host="a"),
             row("vits-joe", "mos_predicted", 4.1), row("hibari", "mos_predicted", 4.5), row("ground-truth", "mos_predicted", 4.9),
+            row("speecht5", "train_loss", 0.6), row("tortoise", "train_loss", 0.1),
             row("vits", "mos_human", 4.4, kind="published", source="a"), row("tacotron2", "mos_human", 4.5, kind="published", source="b")]
     lines = [line for table in tables.wide(rows) for line in table.lines]
     best = {(line.system, metric) for line in lines for metric, cell in line.cells.items() if cell.best}

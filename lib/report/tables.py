@@ -116,9 +116,10 @@ def not_run(rows: Iterable[Row]) -> list[NotRun]:
 
 def comparable(row: Row) -> tuple:
     """Rows with the same key may be compared for "best": kind, role, texts ("@prompts"), recorded or not and, where it
-    matters, the machine."""
+    matters, the machine; figures of training only within one system, whose losses and steps mean the same."""
     machine = row.host if row.metric in vocabulary.OF_THE_MACHINE else ""
-    return row.metric, row.kind, vocabulary.role(row.system), row.variant.partition("@")[2], row.recorded, machine
+    system = row.system if row.metric in vocabulary.OF_TRAINING else ""
+    return row.metric, row.kind, vocabulary.role(row.system), row.variant.partition("@")[2], row.recorded, machine, system
 
 
 def _best(rows: Iterable[Row]) -> set[int]:

@@ -27,6 +27,8 @@ def groups() -> dict[str, tuple[str, ...]]:
 # Metrics that say as much about the machine as about the system: compared only between numbers of one host.
 OF_THE_MACHINE = {*_GROUPS["Speed"], *_GROUPS["Memory and energy"], *_GROUPS["Training"]} - {"nfe", "train_loss"}
 
+OF_TRAINING = set(_GROUPS["Training"])
+
 DEFINITIONS = {
     "wer": (
         "Word error rate: words substituted, deleted or inserted by a speech recogniser that listens to the clip,"
