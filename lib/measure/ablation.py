@@ -9,7 +9,6 @@ on average. The mel spectrogram is made coarser, and a copy made from it without
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from lib.systems.fastspeech2 import FastSpeech2
     from lib.training.acoustic_data import Example
     from lib.training.recipe import Recipe
-
-log = logging.getLogger(__name__)
 
 WHOLE = "without-nothing"
 ABLATIONS = {WHOLE: (), "without-pitch": ("pitch",), "without-energy": ("energy",), "without-pitch-and-energy": ("pitch", "energy")}
