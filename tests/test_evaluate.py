@@ -138,5 +138,20 @@ def test_tables_show_value_interval_and_kind(run):
     assert show.value(run, "a", "wer") == 0.094 and show.value(run, "b", "wer") is None
 
 
+def test_runs_that_measured_the_same_thing_have_a_line_each(run, tmp_path):
+    run.add("a", "baseline", "torch/cpu", "wer", 0.09)
+    results.Run("01_demo", tmp_path / "study", seed=1).add("a", "baseline", "torch/cpu", "wer", 0.08)
+    for profile in ("quick", "study"):
+        (tmp_path / profile / "results" / "01_demo.jsonl").rename(tmp_path / f"01_demo@{profile}.jsonl")
+    table = show.table(run, ["wer"], found=results.read(tmp_path))
+    assert table.iloc[:, 0].to_dict() == {("a", "baseline", "torch/cpu", "01_demo@quick"): "9.0",
+                                          ("a", "baseline", "torch/cpu", "01_demo@study"): "8.0"}
+
+
+def test_what_was_recorded_can_be_shown(run):
+    found = results.read(results.RECORDED)
+    assert len(show.table(run, sorted(set(found.metric)), found=found)) >= found.groupby(["system", "variant", "target"]).ngroups
+
+
 def test_the_hardest_case_of_an_interval_is_no_interval():
     assert stats.mean_ci([1.0]).ci is None

@@ -28,7 +28,8 @@ def table(run: Run, metrics: Sequence[str], *, system: str | None = None, varian
           found: "pd.DataFrame | None" = None) -> "pd.DataFrame":
     """One line per system, variant and target, one column per metric: "4.13 [4.05, 4.20]", with the kind unless measured.
 
-    system, variants: those alone; found: rows to show instead of this run's, such as recorded ones.
+    system, variants: those alone; found: rows to show instead of this run's, such as recorded ones. Where several runs measured the
+    same thing (01_baselines@quick and 01_baselines@study), each has a line of its own, named by its notebook.
     """
     found = rows(run) if found is None else found
     found = found[found.metric.isin(metrics)]
@@ -38,6 +39,8 @@ def table(run: Run, metrics: Sequence[str], *, system: str | None = None, varian
         found = found[found.variant.isin(variants)]
     cells = found.assign(cell=[_cell(row) for row in found.itertuples()])
     keys = ["system", "variant", "target"]
+    if cells.duplicated([*keys, "metric"]).any():
+        keys.append("notebook")
     wide = cells.pivot(index=keys, columns="metric", values="cell").reindex(columns=list(metrics)).fillna("")
     wide = wide.reindex(cells[keys].drop_duplicates().apply(tuple, axis=1).tolist())  # in the order they were measured
     return wide.rename(columns={m: f"{METRICS[m].label}, {vocabulary.unit(m)}" for m in metrics}).rename_axis(columns=None)
