@@ -119,6 +119,13 @@ def test_ten_and_ten_steps_equal_twenty_bit_for_bit(tmp_path):
     assert [r["step"] for r in timeless[0] if "validation" not in r] == list(range(1, 21))
 
 
+def test_a_finished_run_keeps_the_figures_of_its_training(tmp_path):
+    first = train(Predictor(tones()), recipe(), tmp_path)
+    again = train(Predictor(tones()), recipe(), tmp_path)
+    assert first.metrics["train_steps_per_s"] > 0 and again == first
+    assert json.loads((tmp_path / "outcome.json").read_text())["metrics"] == first.metrics
+
+
 def test_accumulated_gradients_equal_those_of_the_larger_batch(tmp_path):
     class Plain(Predictor):
         averaged = ()

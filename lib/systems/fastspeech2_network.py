@@ -21,6 +21,7 @@ from lib.features import HIFIGAN
 from lib.systems import piper_onnx
 from lib.systems.padding import silenced
 
+PROSODY = ("pitch", "energy")  # what a symbol has besides its duration
 SYMBOL_FRAMES_MAX = 129  # 1.5 s, longer than any phone or pause of the training speech: a bound for broken weights
 SPEECH_MAX_S = 60.0  # at rate 1; a sentence of `lib.text` lasts at most about 20 s
 
@@ -150,7 +151,7 @@ class AcousticModel(nn.Module):
                 setattr(part, name, _as_linear(getattr(part, name)))
         self.register_buffer("mel_mean", torch.zeros(HIFIGAN.n_bands))
         self.register_buffer("mel_deviation", torch.ones(HIFIGAN.n_bands))
-        for name in ("pitch", "energy"):
+        for name in PROSODY:
             self.register_buffer(f"{name}_mean", torch.zeros(n_speakers))
             self.register_buffer(f"{name}_deviation", torch.ones(n_speakers))
 

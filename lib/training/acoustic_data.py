@@ -21,6 +21,7 @@ from lib.errors import AudioError, MissingDataError, SpeechError
 from lib.features import HIFIGAN, energy, log_mel, phone_average
 from lib.files import cache_folder, content_key, write_atomic
 from lib.systems import fastspeech2_network
+from lib.systems.fastspeech2_network import PROSODY
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Statistics:
 
     def prosody(self, found: Sequence[Example], n_symbols: int) -> dict[str, np.ndarray]:
         """pitch, energy of a batch: (B, n_symbols) float32, standardised by speaker, 0 where there is no symbol."""
-        batch = {name: np.zeros((len(found), n_symbols), np.float32) for name in ("pitch", "energy")}
+        batch = {name: np.zeros((len(found), n_symbols), np.float32) for name in PROSODY}
         for row, example in enumerate(found):
             speaker = self.speakers.index(example.speaker)
             for name, values in batch.items():
@@ -108,7 +109,7 @@ def example(utterance: Utterance) -> Example:
     if not path.exists():
         _compute(path, utterance.load(HIFIGAN.sample_rate), list(frames), utterance.id)
     with np.load(path) as stored:
-        small = {name: stored[name] for name in ("frames", "pitch", "energy", "mel_sum", "mel_squares")}
+        small = {name: stored[name] for name in ("frames", *PROSODY, "mel_sum", "mel_squares")}
     return Example(utterance.id, utterance.speaker, fastspeech2_network.ids(phones), path=path, **small)
 
 
@@ -135,7 +136,7 @@ def statistics(found: Iterable[Example]) -> Statistics:
     variance = sum(e.mel_squares for e in found) / n_frames - mean**2
     speakers = tuple(sorted({e.speaker for e in found}))
     columns = {}
-    for name in ("pitch", "energy"):
+    for name in PROSODY:
         values = [np.concatenate([getattr(e, name) for e in found if e.speaker == s]).astype(np.float64) for s in speakers]
         columns[f"{name}_mean"] = np.array([v.mean() for v in values], np.float32)
         columns[f"{name}_deviation"] = np.array([max(v.std(), 1e-2) for v in values], np.float32)

@@ -19,14 +19,13 @@ from lib.corpora.base import Corpus
 from lib.errors import AudioError, unknown
 from lib.features import HIFIGAN, griffin_lim
 from lib.systems import fastspeech2
-from lib.systems.fastspeech2_network import NetworkConfig, Prediction, build as build_network
+from lib.systems.fastspeech2_network import PROSODY, NetworkConfig, Prediction, build as build_network
 from lib.training import acoustic_task, sources
 from lib.training.acoustic_data import Example
 from lib.training.acoustic_task import MODULE
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Update, Validation
 
-PROSODY = ("pitch", "energy")
 STATISTICS = ("mel_mean", "mel_deviation", "pitch_mean", "pitch_deviation", "energy_mean", "energy_deviation")
 
 

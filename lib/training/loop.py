@@ -96,7 +96,7 @@ class _Run:
                                accelerator.process_index, accelerator.num_processes)
         batches = data.stream(self.task, sampler, self.place, settings.loader_threads)
         journal = Journal(self.folder, self.step) if self.main else None
-        begin, reason = time.monotonic(), "steps"
+        begin, reason, first = time.monotonic(), "steps", self.step
         for module in self.task.plain.values():
             module.train()
         try:
@@ -120,7 +120,11 @@ class _Run:
             batches.close()
             if journal:
                 journal.close()
-        return self._outcome(reason)
+        outcome = self._outcome(reason)
+        outcome = outcome if self.step > first else outcome.remembered(self.folder)
+        if self.main:
+            outcome.save(self.folder)
+        return outcome
 
     def _one_step(self, batches: Iterator[tuple[data.Place, Batch]]) -> None:
         """One optimizer step of `accumulate` forward passes, timed."""
@@ -275,14 +279,12 @@ class _Run:
     def _outcome(self, reason: str) -> Outcome:
         newest, memory = checkpoints.latest(self.saved), peak_memory()
         best = self.saved / f"step-{self.best_step:08d}"
-        outcome = Outcome(
+        return Outcome(
             step=self.step, reason=reason, checkpoint=newest, best=best if best.exists() else newest, seconds=self.speed.seconds,
             losses=dict(self.losses), validation=dict(self.validation), rates=self.speed.rates(),
             peak_rss_mb=memory["peak_rss_mb"], peak_gpu_mb=memory.get("peak_gpu_mb"), processes=self.accelerator.num_processes,
+            threads=torch.get_num_threads(),
             monitored={name: sum(values) / len(values) for name, values in self.monitored.items()})
-        if self.main:
-            outcome.save(self.folder)
-        return outcome
 
 
 @contextmanager

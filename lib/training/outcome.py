@@ -19,7 +19,8 @@ class Outcome:
     """reason: "steps", "patience", "minutes" or "signal"; checkpoint: the last one; best: the one with the lowest `watch`, or
     the last one where nothing was validated; losses: means of the last `log_every` steps;
     seconds: of training, over all calls; validation: the last scalars; rates: steps_per_s, frames_per_s (all processes),
-    wait_pct (share of time spent waiting for data); peak_rss_mb, peak_gpu_mb (None without one); monitored: means of the monitor.
+    wait_pct (share of time spent waiting for data); peak_rss_mb, peak_gpu_mb (None without one); monitored: means of the monitor;
+    threads: of each process on the CPU.
     """
 
     step: int
@@ -33,12 +34,22 @@ class Outcome:
     peak_rss_mb: float
     peak_gpu_mb: float | None
     processes: int
+    threads: int
     monitored: dict[str, float] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write the outcome to <folder>/outcome.json, for whoever started the run in another process."""
         record = {**dataclasses.asdict(self), "metrics": self.metrics}
         write_atomic(folder / "outcome.json", json.dumps(record, indent=1, default=str).encode())
+
+    def remembered(self, folder: Path) -> "Outcome":
+        """For a call that found the training finished and made no step: what <folder>/outcome.json holds of the call that made the last."""
+        path = folder / "outcome.json"
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if before.get("step") != self.step:
+            return self
+        names = ("losses", "validation", "rates", "peak_rss_mb", "peak_gpu_mb", "processes", "threads", "monitored")
+        return dataclasses.replace(self, **{name: before[name] for name in names if name in before})
 
     @property
     def metrics(self) -> dict[str, float]:
