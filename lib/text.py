@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import sys
 import threading
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lib.errors import TextError, require
 
@@ -86,10 +89,26 @@ def _fit(piece: str, max_chars: int) -> list[str]:
 _ESPEAK_LOCK = threading.Lock()  # eSpeak's state is global, phonemizer's per backend: two threads would mix their sentences
 
 
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Inside, a module that nobody has imported yet cannot be imported, as if it were not installed."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
 @functools.cache
 def _espeak(language: str):
     loader = require("espeakng_loader", "espeakng-loader==0.2.4")
-    require("phonemizer", "phonemizer-fork==3.3.2")
+    # phonemizer imports jsonschema, by way of a back end that is not used here, and that compiles 38 grammars for checking addresses
+    # where rfc3987_syntax is installed (JupyterLab brings it): three quarters of the time to the first phoneme. Nothing here checks any.
+    with _hidden("rfc3987_syntax"):
+        require("phonemizer", "phonemizer-fork==3.3.2")
     from phonemizer.backend import EspeakBackend
     from phonemizer.backend.espeak.wrapper import EspeakWrapper
 

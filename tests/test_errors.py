@@ -31,6 +31,13 @@ def test_a_system_or_metric_without_its_package_says_so(module, package, call):
     assert done.returncode == 1 and f"pip install {package}" in done.stderr.splitlines()[-1]
 
 
+def test_the_first_phoneme_does_not_wait_for_grammars_of_addresses():
+    code = ("import sys; from lib import text; print(text.phonemes('ten')); print('lark' in sys.modules, 'rfc3987_syntax' in sys.modules); "
+            "import rfc3987_syntax")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.stdout.split() == ["tˈɛn", "False", "False"] and done.returncode == 0, done.stderr
+
+
 def test_importing_the_package_loads_nothing_heavy():
     code = ("import sys, lib, lib.params, lib.results, lib.audio, lib.text, lib.runner, lib.systems, lib.measure.scorer, lib.report; "
             "print([m for m in ('torch', 'transformers', 'onnxruntime', 'librosa', 'matplotlib', 'faster_whisper') if m in sys.modules])")

@@ -61,7 +61,8 @@ def sweep(run: "Run", base: "Recipe", sentences: Sequence["Sentence"], scorer: S
         voice, outcome = found.voice, found.outcome
         voices[name] = voice
         names_ = (voice.name, name, voice.target)
-        detail = {"steps": steps, "threads": outcome.threads, "model": {k: model[k] for k in (*WIDTHS, "heads", "encoder_layers", "decoder_layers")}}
+        detail = {"steps": steps, "threads": outcome.threads,
+                  "model": {k: model[k] for k in (*WIDTHS, "heads", "encoder_layers", "decoder_layers")}}
         evaluate.quality(run, names_, evaluate.speak(voice, sentences, seed=run.seed), scorer, second_opinion=0)
         run.add(*names_, "params_m", voice.params_m - vocoder.params_m, source="the acoustic model alone", detail=detail)
         for metric in ("train_loss", "train_steps_per_s"):
