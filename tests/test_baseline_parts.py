@@ -1,5 +1,6 @@
 """What 01_baselines adds to a system's scores: vocoders side by side, knobs that are obeyed, steps of training, sizes."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,9 +8,11 @@ import pandas as pd
 import pytest
 
 from lib import features, results
+from lib.corpora import gutenberg
 from lib.errors import MissingDataError, ParameterError
 from lib.measure import ablation, control, learning, published, sizes, vocoders
 from lib.measure.evaluate import Clip
+from lib.measure.scorer import Scorer
 from lib.report import curves, pictures
 from lib.systems.attention import Reading
 
@@ -267,3 +270,38 @@ def test_an_alignment_is_drawn_over_its_seconds_and_symbols():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
     assert tuple(map(float, axes.get_xlim())) == pytest.approx((0.0, 172 * 256 / 22_050)) and axes.get_title("left") == "tacotron2"
     assert np.array_equal(axes.images[0].get_array(), reading.alignment.T)
+
+
+def short(name):
+    """A recipe of the study on as little speech as smoke takes."""
+    from lib.training import recipe
+
+    chosen = recipe.find("study", name)
+    return dataclasses.replace(chosen, data={**chosen.data, "train": 4, "validation": 1},
+                               training=dataclasses.replace(chosen.training, batch_size=2))
+
+
+@pytest.mark.slow
+def test_an_ablation_writes_its_rows_and_goes_on_after_a_stop(tmp_path, caplog):
+    run, base = results.Run("test", tmp_path), short("fastspeech2-ablation")
+    caplog.set_level("INFO")
+    for names in (["without-pitch"], ["without-nothing", "without-pitch"]):
+        ablation.prosody(run, base, gutenberg.split("test", 2), Scorer(), steps=1, folder=tmp_path / "checkpoints", names=names)
+    wide = results.read(run.path).pivot(index="variant", columns="metric", values="value")
+    assert set(wide.index) == {"without-nothing", "without-pitch", "without-durations"}
+    assert wide.loc["without-nothing", "mos_predicted"] > 3.5 and wide.loc["without-nothing", "wer"] < 0.2  # one step spoils nothing
+    assert wide.loc["without-pitch", "f0_error_cents"] > 1.5 * wide.loc["without-nothing", "f0_error_cents"]
+    assert np.isnan(wide.loc["without-durations", "pesq_wb"]) and wide.loc["without-nothing", "pesq_wb"] > 1.2
+    assert "training goes on from" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_sweep_of_sizes_writes_its_rows(tmp_path):
+    run, base = results.Run("test", tmp_path), short("fastspeech2-sizes")
+    sizes.sweep(run, base, gutenberg.split("test", 2), Scorer(), steps=2, folder=tmp_path / "checkpoints",
+                names=("size-base", "size-width-half"), repeats=1)
+    table = results.read(run.path)
+    wide = table.pivot(index="variant", columns="metric", values="value")
+    assert wide.loc["size-base", "params_m"] > 2 * wide.loc["size-width-half", "params_m"]
+    assert {"wer", "mos_predicted", "rtf", "train_loss", "train_steps_per_s"} <= set(wide.columns) and wide.wer.notna().all()
+    assert "After the same steps" in sizes.verdict(table)

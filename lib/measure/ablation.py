@@ -59,11 +59,11 @@ def prosody(run: "Run", base: "Recipe", sentences: Sequence["Sentence"], scorer:
         found = retrained.fastspeech2(base, name, model, steps=steps, folder=folder, vocoder=vocoder, threads=threads)
         _read_aloud(run, found.voice, sentences, scorer)
         aligned = resynthesised(found.voice, vocoder, examples, originals)
-        whole = [dataclasses.replace(o, waveform=o.waveform[:len(c.waveform)]) for o, c in zip(originals, aligned)]
-        for metric, estimate in evaluate.judge(aligned, scorer, originals=whole, seed=run.seed).summary.items():
-            if metric in ALIGNED:
-                run.add("fastspeech2", name, found.voice.target, metric, estimate.value, n=estimate.n, ci=estimate.ci,
-                        source=scoring.source(metric), detail="with the durations of the original")
+        whole = [o.waveform[:len(c.waveform)] for o, c in zip(originals, aligned)]
+        scores = scorer.rate_all([(c.waveform, c.sample_rate, c.text) for c in aligned], metrics=ALIGNED, originals=whole)
+        for metric, estimate in scoring.summarise(scores, seed=run.seed).items():
+            run.add("fastspeech2", name, found.voice.target, metric, estimate.value, n=estimate.n, ci=estimate.ci,
+                    source=scoring.source(metric), detail="with the durations of the original")
         if name == WHOLE:
             even = found.voice.adjusted(variant=EVEN)
             even.modules = {"acoustic_model": evenly(found.voice.modules["acoustic_model"], found.task.examples, found.voice.speakers)}
