@@ -1,9 +1,44 @@
-"""Fixtures shared by all tests."""
+"""What all tests share: no hub, and, where two processes share the tests, an order and a lock."""
+
+import contextlib
+import os
+from pathlib import Path
 
 import pytest
+
+FIRST = ("test_notebooks.py",)  # the longest, which nothing should wait for at the end
 
 
 @pytest.fixture(autouse=True)
 def _no_hub(monkeypatch):
     """A test that reaches for a model hub fails at once instead of waiting for the network."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def pytest_collection_modifyitems(items):
+    """Files in the order in which they are handed out: the longest first, those whose tests must run alone last."""
+    last = {item.path for item in items if item.get_closest_marker("alone")}
+    items.sort(key=lambda item: 0 if item.path.name in FIRST else 2 if item.path in last else 1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """A test marked `alone` measures time: no other test runs beside it."""
+    folder = item.session.config._tmp_path_factory.getbasetemp().parent  # shared by the processes of one run
+    with _turn(folder, alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+@contextlib.contextmanager
+def _turn(folder: Path, *, alone: bool):
+    """A lock that many tests may hold at once, or one alone; they queue up for it, so that the one gets its turn."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # there is but one process
+        yield
+        return
+    import fcntl
+
+    with open(folder / "queue", "w") as queue, open(folder / "lock", "w") as lock:
+        fcntl.flock(queue, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(queue, fcntl.LOCK_UN)
+        yield

@@ -254,6 +254,7 @@ def test_a_folder_without_a_vocoder_and_a_bad_mel_are_named(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_training_step_costs_little_more_than_its_forward_and_backward(speech, tmp_path):
     """The loop against the bare losses and gradients of one batch, in turns; the fastest of each, for the machine may be busy."""
     many = tuple(dataclasses.replace(u, id=f"{u.id}-{i}") for u in speech.utterances for i in range(8))

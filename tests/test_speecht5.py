@@ -126,6 +126,7 @@ def test_quantized_layers_speak_by_the_same_code():
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_generation_is_no_slower_than_transformers():
     config = NetworkConfig(hidden=192, heads=4, encoder_layers=4, decoder_layers=4, feed_forward=768, prenet=128, postnet=128,
                            speaker=32, relative=40)

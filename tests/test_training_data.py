@@ -91,6 +91,7 @@ def test_random_choices_do_not_depend_on_threads_or_on_where_a_run_began():
     assert len(set(itertools.chain(*whole))) == 56  # the second epoch draws anew
 
 
+@pytest.mark.alone
 def test_loading_is_hidden_behind_the_computation():
     """20 ms of loading and 30 ms of computing per batch: one after the other 50 ms, hidden 30."""
     stream = data.stream(SlowLoader(), Sampler(SlowLoader.lengths, 4), Place())
