@@ -81,7 +81,7 @@ def test_the_verdict_on_sizes_is_computed_from_rows():
     rows = [row(v, m, x) for v, values in {"size-base": (3.0, 4.0, 0.10), "size-width-half": (1.0, 3.5, 0.15)}.items()
             for m, x in zip(("params_m", "mos_predicted", "wer"), values)]
     said = sizes.verdict(pd.DataFrame(rows))
-    assert "base is best by predicted MOS (4.00)" in said and "width-half (1.0 M): -0.50 MOS, +5.0 points of WER" in said
+    assert "base is best by predicted MOS (4.00)" in said and "width-half (1.0 M) -0.50 MOS and +5.0 points of WER" in said
     assert sizes.verdict(pd.DataFrame(rows[3:])) is None and sizes.verdict(results.read()) is None
 
 
@@ -138,6 +138,8 @@ def test_the_verdict_on_an_ablation_is_computed_from_rows():
             for m, x in zip(("mos_predicted", "wer", "f0_error_cents"), values)]
     rows += [row("without-durations", "mos_predicted", 3.5), row("without-durations", "wer", 0.09)]
     said = ablation.verdict(pd.DataFrame(rows))
+    rows[3]["detail"] = '{"difference": -0.1, "p_value": 0.0312}'
+    assert "without pitch it gets -0.10 MOS (p = 0.031) and" in ablation.verdict(pd.DataFrame(rows).fillna({"detail": ""}))
     assert "predicted MOS of 4.00 and a WER of 10.0 %" in said
     assert "without pitch it gets -0.10 MOS and +2.0 points of WER, the pitch off by 150 cents instead of 50" in said
     assert said.endswith("without durations it gets -0.50 MOS and -1.0 points of WER.")

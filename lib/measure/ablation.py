@@ -54,25 +54,28 @@ def prosody(run: "Run", base: "Recipe", sentences: Sequence["Sentence"], scorer:
     read = synthetic.corpus(load(VOICE, target="onnxruntime/cpu", threads=1), sentences)
     examples = [acoustic_data.example(u) for u in read.utterances]
     originals = tuple(evaluate.Clip(u.id, u.text, u.load(HIFIGAN.sample_rate), HIFIGAN.sample_rate) for u in read.utterances)
+    whole = None
     for name in names:
         model = {**base.model, "without": list(ABLATIONS[name])}
         found = retrained.fastspeech2(base, name, model, steps=steps, folder=folder, vocoder=vocoder, threads=threads)
-        _read_aloud(run, found.voice, sentences, scorer)
+        judged = _read_aloud(run, found.voice, sentences, scorer, whole)
         aligned = resynthesised(found.voice, vocoder, examples, originals)
-        whole = [o.waveform[:len(c.waveform)] for o, c in zip(originals, aligned)]
-        scores = scorer.rate_all([(c.waveform, c.sample_rate, c.text) for c in aligned], metrics=ALIGNED, originals=whole)
+        cut = [o.waveform[:len(c.waveform)] for o, c in zip(originals, aligned)]
+        scores = scorer.rate_all([(c.waveform, c.sample_rate, c.text) for c in aligned], metrics=ALIGNED, originals=cut)
         for metric, estimate in scoring.summarise(scores, seed=run.seed).items():
             run.add("fastspeech2", name, found.voice.target, metric, estimate.value, n=estimate.n, ci=estimate.ci,
                     source=scoring.source(metric), detail="with the durations of the original")
         if name == WHOLE:
+            whole = judged
             even = found.voice.adjusted(variant=EVEN)
             even.modules = {"acoustic_model": evenly(found.voice.modules["acoustic_model"], found.task.examples, found.voice.speakers)}
-            _read_aloud(run, even, sentences, scorer)
+            _read_aloud(run, even, sentences, scorer, whole)
 
 
-def _read_aloud(run: "Run", voice: "FastSpeech2", sentences: Sequence["Sentence"], scorer: Scorer) -> None:
-    evaluate.quality(run, (voice.name, voice.variant, voice.target), evaluate.speak(voice, sentences, seed=run.seed), scorer,
-                     second_opinion=0)
+def _read_aloud(run: "Run", voice: "FastSpeech2", sentences: Sequence["Sentence"], scorer: Scorer, whole: evaluate.Judged | None
+                ) -> evaluate.Judged:
+    return evaluate.quality(run, (voice.name, voice.variant, voice.target), evaluate.speak(voice, sentences, seed=run.seed), scorer,
+                            baseline=whole, baseline_name=WHOLE if whole else "", second_opinion=0)
 
 
 def resynthesised(voice: "FastSpeech2", vocoder: "HifiGan", examples: Sequence["Example"], originals: Sequence[evaluate.Clip]
@@ -128,7 +131,6 @@ def verdict(table: "pd.DataFrame") -> str | None:
         row = wide.loc[name]
         pitch = f", the pitch off by {row.f0_error_cents:.0f} cents instead of {whole.f0_error_cents:.0f}" if np.isfinite(
             row.f0_error_cents) else ""
-        said.append(f"{name.replace('-', ' ')} it gets {row.mos_predicted - whole.mos_predicted:+.2f} MOS and "
-                    f"{100 * (row.wer - whole.wer):+.1f} points of WER{pitch}")
+        said.append(f"{name.replace('-', ' ')} it gets {retrained.change(found, name, WHOLE)}{pitch}")
     return (f"With all of them the network has a predicted MOS of {whole.mos_predicted:.2f} and a WER of {100 * whole.wer:.1f} %; "
             + "; ".join(said) + ".") if said else None

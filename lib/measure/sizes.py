@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from lib.training.recipe import Recipe
 
 WIDTHS = ("hidden", "feed_forward", "predictor", "postnet")
+BASE = "size-base"
 # Variant -> what becomes of the recipe's model: a factor of all widths, or a sum to (or a factor of) one number.
 SIZES = {
-    "size-base": {}, "size-width-half": {"width": 0.5}, "size-width-1.5": {"width": 1.5}, "size-layers-minus-2": {"layers": -2},
+    BASE: {}, "size-width-half": {"width": 0.5}, "size-width-1.5": {"width": 1.5}, "size-layers-minus-2": {"layers": -2},
     "size-layers-plus-2": {"layers": 2}, "size-heads-double": {"heads": 2},
 }
 
@@ -52,7 +53,7 @@ def sweep(run: "Run", base: "Recipe", sentences: Sequence["Sentence"], scorer: S
 
     speed.pin_threads(threads)
     vocoder = hifigan.pretrained(threads=threads)
-    voices = {}
+    voices, base_judged = {}, None
     for name in names:
         if name not in SIZES:
             raise unknown("size", name, SIZES)
@@ -63,7 +64,9 @@ def sweep(run: "Run", base: "Recipe", sentences: Sequence["Sentence"], scorer: S
         names_ = (voice.name, name, voice.target)
         detail = {"steps": steps, "threads": outcome.threads,
                   "model": {k: model[k] for k in (*WIDTHS, "heads", "encoder_layers", "decoder_layers")}}
-        evaluate.quality(run, names_, evaluate.speak(voice, sentences, seed=run.seed), scorer, second_opinion=0)
+        judged = evaluate.quality(run, names_, evaluate.speak(voice, sentences, seed=run.seed), scorer, baseline=base_judged,
+                                  baseline_name=BASE if base_judged else "", second_opinion=0)
+        base_judged = judged if name == BASE else base_judged
         run.add(*names_, "params_m", voice.params_m - vocoder.params_m, source="the acoustic model alone", detail=detail)
         for metric in ("train_loss", "train_steps_per_s"):
             if metric in outcome.metrics:
@@ -78,10 +81,10 @@ def verdict(table) -> str | None:
     """
     found = table[(table.system == "fastspeech2") & table.variant.isin(SIZES) & table.value.notna()]
     wide = found.pivot_table(index="variant", columns="metric", values="value", aggfunc="last")
-    if "size-base" not in wide.index or not {"mos_predicted", "wer", "params_m"} <= set(wide.columns):
+    if BASE not in wide.index or not {"mos_predicted", "wer", "params_m"} <= set(wide.columns):
         return None
-    base, best = wide.loc["size-base"], wide.mos_predicted.idxmax()
-    words = [f"{name.removeprefix('size-')} ({row.params_m:.1f} M): {row.mos_predicted - base.mos_predicted:+.2f} MOS, "
-             f"{100 * (row.wer - base.wer):+.1f} points of WER" for name, row in wide.iterrows() if name != "size-base"]
+    base, best = wide.loc[BASE], wide.mos_predicted.idxmax()
+    words = [f"{name.removeprefix('size-')} ({row.params_m:.1f} M) {retrained.change(found, name, BASE)}"
+             for name, row in wide.iterrows() if name != BASE]
     return (f"After the same steps {best.removeprefix('size-')} is best by predicted MOS ({wide.loc[best].mos_predicted:.2f}). "
             f"Against the base of {base.params_m:.1f} M parameters: " + "; ".join(words) + ".")
