@@ -9,6 +9,8 @@ import pytest
 from lib.errors import AudioError, ParameterError, SpeechError
 from lib.measure import fresh, memory, speed
 
+pytestmark = pytest.mark.alone
+
 
 def busy(seconds):
     end = time.perf_counter() + seconds

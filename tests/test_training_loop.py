@@ -357,6 +357,7 @@ def test_two_processes_train_one_set_of_weights_and_resume(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_scaling_is_measured_and_a_failing_recipe_is_named(tmp_path):
     """On any machine two processes lie between no progress and a perfect doubling, with room for noise."""
     smoke = REPOSITORY / "params" / "smoke" / "recipes" / "hifigan.yaml"
