@@ -217,7 +217,8 @@ def test_an_empty_split_is_named():
 def test_a_checkpoint_of_another_recipe_is_refused_and_names_the_difference(tmp_path):
     train(Predictor(tones()), recipe(steps=5), tmp_path)
     other = dataclasses.replace(recipe(batch_size=6), model={"width": 8})
-    with pytest.raises(TrainingError, match="model.width is 'unset' there, 8 here; training.batch_size is 4 there, 6 here"):
+    with pytest.raises(TrainingError, match=r"^checkpoint \S+ was trained by another recipe \(model.width is 'unset' there, 8 here; "
+                                            r"training.batch_size is 4 there, 6 here\): train in another folder, or with that recipe$"):
         train(Predictor(tones()), other, tmp_path)
     assert train(Predictor(tones()), recipe(steps=6), tmp_path).step == 6  # more steps are no other recipe
 

@@ -85,6 +85,8 @@ def load(path: Path, recipe: Recipe | None = None) -> Checkpoint:
                                 "or with that recipe")
         weights = {file.stem: safetensors.torch.load(file.read_bytes()) for file in sorted(path.glob(f"*{WEIGHTS}"))}
         state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
+    except TrainingError:  # a RuntimeError, too: nothing is wrong with this checkpoint, and nobody should delete it
+        raise
     except (OSError, KeyError, json.JSONDecodeError, safetensors.SafetensorError, RuntimeError) as error:
         raise TrainingError(f"checkpoint {path} cannot be read ({error}): delete it, and training goes on from the one before"
                             ) from error
