@@ -75,7 +75,7 @@ def prosody(run: "Run", base: "Recipe", sentences: Sequence["Sentence"], scorer:
 def _read_aloud(run: "Run", voice: "FastSpeech2", sentences: Sequence["Sentence"], scorer: Scorer, whole: evaluate.Judged | None
                 ) -> evaluate.Judged:
     return evaluate.quality(run, (voice.name, voice.variant, voice.target), evaluate.speak(voice, sentences, seed=run.seed), scorer,
-                            baseline=whole, baseline_name=WHOLE if whole else "", second_opinion=0)
+                            baseline=whole, baseline_name=WHOLE, second_opinion=0)
 
 
 def resynthesised(voice: "FastSpeech2", vocoder: "HifiGan", examples: Sequence["Example"], originals: Sequence[evaluate.Clip]

@@ -98,7 +98,7 @@ def quality(run: "Run", names: tuple[str, str, str], clips: Sequence[Clip], scor
     differences = scoring.compare(scores, baseline.scores, seed=run.seed) if baseline else {}
     for metric, estimate in judged.summary.items():
         run.add(*names, metric, estimate.value, n=estimate.n, ci=estimate.ci, source=scoring.source(metric),
-                baseline=baseline_name, detail=_difference(differences.get(metric)))
+                baseline=baseline_name if baseline else "", detail=_difference(differences.get(metric)))
     if failed := attention_failures(clips):
         notes = [f"{clip.id}: {note}" for clip in clips for note in clip.notes]
         run.add(*names, "attention_failures_pct", failed.value, n=failed.n, ci=failed.ci, source="the decoder's own alignment",

@@ -65,7 +65,7 @@ def sweep(run: "Run", base: "Recipe", sentences: Sequence["Sentence"], scorer: S
         detail = {"steps": steps, "threads": outcome.threads,
                   "model": {k: model[k] for k in (*WIDTHS, "heads", "encoder_layers", "decoder_layers")}}
         judged = evaluate.quality(run, names_, evaluate.speak(voice, sentences, seed=run.seed), scorer, baseline=base_judged,
-                                  baseline_name=BASE if base_judged else "", second_opinion=0)
+                                  baseline_name=BASE, second_opinion=0)
         base_judged = judged if name == BASE else base_judged
         run.add(*names_, "params_m", voice.params_m - vocoder.params_m, source="the acoustic model alone", detail=detail)
         for metric in ("train_loss", "train_steps_per_s"):

@@ -79,17 +79,15 @@ def load(path: Path, recipe: Recipe | None = None) -> Checkpoint:
 
     try:
         description = json.loads((path / "recipe.json").read_text(encoding="utf-8"))
-        if recipe is not None and description["key"] != recipe.key():
-            difference = _difference(description["recipe"], recipe)
-            raise TrainingError(f"checkpoint {path} was trained by another recipe ({difference}): train in another folder, "
-                                "or with that recipe")
+        key, trained = description["key"], description["recipe"]
         weights = {file.stem: safetensors.torch.load(file.read_bytes()) for file in sorted(path.glob(f"*{WEIGHTS}"))}
         state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
-    except TrainingError:  # a RuntimeError, too: nothing is wrong with this checkpoint, and nobody should delete it
-        raise
     except (OSError, KeyError, json.JSONDecodeError, safetensors.SafetensorError, RuntimeError) as error:
         raise TrainingError(f"checkpoint {path} cannot be read ({error}): delete it, and training goes on from the one before"
                             ) from error
+    if recipe is not None and key != recipe.key():
+        raise TrainingError(f"checkpoint {path} was trained by another recipe ({_difference(trained, recipe)}): train in another folder, "
+                            "or with that recipe")
     return Checkpoint(description["step"], weights, state)
 
 
