@@ -85,6 +85,23 @@ def test_the_verdict_on_sizes_is_computed_from_rows():
     assert sizes.verdict(pd.DataFrame(rows[3:])) is None and sizes.verdict(results.read()) is None
 
 
+def test_a_sweep_is_drawn_with_its_intervals_where_nothing_is_missing(tmp_path):
+    run = results.Run("test", tmp_path)
+    for variant, metric, value, ci in (("size-base", "params_m", 3.0, None), ("size-base", "wer", 0.1, (0.08, 0.13)),
+                                       ("size-base", "rtf", 0.05, None), ("size-large", "params_m", 6.0, None),
+                                       ("size-large", "wer", 0.08, (0.06, 0.1))):
+        run.add("fastspeech2", variant, "torch/cpu", metric, value, ci=ci)
+    rows = results.read(run.path)
+    figure = curves.sweep(rows, "params_m", ["wer", "rtf"], ["size-base", "size-large"], prefix="size-")
+    error, speed = figure.axes
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["base"]  # the large one was not timed
+    (x, y), = error.lines[0].get_xydata()
+    ends = sorted(y for _, y in error.collections[0].get_segments()[0])
+    assert (x, y) == (3.0, 10.0) and ends == pytest.approx([8.0, 13.0]) and not speed.collections
+    assert (error.get_xlabel(), error.get_ylabel()) == ("Parameters (M)", "WER, normalised (%)")
+    assert curves.sweep(rows, "params_m", ["stoi"], ["size-base"]) is None
+
+
 def test_a_network_that_is_denied_pitch_does_not_hear_it(tmp_path):
     import torch
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
+import statistics
+import time
 
 import numpy as np
 import pytest
 import torch
+from acoustic_checks import three_and_three_steps_equal_six, two_voices, wrong_folders_are_named
 
-from lib.corpora import gutenberg, synthetic
+from lib import zoo
+from lib.corpora import gutenberg
 from lib.corpora.base import Corpus
 from lib.errors import MissingDataError, ParameterError, TextError, TrainingError
 from lib.features import HIFIGAN, log_mel
 from lib.systems import fastspeech2, piper_onnx
 from lib.systems.fastspeech2_network import Controls, NetworkConfig, build, ids, known, vocabulary_size
-from lib.systems.hibari import Hibari
-from lib.systems.vits_joe_onnx import VitsJoeOnnx
 from lib.training import acoustic_data, checkpoint, recipe
 from lib.training.fastspeech2 import MODULE, AcousticConfig, AcousticTask, losses, predict, publish
 from lib.training.loop import train
@@ -29,11 +30,7 @@ SMALL = AcousticConfig(hidden=32, encoder_layers=1, decoder_layers=1, feed_forwa
 
 @pytest.fixture(scope="module")
 def speech() -> Corpus:
-    """Short sentences, three by vits-joe and two by hibari, whose clips are aligned, and one of each to validate on."""
-    train, validation = ([s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation"))
-    parts = [synthetic.corpus(voice, train[:count] + validation[:1])
-             for voice, count in ((VitsJoeOnnx(threads=1), 3), (Hibari(threads=1), 2))]
-    return Corpus("two voices", "", "", tuple(u for part in parts for u in part.utterances))
+    return two_voices()
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +83,28 @@ def test_a_sentence_alone_is_what_transformers_itself_computes(kernel):
     assert torch.equal(frames, expected.duration_outputs) and frames.sum() > 60
     assert torch.allclose(found.pitch, expected.pitch_outputs[..., 0], atol=1e-5)
     assert torch.allclose(mel, expected.spectrogram, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_speaking_is_no_slower_than_transformers():
+    """With the weights of lib/zoo, sentence by sentence, in turns: the median of theirs over ours."""
+    network, ratios = fastspeech2.load(zoo.folder("fastspeech2"))[2].eval(), []
+    reference, before = theirs(network), torch.get_num_threads()
+    torch.set_num_threads(1)  # so that the clock of the process is that of the work, however busy the machine
+    try:
+        for sentence in gutenberg.split("test", 5) * 2:
+            phones = [phone for phone in piper_onnx.symbols(sentence.text) if known(phone)]
+            batch, speaker = torch.from_numpy(ids(phones))[None], torch.tensor([1])
+            with torch.inference_mode():
+                begin = time.process_time()
+                network.speak(batch, speaker)
+                middle = time.process_time()
+                reference(batch, speaker_ids=speaker)
+                ratios.append((time.process_time() - middle) / (middle - begin))
+    finally:
+        torch.set_num_threads(before)
+    assert statistics.median(ratios) > 1.0
 
 
 def test_padding_in_a_batch_changes_nothing():
@@ -217,17 +236,7 @@ def test_one_utterance_is_learned_by_heart(speech, tmp_path):
 
 def test_three_and_three_steps_equal_six_bit_for_bit(speech, tmp_path):
     config = dataclasses.replace(SMALL, predictor_dropout=0.3, dropout=0.1)
-
-    def run(steps: int, folder, seed: int = 0):
-        settings = recipe.Settings(steps, batch_size=2, ema=0.9, checkpoint_every=3, validate_every=3)
-        return train(AcousticTask(speech, dataclasses.replace(config, seed=seed)), recipe.Recipe("fastspeech2", settings), folder)
-
-    run(6, tmp_path / "whole")
-    run(3, tmp_path / "halves")
-    outcome = run(6, tmp_path / "halves", seed=7)  # whatever it began with, the checkpoint counts
-    whole, halves = (checkpoint.load(checkpoint.latest(tmp_path / name / "checkpoints")).weights for name in ("whole", "halves"))
-    for stem in (MODULE, f"ema-{MODULE}"):
-        assert all(torch.equal(value, halves[stem][name]) for name, value in whole[stem].items())
+    outcome = three_and_three_steps_equal_six("fastspeech2", AcousticTask, speech, config, tmp_path)
     assert {"mel", "rough", "duration", "pitch", "energy"} == outcome.validation.keys()
 
 
@@ -308,28 +317,7 @@ def test_both_halves_can_be_exported_for_any_length():
 
 
 def test_a_wrong_folder_is_named(folder, tmp_path):
-    with pytest.raises(MissingDataError, match="holds no fastspeech2: config.json is missing"):
-        fastspeech2.load(tmp_path)
-
-    def copied(change) -> None:
-        description = json.loads((folder / "config.json").read_text())
-        change(description)
-        (tmp_path / "config.json").write_text(json.dumps(description))
-        (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
-
-    copied(lambda d: d.update(system="hifigan"))
-    with pytest.raises(TrainingError, match="holds a hifigan, not a fastspeech2"):
-        fastspeech2.load(tmp_path)
-    copied(lambda d: d["network"].update(decoder_layers=2))
-    with pytest.raises(TrainingError, match="were not saved with this config.json"):
-        fastspeech2.load(tmp_path)
-    copied(lambda d: d["network"].update(depth=2))
-    with pytest.raises(TrainingError, match="cannot be read .*depth"):
-        fastspeech2.load(tmp_path)
-    copied(lambda d: None)
-    (tmp_path / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(TrainingError, match="cannot be read"):
-        fastspeech2.load(tmp_path)
+    wrong_folders_are_named("fastspeech2", fastspeech2.load, folder, {"decoder_layers": 2}, tmp_path)
 
 
 def test_a_run_is_published_with_its_averaged_weights(speech, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
 import statistics
@@ -13,16 +12,14 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from acoustic_checks import three_and_three_steps_equal_six, two_voices, wrong_folders_are_named
 
-from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus
 from lib.errors import AudioError, MissingDataError, ParameterError, TextError, TrainingError
 from lib.features import HIFIGAN, SPEECHT5, log_mel
 from lib.systems import piper_onnx, speecht5
-from lib.systems.hibari import Hibari
 from lib.systems.speecht5_decoding import Limits, decode, keep_masks, lay_out
 from lib.systems.speecht5_network import POSITIONS, PUBLISHED, NetworkConfig, Prediction, build, take_over
-from lib.systems.vits_joe_onnx import VitsJoeOnnx
 from lib.training import checkpoint, recipe
 from lib.training.loop import train
 from lib.training.speecht5 import MODULE, AcousticConfig, AcousticTask, losses, predict, publish, rescaled
@@ -34,11 +31,7 @@ SMALL = AcousticConfig(hidden=32, heads=4, encoder_layers=2, decoder_layers=2, f
 
 @pytest.fixture(scope="module")
 def speech() -> Corpus:
-    """Short sentences, three by vits-joe and two by hibari, whose clips are aligned, and one of each to validate on."""
-    chosen, validation = ([s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation"))
-    parts = [synthetic.corpus(voice, chosen[:count] + validation[:1])
-             for voice, count in ((VitsJoeOnnx(threads=1), 3), (Hibari(threads=1), 2))]
-    return Corpus("two voices", "", "", tuple(u for part in parts for u in part.utterances))
+    return two_voices()
 
 
 @pytest.fixture(scope="module")
@@ -341,17 +334,7 @@ def test_the_loss_falls(speech, tmp_path):
 
 def test_three_and_three_steps_equal_six_bit_for_bit(speech, tmp_path):
     config = dataclasses.replace(SMALL, dropout=0.1, postnet_dropout=0.1)
-
-    def run(steps: int, folder, seed: int = 0, validate_every: int = 0):
-        settings = recipe.Settings(steps, batch_size=2, ema=0.9, checkpoint_every=3, validate_every=validate_every)
-        return train(AcousticTask(speech, dataclasses.replace(config, seed=seed)), recipe.Recipe("speecht5", settings), folder)
-
-    outcome = run(6, tmp_path / "whole", validate_every=3)  # which draws from no random stream of the training
-    run(3, tmp_path / "halves")
-    run(6, tmp_path / "halves", seed=7)  # whatever it began with, the checkpoint counts
-    whole, halves = (checkpoint.load(checkpoint.latest(tmp_path / name / "checkpoints")).weights for name in ("whole", "halves"))
-    for stem in (MODULE, f"ema-{MODULE}"):
-        assert all(torch.equal(value, halves[stem][name]) for name, value in whole[stem].items())
+    outcome = three_and_three_steps_equal_six("speecht5", AcousticTask, speech, config, tmp_path)
     assert {"mel", "rough", "stop", "attention", "skips", "repeats", "no_stop", "failed"} == outcome.validation.keys()
 
 
@@ -486,16 +469,7 @@ def test_what_cannot_be_spoken_is_refused(folder):
 
 
 def test_a_wrong_folder_is_named(folder, tmp_path):
-    with pytest.raises(MissingDataError, match="holds no speecht5: config.json is missing"):
-        speecht5.load(tmp_path)
-    description = json.loads((folder / "config.json").read_text())
-    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
-    smaller = {**description["network"], "decoder_layers": 1}
-    for change, message in (({"system": "hifigan"}, "holds a hifigan, not a speecht5"),
-                            ({"network": smaller}, "were not saved with this config.json")):
-        (tmp_path / "config.json").write_text(json.dumps({**description, **change}))
-        with pytest.raises(TrainingError, match=message):
-            speecht5.load(tmp_path)
+    wrong_folders_are_named("speecht5", speecht5.load, folder, {"decoder_layers": 1}, tmp_path)
 
 
 def test_a_run_is_published_with_its_averaged_weights(speech, tmp_path):

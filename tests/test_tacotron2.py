@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
 
 import numpy as np
 import pytest
 import torch
+from acoustic_checks import three_and_three_steps_equal_six, two_voices, wrong_folders_are_named
 
 from lib import REPOSITORY
-from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus
 from lib.errors import AudioError, MissingDataError, ParameterError, TextError, TrainingError
 from lib.features import HIFIGAN
 from lib.systems import piper_onnx, tacotron2
 from lib.systems.attention import failures
 from lib.systems.fastspeech2_network import vocabulary_size
-from lib.systems.hibari import Hibari
 from lib.systems.padding import normalised
 from lib.systems.tacotron2_decoder import steps_allowed, steps_needed
 from lib.systems.tacotron2_network import NetworkConfig, Prediction, build
-from lib.systems.vits_joe_onnx import VitsJoeOnnx
 from lib.training import acoustic_task, checkpoint, recipe, scaling, tasks
 from lib.training.loop import train
 from lib.training.stepwise import attention_loss, true_alignment
@@ -81,11 +78,7 @@ def published() -> dict[str, tuple[int, ...]]:
 
 @pytest.fixture(scope="module")
 def speech() -> Corpus:
-    """Short sentences, three by vits-joe and two by hibari, whose clips are aligned, and one of each to validate on."""
-    train_split, validation = ([s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation"))
-    parts = [synthetic.corpus(voice, train_split[:count] + validation[:1])
-             for voice, count in ((VitsJoeOnnx(threads=1), 3), (Hibari(threads=1), 2))]
-    return Corpus("two voices", "", "", tuple(u for part in parts for u in part.utterances))
+    return two_voices()
 
 
 @pytest.fixture(scope="module")
@@ -303,17 +296,7 @@ def test_one_utterance_is_learned_by_heart(speech, tmp_path):
 
 def test_three_and_three_steps_equal_six_bit_for_bit(speech, tmp_path):
     config = dataclasses.replace(SMALL, encoder_dropout=0.1, prenet_dropout=0.5, rnn_dropout=0.1, postnet_dropout=0.1)
-
-    def run(steps: int, folder, seed: int = 0):
-        settings = recipe.Settings(steps, batch_size=2, ema=0.9, checkpoint_every=3, validate_every=3)
-        return train(AcousticTask(speech, dataclasses.replace(config, seed=seed)), recipe.Recipe("tacotron2", settings), folder)
-
-    run(6, tmp_path / "whole")
-    run(3, tmp_path / "halves")
-    outcome = run(6, tmp_path / "halves", seed=7)  # whatever it began with, the checkpoint counts
-    whole, halves = (checkpoint.load(checkpoint.latest(tmp_path / name / "checkpoints")).weights for name in ("whole", "halves"))
-    for stem in (MODULE, f"ema-{MODULE}"):
-        assert all(torch.equal(value, halves[stem][name]) for name, value in whole[stem].items())
+    outcome = three_and_three_steps_equal_six("tacotron2", AcousticTask, speech, config, tmp_path)
     assert {"mel", "rough", "stop", "attention", "skips", "repeats", "no_stop", "failed"} <= outcome.validation.keys()
     assert outcome.rates["frames_per_s"] > 0
 
@@ -399,28 +382,7 @@ def test_broken_weights_are_refused():
 
 
 def test_a_wrong_folder_is_named(folder, tmp_path):
-    with pytest.raises(MissingDataError, match="holds no tacotron2: config.json is missing"):
-        tacotron2.load(tmp_path)
-
-    def copied(change) -> None:
-        description = json.loads((folder / "config.json").read_text())
-        change(description)
-        (tmp_path / "config.json").write_text(json.dumps(description))
-        (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
-
-    copied(lambda d: d.update(system="hifigan"))
-    with pytest.raises(TrainingError, match="holds a hifigan, not a tacotron2"):
-        tacotron2.load(tmp_path)
-    copied(lambda d: d["network"].update(postnet_layers=3))
-    with pytest.raises(TrainingError, match="were not saved with this config.json"):
-        tacotron2.load(tmp_path)
-    copied(lambda d: d["network"].update(depth=2))
-    with pytest.raises(TrainingError, match="cannot be read .*depth"):
-        tacotron2.load(tmp_path)
-    copied(lambda d: None)
-    (tmp_path / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(TrainingError, match="cannot be read"):
-        tacotron2.load(tmp_path)
+    wrong_folders_are_named("tacotron2", tacotron2.load, folder, {"postnet_layers": 3}, tmp_path)
 
 
 def test_a_run_is_published_with_its_averaged_weights(speech, tmp_path):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 
 import numpy as np
 import pytest
 import torch
+from acoustic_checks import three_and_three_steps_equal_six, wrong_folders_are_named
 
 from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus
 from lib.errors import AudioError, MissingDataError, ParameterError, TextError, TrainingError
 from lib.features import HIFIGAN
-from lib.systems import acoustic, diffusion, fastspeech2, fastspeech2_network, tortoise
-from lib.systems.tortoise import NetworkConfig, Tortoise, denoised, guarded
+from lib.systems import diffusion, fastspeech2, fastspeech2_network, tortoise
+from lib.systems.tortoise import Tortoise, denoised, guarded
 from lib.systems.tortoise_network import Attention, DecoderConfig, DiffusionDecoder, RelativeBias, build, clock
 from lib.systems.vits_joe_onnx import VitsJoeOnnx
 from lib.training import acoustic_data, checkpoint, recipe, tasks
@@ -288,17 +288,8 @@ def test_bf16_computes_nearly_the_same_loss(task):
 
 
 def test_three_and_three_steps_equal_six_bit_for_bit(speech, config, tmp_path):
-    def run(steps: int, folder, seed: int = 0) -> None:
-        settings = recipe.Settings(steps, batch_size=2, ema=0.9, checkpoint_every=3, validate_every=3)
-        task = AcousticTask(speech, dataclasses.replace(config, seed=seed, dropout=0.1))
-        train(task, recipe.Recipe("tortoise", settings), folder)
-
-    run(6, tmp_path / "whole")
-    run(3, tmp_path / "halves")
-    run(6, tmp_path / "halves", seed=7)  # whatever it began with, the checkpoint counts
-    whole, halves = (checkpoint.load(checkpoint.latest(tmp_path / name / "checkpoints")).weights for name in ("whole", "halves"))
-    for stem in (MODULE, f"ema-{MODULE}"):
-        assert all(torch.equal(value, halves[stem][name]) for name, value in whole[stem].items())
+    config = dataclasses.replace(config, dropout=0.1)
+    three_and_three_steps_equal_six("tortoise", AcousticTask, speech, config, tmp_path)
 
 
 def test_a_validation_is_the_same_each_time_and_lets_one_hear(task):
@@ -424,16 +415,9 @@ def test_the_guard_leaves_what_is_within_it():
 
 
 def test_a_wrong_folder_is_named(folder, front, tmp_path):
-    with pytest.raises(MissingDataError, match="holds no tortoise: config.json is missing"):
-        Tortoise(tmp_path)
+    wrong_folders_are_named("tortoise", tortoise.load, folder, {"prediction": "epsilon"}, tmp_path)
     with pytest.raises(TrainingError, match="holds a fastspeech2, not a tortoise"):
         Tortoise(front)
-    description = json.loads((folder / "config.json").read_text())
-    description["network"]["prediction"] = "epsilon"
-    (tmp_path / "config.json").write_text(json.dumps(description))
-    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
-    with pytest.raises(TrainingError, match="were not saved with this config.json"):
-        acoustic.load(tmp_path, "tortoise", NetworkConfig, tortoise.build)
 
 
 def test_a_run_is_published_with_its_averaged_weights(speech, config, tmp_path):

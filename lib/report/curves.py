@@ -1,13 +1,16 @@
-"""How does a loss fall? Learning curves of training runs, and where a continued run joins them."""
+"""How does a loss fall, and what does a sweep show? Learning curves of training runs, and one measure over another."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lib.report import style
+from lib.report import style, vocabulary
+from lib.report.collect import records
+from lib.results import METRICS
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -48,3 +51,36 @@ def learning(curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] | None]],
             axes.legend(frameon=False, fontsize=9)
         plt.close(figure)  # it is returned, and shown once
     return figure
+
+
+def sweep(table: "pd.DataFrame", metric: str, others: Sequence[str], variants: Sequence[str], *, prefix: str = "",
+          size: tuple[float, float] = (8.6, 3.4)) -> "Figure | None":
+    """One panel per metric of `others`: its value with its 95 % interval over `metric`, a point per variant.
+
+    table: rows as read by `lib.results.read`, of one system; variants: in the legend's order, without `prefix` there. Variants that
+    lack one of the metrics are left out; None when all do.
+    """
+    import matplotlib.pyplot as plt
+
+    found = {(row.variant, row.metric): row for row in records(table) if row.value is not None}
+    complete = [name for name in variants if all((name, m) in found for m in (metric, *others))]
+    if not complete:
+        return None
+    with style.theme():
+        figure, panels = plt.subplots(1, len(others), figsize=size, layout="constrained", squeeze=False)
+        for axes, other in zip(panels[0], others):
+            scale = 100 if METRICS[other].unit == "fraction" else 1
+            for place, name in enumerate(complete):
+                row = found[name, other]
+                spread = None if row.ci_low is None else [[(row.value - row.ci_low) * scale], [(row.ci_high - row.value) * scale]]
+                axes.errorbar(found[name, metric].value, row.value * scale, yerr=spread, fmt=style.marker_of(place), markersize=7,
+                              color=style.stage_color(place), elinewidth=1.2, capsize=3, label=name.removeprefix(prefix))
+            axes.set(xlabel=_with_unit(metric), ylabel=_with_unit(other))
+        handles, labels = panels[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 6), frameon=False, fontsize=9)
+        plt.close(figure)
+    return figure
+
+
+def _with_unit(metric: str) -> str:
+    return f"{METRICS[metric].label} ({vocabulary.unit(metric)})"

@@ -46,6 +46,11 @@ def stage_color(index: int) -> str:
     return _STAGES[index % len(_STAGES)]
 
 
+def marker_of(index: int) -> str:
+    """The marker of the n-th variant of one system."""
+    return _MORE_MARKERS[index % len(_MORE_MARKERS)]
+
+
 @contextmanager
 def theme():
     """seaborn's white grid in this project's colours, for the plots made inside the `with` block."""
