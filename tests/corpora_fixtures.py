@@ -133,7 +133,7 @@ HUB = {
     "libritts": ("mythicinfinity/libritts", 24_000, "WAV",
                  {"data/train.clean.100/train.clean.100-00000-of-00001.parquet": 3,
                   "data/dev.clean/dev.clean-00000-of-00001.parquet": 2, "data/test.clean/test.clean-00000-of-00001.parquet": 2}),
-    "common-voice": ("mozilla-foundation/common_voice_17_0", 48_000, "MP3",
+    "common-voice": ("somebody/common_voice_17_0", 48_000, "MP3",
                      {"en/train/0000.parquet": 3, "en/validation/0000.parquet": 2, "en/test/0000.parquet": 2,
                       "en/other/0000.parquet": 1}),
 }

@@ -299,7 +299,7 @@ def test_what_libsndfile_cannot_read_ffmpeg_does():
     ("ljspeech", "metadata.csv and wavs/", "LJSpeech-1.1.tar.bz2 of https://keithito.com"),
     ("librispeech", "subset folders such as dev-clean/", "https://www.openslr.org/12"),
     ("libritts", r"\*.original.txt", "https://www.openslr.org/60"),
-    ("common-voice", "clips/ and at least one of train.tsv", "https://commonvoice.mozilla.org")])
+    ("common-voice", "clips/ and at least one of train.tsv", "https://mozilladatacollective.com")])
 def test_a_wrong_folder_says_what_was_looked_for_and_found(name, looked_for, home, tmp_path):
     load = ARCHIVES[name][1]
     made.write(tmp_path / "photos/holiday/1.jpg", b""), made.write(tmp_path / "photos/notes.txt", b"")
@@ -454,9 +454,14 @@ def test_public_load_knows_its_names_and_options(tmp_path):
         public.load("libritts", made.libritts(tmp_path), subset="dev-clean")
 
 
+def test_what_left_the_hub_says_where_it_went():
+    with pytest.raises(MissingDataError, match="Common Voice is not on the hub: give the folder .* https://mozilladatacollective.com"):
+        public.load("common-voice")
+
+
 # ---- the hub ---------------------------------------------------------------------------------------------------------
 
-SCRIPTED = ("keithito/lj_speech", "mozilla-foundation/common_voice_17_0")
+SCRIPTED = ("keithito/lj_speech", "somebody/common_voice_17_0")
 
 
 def ask(hub_url: str, home: Path, code: str, **more: str) -> dict:

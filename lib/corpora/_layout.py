@@ -27,7 +27,7 @@ class Publication:
     """A corpus as its makers published it.
 
     archive: what to download and where; looked_for: the files of the unpacked archive; sample_rate: Hz;
-    hub, hub_config: its repository on the Hugging Face hub and the configuration taken by default;
+    hub, hub_config: its repository on the Hugging Face hub, "" if it has none, and the configuration taken by default;
     columns: what we call it -> what hub repositories call it, nearest first; speaker: of a corpus with one voice;
     published_splits: whether its makers say what is train, validation and test.
     """

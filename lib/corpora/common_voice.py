@@ -3,7 +3,8 @@
     cv-corpus-17.0-2024-03-15/en/{train,dev,test,validated}.tsv    client_id, path, sentence, ... with a header
     cv-corpus-17.0-2024-03-15/en/clips/common_voice_en_1.mp3
 
-Ardila et al., "Common Voice: A Massively-Multilingual Speech Corpus", LREC 2020, https://commonvoice.mozilla.org.
+Ardila et al., "Common Voice: A Massively-Multilingual Speech Corpus", LREC 2020, https://commonvoice.mozilla.org. The
+archives are at https://mozilladatacollective.com (since October 2025 nowhere else, and for those who have an account).
 Columns have come and gone (`accent` became `accents`, `sentence_id`, `sentence_domain` and `variant` joined); a header
 names them. The fields are not quoted, so lines are cut at tabs alone: a sentence may begin with a quotation mark that
 never ends, and a CSV reader would swallow all that follows.
@@ -30,9 +31,10 @@ FACTS = {"gender": ("gender",), "age": ("age",), "accent": ("accents", "accent")
 PUBLISHED = Publication(
     # 48 kHz is what the hub declares; later releases are 32 kHz, and such a clip is resampled when it is read.
     name="common-voice", title="Common Voice", licence="CC0-1.0", sample_rate=48_000,
-    archive="the archive of one language at https://commonvoice.mozilla.org/datasets (Mozilla Data Collective)",
+    archive="the archive of one language at https://mozilladatacollective.com, which wants an account",
     looked_for="clips/ and at least one of train.tsv, dev.tsv, test.tsv, validated.tsv",
-    hub="mozilla-foundation/common_voice_17_0", hub_config="en",
+    # Its makers took it off the hub in October 2025 (https://huggingface.co/mozilla-foundation); copies have such columns.
+    hub="", hub_config="en",
     columns={"id": ("path", "file"), "text": ("sentence", "text"), "normalized": (), "speaker": ("client_id",)},
 )
 

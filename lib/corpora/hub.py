@@ -31,7 +31,7 @@ def load(published: Publication, source: str | Path | None = None, *, config: st
          revision: str | None = None) -> Corpus:
     """A corpus through `datasets`.
 
-    source: "owner/name" on the hub (default: `published.hub`) or a folder of Parquet files; config: the repository's
+    source: "owner/name" on the hub (default: `published.hub`, if it has one) or a folder of Parquet files; config: the repository's
     configuration, such as the language of Common Voice; splits: names of the repository's own splits, default all that
     are train, validation or test; limit: at most this many utterances of each split; streaming: read from the hub no
     more than the limit takes and keep those clips, still encoded, in memory (default: exactly when a limit is given;
@@ -42,6 +42,9 @@ def load(published: Publication, source: str | Path | None = None, *, config: st
     """
     require("datasets", "datasets")
     check_limit(limit)
+    if not (source or published.hub):
+        raise MissingDataError(f"{published.title} is not on the hub: give the folder of the unpacked archive ({published.archive}), "
+                               "or \"owner/name\" of somebody's copy on the hub")
     source = str(source or published.hub)
     streaming = limit is not None if streaming is None else streaming
     if streaming and limit is None:
@@ -183,8 +186,9 @@ def _one_error(published: Publication, source: str):
                                    f"{instead}") from error
         if isinstance(error, DatasetNotFoundError):
             login = " Log in with `hf auth login` if the repository is private or gated." if "gated" in str(error) else ""
+            own = f" Its own name is {published.hub}." if published.hub else ""
             raise MissingDataError(f"{published.title}: no dataset {source}: neither a folder here nor to be had from the hub "
-                                   f"({_first_line(error)}).{login} Its own name is {published.hub}. {instead}") from error
+                                   f"({_first_line(error)}).{login}{own} {instead}") from error
         if isinstance(error, (OSError, ValueError, RuntimeError, DatasetsError)):
             raise MissingDataError(f"{published.title}: {source} cannot be read through `datasets` "
                                    f"({_first_line(chain[-1])}). {instead}") from error

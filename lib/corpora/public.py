@@ -26,7 +26,7 @@ def load(name: str, source: str | Path | None = None, **options) -> Corpus:
     """A published corpus by its name: "ljspeech", "libritts", "common-voice" or "librispeech".
 
     source: a folder (of the archive or of Parquet files: it is looked at) or "owner/name" on the Hugging Face hub; default
-    the corpus's own repository there. options: those of the loader that this leads to (`limit` for all; `subsets`,
+    the corpus's own repository there, if it has one. options: those of the loader that this leads to (`limit` for all; `subsets`,
     `language`, `validated` for archives; `config`, `splits`, `streaming`, `revision` for Parquet and the hub).
 
     Raises ParameterError for an unknown name or option, MissingDataError when the data are not there.
