@@ -2,6 +2,7 @@
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -67,7 +68,8 @@ def test_judge_hears_the_sentence_without_a_network(speech, monkeypatch):
     heard = judge.transcribe(speech.waveform, speech.sample_rate)
     assert word_errors(SENTENCE, heard).errors == 0
     clips = [(speech.waveform, speech.sample_rate), (0.5 * speech.waveform[:24_000], speech.sample_rate)] * 2
-    assert judge.transcribe_all(clips) == [judge.transcribe(*clip) for clip in clips]  # side by side changes nothing
+    with ThreadPoolExecutor(2) as pool:  # as the scorer asks: side by side changes nothing
+        assert list(pool.map(lambda clip: judge.transcribe(*clip), clips)) == [judge.transcribe(*clip) for clip in clips]
 
 
 def test_judge_in_float32_hears_the_same(speech):

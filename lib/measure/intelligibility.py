@@ -10,8 +10,6 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -83,11 +81,6 @@ class Judge:
                 audio.resample(clip, sample_rate, RATE), language="en", beam_size=1, temperature=0.0, without_timestamps=True,
                 condition_on_previous_text=False, vad_filter=False)
             return "".join(segment.text for segment in segments).strip()
-
-    def transcribe_all(self, clips: Sequence[tuple[np.ndarray, int]]) -> list[str]:
-        """Transcripts of (waveform, sample_rate) pairs in order, `threads` clips at a time; the same words as one by one."""
-        with ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(lambda clip: self.transcribe(*clip), clips))
 
 
 @contextmanager
