@@ -48,7 +48,7 @@ def _picture(recorded: Path) -> None:
     from lib.report import plots
 
     table = results.read(recorded)
-    figure = plots.pareto(table.assign(recorded=False))  # everything here is recorded; drawn in full colour
+    figure = plots.pareto(table[table.variant == "baseline"].assign(recorded=False))  # everything here is recorded; drawn in full colour
     if figure is not None:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=110)

@@ -83,6 +83,10 @@ def test_the_verdict_on_sizes_is_computed_from_rows():
     said = sizes.verdict(pd.DataFrame(rows))
     assert "base is best by predicted MOS (4.00)" in said and "width-half (1.0 M) -0.50 MOS and +5.0 points of WER" in said
     assert sizes.verdict(pd.DataFrame(rows[3:])) is None and sizes.verdict(results.read()) is None
+    for variant, seconds in (("size-base", 0.01), ("size-width-half", 0.006)):
+        rows.append({**row(variant, "rtf", 0.1), "detail": json.dumps({"stages": {"acoustic_model": seconds, "vocoder": 0.09}})})
+    assert ("The acoustic model takes 10 ms for a second of speech in the base, 10 % of the whole; the others take 0.60 "
+            "(width-half) times as long.") in sizes.verdict(pd.DataFrame(rows).fillna({"detail": ""}))
 
 
 def test_a_sweep_is_drawn_with_its_intervals_where_nothing_is_missing(tmp_path):

@@ -279,3 +279,5 @@ def test_a_recorded_point_gives_way_to_the_same_thing_measured_now():
 
     assert labels(both(False) + both(True) + both(True, "vits-joe")) == {"hibari", "vits-joe (recorded)"}
     assert labels(both(True)) == {"hibari (recorded)"}
+    earlier = [row("hibari", metric, value, variant="int4", recorded=True) for metric, value in (("mos_predicted", 4.4), ("rtf", 0.01))]
+    assert labels(both(False) + earlier) == {"hibari"}  # there is a dot, without a name

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib.measure.stats import p_text
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -63,6 +65,6 @@ def change(rows: "pd.DataFrame", variant: str, base: str) -> str:
     for metric, unit, scale, digits in (("mos_predicted", "MOS", 1, 2), ("wer", "points of WER", 100, 1)):
         row, reference = (rows[(rows.variant == name) & (rows.metric == metric)].iloc[-1] for name in (variant, base))
         detail = json.loads(row.detail) if row.get("detail") else {}
-        p = f" (p = {detail['p_value']:.3f})" if "p_value" in detail else ""
+        p = f" ({p_text(detail['p_value'])})" if "p_value" in detail else ""
         said.append(f"{scale * (row.value - reference.value):+.{digits}f} {unit}{p}")
     return " and ".join(said)

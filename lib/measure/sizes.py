@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,4 +88,16 @@ def verdict(table) -> str | None:
     words = [f"{name.removeprefix('size-')} ({row.params_m:.1f} M) {retrained.change(found, name, BASE)}"
              for name, row in wide.iterrows() if name != BASE]
     return (f"After the same steps {best.removeprefix('size-')} is best by predicted MOS ({wide.loc[best].mos_predicted:.2f}). "
-            f"Against the base of {base.params_m:.1f} M parameters: " + "; ".join(words) + ".")
+            f"Against the base of {base.params_m:.1f} M parameters: " + "; ".join(words) + "." + _share(found))
+
+
+def _share(found) -> str:
+    """What the acoustic model takes of the time, in each size: the vocoder is the same for all and hides it in the RTF."""
+    seconds = {row.variant.removeprefix("size-"): json.loads(row.detail)["stages"] for row in found[found.metric == "rtf"].itertuples()}
+    if BASE.removeprefix("size-") not in seconds:
+        return ""
+    base = seconds.pop(BASE.removeprefix("size-"))
+    cost = {name: stages["acoustic_model"] / base["acoustic_model"] for name, stages in seconds.items()}
+    return (f" The acoustic model takes {1000 * base['acoustic_model']:.0f} ms for a second of speech in the base, "
+            f"{100 * base['acoustic_model'] / sum(base.values()):.0f} % of the whole; the others take "
+            + ", ".join(f"{cost[name]:.2f} ({name})" for name in sorted(cost, key=cost.get)) + " times as long.")

@@ -129,6 +129,15 @@ def paired_ratio_difference(numerators_a: Sequence[float], denominators_a: Seque
     return Difference(estimate.value, estimate.low, estimate.high, estimate.n, _swap_test(statistic, len(na), seed))
 
 
+def p_text(p_value: float) -> str:
+    """A p value as people write it.
+
+    >>> p_text(0.0312), p_text(0.0002)
+    ('p = 0.031', 'p < 0.001')
+    """
+    return f"p = {p_value:.3f}" if p_value >= 0.001 else "p < 0.001"
+
+
 def _ratio(numerators: np.ndarray, denominators: np.ndarray, axis: int) -> np.ndarray:
     """Ratio of sums; NaN for a draw that holds no denominator (only utterances without a word)."""
     below = denominators.sum(axis=axis)

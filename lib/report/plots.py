@@ -30,8 +30,9 @@ def pareto(table: "pd.DataFrame", *, size: tuple[float, float] = (8.6, 4.6)) -> 
     """Predicted MOS against RTF (log axis) with 95 % intervals, the Pareto front, and real recordings as a band.
 
     table: rows as read by `lib.results.read`; size: inches. Filled markers are baselines, open ones other variants; rows of
-    earlier runs are pale, take no part in the front, and give way where this run measured the same. With many points
-    only the front and the baselines are named and have intervals. None when no voice has both numbers on one target.
+    earlier runs are pale, take no part in the front, and give way where this run measured the same; of their variants only the
+    baselines are named and have intervals, and with many points of this run only its front and its baselines. None when no voice
+    has both numbers on one target.
     """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -48,8 +49,9 @@ def pareto(table: "pd.DataFrame", *, size: tuple[float, float] = (8.6, 4.6)) -> 
     with style.theme():
         figure, axes = plt.subplots(figsize=size, layout="constrained")
         axes.set_xscale("log")
-        crowd = len(pairs) > MAX_LABELS
-        named = [pair for pair in current if pair in front or pair[1].variant == "baseline"] if crowd else pairs
+        named = [pair for pair in pairs if pair in current or pair[1].variant == "baseline"]
+        if len(named) > MAX_LABELS:
+            named = [pair for pair in current if pair in front or pair[1].variant == "baseline"]
         named = sorted(named, key=lambda pair: (pair not in front, -pair[1].value))[:MAX_LABELS + 4]
         for pair in pairs:
             _point(axes, *pair, crowded=pair not in named)
