@@ -104,7 +104,7 @@ def _pareto(rows: tuple[Row, ...]) -> dict | None:
 
 
 def _stages(rows: tuple[Row, ...]) -> Markup | None:
-    figure = plots.stages(rows)
+    figure = plots.stages([row for row in rows if row.variant == "baseline" or not row.recorded])  # sweeps of earlier runs have their own
     return None if figure is None else Markup(plots.svg(figure, "stages"))
 
 
