@@ -63,7 +63,7 @@ case "${1:-quick}" in
     install
     install_browser
     # Two processes, a file of tests at a time (-n 0: one). OpenMP's threads must not spin while they wait for each other: two of
-    # them beside a busy core were five times slower so.
+    # them beside a busy core were five times slower so. (Notebooks let them spin: alone, waiting makes them 1.2 to 1.6 times slower.)
     export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
     exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@" ;;
   *)
