@@ -415,6 +415,8 @@ def test_the_guard_leaves_what_is_within_it():
 
 
 def test_a_wrong_folder_is_named(folder, front, tmp_path):
+    with pytest.raises(MissingDataError, match="holds no tortoise: config.json is missing"):
+        Tortoise(tmp_path)
     wrong_folders_are_named("tortoise", tortoise.load, folder, {"prediction": "epsilon"}, tmp_path)
     with pytest.raises(TrainingError, match="holds a fastspeech2, not a tortoise"):
         Tortoise(front)

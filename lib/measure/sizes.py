@@ -93,11 +93,11 @@ def verdict(table) -> str | None:
 
 def _share(found) -> str:
     """What the acoustic model takes of the time, in each size: the vocoder is the same for all and hides it in the RTF."""
-    seconds = {row.variant.removeprefix("size-"): json.loads(row.detail)["stages"] for row in found[found.metric == "rtf"].itertuples()}
-    if BASE.removeprefix("size-") not in seconds:
+    seconds = {row.variant: json.loads(row.detail)["stages"] for row in found[found.metric == "rtf"].itertuples()}
+    base = seconds.pop(BASE, None)
+    if base is None:
         return ""
-    base = seconds.pop(BASE.removeprefix("size-"))
-    cost = {name: stages["acoustic_model"] / base["acoustic_model"] for name, stages in seconds.items()}
+    cost = {name.removeprefix("size-"): stages["acoustic_model"] / base["acoustic_model"] for name, stages in seconds.items()}
     return (f" The acoustic model takes {1000 * base['acoustic_model']:.0f} ms for a second of speech in the base, "
             f"{100 * base['acoustic_model'] / sum(base.values()):.0f} % of the whole; the others take "
             + ", ".join(f"{cost[name]:.2f} ({name})" for name in sorted(cost, key=cost.get)) + " times as long.")

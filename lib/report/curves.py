@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lib.report import style, vocabulary
 from lib.report.collect import records
+from lib.report.plots import spread
 from lib.results import METRICS
 
 if TYPE_CHECKING:
@@ -72,9 +73,8 @@ def sweep(table: "pd.DataFrame", metric: str, others: Sequence[str], variants: S
             scale = 100 if METRICS[other].unit == "fraction" else 1
             for place, name in enumerate(complete):
                 row = found[name, other]
-                spread = None if row.ci_low is None else [[(row.value - row.ci_low) * scale], [(row.ci_high - row.value) * scale]]
-                axes.errorbar(found[name, metric].value, row.value * scale, yerr=spread, fmt=style.marker_of(place), markersize=7,
-                              color=style.stage_color(place), elinewidth=1.2, capsize=3, label=name.removeprefix(prefix))
+                axes.errorbar(found[name, metric].value, row.value * scale, yerr=spread(row, scale), fmt=style.marker_of(place),
+                              markersize=7, color=style.stage_color(place), elinewidth=1.2, capsize=3, label=name.removeprefix(prefix))
             axes.set(xlabel=_with_unit(metric), ylabel=_with_unit(other))
         handles, labels = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 6), frameon=False, fontsize=9)

@@ -104,12 +104,12 @@ def bars(table: "pd.DataFrame", metric: str, *, size: tuple[float, float] | None
     with style.theme():
         figure, axes = plt.subplots(figsize=size or (8.6, 0.7 + 0.36 * len(rows)), layout="constrained")
         for place, row in enumerate(rows):
-            value, spread = row.value * scale, _spread(row, scale)
+            value, ends = row.value * scale, spread(row, scale)
             if about.unit in ("MOS", "MOS-LQO", "index", "cosine"):
-                axes.errorbar(value, place, xerr=spread, fmt=style.marker(row.system), color=style.color(row.system),
+                axes.errorbar(value, place, xerr=ends, fmt=style.marker(row.system), color=style.color(row.system),
                               markersize=8, capsize=3, elinewidth=1.4)
             else:
-                axes.barh(place, value, xerr=spread, height=0.62, color=style.color(row.system), ecolor=style.MUTED,
+                axes.barh(place, value, xerr=ends, height=0.62, color=style.color(row.system), ecolor=style.MUTED,
                           alpha=0.45 if row.recorded else 0.9, error_kw={"elinewidth": 1.2, "capsize": 3})
         axes.set_yticks(range(len(rows)), labels)
         axes.tick_params(axis="y", labelcolor=style.INK)
@@ -192,7 +192,7 @@ def _point(axes: "Axes", rtf: Row, mos: Row, crowded: bool) -> None:
     if crowded:
         axes.plot(rtf.value, mos.value, style.marker(mos.system), color=colour, markersize=4.5, markeredgewidth=0, alpha=0.5)
         return
-    axes.errorbar(rtf.value, mos.value, xerr=_spread(rtf), yerr=_spread(mos), fmt=style.marker(mos.system), markersize=8,
+    axes.errorbar(rtf.value, mos.value, xerr=spread(rtf), yerr=spread(mos), fmt=style.marker(mos.system), markersize=8,
                   color=colour, markerfacecolor=colour if mos.variant == "baseline" and not pale else style.SURFACE,
                   markeredgewidth=1.6, elinewidth=1.3, capsize=3, alpha=0.5 if pale else 1, zorder=3 if pale else 4)
 
@@ -207,7 +207,8 @@ def _band(axes: "Axes", truth: Row):
                          ha="left", va="bottom", color=style.INK, fontsize=9)  # on the fast side, where fewer systems are
 
 
-def _spread(row: Row, scale: float = 1.0) -> list[list[float]] | None:
+def spread(row: Row, scale: float = 1.0) -> list[list[float]] | None:
+    """How far a row's 95 % interval reaches down and up, as error bars want it; None where it has none."""
     if row.ci_low is None:
         return None
     return [[max(0.0, row.value - row.ci_low) * scale], [max(0.0, row.ci_high - row.value) * scale]]
