@@ -18,24 +18,34 @@ SILENCE_PEAK = 1e-4  # -80 dBFS: below this a 16-bit clip holds two or three cod
 SPEECH_LEVEL_DBFS = -26.0  # the active level ITU-T P.56/P.800 listening tests play speech at
 
 
-def check(waveform: np.ndarray, sample_rate: int, name: str = "waveform", *, min_seconds: float = 0.0) -> np.ndarray:
+def check(
+    waveform: np.ndarray, sample_rate: int, name: str = "waveform", *, min_seconds: float = 0.0
+) -> np.ndarray:
     """Return `waveform` as contiguous float32 (n_samples,), or raise AudioError naming what is wrong with it."""
     if not isinstance(sample_rate, (int, np.integer)) or not 4_000 <= sample_rate <= 192_000:
-        raise AudioError(f"{name}: sample rate {sample_rate!r} is not a whole number of Hz between 4,000 and 192,000")
+        raise AudioError(
+            f"{name}: sample rate {sample_rate!r} is not a whole number of Hz between 4,000 and 192,000"
+        )
     array = np.asarray(waveform)
     if array.ndim != 1:
         raise AudioError(f"{name}: shape {array.shape} is not (n_samples,); average or pick a channel first")
     if array.size == 0:
         raise AudioError(f"{name}: holds no samples")
     if not np.issubdtype(array.dtype, np.floating):
-        raise AudioError(f"{name}: dtype {array.dtype} is not float; divide integer PCM by its full scale first")
+        raise AudioError(
+            f"{name}: dtype {array.dtype} is not float; divide integer PCM by its full scale first"
+        )
     if not np.isfinite(array).all():
         bad = int(np.size(array) - np.isfinite(array).sum())
-        raise AudioError(f"{name}: {bad} of {array.size} samples are NaN or infinite; the system that made it is broken")
+        raise AudioError(
+            f"{name}: {bad} of {array.size} samples are NaN or infinite; the system that made it is broken"
+        )
     if np.abs(array).max() < SILENCE_PEAK:
         raise AudioError(f"{name}: is silent (peak below {SILENCE_PEAK:g}); there is nothing to measure")
     if array.size < min_seconds * sample_rate:
-        raise AudioError(f"{name}: {array.size / sample_rate:.3f} s is shorter than the {min_seconds:g} s needed here")
+        raise AudioError(
+            f"{name}: {array.size / sample_rate:.3f} s is shorter than the {min_seconds:g} s needed here"
+        )
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
@@ -88,8 +98,15 @@ def encode(waveform: np.ndarray, sample_rate: int, format: str = "mp3") -> bytes
     clipped = np.clip(waveform, -1, 1)
     if format == "mp3":
         # VBR at the quality end: the point of the page is to hear small differences.
-        soundfile.write(buffer, clipped, sample_rate, format="MP3", subtype="MPEG_LAYER_III",
-                        bitrate_mode="VARIABLE", compression_level=0.2)
+        soundfile.write(
+            buffer,
+            clipped,
+            sample_rate,
+            format="MP3",
+            subtype="MPEG_LAYER_III",
+            bitrate_mode="VARIABLE",
+            compression_level=0.2,
+        )
     elif format == "flac":
         soundfile.write(buffer, clipped, sample_rate, format="FLAC", subtype="PCM_16")
     else:
@@ -100,4 +117,3 @@ def encode(waveform: np.ndarray, sample_rate: int, format: str = "mp3") -> bytes
 def save(path: str | Path, waveform: np.ndarray, sample_rate: int) -> Path:
     """Store a clip losslessly (16-bit FLAC), atomically."""
     return write_atomic(path, encode(check(waveform, sample_rate, str(path)), sample_rate, "flac"))
-

@@ -11,8 +11,23 @@ import sys
 
 from lib import REPOSITORY
 
-PACKAGES = ("torch", "transformers", "onnxruntime", "numpy", "librosa", "faster-whisper", "ctranslate2", "jiwer", "pesq",
-            "pystoi", "distillmos", "speechmos", "resemblyzer", "phonemizer-fork", "papermill")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "onnxruntime",
+    "numpy",
+    "librosa",
+    "faster-whisper",
+    "ctranslate2",
+    "jiwer",
+    "pesq",
+    "pystoi",
+    "distillmos",
+    "speechmos",
+    "resemblyzer",
+    "phonemizer-fork",
+    "papermill",
+)
 
 
 @functools.cache
@@ -47,12 +62,17 @@ def _memory_gib() -> float:
 @functools.cache
 def commit() -> str:
     """The commit of this checkout, with "-dirty" when tracked files differ from it; "" outside git."""
+
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, timeout=20).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, timeout=20
+        ).stdout.strip()
 
     try:
         revision = git("rev-parse", "--short=10", "HEAD")
-        return revision + ("-dirty" if revision and git("status", "--porcelain", "--untracked-files=no") else "")
+        return revision + (
+            "-dirty" if revision and git("status", "--porcelain", "--untracked-files=no") else ""
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
 
@@ -63,7 +83,11 @@ def accelerators() -> list[str]:
         import torch
     except ImportError:
         return []
-    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return (
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        if torch.cuda.is_available()
+        else []
+    )
 
 
 def describe() -> dict[str, str]:
@@ -75,8 +99,15 @@ def describe() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
     return {
-        "processor": processor(), "cores": str(cores()), "memory": f"{_memory_gib():.0f} GiB",
-        "accelerators": ", ".join(accelerators()) or "none", "system": f"{platform.system()} {platform.release()}",
-        "load average": " ".join(f"{x:.2f}" for x in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown",
-        "python": sys.version.split()[0], **versions, "commit": commit(),
+        "processor": processor(),
+        "cores": str(cores()),
+        "memory": f"{_memory_gib():.0f} GiB",
+        "accelerators": ", ".join(accelerators()) or "none",
+        "system": f"{platform.system()} {platform.release()}",
+        "load average": " ".join(f"{x:.2f}" for x in os.getloadavg())
+        if hasattr(os, "getloadavg")
+        else "unknown",
+        "python": sys.version.split()[0],
+        **versions,
+        "commit": commit(),
     }

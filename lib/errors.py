@@ -21,7 +21,9 @@ class AudioError(SpeechError, ValueError):
 
 
 class AlignmentError(AudioError):
-    """Two waveforms compared sample by sample are not aligned in time, or a recording does not say the text given with it."""
+    """Two waveforms compared sample by sample are not aligned in time, or a recording does not say the text
+    given with it.
+    """
 
 
 class ParameterError(SpeechError, ValueError):

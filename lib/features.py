@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MelConfig:
-    """How a log-mel spectrogram is made. Filters: Slaney's mel scale and area norm; window: periodic Hann; pad: reflect.
+    """How a log-mel spectrogram is made. Filters: Slaney's mel scale and area norm; window: periodic Hann; pad:
+    reflect.
 
     centered: frame i is centred on sample i * hop, and n_samples give n_samples // hop + 1 frames (librosa's default);
     otherwise on the middle of samples i * hop .. (i + 1) * hop, and they give n_samples // hop frames (HiFi-GAN).
@@ -55,9 +56,13 @@ class MelConfig:
 
 
 # Kong et al. 2020 (arXiv:2010.05646), LJ Speech configuration: a frame is 11.6 ms.
-HIFIGAN = MelConfig(22_050, 1024, 256, 80, 0.0, 8_000.0, centered=False, power_floor=1e-9, floor=1e-5, decimal=False)
+HIFIGAN = MelConfig(
+    22_050, 1024, 256, 80, 0.0, 8_000.0, centered=False, power_floor=1e-9, floor=1e-5, decimal=False
+)
 # Ao et al. 2022 (arXiv:2110.07205), as transformers' SpeechT5FeatureExtractor makes it: a frame is 16 ms.
-SPEECHT5 = MelConfig(16_000, 1024, 256, 80, 80.0, 7_600.0, centered=True, power_floor=0.0, floor=1e-10, decimal=True)
+SPEECHT5 = MelConfig(
+    16_000, 1024, 256, 80, 80.0, 7_600.0, centered=True, power_floor=0.0, floor=1e-10, decimal=True
+)
 
 
 def log_mel(waveform: np.ndarray, config: MelConfig = HIFIGAN) -> np.ndarray:
@@ -83,11 +88,21 @@ def magnitude_torch(waveform: "torch.Tensor", config: MelConfig = HIFIGAN) -> "t
     import torch
 
     if waveform.shape[-1] <= config.pad:
-        raise AudioError(f"waveform: {waveform.shape[-1]} samples are too few to reflect {config.pad} at each end")
-    flat = waveform.reshape(1, -1, waveform.shape[-1])  # (1, B, n_samples): the shape in which torch pads by reflection
+        raise AudioError(
+            f"waveform: {waveform.shape[-1]} samples are too few to reflect {config.pad} at each end"
+        )
+    flat = waveform.reshape(
+        1, -1, waveform.shape[-1]
+    )  # (1, B, n_samples): the shape in which torch pads by reflection
     padded = torch.nn.functional.pad(flat, (config.pad, config.pad), mode="reflect")[0]
-    spectrum = torch.stft(padded, config.n_fft, config.hop, window=_window(config.n_fft, padded.device, padded.dtype),
-                          center=False, return_complex=True)  # (B, n_bins, n_frames)
+    spectrum = torch.stft(
+        padded,
+        config.n_fft,
+        config.hop,
+        window=_window(config.n_fft, padded.device, padded.dtype),
+        center=False,
+        return_complex=True,
+    )  # (B, n_bins, n_frames)
     if config.power_floor:
         linear = (torch.view_as_real(spectrum).square().sum(-1) + config.power_floor).sqrt()
     else:
@@ -101,19 +116,24 @@ def magnitude(waveform: np.ndarray, config: MelConfig = HIFIGAN) -> np.ndarray:
 
 
 def energy(waveform: np.ndarray, config: MelConfig = HIFIGAN) -> np.ndarray:
-    """FastSpeech 2's energy (Ren et al. 2021, arXiv:2006.04558): L2 norm of each magnitude frame, (n_frames,) float32."""
+    """FastSpeech 2's energy (Ren et al. 2021, arXiv:2006.04558): L2 norm of each magnitude frame, (n_frames,)
+    float32.
+    """
     return np.linalg.norm(magnitude(waveform, config), axis=1).astype(np.float32)
 
 
 def phone_average(values: np.ndarray, frames: Sequence[int], *, ignore_zero: bool = False) -> np.ndarray:
-    """Mean of `values` (n_frames,) over each phone's frames, (n_phones,) float32: FastSpeech 2's pitch and energy per phone.
+    """Mean of `values` (n_frames,) over each phone's frames, (n_phones,) float32: FastSpeech 2's pitch and
+    energy per phone.
 
     ignore_zero: average the frames that are not 0 (for F0, where 0 means unvoiced). A phone without any gets 0.
     """
     values, lengths = np.asarray(values, np.float64), np.asarray(frames, np.int64)
     if values.ndim != 1 or (lengths < 0).any() or lengths.sum() != len(values):
-        raise ParameterError(f"durations add up to {lengths.sum()} frames, but there are values of shape {values.shape}: "
-                             "take both from the same clip and the same MelConfig")
+        raise ParameterError(
+            f"durations add up to {lengths.sum()} frames, but there are values of shape {values.shape}: "
+            "take both from the same clip and the same MelConfig"
+        )
     owner = np.repeat(np.arange(len(lengths)), lengths)
     used = values != 0 if ignore_zero else np.ones(len(values), bool)
     count = np.bincount(owner[used], minlength=len(lengths))
@@ -121,7 +141,9 @@ def phone_average(values: np.ndarray, frames: Sequence[int], *, ignore_zero: boo
     return (total / np.maximum(count, 1)).astype(np.float32)
 
 
-def griffin_lim(mel: np.ndarray, config: MelConfig = HIFIGAN, iterations: int = 32, seed: int = 0) -> np.ndarray:
+def griffin_lim(
+    mel: np.ndarray, config: MelConfig = HIFIGAN, iterations: int = 32, seed: int = 0
+) -> np.ndarray:
     """A waveform (n_frames * hop,) float32 whose log-mel is close to `mel` (n_frames, n_bands): the vocoder to beat.
 
     Linear magnitudes by non-negative least squares, then fast Griffin-Lim with momentum 0.99 (Perraudin et al. 2013)
@@ -131,9 +153,12 @@ def griffin_lim(mel: np.ndarray, config: MelConfig = HIFIGAN, iterations: int = 
 
     mel = np.asarray(mel)
     if mel.ndim != 2 or mel.shape[1] != config.n_bands or len(mel) < 4 or not np.isfinite(mel).all():
-        raise AudioError(f"log-mel of shape {mel.shape} is not (at least 4 frames, {config.n_bands}) finite numbers")
+        raise AudioError(
+            f"log-mel of shape {mel.shape} is not (at least 4 frames, {config.n_bands}) finite numbers"
+        )
     target = torch.from_numpy(linear_magnitude(mel, config)).float().T  # (n_bins, n_frames)
-    # torch's own framing is centred; HiFi-GAN's frames lie half a hop later, so the result is moved by that much at the end.
+    # torch's own framing is centred; HiFi-GAN's frames lie half a hop later, so the result is moved by that
+    # much at the end.
     shift = config.n_fft // 2 - config.pad
     window = _window(config.n_fft, target.device, target.dtype)
     length = (len(mel) - 1) * config.hop + shift
@@ -142,7 +167,7 @@ def griffin_lim(mel: np.ndarray, config: MelConfig = HIFIGAN, iterations: int = 
     estimate, previous = torch.polar(target, phase), torch.zeros_like(target, dtype=torch.complex64)
     for _ in range(iterations):
         waveform = torch.istft(estimate, **transform, length=length or None)
-        rebuilt = torch.stft(waveform, **transform, return_complex=True)[:, :target.shape[1]]
+        rebuilt = torch.stft(waveform, **transform, return_complex=True)[:, : target.shape[1]]
         accelerated = rebuilt - 0.99 / 1.99 * previous
         previous = rebuilt
         estimate = target * accelerated / accelerated.abs().clamp(min=1e-16)
@@ -152,9 +177,11 @@ def griffin_lim(mel: np.ndarray, config: MelConfig = HIFIGAN, iterations: int = 
 
 
 def linear_magnitude(mel: np.ndarray, config: MelConfig = HIFIGAN, iterations: int = 60) -> np.ndarray:
-    """The non-negative (n_frames, n_bins) magnitudes whose mel bands come closest to `mel` (n_frames, n_bands), float64.
+    """The non-negative (n_frames, n_bins) magnitudes whose mel bands come closest to `mel` (n_frames, n_bands),
+    float64.
 
-    Starts from the clipped pseudo-inverse and goes on by multiplicative updates (Lee and Seung 2001), which keep the sign.
+    Starts from the clipped pseudo-inverse and goes on by multiplicative updates (Lee and Seung 2001), which
+    keep the sign.
     """
     import torch
 
@@ -180,8 +207,14 @@ def _filters(config: MelConfig, device: "torch.device", dtype: "torch.dtype") ->
     import torch
 
     librosa = require("librosa", "librosa==0.11.0")
-    filters = librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_bands, fmin=config.low_hz,
-                                  fmax=config.high_hz, dtype=np.float64)
+    filters = librosa.filters.mel(
+        sr=config.sample_rate,
+        n_fft=config.n_fft,
+        n_mels=config.n_bands,
+        fmin=config.low_hz,
+        fmax=config.high_hz,
+        dtype=np.float64,
+    )
     with torch.inference_mode(False):  # a tensor first made in inference mode could never take part in training
         return torch.from_numpy(np.ascontiguousarray(filters.T)).to(device, dtype)
 

@@ -38,7 +38,9 @@ def spoken(text: str) -> str:
     if not isinstance(text, str):
         raise TextError(f"text is a {type(text).__name__}, not a string")
     words = clean(text)
-    for _ in range(5):  # a second pass finds nothing to do in real text; it makes the output a fixed point of the table
+    for _ in range(
+        5
+    ):  # a second pass finds nothing to do in real text; it makes the output a fixed point of the table
         before = words
         for _, pattern, read in RULES:
             words = pattern.sub(read, words)
@@ -52,25 +54,104 @@ def spoken(text: str) -> str:
 
 # --- cleaning before the rules, and the letters and signs left after them
 
-_BEFORE_NFKC = str.maketrans({**{c: f" {n}/{d}" for c, n, d in (
-    ("½", 1, 2), ("⅓", 1, 3), ("⅔", 2, 3), ("¼", 1, 4), ("¾", 3, 4), ("⅕", 1, 5), ("⅛", 1, 8), ("⅜", 3, 8), ("⅝", 5, 8),
-    ("⅞", 7, 8))}, "№": "No. ", "™": "", "®": "", "´": "'"})
-_AFTER_NFKC = str.maketrans({**dict.fromkeys("‘’‛`ʼ′", "'"), **dict.fromkeys("“”„‟«»″", '"'), **dict.fromkeys("‐‑", "-"),
-                             "⁄": "/", "‒": "–", "―": "—", "−": "-", "[": "(", "]": ")", "{": "(", "}": ")"})
-_BASE_LETTER = str.maketrans({"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ı": "i", "œ": "oe", "Œ": "Oe", "ħ": "h", "Ħ": "H",
-                              "ŋ": "ng", "Ŋ": "Ng", "ə": "e", "ẞ": "SS", "ŧ": "t", "Ŧ": "T", "ſ": "s"})
+_BEFORE_NFKC = str.maketrans(
+    {
+        **{
+            c: f" {n}/{d}"
+            for c, n, d in (
+                ("½", 1, 2),
+                ("⅓", 1, 3),
+                ("⅔", 2, 3),
+                ("¼", 1, 4),
+                ("¾", 3, 4),
+                ("⅕", 1, 5),
+                ("⅛", 1, 8),
+                ("⅜", 3, 8),
+                ("⅝", 5, 8),
+                ("⅞", 7, 8),
+            )
+        },
+        "№": "No. ",
+        "™": "",
+        "®": "",
+        "´": "'",
+    }
+)
+_AFTER_NFKC = str.maketrans(
+    {
+        **dict.fromkeys("‘’‛`ʼ′", "'"),
+        **dict.fromkeys("“”„‟«»″", '"'),
+        **dict.fromkeys("‐‑", "-"),
+        "⁄": "/",
+        "‒": "–",
+        "―": "—",
+        "−": "-",
+        "[": "(",
+        "]": ")",
+        "{": "(",
+        "}": ")",
+    }
+)
+_BASE_LETTER = str.maketrans(
+    {
+        "ł": "l",
+        "Ł": "L",
+        "đ": "d",
+        "Đ": "D",
+        "ı": "i",
+        "œ": "oe",
+        "Œ": "Oe",
+        "ħ": "h",
+        "Ħ": "H",
+        "ŋ": "ng",
+        "Ŋ": "Ng",
+        "ə": "e",
+        "ẞ": "SS",
+        "ŧ": "t",
+        "Ŧ": "T",
+        "ſ": "s",
+    }
+)
 _SIGNS = {
-    "&": "and", "@": "at", "+": "plus", "=": "equals", "#": "hash", "%": "percent", "°": "degrees", "<": "is less than",
-    ">": "is greater than", "≤": "is at most", "≥": "is at least", "≠": "is not equal to", "≈": "is about", "±": "plus or minus",
-    "×": "times", "÷": "divided by", "√": "square root of", "∞": "infinity", "→": "to", "$": "dollars", "£": "pounds",
-    "€": "euros", "¥": "yen", "¢": "cents", "©": "copyright", "§": "section", "/": "slash", "\\": "backslash",
-    "^": "to the power of", "‰": "per mille"}
+    "&": "and",
+    "@": "at",
+    "+": "plus",
+    "=": "equals",
+    "#": "hash",
+    "%": "percent",
+    "°": "degrees",
+    "<": "is less than",
+    ">": "is greater than",
+    "≤": "is at most",
+    "≥": "is at least",
+    "≠": "is not equal to",
+    "≈": "is about",
+    "±": "plus or minus",
+    "×": "times",
+    "÷": "divided by",
+    "√": "square root of",
+    "∞": "infinity",
+    "→": "to",
+    "$": "dollars",
+    "£": "pounds",
+    "€": "euros",
+    "¥": "yen",
+    "¢": "cents",
+    "©": "copyright",
+    "§": "section",
+    "/": "slash",
+    "\\": "backslash",
+    "^": "to the power of",
+    "‰": "per mille",
+}
 _PAUSES = "•|—"
 _EDGES = " \n-,.;:!?()\"'"  # what a word may touch
 
 
 def clean(text: str) -> str:
-    """Compatibility characters folded, digits ASCII, quotes straight; control and zero-width characters and pictures gone."""
+    """Compatibility characters folded, digits ASCII, quotes straight; control and zero-width characters and
+    pictures gone.
+    """
     text = re.sub(r"(?<=\w)[⁻⁰¹²³⁴-⁹]+", _raised, text.translate(_BEFORE_NFKC))
     kept = []
     for c in unicodedata.normalize("NFKC", text).translate(_AFTER_NFKC):
@@ -97,97 +178,176 @@ def _sign(m: Match) -> str:
     greek = re.match(r"GREEK (?:SMALL|CAPITAL) LETTER (?:FINAL )?(\w+)", name)
     said = _SIGNS.get(c) or (greek and greek[1].lower().replace("lamda", "lambda"))
     if said:
-        before, after = m.string[m.start() - 1:m.start()] or " ", m.string[m.end():m.end() + 1] or " "
+        before, after = (m.string[m.start() - 1 : m.start()] or " ", m.string[m.end() : m.end() + 1] or " ")
         return ("" if before in _EDGES else " ") + said + ("" if after in _EDGES else " ")
     if not c.isalpha():
         return " "
     folded = [x for x in unicodedata.normalize("NFD", c.translate(_BASE_LETTER)) if x.isascii() and x.isalpha()]
     if not (name.startswith("LATIN") and folded):
-        raise TextError(f"{c!r} ({name.lower()}) cannot be said by an English reader: write it in Latin letters")
+        raise TextError(
+            f"{c!r} ({name.lower()}) cannot be said by an English reader: write it in Latin letters"
+        )
     return "".join(folded)
 
 
-# --- the table: (name, pattern, reader), in the order in which they are applied. A pattern begins at most once in a run of
-# digits or letters (a lookbehind) and repeats possessively or a bounded number of times, so time is linear in the text.
+# --- the table: (name, pattern, reader), in the order in which they are applied. A pattern begins at most once
+# in a run of digits or letters (a lookbehind) and repeats possessively or a bounded number of times, so time is
+# linear in the text.
 
 _N = r"(?:\d{1,3}(?:,\d{3}(?!\d))++(?:\.\d++)?|\d++(?:\.\d++)?|\.\d++)"
-_MONTH = "(?P<month>Sept\\.?|" + "|".join(f"{m[:3]}(?:{m[3:]}|\\.)?" if m != "May" else m for m in readings.MONTHS) + ")"
+_MONTH = (
+    "(?P<month>Sept\\.?|"
+    + "|".join(f"{m[:3]}(?:{m[3:]}|\\.)?" if m != "May" else m for m in readings.MONTHS)
+    + ")"
+)
 _DAY = r"(?P<day>0?[1-9]|[12]\d|3[01])"
 _YEAR = r"(?P<year>[12]\d{3})(?![\w:]|[.,]\d)"
-_TITLE, _COUNTED, _NAMED, _WORD = ("|".join(map(re.escape, table)) for table in (
-    readings.TITLES, readings.BEFORE_NUMBER, readings.AFTER_NAME, readings.ANYWHERE))
+_TITLE, _COUNTED, _NAMED, _WORD = (
+    "|".join(map(re.escape, table))
+    for table in (readings.TITLES, readings.BEFORE_NUMBER, readings.AFTER_NAME, readings.ANYWHERE)
+)
 _TOP = "com|org|net|edu|gov|io|co|uk|de|fr|eu|info|ai|dev|tv"
 _IN_URL = r"[^\s\"'()<>,]*[\w/]"
 
-RULES: list[tuple[str, re.Pattern[str], Callable[[Match], str]]] = [(name, re.compile(pattern), read) for name, pattern, read in [
-    ("e-mail", r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}", readings.read_internet),
-    ("URL", rf"(?<![\w.])(?:(?:https?|ftp)://|www\.){_IN_URL}|(?<![\w.@-])(?:[A-Za-z0-9-]{{1,63}}\.){{1,4}}(?:{_TOP})\b(?!\.\w)"
-            rf"(?:/{_IN_URL})?", readings.read_internet),
-    ("word", rf"(?<![\w./])(?:{_WORD})(?![\w/])", lambda m: readings.ANYWHERE[m[0]] + full_stop(m)),
-    ("hashtag", r"(?<!\w)#(\w+)", readings.read_hashtag),
-    ("handle", r"(?<!\w)@(?=\w)", lambda m: "at "),
-    ("telephone", r"(?<![\w.-])(?:\+\d{1,3}[ .-]\(?\d{1,4}\)?(?:[ .-]\d{2,4}){1,4}|(?:\+?1[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])"
-                  r"\d{3}[ .-]\d{4}|\d{3}-\d{4}|0\d{2,4} \d{3,4} \d{3,4})(?![\w-])|(?<!\w)\(\d{3}\) ?\d{3}-\d{4}\b",
-     readings.read_telephone),
-    ("emergency", r"(?<=[Cc]all |[Dd]ial )(?:911|999|112)\b", lambda m: digit_by_digit(m[0])),
-    ("ISO date", r"(?<![\w-])(?P<year>[12]\d{3})-(?P<month>0[1-9]|1[0-2])(?:-(?P<day>0[1-9]|[12]\d|3[01]))?(?![\w-]|\.\d)",
-     readings.read_date),
-    ("numeric date", r"(?<![\w/.])(\d{1,2})([/.])(\d{1,2})\2(\d{4}|(?<=/)\d{2})(?![\w/]|\.\d)", readings.read_numeric_date),
-    ("weekday", r"\b(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)\.(?=,? (?:[A-Z][a-z]{2,8}\.? )?\d)",
-     lambda m: readings.WEEKDAYS[m[1][:3]]),
-    ("day month", rf"(?<![\w.,:/$-])(?P<day_first>{_DAY})(?:st|nd|rd|th)?(?: of)? {_MONTH}(?!\w)(?:,? {_YEAR})?",
-     readings.read_date),
-    ("month day", rf"\b{_MONTH} {_DAY}(?:st|nd|rd|th)?(?![\w:%]|[.,]\d)(?:,? {_YEAR})?", readings.read_date),
-    ("month year", rf"\b{_MONTH},? {_YEAR}", readings.read_date),
-    ("month", r"\b(?P<month>Jan|Feb|Aug|Sept?|Oct|Nov|Dec)\.", readings.read_date),
-    ("id", r"(?<![\w-])\d++(?:-\d++){2,20}(?![\w-])", lambda m: ", ".join(map(digit_by_digit, m[0].split("-")))),
-    ("range", r"(?:(?<=[\d%])|(?<=\d[ap]m))-(?=[$£€]?\.?\d)|(?<=[\w%.]) ?– ?(?=[$£€]?\.?\d)", lambda m: " to "),
-    ("span", r"(?<=\w)–(?=\w)", lambda m: " to " if m.string.endswith(readings.DAYS_AND_MONTHS, 0, m.start()) else "-"),
-    ("minus", r"(?<![\w).,^-])[-–](?=[$£€¥]?\.?\d)", lambda m: "minus "),
-    ("time", r"(?<![\w:.,])(?P<hour>\d{1,2})(?::(?P<minute>\d\d)(?::(?P<second>\d\d))?(?![\d:])|(?= ?[apAP]\.?[mM]\b))"
-             r"(?: ?(?P<half>[apAP])(?:\.[mM]\.|[mM]\b))?", readings.read_time),
-    ("half of the day", r"(?<=[\da-z] )([ap])\.m\.", lambda m: f"{m[1].upper()} M" + full_stop(m)),
-    ("ratio", r"(?<![\w:])(\d{1,4}):(\d{1,4})(?![\w:])", lambda m: f"{m[1]} to {m[2]}"),
-    ("money", rf"(?:\b(?P<nation>US|A|C))?(?P<sign>(?(nation)\$|(?:[$£€¥]|\b(?:USD|EUR|GBP)))) ?"
-              rf"(?P<amount>{_N})(?: to (?P<to>{_N})(?! ?%))?"
-              r"(?: ?(?P<magnitude>thousand|million|billion|trillion|mn|bn|tn|[kKmMbBT])\b)?", readings.read_money),
-    ("money after", rf"(?<![\w.,])(?P<amount>\d++,\d\d(?!\d)|{_N})(?P<magnitude> (?:million|billion|trillion))?"
-                    r"(?: (?=[€¢UEG]))?(?P<sign>(?<=\d)p\b|[€¢]|USD\b|EUR\b|GBP\b)", readings.read_money),
-    ("per", r"(?<=[a-z])/(?=(?:hour|day|week|month|year|person|night|mile|minute|second)\b)", lambda m: " per "),
-    ("feet and inches", r"(?<![\w.])(\d{1,2})'(\d{1,2})(?:\"|'')", lambda m: f"{in_words(int(m[1]))} foot {in_words(int(m[2]))}"),
-    ("by", r"(?<=\d) ?[x×] ?(?=\d)", lambda m: " by "),
-    ("times", r"(?<=\d)x\b", lambda m: " times"),
-    ("decade", r"(?<![\w.,])(?:'?([1-9]0)|(1[1-9]|20)(\d0))'?s\b", readings.read_decade),
-    ("unit", rf"(?<![\w.,])(?P<number>{_N})(?P<hyphen>[ -]?)(?P<unit>{readings.UNIT})(?P<power>\^?[23](?![\d.]))?"
-             rf"(?:/(?P<per>{readings.UNIT}))?"
-             r"(?![\w°/'])(?:\.(?= [a-z]|,))?", readings.read_unit),
-    ("square, cube", r"(?<=[\dA-Za-z])\^([23])(?!\d)", lambda m: " squared" if m[1] == "2" else " cubed"),
-    ("power", r"(?<=\d)\^(-?)(?=\d)", lambda m: " to the " + ("minus " if m[1] else "")),
-    ("fraction", r"(?<![\w./,])(?:(\d{1,6}) )?(\d{1,6})/(\d{1,6})(?![\w/]|[.,]\d)", readings.read_fraction),
-    ("era before", r"\bAD (\d{1,4})(?![\w.,]\d)", lambda m: f"A D {year_words(m[1])}"),
-    ("era after", r"(?<![\w.,])(\d{1,4}) (B\.?C\.?E?\.?|A\.?D\.?|C\.?E\.?)(?!\w)",
-     lambda m: f"{year_words(m[1])} {readings.spell(m[2])}" + full_stop(m)),
-    ("Roman numeral", r"\b([A-Z][a-z]{1,15}) ([IVXLCDM]{1,8})\b(?!'[a-rt-z])", readings.read_roman),
-    ("saint, street", r"\b(St|Dr)(?:\.|(?= [A-Z]))", readings.read_saint_or_street),
-    ("title", rf"\b({_TITLE})(?:\.|(?<=Mr|Ms|Mt)|(?<=Mrs))(?= [A-Z])", lambda m: readings.TITLES[m[1]]),
-    ("before a number", rf"(?<![\w.])({_COUNTED})\. ?(?=\d)", lambda m: readings.BEFORE_NUMBER[m[1]] + " "),
-    ("after a name", rf"\b({_NAMED})\.", readings.read_after_name),
-    ("ordinal", r"(?<![\w.,])((?:\d{1,3},)*+\d++)(?:st|nd|rd|th|ST|ND|RD|TH)\b", lambda m: ordinal(m[1])),
-    ("initials", r"\b(?:[A-Z]\. ?){1,7}[A-Z]\.(?!\w)", lambda m: readings.spell(m[0]) + full_stop(m)),
-    ("initial", r"\b([A-HJ-Z])\.(?= [A-Z][a-z])", readings.read_initial),
-    ("year", r"(?<![\w.,])(?<!minus )(1\d{3}|20\d\d)(?![\w]|[.,]\d)", lambda m: year_words(m[1])),
-    ("multiplied", r"(?<=\d) ?\* ?(?=\d)", lambda m: " times "),
-    ("subtracted", r"(?<=\d) - (?=\d)", lambda m: " minus "),
-    ("letter after digit", r"(?<=\d)(?=[^\W\d_])", lambda m: " "),
-    ("code", r"([A-Za-z])-?(\d++(?:\.\d++)*+)", readings.read_code),
-    ("version", r"(?<!\d)\d++(?:\.\d++){2,9}", readings.read_version),
-    ("number", _N, lambda m: cardinal(m[0])),
-    ("initialism", r"(?<![\w'])([A-Z]{2,6})(s?)(?![A-Za-z])", readings.read_initialism),
-    ("about", r"~ ?(?=\w)", lambda m: "about "),
-    ("dash", r"[,;:]? ?(?:—|--+| – | - ) ?", lambda m: m[0][0] + " " if m[0][0] in ",;:" else ", "),
-    ("sign", r"[^\x00-\x7fÀ-ÖØ-öø-ÿ]|[&@+=#%<>$\\/|^]", _sign),
-    ("markup", r"[*~_`]+", lambda m: " " if m.string[m.start() - 1:m.start()].isalnum() and m[0] == "_" else ""),
-    ("comma", r",(?:[ ,]*,)?(?=[^\s\"')])|(?:, ?){2,}", lambda m: ", "),
-    ("white space", r" *(\n\n) *|[^\S\n]{2,}", lambda m: m[1] or " "),
-    ("space before punctuation", r"[^\S\n]+(?=[,.;:!?)](?!\w))|(?<=\()[^\S\n]+", lambda m: ""),
-]]
+RULES: list[tuple[str, re.Pattern[str], Callable[[Match], str]]] = [
+    (name, re.compile(pattern), read)
+    for name, pattern, read in [
+        ("e-mail", r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}", readings.read_internet),
+        (
+            "URL",
+            rf"(?<![\w.])(?:(?:https?|ftp)://|www\.){_IN_URL}|(?<![\w.@-])(?:[A-Za-z0-9-]{{1,63}}\.){{1,4}}(?:{_TOP})\b(?!\.\w)"
+            rf"(?:/{_IN_URL})?",
+            readings.read_internet,
+        ),
+        ("word", rf"(?<![\w./])(?:{_WORD})(?![\w/])", lambda m: readings.ANYWHERE[m[0]] + full_stop(m)),
+        ("hashtag", r"(?<!\w)#(\w+)", readings.read_hashtag),
+        ("handle", r"(?<!\w)@(?=\w)", lambda m: "at "),
+        (
+            "telephone",
+            r"(?<![\w.-])(?:\+\d{1,3}[ .-]\(?\d{1,4}\)?(?:[ .-]\d{2,4}){1,4}|(?:\+?1[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])"
+            r"\d{3}[ .-]\d{4}|\d{3}-\d{4}|0\d{2,4} \d{3,4} \d{3,4})(?![\w-])|(?<!\w)\(\d{3}\) ?\d{3}-\d{4}\b",
+            readings.read_telephone,
+        ),
+        ("emergency", r"(?<=[Cc]all |[Dd]ial )(?:911|999|112)\b", lambda m: digit_by_digit(m[0])),
+        (
+            "ISO date",
+            r"(?<![\w-])(?P<year>[12]\d{3})-(?P<month>0[1-9]|1[0-2])(?:-(?P<day>0[1-9]|[12]\d|3[01]))?(?![\w-]|\.\d)",
+            readings.read_date,
+        ),
+        (
+            "numeric date",
+            r"(?<![\w/.])(\d{1,2})([/.])(\d{1,2})\2(\d{4}|(?<=/)\d{2})(?![\w/]|\.\d)",
+            readings.read_numeric_date,
+        ),
+        (
+            "weekday",
+            r"\b(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)\.(?=,? (?:[A-Z][a-z]{2,8}\.? )?\d)",
+            lambda m: readings.WEEKDAYS[m[1][:3]],
+        ),
+        (
+            "day month",
+            rf"(?<![\w.,:/$-])(?P<day_first>{_DAY})(?:st|nd|rd|th)?(?: of)? {_MONTH}(?!\w)(?:,? {_YEAR})?",
+            readings.read_date,
+        ),
+        (
+            "month day",
+            rf"\b{_MONTH} {_DAY}(?:st|nd|rd|th)?(?![\w:%]|[.,]\d)(?:,? {_YEAR})?",
+            readings.read_date,
+        ),
+        ("month year", rf"\b{_MONTH},? {_YEAR}", readings.read_date),
+        ("month", r"\b(?P<month>Jan|Feb|Aug|Sept?|Oct|Nov|Dec)\.", readings.read_date),
+        (
+            "id",
+            r"(?<![\w-])\d++(?:-\d++){2,20}(?![\w-])",
+            lambda m: ", ".join(map(digit_by_digit, m[0].split("-"))),
+        ),
+        (
+            "range",
+            r"(?:(?<=[\d%])|(?<=\d[ap]m))-(?=[$£€]?\.?\d)|(?<=[\w%.]) ?– ?(?=[$£€]?\.?\d)",
+            lambda m: " to ",
+        ),
+        (
+            "span",
+            r"(?<=\w)–(?=\w)",
+            lambda m: " to " if m.string.endswith(readings.DAYS_AND_MONTHS, 0, m.start()) else "-",
+        ),
+        ("minus", r"(?<![\w).,^-])[-–](?=[$£€¥]?\.?\d)", lambda m: "minus "),
+        (
+            "time",
+            r"(?<![\w:.,])(?P<hour>\d{1,2})(?::(?P<minute>\d\d)(?::(?P<second>\d\d))?(?![\d:])|(?= ?[apAP]\.?[mM]\b))"
+            r"(?: ?(?P<half>[apAP])(?:\.[mM]\.|[mM]\b))?",
+            readings.read_time,
+        ),
+        ("half of the day", r"(?<=[\da-z] )([ap])\.m\.", lambda m: f"{m[1].upper()} M" + full_stop(m)),
+        ("ratio", r"(?<![\w:])(\d{1,4}):(\d{1,4})(?![\w:])", lambda m: f"{m[1]} to {m[2]}"),
+        (
+            "money",
+            rf"(?:\b(?P<nation>US|A|C))?(?P<sign>(?(nation)\$|(?:[$£€¥]|\b(?:USD|EUR|GBP)))) ?"
+            rf"(?P<amount>{_N})(?: to (?P<to>{_N})(?! ?%))?"
+            r"(?: ?(?P<magnitude>thousand|million|billion|trillion|mn|bn|tn|[kKmMbBT])\b)?",
+            readings.read_money,
+        ),
+        (
+            "money after",
+            rf"(?<![\w.,])(?P<amount>\d++,\d\d(?!\d)|{_N})(?P<magnitude> (?:million|billion|trillion))?"
+            r"(?: (?=[€¢UEG]))?(?P<sign>(?<=\d)p\b|[€¢]|USD\b|EUR\b|GBP\b)",
+            readings.read_money,
+        ),
+        (
+            "per",
+            r"(?<=[a-z])/(?=(?:hour|day|week|month|year|person|night|mile|minute|second)\b)",
+            lambda m: " per ",
+        ),
+        (
+            "feet and inches",
+            r"(?<![\w.])(\d{1,2})'(\d{1,2})(?:\"|'')",
+            lambda m: f"{in_words(int(m[1]))} foot {in_words(int(m[2]))}",
+        ),
+        ("by", r"(?<=\d) ?[x×] ?(?=\d)", lambda m: " by "),
+        ("times", r"(?<=\d)x\b", lambda m: " times"),
+        ("decade", r"(?<![\w.,])(?:'?([1-9]0)|(1[1-9]|20)(\d0))'?s\b", readings.read_decade),
+        (
+            "unit",
+            rf"(?<![\w.,])(?P<number>{_N})(?P<hyphen>[ -]?)(?P<unit>{readings.UNIT})(?P<power>\^?[23](?![\d.]))?"
+            rf"(?:/(?P<per>{readings.UNIT}))?"
+            r"(?![\w°/'])(?:\.(?= [a-z]|,))?",
+            readings.read_unit,
+        ),
+        ("square, cube", r"(?<=[\dA-Za-z])\^([23])(?!\d)", lambda m: " squared" if m[1] == "2" else " cubed"),
+        ("power", r"(?<=\d)\^(-?)(?=\d)", lambda m: " to the " + ("minus " if m[1] else "")),
+        ("fraction", r"(?<![\w./,])(?:(\d{1,6}) )?(\d{1,6})/(\d{1,6})(?![\w/]|[.,]\d)", readings.read_fraction),
+        ("era before", r"\bAD (\d{1,4})(?![\w.,]\d)", lambda m: f"A D {year_words(m[1])}"),
+        (
+            "era after",
+            r"(?<![\w.,])(\d{1,4}) (B\.?C\.?E?\.?|A\.?D\.?|C\.?E\.?)(?!\w)",
+            lambda m: f"{year_words(m[1])} {readings.spell(m[2])}" + full_stop(m),
+        ),
+        ("Roman numeral", r"\b([A-Z][a-z]{1,15}) ([IVXLCDM]{1,8})\b(?!'[a-rt-z])", readings.read_roman),
+        ("saint, street", r"\b(St|Dr)(?:\.|(?= [A-Z]))", readings.read_saint_or_street),
+        ("title", rf"\b({_TITLE})(?:\.|(?<=Mr|Ms|Mt)|(?<=Mrs))(?= [A-Z])", lambda m: readings.TITLES[m[1]]),
+        ("before a number", rf"(?<![\w.])({_COUNTED})\. ?(?=\d)", lambda m: readings.BEFORE_NUMBER[m[1]] + " "),
+        ("after a name", rf"\b({_NAMED})\.", readings.read_after_name),
+        ("ordinal", r"(?<![\w.,])((?:\d{1,3},)*+\d++)(?:st|nd|rd|th|ST|ND|RD|TH)\b", lambda m: ordinal(m[1])),
+        ("initials", r"\b(?:[A-Z]\. ?){1,7}[A-Z]\.(?!\w)", lambda m: readings.spell(m[0]) + full_stop(m)),
+        ("initial", r"\b([A-HJ-Z])\.(?= [A-Z][a-z])", readings.read_initial),
+        ("year", r"(?<![\w.,])(?<!minus )(1\d{3}|20\d\d)(?![\w]|[.,]\d)", lambda m: year_words(m[1])),
+        ("multiplied", r"(?<=\d) ?\* ?(?=\d)", lambda m: " times "),
+        ("subtracted", r"(?<=\d) - (?=\d)", lambda m: " minus "),
+        ("letter after digit", r"(?<=\d)(?=[^\W\d_])", lambda m: " "),
+        ("code", r"([A-Za-z])-?(\d++(?:\.\d++)*+)", readings.read_code),
+        ("version", r"(?<!\d)\d++(?:\.\d++){2,9}", readings.read_version),
+        ("number", _N, lambda m: cardinal(m[0])),
+        ("initialism", r"(?<![\w'])([A-Z]{2,6})(s?)(?![A-Za-z])", readings.read_initialism),
+        ("about", r"~ ?(?=\w)", lambda m: "about "),
+        ("dash", r"[,;:]? ?(?:—|--+| – | - ) ?", lambda m: m[0][0] + " " if m[0][0] in ",;:" else ", "),
+        ("sign", r"[^\x00-\x7fÀ-ÖØ-öø-ÿ]|[&@+=#%<>$\\/|^]", _sign),
+        (
+            "markup",
+            r"[*~_`]+",
+            lambda m: " " if m.string[m.start() - 1 : m.start()].isalnum() and m[0] == "_" else "",
+        ),
+        ("comma", r",(?:[ ,]*,)?(?=[^\s\"')])|(?:, ?){2,}", lambda m: ", "),
+        ("white space", r" *(\n\n) *|[^\S\n]{2,}", lambda m: m[1] or " "),
+        ("space before punctuation", r"[^\S\n]+(?=[,.;:!?)](?!\w))|(?<=\()[^\S\n]+", lambda m: ""),
+    ]
+]

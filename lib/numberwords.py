@@ -8,7 +8,9 @@ from lib.errors import require
 
 
 def cardinal(number: str | int) -> str:
-    """Digits (with or without thousands commas and decimals) in words; codes such as 007 and very long ones digit by digit."""
+    """Digits (with or without thousands commas and decimals) in words; codes such as 007 and very long ones
+    digit by digit.
+    """
     whole, point, decimals = str(number).replace(",", "").partition(".")
     spelled = len(whole) > 15 or (len(whole) > 1 and whole[0] == "0")
     words = digit_by_digit(whole) if spelled or not whole else in_words(int(whole))
@@ -19,11 +21,15 @@ _SCALES = ("", " thousand", " million", " billion", " trillion")
 
 
 def in_words(number: int) -> str:
-    """A whole number from 0 to 999,999,999,999,999; groups of three digits are cached, because num2words takes 70 us."""
+    """A whole number from 0 to 999,999,999,999,999; groups of three digits are cached, because num2words takes
+    70 us.
+    """
     if number < 1000:
         return _num2words(number, "cardinal")
     groups = [number // 1000**power % 1000 for power in range(len(_SCALES))]
-    return " ".join(_num2words(group, "cardinal") + scale for group, scale in zip(groups[::-1], _SCALES[::-1]) if group)
+    return " ".join(
+        _num2words(group, "cardinal") + scale for group, scale in zip(groups[::-1], _SCALES[::-1]) if group
+    )
 
 
 @functools.lru_cache(4096)
@@ -44,11 +50,15 @@ def digit_by_digit(digits: str) -> str:
 
 
 def year_words(year: str | int) -> str:
-    """As years, flight numbers and house numbers are read: 1905 nineteen oh five, 2000 two thousand, 380 three eighty."""
+    """As years, flight numbers and house numbers are read: 1905 nineteen oh five, 2000 two thousand, 380 three
+    eighty.
+    """
     century, rest = divmod(int(year), 100)
     if century == 0 or (century % 10 == 0 and rest < 10):
         return in_words(int(year))
-    return f"{in_words(century)} " + ("hundred" if rest == 0 else f"oh {in_words(rest)}" if rest < 10 else in_words(rest))
+    return f"{in_words(century)} " + (
+        "hundred" if rest == 0 else f"oh {in_words(rest)}" if rest < 10 else in_words(rest)
+    )
 
 
 def plural_of(words: str) -> str:

@@ -1,7 +1,8 @@
 """Profiles and parameters: flat YAML files, one per notebook and profile, checked against the notebook they are for.
 
-`papermill notebook.ipynb out.ipynb -f params/quick/01_baselines.yaml` needs nothing from here. The runner does: papermill
-would silently ignore a misspelt parameter, so every key is compared with the notebook's `parameters` cell first.
+`papermill notebook.ipynb out.ipynb -f params/quick/01_baselines.yaml` needs nothing from here. The runner does:
+papermill would silently ignore a misspelt parameter, so every key is compared with the notebook's `parameters`
+cell first.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def declared(notebook: Path) -> dict[str, object]:
     return values
 
 
-def load(profile: str, notebook: Path, folder: Path | None = None, overrides: dict[str, object] | None = None) -> dict[str, object]:
+def load(
+    profile: str, notebook: Path, folder: Path | None = None, overrides: dict[str, object] | None = None
+) -> dict[str, object]:
     """The parameters of a notebook in a profile, every one known to the notebook and of its type.
 
     folder: holds <profile>/<notebook>.yaml, by default params/; overrides: win over the file.
@@ -78,8 +81,10 @@ def load(profile: str, notebook: Path, folder: Path | None = None, overrides: di
         if name not in defaults:
             raise unknown(f"parameter of {Path(notebook).stem}", name, defaults)
         if not _same_type(value, defaults[name]):
-            raise ParameterError(f"parameter {name} of {Path(notebook).stem} is {value!r}, "
-                                 f"it must be {_type_name(defaults[name])} like its default {defaults[name]!r}")
+            raise ParameterError(
+                f"parameter {name} of {Path(notebook).stem} is {value!r}, "
+                f"it must be {_type_name(defaults[name])} like its default {defaults[name]!r}"
+            )
     return given
 
 
@@ -92,5 +97,10 @@ def _same_type(value: object, default: object) -> bool:
 
 
 def _type_name(value: object) -> str:
-    return {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list"}.get(
-        type(value).__name__, type(value).__name__)
+    return {
+        "str": "text",
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "list": "a list",
+    }.get(type(value).__name__, type(value).__name__)

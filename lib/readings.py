@@ -17,8 +17,10 @@ def spell(letters: str) -> str:
     return " ".join(letters.replace(".", "").replace(" ", "").upper())
 
 
-STARTS = re.compile(r"[\"')]*(?:\s*\Z|\n\n| [\"'(]*"
-                    r"(?:The|He|She|It|They|We|But|And|In|I|This|That|You|There|A|Then|When|If|So)\b)")
+STARTS = re.compile(
+    r"[\"')]*(?:\s*\Z|\n\n| [\"'(]*"
+    r"(?:The|He|She|It|They|We|But|And|In|I|This|That|You|There|A|Then|When|If|So)\b)"
+)
 
 
 def full_stop(m: Match) -> str:
@@ -28,14 +30,32 @@ def full_stop(m: Match) -> str:
 
 def read_internet(m: Match) -> str:
     """An address, URL or handle: words and short codes between dots, slashes and dashes."""
-    names = {".": "dot", "/": "slash", "-": "dash", "_": "underscore", "@": "at", "?": "question mark", "=": "equals", "&": "and",
-             "#": "hash", "%": "percent", "~": "tilde", "+": "plus", ":": "colon", ",": "comma"}
+    names = {
+        ".": "dot",
+        "/": "slash",
+        "-": "dash",
+        "_": "underscore",
+        "@": "at",
+        "?": "question mark",
+        "=": "equals",
+        "&": "and",
+        "#": "hash",
+        "%": "percent",
+        "~": "tilde",
+        "+": "plus",
+        ":": "colon",
+        ",": "comma",
+    }
     address = re.sub(r"^[a-z]+://", "", m[0], flags=re.I).rstrip("/")
     said = []
     for part in re.findall(r"[^\W\d_]+|\d+|[./\-_@?=&#%~+:,]", address):
         if part.isdigit():
             said.append(cardinal(part) if len(part) < 4 else digit_by_digit(part))
-        elif len(part) == 1 or not re.search("[aeiouy]", part, re.I) or (len(part) == 2 and address.endswith("." + part)):
+        elif (
+            len(part) == 1
+            or not re.search("[aeiouy]", part, re.I)
+            or (len(part) == 2 and address.endswith("." + part))
+        ):
             said.append(names.get(part) or spell(part))
         else:
             said.append(part)
@@ -53,9 +73,23 @@ def read_telephone(m: Match) -> str:
     return ("plus " if m[0].startswith("+") else "") + ", ".join(said)
 
 
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-          "November", "December")
-WEEKDAYS = {day[:3]: day for day in ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")}
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+WEEKDAYS = {
+    day[:3]: day for day in ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+}
 DAYS_AND_MONTHS = (*MONTHS, *WEEKDAYS, *WEEKDAYS.values())
 
 
@@ -97,11 +131,28 @@ def read_time(m: Match) -> str:
 
 
 CURRENCY = {
-    "$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent"), "¥": ("yen", ""), "USD": ("dollar", "cent"),
-    "GBP": ("pound", "penny"), "EUR": ("euro", "cent"), "¢": ("cent", ""), "p": ("penny", "")}
+    "$": ("dollar", "cent"),
+    "£": ("pound", "penny"),
+    "€": ("euro", "cent"),
+    "¥": ("yen", ""),
+    "USD": ("dollar", "cent"),
+    "GBP": ("pound", "penny"),
+    "EUR": ("euro", "cent"),
+    "¢": ("cent", ""),
+    "p": ("penny", ""),
+}
 MAGNITUDE = {
-    "k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million", "bn": "billion", "B": "billion",
-    "b": "billion", "tn": "trillion", "T": "trillion"}
+    "k": "thousand",
+    "K": "thousand",
+    "m": "million",
+    "M": "million",
+    "mn": "million",
+    "bn": "billion",
+    "B": "billion",
+    "b": "billion",
+    "tn": "trillion",
+    "T": "trillion",
+}
 
 
 def coins(unit: str, number: str = "2") -> str:
@@ -123,25 +174,85 @@ def read_money(m: Match) -> str:
     whole, _, cents = amount.replace(",", "").partition(".")
     if len(cents) != 2 or not small:
         return f"{cardinal(amount)} {coins(unit, amount)}"
-    parts = [f"{cardinal(n)} {coins(u, n)}" for n, u in ((whole or "0", unit), (cents.lstrip("0"), small)) if n.strip("0")]
+    parts = [
+        f"{cardinal(n)} {coins(u, n)}"
+        for n, u in ((whole or "0", unit), (cents.lstrip("0"), small))
+        if n.strip("0")
+    ]
     return " and ".join(parts) or f"zero {coins(unit)}"
 
 
 UNITS = {  # symbol -> singular; the plural adds an s unless it is given
-    "km": "kilometer", "m": "meter", "cm": "centimeter", "mm": "millimeter", "μm": "micrometer", "nm": "nanometer",
-    "kg": "kilogram", "g": "gram", "mg": "milligram", "μg": "microgram", "lb": "pound", "lbs": "pound", "oz": "ounce",
-    "mi": "mile", "ft": "foot|feet", "in.": "inch|inches", "yd": "yard", "mph": "mile per hour|miles per hour",
-    "kph": "kilometer per hour|kilometers per hour", "L": "liter", "l": "liter", "mL": "milliliter", "ml": "milliliter",
-    "gal": "gallon", "kB": "kilobyte", "KB": "kilobyte", "MB": "megabyte", "GB": "gigabyte", "TB": "terabyte",
-    "kbps": "kilobit per second|kilobits per second", "ha": "hectare", "Mbps": "megabit per second|megabits per second",
-    "Hz": "hertz|hertz", "kHz": "kilohertz|kilohertz", "MHz": "megahertz|megahertz", "GHz": "gigahertz|gigahertz", "W": "watt",
-    "kW": "kilowatt", "MW": "megawatt", "GW": "gigawatt", "kWh": "kilowatt hour", "V": "volt", "mA": "milliamp",
-    "mAh": "milliamp hour", "Ω": "ohm", "kPa": "kilopascal", "hPa": "hectopascal", "kJ": "kilojoule", "J": "joule",
-    "kcal": "kilocalorie", "°C": "degree Celsius|degrees Celsius", "°F": "degree Fahrenheit|degrees Fahrenheit", "°": "degree",
-    "%": "percent|percent", "s": "second", "sec": "second", "ms": "millisecond", "μs": "microsecond", "min": "minute",
-    "h": "hour", "hr": "hour", "hrs": "hour", "dB": "decibel", "rpm": "revolution per minute|revolutions per minute",
-    "psi": "P S I|P S I", "fps": "frame per second|frames per second", "sq ft": "square foot|square feet", "yr": "year",
-    "yrs": "year"}
+    "km": "kilometer",
+    "m": "meter",
+    "cm": "centimeter",
+    "mm": "millimeter",
+    "μm": "micrometer",
+    "nm": "nanometer",
+    "kg": "kilogram",
+    "g": "gram",
+    "mg": "milligram",
+    "μg": "microgram",
+    "lb": "pound",
+    "lbs": "pound",
+    "oz": "ounce",
+    "mi": "mile",
+    "ft": "foot|feet",
+    "in.": "inch|inches",
+    "yd": "yard",
+    "mph": "mile per hour|miles per hour",
+    "kph": "kilometer per hour|kilometers per hour",
+    "L": "liter",
+    "l": "liter",
+    "mL": "milliliter",
+    "ml": "milliliter",
+    "gal": "gallon",
+    "kB": "kilobyte",
+    "KB": "kilobyte",
+    "MB": "megabyte",
+    "GB": "gigabyte",
+    "TB": "terabyte",
+    "kbps": "kilobit per second|kilobits per second",
+    "ha": "hectare",
+    "Mbps": "megabit per second|megabits per second",
+    "Hz": "hertz|hertz",
+    "kHz": "kilohertz|kilohertz",
+    "MHz": "megahertz|megahertz",
+    "GHz": "gigahertz|gigahertz",
+    "W": "watt",
+    "kW": "kilowatt",
+    "MW": "megawatt",
+    "GW": "gigawatt",
+    "kWh": "kilowatt hour",
+    "V": "volt",
+    "mA": "milliamp",
+    "mAh": "milliamp hour",
+    "Ω": "ohm",
+    "kPa": "kilopascal",
+    "hPa": "hectopascal",
+    "kJ": "kilojoule",
+    "J": "joule",
+    "kcal": "kilocalorie",
+    "°C": "degree Celsius|degrees Celsius",
+    "°F": "degree Fahrenheit|degrees Fahrenheit",
+    "°": "degree",
+    "%": "percent|percent",
+    "s": "second",
+    "sec": "second",
+    "ms": "millisecond",
+    "μs": "microsecond",
+    "min": "minute",
+    "h": "hour",
+    "hr": "hour",
+    "hrs": "hour",
+    "dB": "decibel",
+    "rpm": "revolution per minute|revolutions per minute",
+    "psi": "P S I|P S I",
+    "fps": "frame per second|frames per second",
+    "sq ft": "square foot|square feet",
+    "yr": "year",
+    "yrs": "year",
+}
 UNIT = "|".join(sorted((re.escape(unit).replace("\\ ", " ") for unit in UNITS), key=len, reverse=True))
 
 
@@ -166,15 +277,37 @@ def read_fraction(m: Match) -> str:
 
 ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 ROMAN_FORM = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
-RULERS = set("""Henry Louis Elizabeth George Charles Edward William Richard James Philip Napoleon Frederick Catherine
+RULERS = set(
+    """Henry Louis Elizabeth George Charles Edward William Richard James Philip Napoleon Frederick Catherine
     Alexander Nicholas Peter Ivan Leo Gregory Innocent Clement Urban Paul Mary Pius Benedict Boniface Leopold Wilhelm
     Friedrich Karl Carl Gustav Christian Haakon Harald Olav Alfonso Ferdinand Felipe Carlos Umberto Emmanuel Darius
     Xerxes Cyrus Otto Rudolf Maximilian Franz Joseph Thutmose Ramesses Amenhotep Ptolemy Mehmed Murad Selim Sixtus
-    Julius""".split())
-NUMBERED = set("""Chapter Part Book Volume War Act Scene Section Article Title Phase Type Class Grade Level Stage Step
-    Figure Table Bowl Appendix Canto Symphony Episode Mark Division Region Amendment Psalm Vatican Schedule Group""".split())
-NOT_NAMED = {"The", "An", "This", "That", "My", "His", "Her", "Our", "Your", "In", "On", "With", "And", "But", "For", "No",
-             "When"}
+    Julius""".split()
+)
+NUMBERED = set(
+    """Chapter Part Book Volume War Act Scene Section Article Title Phase Type Class Grade Level Stage Step
+    Figure Table Bowl Appendix Canto Symphony Episode Mark Division Region Amendment Psalm Vatican Schedule
+    Group""".split()
+)
+NOT_NAMED = {
+    "The",
+    "An",
+    "This",
+    "That",
+    "My",
+    "His",
+    "Her",
+    "Our",
+    "Your",
+    "In",
+    "On",
+    "With",
+    "And",
+    "But",
+    "For",
+    "No",
+    "When",
+}
 
 
 def read_roman(m: Match) -> str:
@@ -194,31 +327,97 @@ def read_roman(m: Match) -> str:
 
 
 TITLES = {
-    "Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Prof": "Professor", "Mt": "Mount", "Rev": "Reverend", "Gen": "General",
-    "Col": "Colonel", "Capt": "Captain", "Cmdr": "Commander", "Lt": "Lieutenant", "Sgt": "Sergeant", "Maj": "Major",
-    "Sen": "Senator", "Rep": "Representative", "Gov": "Governor", "Hon": "Honorable", "Pres": "President", "Fr": "Father",
-    "Ft": "Fort"}
+    "Mr": "Mister",
+    "Mrs": "Missus",
+    "Ms": "Miz",
+    "Prof": "Professor",
+    "Mt": "Mount",
+    "Rev": "Reverend",
+    "Gen": "General",
+    "Col": "Colonel",
+    "Capt": "Captain",
+    "Cmdr": "Commander",
+    "Lt": "Lieutenant",
+    "Sgt": "Sergeant",
+    "Maj": "Major",
+    "Sen": "Senator",
+    "Rep": "Representative",
+    "Gov": "Governor",
+    "Hon": "Honorable",
+    "Pres": "President",
+    "Fr": "Father",
+    "Ft": "Fort",
+}
 BEFORE_NUMBER = {
-    "No": "number", "no": "number", "Nos": "numbers", "nos": "numbers", "p": "page", "pp": "pages", "vol": "volume",
-    "Vol": "Volume", "ch": "chapter", "Ch": "Chapter", "fig": "figure", "Fig": "Figure", "sec": "section", "Sec": "Section",
-    "ext": "extension", "est": "established", "ca": "circa", "c": "circa", "Eq": "Equation", "eq": "equation"}
+    "No": "number",
+    "no": "number",
+    "Nos": "numbers",
+    "nos": "numbers",
+    "p": "page",
+    "pp": "pages",
+    "vol": "volume",
+    "Vol": "Volume",
+    "ch": "chapter",
+    "Ch": "Chapter",
+    "fig": "figure",
+    "Fig": "Figure",
+    "sec": "section",
+    "Sec": "Section",
+    "ext": "extension",
+    "est": "established",
+    "ca": "circa",
+    "c": "circa",
+    "Eq": "Equation",
+    "eq": "equation",
+}
 AFTER_NAME = {
-    "Ave": "Avenue", "Blvd": "Boulevard", "Rd": "Road", "Ln": "Lane", "Hwy": "Highway", "Sq": "Square", "Jr": "Junior",
-    "Sr": "Senior", "Inc": "Incorporated", "Ltd": "Limited", "Co": "Company", "Corp": "Corporation", "Bros": "Brothers"}
+    "Ave": "Avenue",
+    "Blvd": "Boulevard",
+    "Rd": "Road",
+    "Ln": "Lane",
+    "Hwy": "Highway",
+    "Sq": "Square",
+    "Jr": "Junior",
+    "Sr": "Senior",
+    "Inc": "Incorporated",
+    "Ltd": "Limited",
+    "Co": "Company",
+    "Corp": "Corporation",
+    "Bros": "Brothers",
+}
 ANYWHERE = {
-    "e.g.": "for example", "i.e.": "that is", "etc.": "et cetera", "vs.": "versus", "cf.": "compare", "a.k.a.": "also known as",
-    "approx.": "approximately", "dept.": "department", "Dept.": "Department", "Ph.D.": "P H D", "PhD": "P H D",
-    "w/o": "without", "w/": "with", "et al.": "and others", "vs": "versus", "C#": "C sharp", "AT&T": "A T and T",
-    "and/or": "and or", "24/7": "twenty-four seven", "9/11": "nine eleven"}
-SAINTS = set("""James John Paul Louis Mary Patrick Andrew Andrews George Peter Petersburg Helens Helena Lawrence
+    "e.g.": "for example",
+    "i.e.": "that is",
+    "etc.": "et cetera",
+    "vs.": "versus",
+    "cf.": "compare",
+    "a.k.a.": "also known as",
+    "approx.": "approximately",
+    "dept.": "department",
+    "Dept.": "Department",
+    "Ph.D.": "P H D",
+    "PhD": "P H D",
+    "w/o": "without",
+    "w/": "with",
+    "et al.": "and others",
+    "vs": "versus",
+    "C#": "C sharp",
+    "AT&T": "A T and T",
+    "and/or": "and or",
+    "24/7": "twenty-four seven",
+    "9/11": "nine eleven",
+}
+SAINTS = set(
+    """James John Paul Louis Mary Patrick Andrew Andrews George Peter Petersburg Helens Helena Lawrence
     Francis Nicholas Moritz Tropez Clair Lucia Lucie Kitts Vincent Thomas Augustine Bernard Joseph Michael Martin
-    Stephen Mark Luke Matthew Albans Ives""".split())
+    Stephen Mark Luke Matthew Albans Ives""".split()
+)
 NAME_BEFORE = re.compile(r"(?:[A-Z][\w'.-]*|\d(?:st|nd|rd|th)),? \Z")
 
 
 def read_saint_or_street(m: Match) -> str:
     """St. is Saint, Dr. Doctor before a name, unless a street's name stands before it."""
-    before = m.string[max(0, m.start() - 40):m.start()]
+    before = m.string[max(0, m.start() - 40) : m.start()]
     after = re.compile(r" ([A-Z][a-z]*)").match(m.string, m.end())
     named = bool(NAME_BEFORE.search(before))
     if m[1] == "Dr":
@@ -232,12 +431,18 @@ def read_saint_or_street(m: Match) -> str:
 
 
 def read_after_name(m: Match) -> str:
-    return AFTER_NAME[m[1]] + full_stop(m) if NAME_BEFORE.search(m.string[max(0, m.start() - 40):m.start()]) else m[0]
+    return (
+        AFTER_NAME[m[1]] + full_stop(m)
+        if NAME_BEFORE.search(m.string[max(0, m.start() - 40) : m.start()])
+        else m[0]
+    )
 
 
-SPELLED = set("""USA UK US EU UN UAE FBI CIA IBM ATM CPU GPU TPU NPU URL API AI ID IQ UFO ICU IRS EPA FAA FDA NBA DNA
+SPELLED = set(
+    """USA UK US EU UN UAE FBI CIA IBM ATM CPU GPU TPU NPU URL API AI ID IQ UFO ICU IRS EPA FAA FDA NBA DNA
     RNA EKG MRI CEO CFO CTO USB UCLA IPO DIY FAQ AC IP UI UX OS ETA VIP HIV ABC USSR NAACP ESPN UPS RSVP EST UTC IEEE
-    ISO IEC ITU UHF AOL""".split())
+    ISO IEC ITU UHF AOL""".split()
+)
 SOUNDS = re.compile(r"(?:H+M+|M+|S+H+|P+S+T+|T+S+K+|B+R+|G+R+|P+F+T*|Z+|M+R+S*|D+R|S+T|N+T+H)\Z")
 
 
@@ -246,20 +451,26 @@ def read_initialism(m: Match) -> str:
     letters, plural = m[1], "'s" if m[2] else ""
     if not re.search("[AEIOUY]", letters):
         return m[0] if SOUNDS.match(letters) else spell(letters) + plural
-    around = re.findall(r"\b([A-Z]{2,}) ?\Z", m.string[max(0, m.start() - 12):m.start()])
-    around += re.findall(r"\A ?([A-Z]{2,})\b", m.string[m.end():m.end() + 12])
+    around = re.findall(r"\b([A-Z]{2,}) ?\Z", m.string[max(0, m.start() - 12) : m.start()])
+    around += re.findall(r"\A ?([A-Z]{2,})\b", m.string[m.end() : m.end() + 12])
     shouted = any(word not in SPELLED and re.search("[AEIOUY]", word) for word in around)
     return spell(letters) + plural if letters in SPELLED and not shouted else m[0]
 
 
 def read_code(m: Match) -> str:
-    """The number within MP3, A380, COVID-19: after a single letter with a hyphen, so that A is not read as the article."""
+    """The number within MP3, A380, COVID-19: after a single letter with a hyphen, so that A is not read as the
+    article.
+    """
     digits = m[2]
     if "." in digits:
         number = " point ".join(map(cardinal, digits.split(".")))
     else:
-        number = year_words(digits) if len(digits) in (3, 4) and digits[0] != "0" and digits[1:] != "000" else cardinal(digits)
-    return m[1] + (" " if m.string[max(0, m.start() - 1):m.start()].isalpha() else "-") + number
+        number = (
+            year_words(digits)
+            if len(digits) in (3, 4) and digits[0] != "0" and digits[1:] != "000"
+            else cardinal(digits)
+        )
+    return m[1] + (" " if m.string[max(0, m.start() - 1) : m.start()].isalpha() else "-") + number
 
 
 def read_version(m: Match) -> str:
@@ -273,5 +484,5 @@ def read_decade(m: Match) -> str:
 
 def read_initial(m: Match) -> str:
     """John F. Kennedy: the stop of an initial goes, unless the sentence clearly ends there."""
-    before = m.string[max(0, m.start() - 20):m.start()]
+    before = m.string[max(0, m.start() - 20) : m.start()]
     return m[1] + full_stop(m) if not before or re.search(r"(?:\n|[.!?] |\b[A-Z][a-z]+ )\Z", before) else m[0]

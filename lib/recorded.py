@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 def record(profile: str, *, outputs: Path | None = None, recorded: Path | None = None) -> list[Path]:
     """Copy the rows of a profile's last run, one file per notebook and profile; a row of uncommitted code is refused.
 
-    outputs: the folder of the profiles; recorded: where the rows go, by default outputs/recorded. Returns the files written.
+    outputs: the folder of the profiles; recorded: where the rows go, by default outputs/recorded. Returns the
+    files written.
     """
     outputs = outputs or REPOSITORY / "outputs"
     recorded = recorded or results.RECORDED
@@ -35,7 +36,9 @@ def record(profile: str, *, outputs: Path | None = None, recorded: Path | None =
             continue
         loose = table[(table.commit == "") | table.commit.str.endswith("-dirty")]
         if len(loose):
-            raise ParameterError(f"{len(loose)} rows of {path} come from code that is in no commit: commit, and run it again")
+            raise ParameterError(
+                f"{len(loose)} rows of {path} come from code that is in no commit: commit, and run it again"
+            )
         written.append(write_atomic(recorded / f"{path.stem}@{profile}.jsonl", path.read_bytes()))
     _picture(recorded)
     return written
@@ -48,7 +51,9 @@ def _picture(recorded: Path) -> None:
     from lib.report import plots
 
     table = results.read(recorded)
-    figure = plots.pareto(table[table.variant == "baseline"].assign(recorded=False))  # everything here is recorded; drawn in full colour
+    figure = plots.pareto(
+        table[table.variant == "baseline"].assign(recorded=False)
+    )  # everything here is recorded; drawn in full colour
     if figure is not None:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=110)

@@ -130,7 +130,9 @@ def validate(row: Measurement) -> None:
             raise ParameterError(f"{where}: a not_run row has no value and says why in detail")
         return
     if row.value is None or not math.isfinite(row.value):
-        raise ParameterError(f"{where}: value {row.value!r} is not a finite number; a row without one is not_run")
+        raise ParameterError(
+            f"{where}: value {row.value!r} is not a finite number; a row without one is not_run"
+        )
     if row.kind == "published" and not row.source:
         raise ParameterError(f"{where}: a published row names its source")
     if (row.ci_low is None) != (row.ci_high is None):
@@ -156,14 +158,28 @@ class Run:
                 if fresh and path.exists():
                     os.replace(path, path.with_suffix(".previous"))
         except OSError as error:
-            raise OutputError(f"cannot write under {self.folder}: {error.strerror}; check its permissions") from error
+            raise OutputError(
+                f"cannot write under {self.folder}: {error.strerror}; check its permissions"
+            ) from error
         self._stamp = {"host": environment.host(), "commit": environment.commit()}
         described = json.dumps({**environment.describe(), "seed": seed}, indent=1)
         write_atomic(self.folder / "results" / f"{notebook}.environment.json", described.encode())
 
-    def add(self, system: str, variant: str, target: str, metric: str, value: float | None, *, kind: str = "measured",
-            n: int | None = None, ci: tuple[float, float] | None = None, source: str = "", baseline: str = "",
-            detail: object = "") -> Measurement:
+    def add(
+        self,
+        system: str,
+        variant: str,
+        target: str,
+        metric: str,
+        value: float | None,
+        *,
+        kind: str = "measured",
+        n: int | None = None,
+        ci: tuple[float, float] | None = None,
+        source: str = "",
+        baseline: str = "",
+        detail: object = "",
+    ) -> Measurement:
         """Validate one measurement, append it to the notebook's file and return it.
 
         ci: the 95 % interval; source: metric implementation, sensor or publication; detail: text, or anything JSON.
@@ -171,12 +187,21 @@ class Run:
         if metric not in METRICS:
             raise unknown("metric", metric, METRICS)
         row = Measurement(
-            system=system, variant=variant, target=target, metric=metric,
-            value=None if value is None else float(value), unit=METRICS[metric].unit, kind=kind,
-            n=None if n is None else int(n), ci_low=None if ci is None else float(ci[0]),
-            ci_high=None if ci is None else float(ci[1]), source=source, baseline=baseline,
+            system=system,
+            variant=variant,
+            target=target,
+            metric=metric,
+            value=None if value is None else float(value),
+            unit=METRICS[metric].unit,
+            kind=kind,
+            n=None if n is None else int(n),
+            ci_low=None if ci is None else float(ci[0]),
+            ci_high=None if ci is None else float(ci[1]),
+            source=source,
+            baseline=baseline,
             time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            detail=detail if isinstance(detail, str) else json.dumps(detail), **self._stamp,
+            detail=detail if isinstance(detail, str) else json.dumps(detail),
+            **self._stamp,
         )
         _append(self.path, dataclasses.asdict(row))
         return row
@@ -185,13 +210,35 @@ class Run:
         """Say in the report that something could not run here, and why."""
         return self.add(system, variant, target, metric, None, kind="not_run", detail=why)
 
-    def clip(self, system: str, variant: str, sentence: str, waveform: np.ndarray, sample_rate: int, text: str,
-             *, group: str = "", note: str = "") -> Path:
+    def clip(
+        self,
+        system: str,
+        variant: str,
+        sentence: str,
+        waveform: np.ndarray,
+        sample_rate: int,
+        text: str,
+        *,
+        group: str = "",
+        note: str = "",
+    ) -> Path:
         """Keep a clip for the report, at the common listening level. group: clips that belong side by side."""
         name = re.sub(r"[^\w.+@-]", "_", f"{sentence}__{system}__{variant}") + ".flac"
-        path = audio.save(self._indexes["audio"].parent / name, audio.match_level(waveform, sample_rate), sample_rate)
-        _append(self._indexes["audio"], {"file": name, "system": system, "variant": variant, "sentence": sentence,
-                                         "text": text, "group": group, "note": note})
+        path = audio.save(
+            self._indexes["audio"].parent / name, audio.match_level(waveform, sample_rate), sample_rate
+        )
+        _append(
+            self._indexes["audio"],
+            {
+                "file": name,
+                "system": system,
+                "variant": variant,
+                "sentence": sentence,
+                "text": text,
+                "group": group,
+                "note": note,
+            },
+        )
         return path
 
     def figure(self, name: str, figure, caption: str) -> Path:
@@ -206,7 +253,9 @@ class Run:
 
 
 def start(notebook: str, profile: str, *, seed: int = 0, outputs: str | Path | None = None) -> Run:
-    """Open the run of a notebook in a profile; outputs: the folder of the profiles, by default $SPEECH_OUTPUTS or outputs/."""
+    """Open the run of a notebook in a profile; outputs: the folder of the profiles, by default $SPEECH_OUTPUTS
+    or outputs/.
+    """
     from lib import params, progress
 
     params.check_profile(profile)
@@ -223,7 +272,9 @@ def _append(path: Path, record: dict) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise OutputError(f"cannot append to {path}: {error.strerror}; free some space or check permissions") from error
+        raise OutputError(
+            f"cannot append to {path}: {error.strerror}; free some space or check permissions"
+        ) from error
 
 
 def read_lines(path: str | Path) -> Iterable[dict]:
@@ -236,7 +287,9 @@ def numbered_lines(path: Path) -> Iterable[tuple[int, dict]]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
-        raise SpeechError(f"{path} is not UTF-8 text ({error}); delete the file and run its notebook again") from error
+        raise SpeechError(
+            f"{path} is not UTF-8 text ({error}); delete the file and run its notebook again"
+        ) from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -268,4 +321,6 @@ def read(*paths: str | Path):
     table = pd.DataFrame(rows, columns=[*FIELDS, "notebook", "recorded"])
     numbers = ["value", "n", "ci_low", "ci_high"]
     table[numbers] = table[numbers].astype(float)  # a column of nothing but None would otherwise hold objects
-    return table.drop_duplicates(["system", "variant", "target", "metric", "notebook", "recorded"], keep="last").reset_index(drop=True)
+    return table.drop_duplicates(
+        ["system", "variant", "target", "metric", "notebook", "recorded"], keep="last"
+    ).reset_index(drop=True)

@@ -23,32 +23,71 @@ from lib.files import write_atomic
 
 log = logging.getLogger("run")
 
-REPORT = "07_report"
-BUDGET_S = {"00_data_and_features": 120, "01_baselines": 300}  # first guess of the time left, until a run was timed here
+REPORT = "08_report"
+BUDGET_S = {
+    "00_data_and_features": 120,
+    "01_baselines": 300,
+}  # first guess of the time left, until a run was timed here
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status: 0 all well, 1 a notebook failed, 2 the call itself was wrong."""
     parser = argparse.ArgumentParser(prog="run_all.sh", description="Run the notebooks and render the report.")
-    parser.add_argument("profile", nargs="?", default="quick", help=" | ".join(f"{p}: {what}" for p, what in params.PROFILES.items()))
-    parser.add_argument("--only", action="append", metavar="NN", help="run only this notebook (repeatable), then the report")
-    parser.add_argument("--resume", action="store_true", help="skip notebooks that already ran with the same code and parameters")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="override a parameter where a notebook has it")
-    parser.add_argument("--outputs", type=Path, default=REPOSITORY / "outputs", help="folder for results (default: outputs/)")
+    parser.add_argument(
+        "profile",
+        nargs="?",
+        default="quick",
+        help=" | ".join(f"{p}: {what}" for p, what in params.PROFILES.items()),
+    )
+    parser.add_argument(
+        "--only", action="append", metavar="NN", help="run only this notebook (repeatable), then the report"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="skip notebooks that already ran with the same code and parameters",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="override a parameter where a notebook has it",
+    )
+    parser.add_argument(
+        "--outputs", type=Path, default=REPOSITORY / "outputs", help="folder for results (default: outputs/)"
+    )
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr, force=True)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr, force=True
+    )
     for noisy in ("papermill", "httpx", "traitlets", "blib2to3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
-        return run(options.profile, only=options.only, resume=options.resume, outputs=options.outputs, overrides=_parse(options.set))
+        return run(
+            options.profile,
+            only=options.only,
+            resume=options.resume,
+            outputs=options.outputs,
+            overrides=_parse(options.set),
+        )
     except SpeechError as error:
         print(f"run_all.sh: {error}", file=sys.stderr)
         return 2
 
 
-def run(profile: str, *, only: list[str] | None = None, resume: bool = False, outputs: Path = REPOSITORY / "outputs",
-        overrides: dict[str, object] | None = None, folder: Path | None = None) -> int:
-    """Run the notebooks of `folder` (default notebooks/, its parameters beside it) in a profile; all is checked before any runs."""
+def run(
+    profile: str,
+    *,
+    only: list[str] | None = None,
+    resume: bool = False,
+    outputs: Path = REPOSITORY / "outputs",
+    overrides: dict[str, object] | None = None,
+    folder: Path | None = None,
+) -> int:
+    """Run the notebooks of `folder` (default notebooks/, its parameters beside it) in a profile; all is checked
+    before any runs.
+    """
     params.check_profile(profile)
     every = params.notebooks(folder)
     chosen = [params.find_notebook(name, folder) for name in only] if only else every
@@ -58,22 +97,38 @@ def run(profile: str, *, only: list[str] | None = None, resume: bool = False, ou
         if not any(name in params.declared(path) for path in chosen):
             raise ParameterError(f"no chosen notebook has a parameter {name!r}")
     known = folder.parent / "params" if folder else None
-    work = [(path, params.load(profile, path, known, {k: v for k, v in overrides.items() if k in params.declared(path)}))
-            for path in chosen]
+    work = [
+        (
+            path,
+            params.load(
+                profile, path, known, {k: v for k, v in overrides.items() if k in params.declared(path)}
+            ),
+        )
+        for path in chosen
+    ]
     target = Path(outputs) / profile
-    state_path = target / "notebooks" / "state.json"  # how each notebook ended, for --resume, the time left and the report
+    state_path = (
+        target / "notebooks" / "state.json"
+    )  # how each notebook ended, for --resume, the time left and the report
     try:
         state_path.parent.mkdir(parents=True, exist_ok=True)
         state = json.loads(state_path.read_text()) if state_path.exists() else {}
     except (OSError, json.JSONDecodeError) as error:
-        raise OutputError(f"cannot use {state_path.parent}: {error}; check its permissions, or delete it") from error
+        raise OutputError(
+            f"cannot use {state_path.parent}: {error}; check its permissions, or delete it"
+        ) from error
 
     _headless_environment(outputs)
     failed, started = [], time.monotonic()
     for index, (path, parameters) in enumerate(work):
         fingerprint = _fingerprint(path, parameters)
         before = state.get(path.stem, {})
-        if resume and path.stem != REPORT and before.get("status") == "ok" and before.get("fingerprint") == fingerprint:
+        if (
+            resume
+            and path.stem != REPORT
+            and before.get("status") == "ok"
+            and before.get("fingerprint") == fingerprint
+        ):
             log.info("%s: already done in %.0f s, skipped", path.stem, before["seconds"])
             continue
         left = sum(_expected(state, p.stem) for p, _ in work[index:])
@@ -83,32 +138,61 @@ def run(profile: str, *, only: list[str] | None = None, resume: bool = False, ou
         write_atomic(state_path, json.dumps(state, indent=1).encode())
         if result["status"] == "failed":
             failed.append(path.stem)
-            log.error("%s: FAILED in cell %s after %.0f s\n%s", path.stem, result["cell"], result["seconds"], result["traceback"])
+            log.error(
+                "%s: FAILED in cell %s after %.0f s\n%s",
+                path.stem,
+                result["cell"],
+                result["seconds"],
+                result["traceback"],
+            )
         else:
             log.info("%s: done in %.0f s, peak memory %.1f GB", path.stem, result["seconds"], result["peak_gb"])
     report = target / "report.html"
     if REPORT in failed:
         report = _render_anyway(target)
-    log.info("%s in %s; report: %s", f"{len(failed)} failed ({', '.join(failed)})" if failed else "all done",
-             _minutes(time.monotonic() - started), report if report and report.exists() else "none")
+    log.info(
+        "%s in %s; report: %s",
+        f"{len(failed)} failed ({', '.join(failed)})" if failed else "all done",
+        _minutes(time.monotonic() - started),
+        report if report and report.exists() else "none",
+    )
     return 1 if failed else 0
 
 
 def execute(notebook: Path, parameters: dict[str, object], output: Path) -> dict[str, object]:
-    """Run one notebook with papermill; {"status", "seconds", "peak_gb"} and, where it failed, "cell", "error", "traceback"."""
+    """Run one notebook with papermill; {"status", "seconds", "peak_gb"} and, where it failed, "cell", "error",
+    "traceback".
+    """
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
     start = time.monotonic()
     result: dict[str, object] = {"status": "ok"}
     try:
-        papermill.execute_notebook(str(notebook), str(output), parameters, kernel_name="python3", cwd=str(REPOSITORY),
-                                   progress_bar=sys.stderr.isatty(), stderr_file=sys.stderr, request_save_on_cell_execute=False)
+        papermill.execute_notebook(
+            str(notebook),
+            str(output),
+            parameters,
+            kernel_name="python3",
+            cwd=str(REPOSITORY),
+            progress_bar=sys.stderr.isatty(),
+            stderr_file=sys.stderr,
+            request_save_on_cell_execute=False,
+        )
     except PapermillExecutionError as error:
-        result = {"status": "failed", "cell": error.cell_index, "error": f"{error.ename}: {error.evalue}"[:500],
-                  "traceback": _plain("\n".join(error.traceback))}
+        result = {
+            "status": "failed",
+            "cell": error.cell_index,
+            "error": f"{error.ename}: {error.evalue}"[:500],
+            "traceback": _plain("\n".join(error.traceback)),
+        }
     except Exception as error:  # a kernel that died, a notebook that is no JSON: the others must still run
-        result = {"status": "failed", "cell": None, "error": f"{type(error).__name__}: {error}"[:500], "traceback": str(error)}
+        result = {
+            "status": "failed",
+            "cell": None,
+            "error": f"{type(error).__name__}: {error}"[:500],
+            "traceback": str(error),
+        }
     return {**result, "seconds": round(time.monotonic() - start, 1), "peak_gb": _children_peak_gb()}
 
 

@@ -1,4 +1,6 @@
-"""What the tests of every acoustic model ask in the same words: speech of two voices, exact resume, folders that hold something else."""
+"""What the tests of every acoustic model ask in the same words: speech of two voices, exact resume, folders
+that hold something else.
+"""
 
 from __future__ import annotations
 
@@ -14,34 +16,49 @@ from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus
 from lib.errors import MissingDataError, TrainingError
 from lib.systems.hibari import Hibari
-from lib.systems.vits_joe_onnx import VitsJoeOnnx
+from lib.systems.vits_joe.stages import VitsJoeOnnx
 from lib.training import checkpoint, recipe
-from lib.training.acoustic_task import MODULE
+from lib.training.tasks.acoustic import MODULE
 from lib.training.loop import Outcome, train
 from lib.training.task import Task
 
 
 def two_voices() -> Corpus:
     """Short sentences, three by vits-joe and two by hibari, whose clips are aligned, and one of each to validate on."""
-    chosen, validation = ([s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation"))
-    parts = [synthetic.corpus(voice, chosen[:count] + validation[:1])
-             for voice, count in ((VitsJoeOnnx(threads=1), 3), (Hibari(threads=1), 2))]
+    chosen, validation = (
+        [s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation")
+    )
+    parts = [
+        synthetic.corpus(voice, chosen[:count] + validation[:1])
+        for voice, count in ((VitsJoeOnnx(threads=1), 3), (Hibari(threads=1), 2))
+    ]
     return Corpus("two voices", "", "", tuple(u for part in parts for u in part.utterances))
 
 
-def three_and_three_steps_equal_six(name: str, task: Callable[..., Task], speech: Corpus, config, folder: Path) -> Outcome:
+def three_and_three_steps_equal_six(
+    name: str, task: Callable[..., Task], speech: Corpus, config, folder: Path
+) -> Outcome:
     """Train `task(speech, config)` in one go and with a stop halfway; weights and averages must agree bit for bit.
 
-    The first validates where the second stops: a validation draws from no random stream of the training. Returns the first's outcome.
+    The first validates where the second stops: a validation draws from no random stream of the training.
+    Returns the first's outcome.
     """
+
     def run(steps: int, part: str, seed: int = 0, validate_every: int = 0) -> Outcome:
-        settings = recipe.Settings(steps, batch_size=2, ema=0.9, checkpoint_every=3, validate_every=validate_every)
-        return train(task(speech, dataclasses.replace(config, seed=seed)), recipe.Recipe(name, settings), folder / part)
+        settings = recipe.Settings(
+            steps, batch_size=2, ema=0.9, checkpoint_every=3, validate_every=validate_every
+        )
+        return train(
+            task(speech, dataclasses.replace(config, seed=seed)), recipe.Recipe(name, settings), folder / part
+        )
 
     outcome = run(6, "whole", validate_every=3)
     run(3, "halves")
     run(6, "halves", seed=7)  # whatever it began with, the checkpoint counts
-    whole, halves = (checkpoint.load(checkpoint.latest(folder / part / "checkpoints")).weights for part in ("whole", "halves"))
+    whole, halves = (
+        checkpoint.load(checkpoint.latest(folder / part / "checkpoints")).weights
+        for part in ("whole", "halves")
+    )
     for stem in (MODULE, f"ema-{MODULE}"):
         assert whole[stem].keys() == halves[stem].keys()
         assert [key for key, value in whole[stem].items() if not torch.equal(value, halves[stem][key])] == []
@@ -49,11 +66,15 @@ def three_and_three_steps_equal_six(name: str, task: Callable[..., Task], speech
 
 
 def wrong_folders_are_named(system: str, load: Callable, saved: Path, other_size: dict, folder: Path) -> None:
-    """A folder that is empty, of another system, of another size, of an unknown setting, or torn: each is refused with its reason.
+    """A folder that is empty, of another system, of another size, of an unknown setting, or torn: each is
+    refused with its reason.
 
     other_size: a setting of the network in `saved` that its weights do not fit.
     """
-    def holding(change: Callable[[dict], object], weights: bytes = (saved / "model.safetensors").read_bytes()) -> Path:
+
+    def holding(
+        change: Callable[[dict], object], weights: bytes = (saved / "model.safetensors").read_bytes()
+    ) -> Path:
         description = json.loads((saved / "config.json").read_text())
         change(description)
         (folder / "config.json").write_text(json.dumps(description))

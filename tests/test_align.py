@@ -13,7 +13,8 @@ from lib.corpora.base import Corpus, Utterance
 from lib.errors import AlignmentError, AudioError, TextError
 from lib.features import HIFIGAN
 from lib.prosody import segments
-from lib.systems import piper_onnx
+from lib.systems import symbols
+from lib.systems.vits_joe import piper
 
 SENTENCES = (  # the first, third, fifth and sixth are Harvard sentences (IEEE 1969)
     "The birch canoe slid on the smooth planks.",
@@ -27,7 +28,7 @@ SENTENCES = (  # the first, third, fifth and sixth are Harvard sentences (IEEE 1
 
 @functools.cache
 def voice():
-    from lib.systems.vits_joe_onnx import VitsJoeOnnx
+    from lib.systems.vits_joe.stages import VitsJoeOnnx
 
     return VitsJoeOnnx(threads=1)
 
@@ -40,16 +41,27 @@ def spoken(text: str):
 def exact_frames(text: str, padding: str = "before") -> np.ndarray:
     """Frames of each symbol as the voice spoke it, each taking the padding *before* it (or "after" it).
 
-    The voice knows the frames of the padding symbol between two phones, not to which of the two they belong, and the sound
-    does not settle it: 30 dB below the peak, speech begins 16 ms after the first phone's start so defined (1 ms before it,
-    were the padding counted to the phone before) and ends 24 ms before the last one's end (56 ms). The aligner, which knows
-    nothing of the voice, agrees with this reading on average; the 50 sentences below are judged by both.
+    The voice knows the frames of the padding symbol between two phones, not to which of the two they belong,
+    and the sound does not settle it: 30 dB below the peak, speech begins 16 ms after the first phone's start so
+    defined (1 ms before it, were the padding counted to the phone before) and ends 24 ms before the last one's
+    end (56 ms). The aligner, which knows nothing of the voice, agrees with this reading on average; the 50
+    sentences below are judged by both.
     """
-    ids = piper_onnx.ids(piper_onnx.symbols(text))[None]
+    ids = piper.padded_ids(symbols.of(text))[None]
     noise = np.random.default_rng(0).standard_normal((1, 2, ids.shape[1]), np.float32)
-    durations, = voice().sessions["text_encoder"].run(["/Ceil_output_0"], {
-        "input": ids, "input_lengths": np.array([ids.shape[1]], np.int64), "scales": voice().scales,
-        "/dp/RandomNormalLike_output_0": noise})
+    (durations,) = (
+        voice()
+        .sessions["text_encoder"]
+        .run(
+            ["/Ceil_output_0"],
+            {
+                "input": ids,
+                "input_lengths": np.array([ids.shape[1]], np.int64),
+                "scales": voice().scales,
+                "/dp/RandomNormalLike_output_0": noise,
+            },
+        )
+    )
     sides = (1, 0) if padding == "before" else (0, 1)
     return np.pad(durations.reshape(-1).astype(int), sides).reshape(-1, 2).sum(axis=1)
 
@@ -79,12 +91,16 @@ def test_boundaries_on_50_sentences(capsys):
 
     texts = [sentence.text for sentence in gutenberg.split("test", 50)]
     for owner, median_ms, within_50 in (("behind", 15, 0.9), ("before", 25, 0.75)):
-        errors = errors_ms(texts, (lambda text: exact_frames(text, "after")) if owner == "before" else exact_frames)
+        errors = errors_ms(
+            texts, (lambda text: exact_frames(text, "after")) if owner == "before" else exact_frames
+        )
         size = np.abs(errors)
         with capsys.disabled():
-            print(f"\npadding counted to the phone {owner} it: {len(size)} boundaries: median {np.median(size):.1f} ms, "
-                  f"mean {size.mean():.1f} ms, 90 % {np.percentile(size, 90):.1f} ms, within 50 ms {np.mean(size <= 50):.1%}, "
-                  f"bias {np.mean(errors):+.1f} ms")
+            print(
+                f"\npadding counted to the phone {owner} it: {len(size)} boundaries: median {np.median(size):.1f} ms, "
+                f"mean {size.mean():.1f} ms, 90 % {np.percentile(size, 90):.1f} ms, within 50 ms {np.mean(size <= 50):.1%}, "
+                f"bias {np.mean(errors):+.1f} ms"
+            )
         assert np.median(size) <= median_ms and np.mean(size <= 50) >= within_50
 
 
@@ -93,10 +109,16 @@ def test_an_alignment_covers_the_clip():
     found = aligner.align(speech.waveform, 22_050, SENTENCES[3])
     assert found.phones == speech.phones and len(found.frames) == len(found.phones)
     assert sum(found.frames) == HIFIGAN.n_frames(len(speech.waveform)) and min(found.frames) >= 0
-    lengths = {part.name: sum(found.frames[part.begin:part.end]) for part in segments(found.phones) if part.kind == "pause"}
+    lengths = {
+        part.name: sum(found.frames[part.begin : part.end])
+        for part in segments(found.phones)
+        if part.kind == "pause"
+    }
     assert lengths["^"] > 0 and lengths["; "] > 8 and lengths[".$"] > 0  # 8 frames are 93 ms
     assert found.confidence > 0.9
-    assert "".join(word.phonemes for word in found.words) == "".join(s.name for s in segments(found.phones) if s.kind == "phone")
+    assert "".join(word.phonemes for word in found.words) == "".join(
+        s.name for s in segments(found.phones) if s.kind == "phone"
+    )
     begins = [word.begin_s for word in found.words]
     assert begins == sorted(begins) and found.words[-1].end_s <= speech.audio_s
 
@@ -151,9 +173,21 @@ def test_what_cannot_be_aligned_is_refused():
 
 def test_a_corpus_is_aligned_once_and_failures_are_counted(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("SPEECH_CACHE", str(tmp_path))
-    clips = {"a": (SENTENCES[0], SENTENCES[0]), "b": (SENTENCES[1], SENTENCES[4]), "c": (SENTENCES[2], SENTENCES[2])}
+    clips = {
+        "a": (SENTENCES[0], SENTENCES[0]),
+        "b": (SENTENCES[1], SENTENCES[4]),
+        "c": (SENTENCES[2], SENTENCES[2]),
+    }
     utterances = tuple(
-        Utterance(name, text, text, "joe", "train", 22_050, functools.partial(lambda t: (spoken(t).waveform, 22_050), said))
+        Utterance(
+            name,
+            text,
+            text,
+            "joe",
+            "train",
+            22_050,
+            functools.partial(lambda t: (spoken(t).waveform, 22_050), said),
+        )
         for name, (text, said) in clips.items()
     )
     known = Utterance("d", "x", "x", "joe", "test", 22_050, lambda: 1 / 0, ("^", "x", "$"), (1, 2, 3))

@@ -10,15 +10,18 @@ RATE = 16_000
 TONE = (0.25 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("waveform", "rate", "message"), [
-    (TONE, 0, "sample rate 0"),
-    (TONE, 16_000.5, "sample rate 16000.5"),
-    (TONE.reshape(2, -1), RATE, r"shape \(2, 8000\) is not \(n_samples,\)"),
-    (TONE[:0], RATE, "holds no samples"),
-    ((TONE * 32_767).astype(np.int16), RATE, "dtype int16 is not float"),
-    (np.where(np.arange(RATE) == 7, np.nan, TONE), RATE, "1 of 16000 samples are NaN"),
-    (np.zeros(RATE, np.float32), RATE, "is silent"),
-])
+@pytest.mark.parametrize(
+    ("waveform", "rate", "message"),
+    [
+        (TONE, 0, "sample rate 0"),
+        (TONE, 16_000.5, "sample rate 16000.5"),
+        (TONE.reshape(2, -1), RATE, r"shape \(2, 8000\) is not \(n_samples,\)"),
+        (TONE[:0], RATE, "holds no samples"),
+        ((TONE * 32_767).astype(np.int16), RATE, "dtype int16 is not float"),
+        (np.where(np.arange(RATE) == 7, np.nan, TONE), RATE, "1 of 16000 samples are NaN"),
+        (np.zeros(RATE, np.float32), RATE, "is silent"),
+    ],
+)
 def test_bad_audio_is_one_clear_error(waveform, rate, message):
     with pytest.raises(AudioError, match=message):
         audio.check(waveform, rate)
@@ -62,7 +65,7 @@ def test_mp3_is_small_and_close():
     data = audio.encode(TONE, RATE, "mp3")
     back, rate = soundfile.read(io.BytesIO(data))
     assert rate == RATE and len(data) < len(TONE)
-    assert np.abs(np.fft.rfft(back[2_000:2_000 + 8_000])).argmax() == 220
+    assert np.abs(np.fft.rfft(back[2_000 : 2_000 + 8_000])).argmax() == 220
 
 
 def test_missing_and_truncated_files_are_named(tmp_path):

@@ -1,4 +1,6 @@
-"""Every augmentation has the physical property it is named after, on real synthetic speech and on signals with known answers."""
+"""Every augmentation has the physical property it is named after, on real synthetic speech and on signals with
+known answers.
+"""
 
 import dataclasses
 
@@ -44,6 +46,7 @@ def _db(power: float) -> float:
 
 # --- speed
 
+
 @pytest.mark.parametrize("factor", [0.9, 1.1, 0.5, 2.0, 1.0])
 def test_speed_scales_length_and_pitch(factor):
     fast = augment.speed(_tone(440), RATE, factor)
@@ -60,6 +63,7 @@ def test_speed_there_and_back_is_the_same_speech(speech):
 
 
 # --- noise
+
 
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 10.0, 20.0, 40.0])
 @pytest.mark.parametrize("kind", ["white", "pink", "recording"])
@@ -85,13 +89,16 @@ def test_white_noise_is_flat_and_pink_falls_3_db_per_octave(speech):
         added = augment.noise(speech, RATE, 0.0, kind, seed=1).astype(np.float64) - speech
         power = np.abs(np.fft.rfft(added)) ** 2
         hz = np.fft.rfftfreq(len(added), 1 / RATE)
-        return np.array([_db(power[(hz >= low) & (hz < 2 * low)].mean()) for low in (250, 500, 1000, 2000, 4000)])
+        return np.array(
+            [_db(power[(hz >= low) & (hz < 2 * low)].mean()) for low in (250, 500, 1000, 2000, 4000)]
+        )
 
     assert np.diff(octaves("white")) == pytest.approx(np.zeros(4), abs=0.7)
     assert np.diff(octaves("pink")) == pytest.approx(np.full(4, -3.01), abs=0.7)
 
 
 # --- room
+
 
 def _response(rt60_s: float, drr_db: float, seed: int = 0) -> np.ndarray:
     impulse = np.zeros(round(2 * rt60_s * RATE), np.float32)
@@ -123,6 +130,7 @@ def test_room_keeps_length_and_time_of_speech(speech):
 
 # --- band limit
 
+
 @pytest.mark.parametrize("hz", [1_000, 3_400, 8_000])
 def test_band_limit_removes_what_is_above_and_keeps_what_is_below(hz):
     white = np.random.default_rng(0).uniform(-0.5, 0.5, 2 * RATE).astype(np.float32)
@@ -141,12 +149,13 @@ def test_band_limit_does_not_delay(speech):
 
 # --- codecs
 
+
 @pytest.mark.parametrize("kind", sorted(CODECS))
 @pytest.mark.parametrize("rate", [RATE, 16_000, 22_050])
 def test_codecs_keep_time_and_lose_something(speech, kind, rate):
     clip = audio.resample(speech, RATE, rate)
     coded = augment.codec(clip, rate, kind)
-    band = audio.resample(audio.resample(clip, rate, CODECS[kind].rate), CODECS[kind].rate, rate)[:len(clip)]
+    band = audio.resample(audio.resample(clip, rate, CODECS[kind].rate), CODECS[kind].rate, rate)[: len(clip)]
     band = np.pad(band, (0, len(clip) - len(band)))
     assert coded.shape == clip.shape and coded.dtype == np.float32
     assert abs(_lag(coded, clip)) / rate <= 1e-3
@@ -170,6 +179,7 @@ def test_codecs_take_a_clip_of_a_few_samples(kind):
 
 # --- SpecAugment
 
+
 def test_masks_stay_within_their_bounds_and_reach_them():
     features = np.random.default_rng(0).standard_normal((400, 80)).astype(np.float32) + 3
     shares = []
@@ -178,7 +188,9 @@ def test_masks_stay_within_their_bounds_and_reach_them():
         hit = masked != features
         bands, frames = hit.all(axis=0).sum(), hit.all(axis=1).sum()
         assert bands <= 2 * 27 and frames <= 2 * 0.2 * 400
-        assert np.array_equal(hit, hit.all(axis=0)[None, :] | hit.all(axis=1)[:, None])  # whole bands, whole frames, nothing else
+        assert np.array_equal(
+            hit, hit.all(axis=0)[None, :] | hit.all(axis=1)[:, None]
+        )  # whole bands, whole frames, nothing else
         assert np.unique(masked[hit]).size <= 1
         shares.append((bands, frames))
     mean_bands, mean_frames = np.mean(shares, axis=0)
@@ -195,7 +207,9 @@ def test_masks_can_be_switched_off_filled_and_repeated():
     assert np.array_equal(filled, augment.spec_augment(features, fill=-7.0, seed=4))
 
 
-@pytest.mark.parametrize("features", [np.ones(5, np.float32), np.ones((0, 80), np.float32), np.ones((5, 80), int)])
+@pytest.mark.parametrize(
+    "features", [np.ones(5, np.float32), np.ones((0, 80), np.float32), np.ones((5, 80), int)]
+)
 def test_masks_refuse_what_is_no_spectrogram(features):
     with pytest.raises(ParameterError, match=r"is not float \(n_frames, n_bands\)"):
         augment.spec_augment(features)
@@ -203,8 +217,13 @@ def test_masks_refuse_what_is_no_spectrogram(features):
 
 # --- recipes
 
-CALLS = {"speed": {"factor": 0.9}, "noise": {"snr_db": 10.0}, "room": {"rt60_s": 0.3}, "band_limit": {"hz": 3_000.0},
-         "codec": {"kind": "opus"}}
+CALLS = {
+    "speed": {"factor": 0.9},
+    "noise": {"snr_db": 10.0},
+    "room": {"rt60_s": 0.3},
+    "band_limit": {"hz": 3_000.0},
+    "codec": {"kind": "opus"},
+}
 
 
 @pytest.mark.parametrize("name", sorted(CALLS))
@@ -212,7 +231,7 @@ def test_same_seed_same_samples_and_the_input_is_left_alone(speech, name):
     function = getattr(augment, name)
     once, again = (function(speech, RATE, **CALLS[name]) for _ in range(2))
     assert np.array_equal(once, again) and once.dtype == np.float32 and not np.shares_memory(once, speech)
-    assert not np.array_equal(once[:len(speech)], speech[:len(once)])
+    assert not np.array_equal(once[: len(speech)], speech[: len(once)])
     assert np.abs(once).max() <= 1.0
     if name in ("noise", "room"):
         assert not np.array_equal(once, function(speech, RATE, **CALLS[name], seed=1))
@@ -222,7 +241,9 @@ def test_a_recipe_is_decided_by_the_seed_alone(speech):
     recipe = augment.RECOGNITION
     first = [recipe(speech, RATE, seed) for seed in range(8)]
     assert all(np.array_equal(clip, recipe(speech, RATE, seed)) for seed, clip in enumerate(first))
-    assert len({(len(clip), float(clip.sum())) for clip in first}) >= 7  # clips differ (one may go through untouched)
+    assert (
+        len({(len(clip), float(clip.sum())) for clip in first}) >= 7
+    )  # clips differ (one may go through untouched)
     assert {len(clip) for clip in first} <= {round(len(speech) / factor) for factor in (0.9, 1.0, 1.1)}
     assert all(np.isfinite(clip).all() and np.abs(clip).max() <= 1.0 for clip in first)
 
@@ -249,29 +270,39 @@ def test_a_recipe_is_frozen():
 
 # --- bad input
 
+
 @pytest.mark.parametrize("name", sorted(CALLS))
-@pytest.mark.parametrize("waveform, message", [
-    (np.zeros(100, np.float32), "is silent"), (np.array([], np.float32), "holds no samples"),
-    (np.ones((2, 100), np.float32), "shape"), (np.array([0.1, np.nan], np.float32), "NaN or infinite"), (np.ones(100,
-    np.int16), "not float")])
+@pytest.mark.parametrize(
+    "waveform, message",
+    [
+        (np.zeros(100, np.float32), "is silent"),
+        (np.array([], np.float32), "holds no samples"),
+        (np.ones((2, 100), np.float32), "shape"),
+        (np.array([0.1, np.nan], np.float32), "NaN or infinite"),
+        (np.ones(100, np.int16), "not float"),
+    ],
+)
 def test_bad_waveforms_are_refused_by_name(name, waveform, message):
     with pytest.raises(AudioError, match=message):
         getattr(augment, name)(waveform, RATE, **CALLS[name])
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda x: augment.speed(x, RATE, 0), "factor 0 is not a number from 0.25 to 4"),
-    (lambda x: augment.speed(x, RATE, "fast"), "factor 'fast' is not a number"),
-    (lambda x: augment.noise(x, RATE, float("nan")), "snr_db nan is not a number from -40 to 100"),
-    (lambda x: augment.noise(x, RATE, 10, "pnk"), "unknown noise 'pnk': did you mean 'pink'"),
-    (lambda x: augment.room(x, RATE, 0.0), "rt60_s 0.0 is not a number from 0.05 to 10"),
-    (lambda x: augment.room(x, RATE, 0.5, 99), "direct_to_reverberant_db 99 is not"),
-    (lambda x: augment.band_limit(x, RATE, 12_000), "hz 12000 is not a number from 100 to 12000"),
-    (lambda x: augment.codec(x, RATE, "g721"), "unknown codec 'g721': did you mean 'g722'"),
-    (lambda x: Step("nois", 0.5), "unknown augmentation 'nois': did you mean 'noise'"),
-    (lambda x: Step("noise", 1.5), "probability of noise 1.5 is not a number from 0 to 1"),
-    (lambda x: augment.spec_augment(np.ones((4, 4)), time_share=2.0), "time_share 2.0 is not"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda x: augment.speed(x, RATE, 0), "factor 0 is not a number from 0.25 to 4"),
+        (lambda x: augment.speed(x, RATE, "fast"), "factor 'fast' is not a number"),
+        (lambda x: augment.noise(x, RATE, float("nan")), "snr_db nan is not a number from -40 to 100"),
+        (lambda x: augment.noise(x, RATE, 10, "pnk"), "unknown noise 'pnk': did you mean 'pink'"),
+        (lambda x: augment.room(x, RATE, 0.0), "rt60_s 0.0 is not a number from 0.05 to 10"),
+        (lambda x: augment.room(x, RATE, 0.5, 99), "direct_to_reverberant_db 99 is not"),
+        (lambda x: augment.band_limit(x, RATE, 12_000), "hz 12000 is not a number from 100 to 12000"),
+        (lambda x: augment.codec(x, RATE, "g721"), "unknown codec 'g721': did you mean 'g722'"),
+        (lambda x: Step("nois", 0.5), "unknown augmentation 'nois': did you mean 'noise'"),
+        (lambda x: Step("noise", 1.5), "probability of noise 1.5 is not a number from 0 to 1"),
+        (lambda x: augment.spec_augment(np.ones((4, 4)), time_share=2.0), "time_share 2.0 is not"),
+    ],
+)
 def test_bad_settings_are_refused_by_name(call, message):
     with pytest.raises(ParameterError, match=message):
         call(_tone(440))

@@ -1,4 +1,6 @@
-"""What 01_baselines adds to a system's scores: vocoders side by side, knobs that are obeyed, steps of training, sizes."""
+"""What 01_baselines adds to a system's scores: vocoders side by side, knobs that are obeyed, steps of training,
+sizes.
+"""
 
 import dataclasses
 import json
@@ -10,7 +12,12 @@ import pytest
 from lib import features, results
 from lib.corpora import gutenberg
 from lib.errors import MissingDataError, ParameterError
-from lib.measure import ablation, control, learning, published, sizes, vocoders
+from lib.studies import ablation
+from lib.studies import control
+from lib.studies import learning
+from lib.studies import published
+from lib.studies import sizes
+from lib.studies import vocoders
 from lib.measure.evaluate import Clip
 from lib.measure.scorer import Scorer
 from lib.report import curves, pictures
@@ -32,14 +39,23 @@ class Singer:
         semitones, rate, energy = self.knobs
         time = np.arange(int(22_050 / rate)) / 22_050
         f0 = 120 * 2 ** (semitones / 12)
-        return (energy * 0.1 * sum(np.sin(2 * np.pi * k * f0 * time) / k for k in range(1, 9))).astype(np.float32)
+        return (energy * 0.1 * sum(np.sin(2 * np.pi * k * f0 * time) / k for k in range(1, 9))).astype(
+            np.float32
+        )
 
 
 def sing(monkeypatch) -> None:
     """Clips come from the singer itself, and nobody judges them."""
-    monkeypatch.setattr(control.evaluate, "speak",
-                        lambda voice, sentences, seed: tuple(Clip("a", "a", voice.clip(), 22_050) for _ in sentences))
-    monkeypatch.setattr(control, "summarise", lambda scores: dict.fromkeys(("wer", "mos_predicted"), type("E", (), {"value": 0.0})))
+    monkeypatch.setattr(
+        control.evaluate,
+        "speak",
+        lambda voice, sentences, seed: tuple(Clip("a", "a", voice.clip(), 22_050) for _ in sentences),
+    )
+    monkeypatch.setattr(
+        control,
+        "summarise",
+        lambda scores: dict.fromkeys(("wer", "mos_predicted"), type("E", (), {"value": 0.0})),
+    )
 
 
 def test_knobs_are_measured_as_they_were_turned(monkeypatch):
@@ -67,7 +83,14 @@ def test_a_voice_that_ignores_a_knob_is_found_out(monkeypatch):
 
 
 def test_sizes_keep_what_a_network_needs():
-    base = {"hidden": 128, "heads": 2, "encoder_layers": 3, "decoder_layers": 3, "feed_forward": 512, "start_from": "fastspeech2"}
+    base = {
+        "hidden": 128,
+        "heads": 2,
+        "encoder_layers": 3,
+        "decoder_layers": 3,
+        "feed_forward": 512,
+        "start_from": "fastspeech2",
+    }
     half = sizes.resized(base, width=0.5)
     assert (half["hidden"], half["feed_forward"], half["heads"]) == (64, 256, 2) and "start_from" not in half
     assert sizes.resized(base, layers=-5)["decoder_layers"] == 1
@@ -78,28 +101,45 @@ def test_the_verdict_on_sizes_is_computed_from_rows():
     def row(variant, metric, value):
         return {"system": "fastspeech2", "variant": variant, "metric": metric, "value": value}
 
-    rows = [row(v, m, x) for v, values in {"size-base": (3.0, 4.0, 0.10), "size-width-half": (1.0, 3.5, 0.15)}.items()
-            for m, x in zip(("params_m", "mos_predicted", "wer"), values)]
+    rows = [
+        row(v, m, x)
+        for v, values in {"size-base": (3.0, 4.0, 0.10), "size-width-half": (1.0, 3.5, 0.15)}.items()
+        for m, x in zip(("params_m", "mos_predicted", "wer"), values)
+    ]
     said = sizes.verdict(pd.DataFrame(rows))
-    assert "base is best by predicted MOS (4.00)" in said and "width-half (1.0 M) -0.50 MOS and +5.0 points of WER" in said
+    assert (
+        "base is best by predicted MOS (4.00)" in said
+        and "width-half (1.0 M) -0.50 MOS and +5.0 points of WER" in said
+    )
     assert sizes.verdict(pd.DataFrame(rows[3:])) is None and sizes.verdict(results.read()) is None
     for variant, seconds in (("size-base", 0.01), ("size-width-half", 0.006)):
-        rows.append({**row(variant, "rtf", 0.1), "detail": json.dumps({"stages": {"acoustic_model": seconds, "vocoder": 0.09}})})
-    assert ("The acoustic model takes 10 ms for a second of speech in the base, 10 % of the whole; the others take 0.60 "
-            "(width-half) times as long.") in sizes.verdict(pd.DataFrame(rows).fillna({"detail": ""}))
+        rows.append(
+            {
+                **row(variant, "rtf", 0.1),
+                "detail": json.dumps({"stages": {"acoustic_model": seconds, "vocoder": 0.09}}),
+            }
+        )
+    assert (
+        "The acoustic model takes 10 ms for a second of speech in the base, 10 % of the whole; the others take 0.60 "
+        "(width-half) times as long."
+    ) in sizes.verdict(pd.DataFrame(rows).fillna({"detail": ""}))
 
 
 def test_a_sweep_is_drawn_with_its_intervals_where_nothing_is_missing(tmp_path):
     run = results.Run("test", tmp_path)
-    for variant, metric, value, ci in (("size-base", "params_m", 3.0, None), ("size-base", "wer", 0.1, (0.08, 0.13)),
-                                       ("size-base", "rtf", 0.05, None), ("size-large", "params_m", 6.0, None),
-                                       ("size-large", "wer", 0.08, (0.06, 0.1))):
+    for variant, metric, value, ci in (
+        ("size-base", "params_m", 3.0, None),
+        ("size-base", "wer", 0.1, (0.08, 0.13)),
+        ("size-base", "rtf", 0.05, None),
+        ("size-large", "params_m", 6.0, None),
+        ("size-large", "wer", 0.08, (0.06, 0.1)),
+    ):
         run.add("fastspeech2", variant, "torch/cpu", metric, value, ci=ci)
     rows = results.read(run.path)
     figure = curves.sweep(rows, "params_m", ["wer", "rtf"], ["size-base", "size-large"], prefix="size-")
     error, speed = figure.axes
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["base"]  # the large one was not timed
-    (x, y), = error.lines[0].get_xydata()
+    ((x, y),) = error.lines[0].get_xydata()
     ends = sorted(y for _, y in error.collections[0].get_segments()[0])
     assert (x, y) == (3.0, 10.0) and ends == pytest.approx([8.0, 13.0]) and not speed.collections
     assert (error.get_xlabel(), error.get_ylabel()) == ("Parameters (M)", "WER, normalised (%)")
@@ -110,14 +150,14 @@ def test_a_network_that_is_denied_pitch_does_not_hear_it(tmp_path):
     import torch
 
     from lib.training import recipe, tasks
-    from lib.training.fastspeech2 import AcousticConfig, predict
+    from lib.training.tasks.fastspeech2 import AcousticConfig, predict
 
     chosen = recipe.find("smoke", "fastspeech2")
     task = tasks.build(type(chosen)(**{**vars(chosen), "model": {**chosen.model, "without": ["pitch"]}}))
     network = task.plain["acoustic_model"]
     batch = task.collate([task.item(0, np.random.default_rng(0))])
     before = {name: p.clone() for name, p in network.named_parameters()}
-    update, = task.updates(batch, 0)
+    (update,) = task.updates(batch, 0)
     update.loss.backward(inputs=[p for p in network.parameters() if p.requires_grad])
     task.optimizers["acoustic_model"].step()
     moved = {name for name, p in network.named_parameters() if not torch.equal(p, before[name])}
@@ -136,18 +176,30 @@ def test_a_network_that_is_denied_pitch_does_not_hear_it(tmp_path):
 def test_evenly_spoken_symbols_last_as_long_as_their_mean():
     import torch
 
-    from lib.systems.fastspeech2_network import NetworkConfig, build
+    from lib.systems.fastspeech2.network import NetworkConfig, build
 
-    network = build(NetworkConfig(hidden=32, encoder_layers=1, decoder_layers=1, feed_forward=32, predictor=16, postnet=16,
-                                  postnet_layers=2), 2).eval()
-    example = lambda who, ids, frames: type("E", (), {"speaker": who, "ids": np.array(ids), "frames": np.array(frames)})  # noqa: E731
+    network = build(
+        NetworkConfig(
+            hidden=32,
+            encoder_layers=1,
+            decoder_layers=1,
+            feed_forward=32,
+            predictor=16,
+            postnet=16,
+            postnet_layers=2,
+        ),
+        2,
+    ).eval()
+    example = lambda who, ids, frames: type(
+        "E", (), {"speaker": who, "ids": np.array(ids), "frames": np.array(frames)}
+    )  # noqa: E731
     examples = [example("a", [5, 6, 5], [3, 7, 15]), example("a", [6], [1]), example("b", [5, 5], [0, 0])]
     even = ablation.evenly(network, examples, ("a", "b"))
     ids, voices = torch.tensor([[5, 6, 9], [5, 6, 9]]), torch.tensor([0, 1])
     with torch.inference_mode():
         frames = even.encode(ids, voices).log_frames.exp() - 1
         assert not torch.equal(network.encode(ids, voices).log_frames, even.encode(ids, voices).log_frames)
-    assert frames[0].tolist() == pytest.approx([7, 3, (4 * 8 * 16 * 2)**0.25 - 1], rel=1e-5)
+    assert frames[0].tolist() == pytest.approx([7, 3, (4 * 8 * 16 * 2) ** 0.25 - 1], rel=1e-5)
     assert frames[1].tolist() == pytest.approx([0, 0, 0], abs=1e-6)
 
 
@@ -155,30 +207,43 @@ def test_the_verdict_on_an_ablation_is_computed_from_rows():
     def row(variant, metric, value):
         return {"system": "fastspeech2", "variant": variant, "metric": metric, "value": value}
 
-    rows = [row(v, m, x) for v, values in {"without-nothing": (4.0, 0.10, 50.0), "without-pitch": (3.9, 0.12, 150.0)}.items()
-            for m, x in zip(("mos_predicted", "wer", "f0_error_cents"), values)]
+    rows = [
+        row(v, m, x)
+        for v, values in {"without-nothing": (4.0, 0.10, 50.0), "without-pitch": (3.9, 0.12, 150.0)}.items()
+        for m, x in zip(("mos_predicted", "wer", "f0_error_cents"), values)
+    ]
     rows += [row("without-durations", "mos_predicted", 3.5), row("without-durations", "wer", 0.09)]
     said = ablation.verdict(pd.DataFrame(rows))
     rows[3]["detail"] = '{"difference": -0.1, "p_value": 0.0312}'
-    assert "without pitch it gets -0.10 MOS (p = 0.031) and" in ablation.verdict(pd.DataFrame(rows).fillna({"detail": ""}))
+    assert "without pitch it gets -0.10 MOS (p = 0.031) and" in ablation.verdict(
+        pd.DataFrame(rows).fillna({"detail": ""})
+    )
     assert "predicted MOS of 4.00 and a WER of 10.0 %" in said
-    assert "without pitch it gets -0.10 MOS and +2.0 points of WER, the pitch off by 150 cents instead of 50" in said
+    assert (
+        "without pitch it gets -0.10 MOS and +2.0 points of WER, the pitch off by 150 cents instead of 50"
+        in said
+    )
     assert said.endswith("without durations it gets -0.50 MOS and -1.0 points of WER.")
     assert ablation.verdict(pd.DataFrame(rows[3:])) is None and ablation.verdict(results.read()) is None
 
 
 def test_copies_come_from_mels_of_fewer_bands(monkeypatch):
     judged = {}
-    monkeypatch.setattr(ablation.evaluate, "quality",
-                        lambda run, names, made, scorer, originals, **_: judged.update({names: (made, originals)}))
+    monkeypatch.setattr(
+        ablation.evaluate,
+        "quality",
+        lambda run, names, made, scorer, originals, **_: judged.update({names: (made, originals)}),
+    )
     time = np.arange(22_050) / 22_050
     tone = (0.1 * np.sin(2 * np.pi * 200 * time) + 0.05 * np.sin(2 * np.pi * 2_000 * time)).astype(np.float32)
     ablation.bands(None, [Clip("a", "a", tone, 22_050)], None, counts=(80, 20))
     assert list(judged) == [("griffin-lim", "bands-80", "numpy/cpu"), ("griffin-lim", "bands-20", "numpy/cpu")]
     for (made,), (original,) in judged.values():
         assert len(made.waveform) == len(original.waveform) == 22_050 // 256 * 256
-    errors = [np.abs(features.log_mel(made.waveform) - features.log_mel(original.waveform)).mean()
-              for (made,), (original,) in judged.values()]
+    errors = [
+        np.abs(features.log_mel(made.waveform) - features.log_mel(original.waveform)).mean()
+        for (made,), (original,) in judged.values()
+    ]
     assert errors[0] < 0.8 * errors[1]
 
 
@@ -186,7 +251,11 @@ def test_published_figures_are_marked_and_sourced(tmp_path):
     run = results.Run("test", tmp_path)
     published.add(run)
     table = results.read(run.path)
-    assert len(table) == len(published.FIGURES) and set(table.kind) == {"published"} and table.source.str.len().min() > 20
+    assert (
+        len(table) == len(published.FIGURES)
+        and set(table.kind) == {"published"}
+        and table.source.str.len().min() > 20
+    )
     shen = table[(table.system == "tacotron2") & (table.variant == "shen-2018")].iloc[0]
     assert (shen.value, shen.ci_low, shen.ci_high) == pytest.approx((4.526, 4.460, 4.592))
     # A score stands beside that of the recordings in the same test, except where none was quoted.
@@ -200,7 +269,14 @@ def test_training_is_measured_in_a_process_of_its_own(tmp_path):
     found = learning.measure(run, "params/smoke/recipes/fastspeech2.yaml", threads=1)
     assert found.steps == 4 and found.overhead > 0.5 and len([r for r in found.curve if "mel" in r]) == 4
     rows = results.read(run.path)
-    assert {"train_loss", "train_steps_per_s", "train_frames_per_s", "power_w", "utilization_pct", "peak_rss_mb"} <= set(rows.metric)
+    assert {
+        "train_loss",
+        "train_steps_per_s",
+        "train_frames_per_s",
+        "power_w",
+        "utilization_pct",
+        "peak_rss_mb",
+    } <= set(rows.metric)
     assert set(rows.variant) == {"training"} and json.loads(rows.detail[0])["steps"] == 4
     assert "steps/s" in learning.verdict(found, "fastspeech2")
 
@@ -214,12 +290,16 @@ def test_training_in_another_precision_has_a_variant_of_its_own(tmp_path):
     losses = [found.metrics["train_loss"] for found in (single, half)]
     assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.05)
     ratio = table.train_frames_per_s["training-bf16"] / table.train_frames_per_s["training"]
-    assert f"bf16 learns from {ratio:.2f} times as many frames a second as fp32" in learning.sooner(half, single, "bf16", "fp32")
+    assert f"bf16 learns from {ratio:.2f} times as many frames a second as fp32" in learning.sooner(
+        half, single, "bf16", "fp32"
+    )
 
 
 def test_histories_come_from_the_learning_curves():
     table = learning.histories(["hifigan", "fastspeech2"])
-    assert table.loc["hifigan", "steps"] == "3,000" and table.loc["hifigan", "last validation"].startswith("mel_l1 0.2")
+    assert table.loc["hifigan", "steps"] == "3,000" and table.loc["hifigan", "last validation"].startswith(
+        "mel_l1 0.2"
+    )
     assert table.loc["fastspeech2", "hours"] == "1.8" and table.shape == (2, 6)
 
 
@@ -240,8 +320,13 @@ def test_vocoder_verdicts_name_both_and_the_original():
         aligned = {"pesq_wb": estimate(pesq), "f0_error_cents": estimate(50 * pesq)} if pesq else {}
         return type("J", (), {"summary": {"mos_predicted": estimate(mos), "wer": estimate(wer), **aligned}})
 
-    said = vocoders.verdict({"original": judged(4.2, 0.1), "A": judged(4.0, 0.11, 2.0), "B": judged(3.5, 0.1, 3.3)}, "A", "B")
-    assert "predicted MOS of 4.00, those by B 3.50, the originals 4.20" in said and "WER 11.0 %, 10.0 % and 10.0 %" in said
+    said = vocoders.verdict(
+        {"original": judged(4.2, 0.1), "A": judged(4.0, 0.11, 2.0), "B": judged(3.5, 0.1, 3.3)}, "A", "B"
+    )
+    assert (
+        "predicted MOS of 4.00, those by B 3.50, the originals 4.20" in said
+        and "WER 11.0 %, 10.0 % and 10.0 %" in said
+    )
     assert "off by 100 cents (a semitone is 100) against 165" in said
 
 
@@ -254,7 +339,7 @@ def test_the_zoo_says_how_to_train_what_it_lacks(tmp_path, monkeypatch):
 
 
 def test_a_run_is_published_with_its_own_recipe_alone(tmp_path):
-    from lib.zoo import publish
+    from lib import publish
 
     with pytest.raises(ParameterError, match="no checkpoint to publish"):
         publish.publish("params/smoke/recipes/fastspeech2.yaml", tmp_path)
@@ -266,9 +351,11 @@ def test_a_run_is_published_with_its_own_recipe_alone(tmp_path):
 
 
 def test_a_curve_is_thinned_but_keeps_its_ends_and_validations():
-    from lib.zoo import publish
+    from lib import publish
 
-    curve = [{"step": i, "mel": 1 / (i + 1)} for i in range(1001)] + [{"step": 1000, "validation": {"mel": 0.123456}}]
+    curve = [{"step": i, "mel": 1 / (i + 1)} for i in range(1001)] + [
+        {"step": 1000, "validation": {"mel": 0.123456}}
+    ]
     kept = publish.thinned(curve, 100)
     assert kept[0]["step"] == 0 and kept[-2]["step"] == 1000 and kept[-1]["validation"]["mel"] == 0.1235
     assert 90 <= len(kept) <= 105
@@ -277,21 +364,34 @@ def test_a_curve_is_thinned_but_keeps_its_ends_and_validations():
 def test_scaling_becomes_a_row_and_a_sentence(tmp_path, monkeypatch):
     from lib.training import scaling
 
-    monkeypatch.setattr(scaling, "measure", lambda recipe, processes, rounds: scaling.Scaling(processes, 1, (1000.0, 1800.0), 0.9))
+    monkeypatch.setattr(
+        scaling,
+        "measure",
+        lambda recipe, processes, rounds: scaling.Scaling(processes, 1, (1000.0, 1800.0), 0.9),
+    )
     run = results.start("01_baselines", "smoke", outputs=tmp_path)
     learning.scale(run, "params/smoke/recipes/fastspeech2.yaml", rounds=3)
     table = results.read(run.path)
-    assert table.value.tolist() == [0.9] and table.n.tolist() == [3] and table.system.tolist() == ["fastspeech2"]
-    assert learning.scaled(table) == ("fastspeech2: 2 processes make 1,800 frames/s, one makes 1,000: 1.80 times as many, an efficiency "
-                                      "of 0.90.")
+    assert (
+        table.value.tolist() == [0.9] and table.n.tolist() == [3] and table.system.tolist() == ["fastspeech2"]
+    )
+    assert learning.scaled(table) == (
+        "fastspeech2: 2 processes make 1,800 frames/s, one makes 1,000: 1.80 times as many, an efficiency "
+        "of 0.90."
+    )
     assert learning.scaled(table[:0]) == ""
 
 
 def test_an_alignment_is_drawn_over_its_seconds_and_symbols():
-    reading = Reading(("a", "b", "c"), np.zeros((172, 80), np.float32), np.eye(3, dtype=np.float32)[[0, 0, 1, 2]], True)
-    axes, = pictures.alignments({"tacotron2": (reading,)}).axes
+    reading = Reading(
+        ("a", "b", "c"), np.zeros((172, 80), np.float32), np.eye(3, dtype=np.float32)[[0, 0, 1, 2]], True
+    )
+    (axes,) = pictures.alignments({"tacotron2": (reading,)}).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
-    assert tuple(map(float, axes.get_xlim())) == pytest.approx((0.0, 172 * 256 / 22_050)) and axes.get_title("left") == "tacotron2"
+    assert (
+        tuple(map(float, axes.get_xlim())) == pytest.approx((0.0, 172 * 256 / 22_050))
+        and axes.get_title("left") == "tacotron2"
+    )
     assert np.array_equal(axes.images[0].get_array(), reading.alignment.T)
 
 
@@ -300,8 +400,11 @@ def short(name):
     from lib.training import recipe
 
     chosen = recipe.find("study", name)
-    return dataclasses.replace(chosen, data={**chosen.data, "train": 4, "validation": 1},
-                               training=dataclasses.replace(chosen.training, batch_size=2))
+    return dataclasses.replace(
+        chosen,
+        data={**chosen.data, "train": 4, "validation": 1},
+        training=dataclasses.replace(chosen.training, batch_size=2),
+    )
 
 
 @pytest.mark.slow
@@ -309,10 +412,20 @@ def test_an_ablation_writes_its_rows_and_goes_on_after_a_stop(tmp_path, caplog):
     run, base = results.Run("test", tmp_path), short("fastspeech2-ablation")
     caplog.set_level("INFO")
     for names in (["without-pitch"], ["without-nothing", "without-pitch"]):
-        ablation.prosody(run, base, gutenberg.split("test", 2), Scorer(), steps=1, folder=tmp_path / "checkpoints", names=names)
+        ablation.prosody(
+            run,
+            base,
+            gutenberg.split("test", 2),
+            Scorer(),
+            steps=1,
+            folder=tmp_path / "checkpoints",
+            names=names,
+        )
     wide = results.read(run.path).pivot(index="variant", columns="metric", values="value")
     assert set(wide.index) == {"without-nothing", "without-pitch", "without-durations"}
-    assert wide.loc["without-nothing", "mos_predicted"] > 3.5 and wide.loc["without-nothing", "wer"] < 0.2  # one step spoils nothing
+    assert (
+        wide.loc["without-nothing", "mos_predicted"] > 3.5 and wide.loc["without-nothing", "wer"] < 0.2
+    )  # one step spoils nothing
     assert wide.loc["without-pitch", "f0_error_cents"] > 1.5 * wide.loc["without-nothing", "f0_error_cents"]
     assert np.isnan(wide.loc["without-durations", "pesq_wb"]) and wide.loc["without-nothing", "pesq_wb"] > 1.2
     assert "training goes on from" in caplog.text
@@ -321,10 +434,20 @@ def test_an_ablation_writes_its_rows_and_goes_on_after_a_stop(tmp_path, caplog):
 @pytest.mark.slow
 def test_a_sweep_of_sizes_writes_its_rows(tmp_path):
     run, base = results.Run("test", tmp_path), short("fastspeech2-sizes")
-    sizes.sweep(run, base, gutenberg.split("test", 2), Scorer(), steps=2, folder=tmp_path / "checkpoints",
-                names=("size-base", "size-width-half"), repeats=1)
+    sizes.sweep(
+        run,
+        base,
+        gutenberg.split("test", 2),
+        Scorer(),
+        steps=2,
+        folder=tmp_path / "checkpoints",
+        names=("size-base", "size-width-half"),
+        repeats=1,
+    )
     table = results.read(run.path)
     wide = table.pivot(index="variant", columns="metric", values="value")
     assert wide.loc["size-base", "params_m"] > 2 * wide.loc["size-width-half", "params_m"]
-    assert {"wer", "mos_predicted", "rtf", "train_loss", "train_steps_per_s"} <= set(wide.columns) and wide.wer.notna().all()
+    assert {"wer", "mos_predicted", "rtf", "train_loss", "train_steps_per_s"} <= set(
+        wide.columns
+    ) and wide.wer.notna().all()
     assert "After the same steps" in sizes.verdict(table)

@@ -13,15 +13,24 @@ def letters(text):
 
 
 def test_the_hundred_test_sentences_are_in_no_other_split():
-    groups = {name: {letters(s.text) for s in gutenberg.split(name)} for name in ("train", "validation", "test")}
+    groups = {
+        name: {letters(s.text) for s in gutenberg.split(name)} for name in ("train", "validation", "test")
+    }
     assert len(groups["test"]) == 100 and len(groups["validation"]) == 50 and len(groups["train"]) > 1_700
     assert not groups["test"] & groups["train"] and not groups["test"] & groups["validation"]
     assert not groups["validation"] & groups["train"]
 
 
 def test_the_split_never_changes():
-    assert [s.id for s in gutenberg.split("test", 3)] == ["botchan-00463f89", "botchan-006a0822", "botchan-007a6fb3"]
-    assert gutenberg.split("test", 2)[1].text == "I lived, after the death of mother, in this fashion for five or six years."
+    assert [s.id for s in gutenberg.split("test", 3)] == [
+        "botchan-00463f89",
+        "botchan-006a0822",
+        "botchan-007a6fb3",
+    ]
+    assert (
+        gutenberg.split("test", 2)[1].text
+        == "I lived, after the death of mother, in this fashion for five or six years."
+    )
 
 
 def test_sentences_are_clean():
@@ -89,7 +98,9 @@ def test_synthetic_speech_is_made_once_and_knows_its_frames(private_cache, monke
     corpus = synthetic.corpus(voice, sentences, workers=2)
     assert [u.text for u in corpus.utterances] == [s.text for s in sentences]
     for utterance in corpus.utterances:
-        assert sum(utterance.frames) * 256 == len(utterance.load()) and len(utterance.phones) == len(utterance.frames)
+        assert sum(utterance.frames) * 256 == len(utterance.load()) and len(utterance.phones) == len(
+            utterance.frames
+        )
     monkeypatch.setattr(voice, "speak", lambda *_: pytest.fail("it was already on disk"))
     again = synthetic.corpus(voice, sentences)
     assert np.array_equal(again.utterances[0].load(), corpus.utterances[0].load())

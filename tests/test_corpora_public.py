@@ -1,4 +1,6 @@
-"""The published corpora: from their archives on disk, from Parquet folders, and from a hub (a server on this machine)."""
+"""The published corpora: from their archives on disk, from Parquet folders, and from a hub (a server on this
+machine).
+"""
 
 import hashlib
 import io
@@ -20,8 +22,12 @@ from lib.corpora._layout import split_of
 from lib.corpora.base import SPLITS
 from lib.errors import AudioError, MissingDataError, ParameterError
 
-ARCHIVES = {"ljspeech": (made.ljspeech, ljspeech.load), "librispeech": (made.librispeech, librispeech.load),
-            "libritts": (made.libritts, libritts.load), "common-voice": (made.common_voice, common_voice.load)}
+ARCHIVES = {
+    "ljspeech": (made.ljspeech, ljspeech.load),
+    "librispeech": (made.librispeech, librispeech.load),
+    "libritts": (made.libritts, libritts.load),
+    "common-voice": (made.common_voice, common_voice.load),
+}
 RATES = {"ljspeech": 22_050, "librispeech": 16_000, "libritts": 24_000, "common-voice": 48_000}
 
 
@@ -35,6 +41,7 @@ def clips(root: Path):
 
 # ---- archives -------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_every_archive_has_the_one_shape(name, tmp_path):
     make, load = ARCHIVES[name]
@@ -45,7 +52,12 @@ def test_every_archive_has_the_one_shape(name, tmp_path):
     assert sum(len(corpus.split(split)) for split in SPLITS) == len(corpus)
     assert len(by_id(corpus)) == len(corpus)
     for utterance in corpus.utterances:
-        assert utterance.text and utterance.normalized and utterance.speaker and utterance.sample_rate == RATES[name]
+        assert (
+            utterance.text
+            and utterance.normalized
+            and utterance.speaker
+            and utterance.sample_rate == RATES[name]
+        )
         assert utterance.load().shape == (RATES[name],)  # one second
     assert set(corpus.speakers) <= {u.speaker for u in corpus.utterances} and corpus.speakers
     copy = pickle.loads(pickle.dumps(corpus))  # worker processes of a data loader get it so
@@ -64,7 +76,9 @@ def test_loading_opens_no_clip(name, tmp_path):
         path.unlink()
     assert list(corpus.waveforms()) == []
     reasons = sorted(corpus.skipped.values())
-    assert len(reasons) == len(paths) and sum("no audio file at" in reason for reason in reasons) == len(paths) - 1
+    assert (
+        len(reasons) == len(paths) and sum("no audio file at" in reason for reason in reasons) == len(paths) - 1
+    )
     assert "cannot be decoded" in corpus.skipped[paths[0].stem]
 
 
@@ -82,7 +96,12 @@ def test_ljspeech_takes_text_as_it_stands(tmp_path):
 def test_librispeech_maps_subsets_to_splits(tmp_path):
     corpus = librispeech.load(made.librispeech(tmp_path))
     one = by_id(corpus)["101-1241-0002"]
-    assert (one.text, one.normalized, one.speaker, one.split) == ("GO DO YOU HEAR 2", "go do you hear 2", "101", "validation")
+    assert (one.text, one.normalized, one.speaker, one.split) == (
+        "GO DO YOU HEAR 2",
+        "go do you hear 2",
+        "101",
+        "validation",
+    )
     assert np.array_equal(one.load(), made.clip(5, 16_000))
     assert corpus.speakers["101"] == {"gender": "male", "name": "Reader | Number 1"}
     assert [len(corpus.split(split)) for split in SPLITS] == [3, 3, 3]
@@ -93,8 +112,12 @@ def test_libritts_reads_both_texts(tmp_path):
     (root / "dev-other/201/77/201_77_000000_000000.original.txt").unlink()
     corpus = libritts.load(root)
     one, courtesy = by_id(corpus)["200_77_000001_000000"], by_id(corpus)["201_77_000000_000000"]
-    assert (one.text, one.normalized, one.speaker, one.split) == ("He paid $1, Zoë said.", "He paid 1 dollars, Zoë said.", "200",
-                                                                  "train")
+    assert (one.text, one.normalized, one.speaker, one.split) == (
+        "He paid $1, Zoë said.",
+        "He paid 1 dollars, Zoë said.",
+        "200",
+        "train",
+    )
     assert courtesy.text == courtesy.normalized == "He paid 0 dollars, Zoë said."
     assert np.array_equal(one.load(), made.clip(1, 24_000))
     assert corpus.speakers["201"] == {"gender": "male", "name": "Reader 1"}
@@ -146,9 +169,14 @@ def test_common_voice_language(tmp_path):
 
 # ---- splits, limits -------------------------------------------------------------------------------------------------
 
+
 def test_split_by_sentence_is_fixed_and_shares_no_sentence(tmp_path):
     splits = [split_of(f"Sentence number {i}.") for i in range(13_100)]
-    assert [splits.count(split) for split in SPLITS] == [11_805, 667, 628]  # 90.1 / 5.1 / 4.8 %, today and always
+    assert [splits.count(split) for split in SPLITS] == [
+        11_805,
+        667,
+        628,
+    ]  # 90.1 / 5.1 / 4.8 %, today and always
     assert all(split_of(f"sentence NUMBER {i}!?") == splits[i] for i in range(200))
     corpus = ljspeech.load(made.ljspeech(tmp_path, count=18))  # each sentence three times
     where = {}
@@ -172,16 +200,21 @@ def test_subsets(tmp_path):
     assert len(libritts.load(root, subsets=("test-clean", "dev-other"))) == 6
     with pytest.raises(ParameterError, match="unknown subset 'test-claen': did you mean 'test-clean'"):
         libritts.load(root, subsets="test-claen")
-    with pytest.raises(MissingDataError, match="no subset train-other-500 in .*; found train-clean-360, dev-other, test-clean"):
+    with pytest.raises(
+        MissingDataError, match="no subset train-other-500 in .*; found train-clean-360, dev-other, test-clean"
+    ):
         libritts.load(root, subsets="train-other-500")
 
 
 # ---- what is wrong is named ------------------------------------------------------------------------------------------
 
+
 def test_ljspeech_names_every_line_it_cannot_use(tmp_path, caplog):
     root = made.ljspeech(tmp_path)
     with open(root / "metadata.csv", "ab") as file:
-        file.write("LJ001-0000|again|again\nonly one field\n\nLJ009-0000|no clip|no clip\n".encode() + b"LJ9|\xff|x\n")
+        file.write(
+            "LJ001-0000|again|again\nonly one field\n\nLJ009-0000|no clip|no clip\n".encode() + b"LJ9|\xff|x\n"
+        )
     made.write(root / "wavs/LJ002-0001.wav", b"")
     made.write(root / "wavs/LJ003-0001.wav", b"")
     with open(root / "metadata.csv", "a") as file:
@@ -210,8 +243,7 @@ def test_librispeech_names_every_line_it_cannot_use(tmp_path):
     assert len(corpus) == 8
     assert corpus.skipped == {
         "101-1241-0000": "its file dev-clean/101/1241/101-1241-0000.flac is missing (dev-clean/101/1241/101-1241.trans.txt:1)",
-        "dev-clean/101/1241/101-1241.trans.txt:4":
-            f"line 4 of {chapter}/101-1241.trans.txt does not begin with an id such as 101-1241-0000",
+        "dev-clean/101/1241/101-1241.trans.txt:4": f"line 4 of {chapter}/101-1241.trans.txt does not begin with an id such as 101-1241-0000",
         "101-1241-0009": "no line in 101-1241.trans.txt has its text",
     }
 
@@ -240,17 +272,23 @@ def test_common_voice_names_every_line_it_cannot_use(tmp_path):
     (root / "clips/common_voice_en_5.mp3").unlink()
     corpus = common_voice.load(root)
     assert len(corpus) == 5
-    assert corpus.skipped == {"train.tsv:4": f"line 4 of {root}/train.tsv holds 2 fields, the header 13",
-                              "common_voice_en_5": "its file clips/common_voice_en_5.mp3 is missing (test.tsv:3)"}
+    assert corpus.skipped == {
+        "train.tsv:4": f"line 4 of {root}/train.tsv holds 2 fields, the header 13",
+        "common_voice_en_5": "its file clips/common_voice_en_5.mp3 is missing (test.tsv:3)",
+    }
     made.write(root / "dev.tsv", "speaker\tfile\twords\n")
-    with pytest.raises(MissingDataError, match=r"dev.tsv:1 has no column sentence or text; found speaker, file, words"):
+    with pytest.raises(
+        MissingDataError, match=r"dev.tsv:1 has no column sentence or text; found speaker, file, words"
+    ):
         common_voice.load(root)
 
 
 def test_no_usable_utterance_is_an_error(tmp_path):
     root = made.ljspeech(tmp_path)
     made.write(root / "metadata.csv", "x\ny\n")
-    with pytest.raises(MissingDataError, match=r"not one of 8 utterances in .* is usable: metadata.csv:1: line 1 of"):
+    with pytest.raises(
+        MissingDataError, match=r"not one of 8 utterances in .* is usable: metadata.csv:1: line 1 of"
+    ):
         ljspeech.load(root)
 
 
@@ -261,7 +299,7 @@ def test_a_truncated_clip_is_an_error(format, rate):
     assert len(waveform) == rate
     for share in (0.97, 0.5):  # libsndfile reads such a WAV or MP3 without complaint
         with pytest.raises(AudioError, match="clip: .*truncated"):
-            _clips.read_bytes(whole[:int(share * len(whole))], rate, "clip")
+            _clips.read_bytes(whole[: int(share * len(whole))], rate, "clip")
 
 
 def test_truncated_empty_and_silent_clips_are_counted(tmp_path):
@@ -295,15 +333,21 @@ def test_what_libsndfile_cannot_read_ffmpeg_does():
         _clips.read_bytes(b"<html>404</html>" * 50, 16_000, "clip")
 
 
-@pytest.mark.parametrize("name, looked_for, home", [
-    ("ljspeech", "metadata.csv and wavs/", "LJSpeech-1.1.tar.bz2 of https://keithito.com"),
-    ("librispeech", "subset folders such as dev-clean/", "https://www.openslr.org/12"),
-    ("libritts", r"\*.original.txt", "https://www.openslr.org/60"),
-    ("common-voice", "clips/ and at least one of train.tsv", "https://mozilladatacollective.com")])
+@pytest.mark.parametrize(
+    "name, looked_for, home",
+    [
+        ("ljspeech", "metadata.csv and wavs/", "LJSpeech-1.1.tar.bz2 of https://keithito.com"),
+        ("librispeech", "subset folders such as dev-clean/", "https://www.openslr.org/12"),
+        ("libritts", r"\*.original.txt", "https://www.openslr.org/60"),
+        ("common-voice", "clips/ and at least one of train.tsv", "https://mozilladatacollective.com"),
+    ],
+)
 def test_a_wrong_folder_says_what_was_looked_for_and_found(name, looked_for, home, tmp_path):
     load = ARCHIVES[name][1]
-    made.write(tmp_path / "photos/holiday/1.jpg", b""), made.write(tmp_path / "photos/notes.txt", b"")
-    with pytest.raises(MissingDataError, match=rf"looked for .*{looked_for}.*; found holiday/, notes.txt.*{home}"):
+    (made.write(tmp_path / "photos/holiday/1.jpg", b""), made.write(tmp_path / "photos/notes.txt", b""))
+    with pytest.raises(
+        MissingDataError, match=rf"looked for .*{looked_for}.*; found holiday/, notes.txt.*{home}"
+    ):
         load(tmp_path / "photos")
     with pytest.raises(MissingDataError, match=f"no folder .*nowhere; unpack .*{home}"):
         load(tmp_path / "nowhere")
@@ -313,7 +357,9 @@ def test_a_wrong_folder_says_what_was_looked_for_and_found(name, looked_for, hom
 
 
 def test_librispeech_is_not_libritts(tmp_path):
-    with pytest.raises(MissingDataError, match=r"LibriTTS: .*looked for .*\.wav.*; found SPEAKERS.TXT, dev-clean/"):
+    with pytest.raises(
+        MissingDataError, match=r"LibriTTS: .*looked for .*\.wav.*; found SPEAKERS.TXT, dev-clean/"
+    ):
         libritts.load(made.librispeech(tmp_path))
 
 
@@ -331,6 +377,7 @@ def test_subset_folder_alone_is_understood(tmp_path):
 
 
 # ---- Parquet folders -------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def repositories(tmp_path_factory):
@@ -357,11 +404,22 @@ def expected(name: str, index: int) -> np.ndarray:
 
 def check_repository(name: str, rows: list[dict]) -> None:
     """rows: id, text, normalized, speaker, split, sample_rate and sha256 of the samples, of a whole repository."""
-    wanted = {"ljspeech": ("LJ001-0003", "It was 7 a.m.; Mr. Brown slept. 3", "It was 7 a.m.; Mr. Brown slept. number 3", "LJ"),
-              "librispeech": ("84-1-0003", "GO DO YOU HEAR 3", "go do you hear 3", "84"),
-              "libritts": ("84_1_000003_000000", "$3", "3 dollars", "84"),
-              "common-voice": ("common_voice_en_3", '"It was 7 a.m.; Mr. Brown slept.', '"It was 7 a.m.; Mr. Brown slept.',
-                               f"{3:064x}")}[name]
+    wanted = {
+        "ljspeech": (
+            "LJ001-0003",
+            "It was 7 a.m.; Mr. Brown slept. 3",
+            "It was 7 a.m.; Mr. Brown slept. number 3",
+            "LJ",
+        ),
+        "librispeech": ("84-1-0003", "GO DO YOU HEAR 3", "go do you hear 3", "84"),
+        "libritts": ("84_1_000003_000000", "$3", "3 dollars", "84"),
+        "common-voice": (
+            "common_voice_en_3",
+            '"It was 7 a.m.; Mr. Brown slept.',
+            '"It was 7 a.m.; Mr. Brown slept.',
+            f"{3:064x}",
+        ),
+    }[name]
     one = next(row for row in rows if row["id"] == wanted[0])
     assert (one["id"], one["text"], one["normalized"], one["speaker"]) == wanted
     if name == "ljspeech":
@@ -396,7 +454,9 @@ def test_parquet_streaming_and_splits(repositories):
     corpus = public.load("libritts", repositories["libritts"], streaming=True, limit=1)
     assert [len(corpus.split(split)) for split in SPLITS] == [1, 1, 1]
     assert np.array_equal(corpus.split("test")[0].load(), expected("libritts", 5))
-    assert {u.split for u in public.load("libritts", repositories["libritts"], splits="dev.clean").utterances} == {"validation"}
+    assert {
+        u.split for u in public.load("libritts", repositories["libritts"], splits="dev.clean").utterances
+    } == {"validation"}
     with pytest.raises(ParameterError, match="unknown split of .*'dev.claen': did you mean 'dev.clean'"):
         public.load("libritts", repositories["libritts"], splits=["dev.claen"])
     with pytest.raises(ParameterError, match="unknown configuration of .*'othr'.*Known: clean"):
@@ -409,7 +469,9 @@ def test_parquet_loading_decodes_nothing_and_a_broken_clip_is_counted(tmp_path):
     corpus = public.load("librispeech", made.parquet("librispeech", tmp_path / "broken", broken=4))
     assert len(corpus) == 7 and corpus.skipped == {}
     assert len(list(corpus.waveforms())) == 6
-    assert list(corpus.skipped) == ["84-1-0004"] and "84-1-0004: cannot be decoded" in corpus.skipped["84-1-0004"]
+    assert (
+        list(corpus.skipped) == ["84-1-0004"] and "84-1-0004: cannot be decoded" in corpus.skipped["84-1-0004"]
+    )
 
 
 def test_parquet_of_something_else(tmp_path, repositories):
@@ -421,18 +483,32 @@ def test_parquet_of_something_else(tmp_path, repositories):
     with pytest.raises(MissingDataError, match=lacking):
         public.load("common-voice", tmp_path / "other")
     whole = next(repositories["ljspeech"].rglob("*.parquet")).read_bytes()
-    made.write(tmp_path / "cut/train.parquet", whole[:len(whole) // 2])
+    made.write(tmp_path / "cut/train.parquet", whole[: len(whole) // 2])
     with pytest.raises(MissingDataError, match="LJ Speech: .*cut cannot be read through `datasets`"):
         public.load("ljspeech", tmp_path / "cut")
 
 
 def test_split_names():
-    names = ["train", "train.100", "train.clean.360", "dev.other", "validation", "valid", "test-other", "partial-train",
-             "validated", "invalidated", "other"]
-    assert [hub.split_from(name) for name in names] == (["train"] * 3 + ["validation"] * 3 + ["test", "train"] + [""] * 3)
+    names = [
+        "train",
+        "train.100",
+        "train.clean.360",
+        "dev.other",
+        "validation",
+        "valid",
+        "test-other",
+        "partial-train",
+        "validated",
+        "invalidated",
+        "other",
+    ]
+    assert [hub.split_from(name) for name in names] == (
+        ["train"] * 3 + ["validation"] * 3 + ["test", "train"] + [""] * 3
+    )
 
 
 # ---- one call for all ------------------------------------------------------------------------------------------------
+
 
 def test_public_load_finds_out_what_it_was_given(tmp_path, repositories):
     for name, (make, load) in ARCHIVES.items():
@@ -448,14 +524,21 @@ def test_public_load_finds_out_what_it_was_given(tmp_path, repositories):
 
 
 def test_public_load_knows_its_names_and_options(tmp_path):
-    with pytest.raises(ParameterError, match="unknown corpus 'lj-speech': did you mean 'ljspeech'.*Known: common-voice, "):
+    with pytest.raises(
+        ParameterError, match="unknown corpus 'lj-speech': did you mean 'ljspeech'.*Known: common-voice, "
+    ):
         public.load("lj-speech", tmp_path)
-    with pytest.raises(ParameterError, match="unknown option of libritts from archive 'subset': did you mean 'subsets'"):
+    with pytest.raises(
+        ParameterError, match="unknown option of libritts from archive 'subset': did you mean 'subsets'"
+    ):
         public.load("libritts", made.libritts(tmp_path), subset="dev-clean")
 
 
 def test_what_left_the_hub_says_where_it_went():
-    with pytest.raises(MissingDataError, match="Common Voice is not on the hub: give the folder .* https://mozilladatacollective.com"):
+    with pytest.raises(
+        MissingDataError,
+        match="Common Voice is not on the hub: give the folder .* https://mozilladatacollective.com",
+    ):
         public.load("common-voice")
 
 
@@ -467,10 +550,18 @@ SCRIPTED = ("keithito/lj_speech", "somebody/common_voice_17_0")
 def ask(hub_url: str, home: Path, code: str, **more: str) -> dict:
     """Run code in a process of its own, for which the hub is at `hub_url`; it leaves its answer in `answer`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-    environment |= {"HF_ENDPOINT": hub_url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
-                    "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)} | more
+    environment |= {
+        "HF_ENDPOINT": hub_url,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(REPOSITORY),
+    } | more
     program = f"import json\nfrom lib.corpora import public\n{DESCRIBE}\nanswer = {{}}\n{code}\nprint(json.dumps(answer))"
-    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     return json.loads(run.stdout.splitlines()[-1])
 
@@ -493,21 +584,34 @@ def test_every_corpus_from_the_hub(server, tmp_path):
             assert times == (0 if path.startswith("en/other") else 1), path
     # Afterwards the hub may be gone: the repositories with their own Parquet files are in the cache of `datasets`.
     server.requests.clear()
-    again = ask(server.url, tmp_path, "answer = describe(public.load('librispeech', 'openslr/librispeech_asr'))",
-                HF_HUB_OFFLINE="1")
+    again = ask(
+        server.url,
+        tmp_path,
+        "answer = describe(public.load('librispeech', 'openslr/librispeech_asr'))",
+        HF_HUB_OFFLINE="1",
+    )
     check_repository("librispeech", again)
     assert server.requests == []
 
 
 def test_a_limited_look_streams(server, tmp_path):
-    answer = ask(server.url, tmp_path, "answer = describe(public.load('librispeech', 'openslr/librispeech_asr', "
-                                       "splits=['train.100', 'test'], limit=2))")
+    answer = ask(
+        server.url,
+        tmp_path,
+        "answer = describe(public.load('librispeech', 'openslr/librispeech_asr', "
+        "splits=['train.100', 'test'], limit=2))",
+    )
     assert [row["split"] for row in answer] == ["train"] * 2 + ["test"] * 2
-    assert [row["sha256"] for row in answer] == [hashlib.sha256(expected("librispeech", i).tobytes()).hexdigest()
-                                                 for i in (0, 1, 5, 6)]
-    assert all(r[3] == 206 and r[2] for r in server.served(".parquet")) and server.served("train.100/0000.parquet")
+    assert [row["sha256"] for row in answer] == [
+        hashlib.sha256(expected("librispeech", i).tobytes()).hexdigest() for i in (0, 1, 5, 6)
+    ]
+    assert all(r[3] == 206 and r[2] for r in server.served(".parquet")) and server.served(
+        "train.100/0000.parquet"
+    )
     assert not server.served("validation/0000.parquet")
-    assert not list(tmp_path.rglob("*.arrow")) and not list(tmp_path.rglob("*.parquet"))  # nothing was kept on disk
+    assert not list(tmp_path.rglob("*.arrow")) and not list(
+        tmp_path.rglob("*.parquet")
+    )  # nothing was kept on disk
 
 
 ERRORS = """
@@ -523,8 +627,12 @@ for name in {names}:
 
 
 def test_a_wrong_repository_is_one_clear_error(server, tmp_path):
-    answer = ask(server.url, tmp_path, ERRORS.format(names=["openslr/librispeech"], options={}))["openslr/librispeech"]
-    assert answer.startswith("LibriSpeech: no dataset openslr/librispeech: neither a folder here nor to be had from the hub")
+    answer = ask(server.url, tmp_path, ERRORS.format(names=["openslr/librispeech"], options={}))[
+        "openslr/librispeech"
+    ]
+    assert answer.startswith(
+        "LibriSpeech: no dataset openslr/librispeech: neither a folder here nor to be had from the hub"
+    )
     assert "Its own name is openslr/librispeech_asr" in answer and "https://www.openslr.org/12" in answer
 
 
@@ -532,7 +640,9 @@ def test_a_wrong_repository_is_one_clear_error(server, tmp_path):
 def test_without_the_hub_one_clear_error_names_the_archive(more, tmp_path):
     down = made.Hub({})
     down.close()
-    answer = ask(down.url, tmp_path, ERRORS.format(names=["openslr/librispeech_asr"], options={"limit": 2}), **more)
+    answer = ask(
+        down.url, tmp_path, ERRORS.format(names=["openslr/librispeech_asr"], options={"limit": 2}), **more
+    )
     text = answer["openslr/librispeech_asr"]
     assert text.startswith("LibriSpeech: cannot reach the hub for openslr/librispeech_asr (")
     assert "Without the hub, give the folder of the unpacked archive (dev-clean.tar.gz" in text

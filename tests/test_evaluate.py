@@ -1,4 +1,6 @@
-"""The measuring steps the notebooks call: they write the rows they promise, and their sentences say what the numbers say."""
+"""The measuring steps the notebooks call: they write the rows they promise, and their sentences say what the
+numbers say.
+"""
 
 import numpy as np
 import pytest
@@ -42,9 +44,19 @@ def test_quality_writes_a_row_per_metric_and_keeps_clips(run, spoken):
     name = ("hibari", "baseline", "onnxruntime/cpu")
     judged = evaluate.quality(run, name, spoken, Scorer(), voice=spoken[0], keep=2, group="demo")
     table = results.read(run.path)
-    assert set(table.metric) == {"wer", "wer_raw", "cer", "cer_raw", "mos_predicted", "dnsmos_ovrl", "speaker_similarity"}
+    assert set(table.metric) == {
+        "wer",
+        "wer_raw",
+        "cer",
+        "cer_raw",
+        "mos_predicted",
+        "dnsmos_ovrl",
+        "speaker_similarity",
+    }
     assert (table.n == 3).all() and (table.ci_low <= table.value).all() and (table.value <= table.ci_high).all()
-    assert judged.summary["mos_predicted"].value == pytest.approx(np.mean([s.values["mos_predicted"] for s in judged.scores]))
+    assert judged.summary["mos_predicted"].value == pytest.approx(
+        np.mean([s.values["mos_predicted"] for s in judged.scores])
+    )
     assert len(list((run.folder / "audio" / "01_demo").glob("*.flac"))) == 2
     again = evaluate.quality(run, name, spoken, Scorer(), baseline=judged, baseline_name="itself")
     rows = results.read(run.path).set_index("metric")
@@ -54,7 +66,15 @@ def test_quality_writes_a_row_per_metric_and_keeps_clips(run, spoken):
 
 def test_attention_failures_are_counted_for_systems_that_watch_themselves(run, hibari, monkeypatch):
     class Wanderer:
-        name, variant, target, sample_rate, size_mb, identity, attends = "wanderer", "baseline", "test/cpu", 24_000, 0.0, (), True
+        name, variant, target, sample_rate, size_mb, identity, attends = (
+            "wanderer",
+            "baseline",
+            "test/cpu",
+            24_000,
+            0.0,
+            (),
+            True,
+        )
 
         def synthesize(self, text, seed):
             speech = hibari.synthesize(text, seed)
@@ -64,7 +84,9 @@ def test_attention_failures_are_counted_for_systems_that_watch_themselves(run, h
     assert evaluate.speak(Wanderer(), SENTENCES)[1].notes == ("skipped 'abc'",)  # from the cache, too
     evaluate.quality(run, ("wanderer", "baseline", "test/cpu"), clips, Scorer(), second_opinion=0)
     row = results.read(run.path).set_index("metric").loc["attention_failures_pct"]
-    assert row.value == pytest.approx(100 / 3) and row.n == 3 and f"{SENTENCES[1].id}: skipped 'abc'" in row.detail
+    assert (
+        row.value == pytest.approx(100 / 3) and row.n == 3 and f"{SENTENCES[1].id}: skipped 'abc'" in row.detail
+    )
     assert evaluate.attention_failures(evaluate.speak(hibari, SENTENCES)) is None
 
 
@@ -73,12 +95,25 @@ def test_speed_footprint_and_energy_write_their_rows(run, hibari):
     evaluate.footprint(run, hibari, SENTENCES[:2], starts=1)
     evaluate.energy(run, hibari, SENTENCES[:2], repeats=1)
     table = results.read(run.path).set_index("metric")
-    assert {"rtf", "latency_ms_p50", "latency_ms_p90", "throughput_rtfx", "size_mb", "params_m", "cold_start_s", "peak_rss_mb",
-            "energy_j_per_audio_s", "power_w", "utilization_pct"} == set(table.index)
+    assert {
+        "rtf",
+        "latency_ms_p50",
+        "latency_ms_p90",
+        "throughput_rtfx",
+        "size_mb",
+        "params_m",
+        "cold_start_s",
+        "peak_rss_mb",
+        "energy_j_per_audio_s",
+        "power_w",
+        "utilization_pct",
+    } == set(table.index)
     assert table.value["rtf"] == pytest.approx(1 / table.value["throughput_rtfx"])
     assert table.value["peak_rss_mb"] > table.value["size_mb"] and table.value["cold_start_s"] > 0.1
     assert '"stages"' in table.detail["rtf"] and "vocoder" in table.detail["rtf"]
-    assert "vocoder" in evaluate.largest_stage(timings["hibari"], "hibari") or "acoustic" in evaluate.largest_stage(timings["hibari"], "x")
+    assert "vocoder" in evaluate.largest_stage(
+        timings["hibari"], "hibari"
+    ) or "acoustic" in evaluate.largest_stage(timings["hibari"], "x")
 
 
 def test_recordings_are_of_a_usual_length_and_counted():
@@ -86,8 +121,17 @@ def test_recordings_are_of_a_usual_length_and_counted():
         waveform = (0.1 * np.sin(np.arange(int(seconds * 16_000)) / 9)).astype(np.float32)
         return Utterance(f"u{index}", text, text, "s", "test", 16_000, lambda: (waveform, 16_000))
 
-    corpus = Corpus("demo", "here", "none", (utterance(0, 1, "too short to be compared at all"), utterance(1, 3, "just right for us"),
-                                             utterance(2, 3, "few words"), utterance(3, 20, "far too long to be used here")))
+    corpus = Corpus(
+        "demo",
+        "here",
+        "none",
+        (
+            utterance(0, 1, "too short to be compared at all"),
+            utterance(1, 3, "just right for us"),
+            utterance(2, 3, "few words"),
+            utterance(3, 20, "far too long to be used here"),
+        ),
+    )
     assert [clip.id for clip in evaluate.recordings(corpus)] == ["u1"]
     with pytest.raises(MissingDataError, match="demo has no clip of 1.5 to 12 s in its train split"):
         evaluate.recordings(corpus, split="train")
@@ -97,7 +141,10 @@ def test_what_cannot_run_is_a_row_that_says_why(run):
     def fails():
         raise MissingDataError("no apt on this machine")
 
-    assert evaluate.try_or_not_run(run, ("ground-truth", "baseline", "recording"), ["wer", "mos_predicted"], fails) is None
+    assert (
+        evaluate.try_or_not_run(run, ("ground-truth", "baseline", "recording"), ["wer", "mos_predicted"], fails)
+        is None
+    )
     table = results.read(run.path)
     assert table.kind.tolist() == ["not_run"] * 2 and set(table.detail) == {"no apt on this machine"}
 
@@ -113,9 +160,15 @@ def scores(mos, wrong, n=20):
 
 def test_sentences_say_what_the_numbers_say():
     good, bad = scores(4.2, 1), scores(3.1, 3)
-    assert evaluate.ranking(0, {"bad (x)": bad, "good (x)": good}).startswith("By predicted MOS on the same sentences: good > bad")
+    assert evaluate.ranking(0, {"bad (x)": bad, "good (x)": good}).startswith(
+        "By predicted MOS on the same sentences: good > bad"
+    )
     sentence = evaluate.versus(bad, good, "Bad", "good")
-    assert "1.10 predicted MOS points less" in sentence and "20.00 points of WER more" in sentence and sentence.count("p < 0.001") == 2
+    assert (
+        "1.10 predicted MOS points less" in sentence
+        and "20.00 points of WER more" in sentence
+        and sentence.count("p < 0.001") == 2
+    )
     assert evaluate.versus(good, scores(4.2, 1), "Good", "itself").count("(p = 1.000)") == 2
 
 
@@ -133,7 +186,10 @@ def test_tables_show_value_interval_and_kind(run):
     run.add("a", "baseline", "torch/cpu", "power_w", 11.24, kind="estimated")
     run.not_run("b", "baseline", "torch/cuda", "wer", "no GPU")
     table = show.table(run, ["wer", "power_w"])
-    assert table.iloc[0].tolist() == ["9.4 [7.0, 12.0]", "11.2 (estimated)"] and table.iloc[1].tolist() == ["not run", ""]
+    assert table.iloc[0].tolist() == ["9.4 [7.0, 12.0]", "11.2 (estimated)"] and table.iloc[1].tolist() == [
+        "not run",
+        "",
+    ]
     assert table.columns.tolist() == ["WER, normalised, %", "Power, W"]
     assert show.value(run, "a", "wer") == 0.094 and show.value(run, "b", "wer") is None
 
@@ -144,13 +200,18 @@ def test_runs_that_measured_the_same_thing_have_a_line_each(run, tmp_path):
     for profile in ("quick", "study"):
         (tmp_path / profile / "results" / "01_demo.jsonl").rename(tmp_path / f"01_demo@{profile}.jsonl")
     table = show.table(run, ["wer"], found=results.read(tmp_path))
-    assert table.iloc[:, 0].to_dict() == {("a", "baseline", "torch/cpu", "01_demo@quick"): "9.0",
-                                          ("a", "baseline", "torch/cpu", "01_demo@study"): "8.0"}
+    assert table.iloc[:, 0].to_dict() == {
+        ("a", "baseline", "torch/cpu", "01_demo@quick"): "9.0",
+        ("a", "baseline", "torch/cpu", "01_demo@study"): "8.0",
+    }
 
 
 def test_what_was_recorded_can_be_shown(run):
     found = results.read(results.RECORDED)
-    assert len(show.table(run, sorted(set(found.metric)), found=found)) >= found.groupby(["system", "variant", "target"]).ngroups
+    assert (
+        len(show.table(run, sorted(set(found.metric)), found=found))
+        >= found.groupby(["system", "variant", "target"]).ngroups
+    )
 
 
 def test_the_hardest_case_of_an_interval_is_no_interval():

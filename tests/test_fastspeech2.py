@@ -1,4 +1,6 @@
-"""FastSpeech 2: transformers' numbers, exact targets, padding that changes nothing, controls that do as told, exact resume."""
+"""FastSpeech 2: transformers' numbers, exact targets, padding that changes nothing, controls that do as told,
+exact resume.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +19,30 @@ from lib.corpora import gutenberg
 from lib.corpora.base import Corpus
 from lib.errors import MissingDataError, ParameterError, TextError, TrainingError
 from lib.features import HIFIGAN, log_mel
-from lib.systems import fastspeech2, piper_onnx
-from lib.systems.fastspeech2_network import Controls, NetworkConfig, build, ids, known, vocabulary_size
-from lib.training import acoustic_data, checkpoint, recipe
-from lib.training.fastspeech2 import MODULE, AcousticConfig, AcousticTask, losses, predict, publish
+from lib.systems import fastspeech2
+from lib.systems import symbols
+from lib.systems.fastspeech2.network import Controls, NetworkConfig, build
+from lib.systems.symbols import ids, known, vocabulary_size
+from lib.training import checkpoint, recipe
+from lib.training.tasks import acoustic_data
+from lib.training.tasks.fastspeech2 import MODULE, AcousticConfig, AcousticTask, losses, predict, publish
 from lib.training.loop import train
 
-SMALL = AcousticConfig(hidden=32, encoder_layers=1, decoder_layers=1, feed_forward=64, feed_forward_kernel=1, predictor=32,
-                       pitch_layers=2, postnet=32, postnet_layers=2, dropout=0.0, predictor_dropout=0.0, postnet_dropout=0.0,
-                       warm_up=1)
+SMALL = AcousticConfig(
+    hidden=32,
+    encoder_layers=1,
+    decoder_layers=1,
+    feed_forward=64,
+    feed_forward_kernel=1,
+    predictor=32,
+    pitch_layers=2,
+    postnet=32,
+    postnet_layers=2,
+    dropout=0.0,
+    predictor_dropout=0.0,
+    postnet_dropout=0.0,
+    warm_up=1,
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +67,7 @@ def talkative(config: NetworkConfig = SMALL.network, speakers: int = 2, frames: 
     return network
 
 
-def symbols(n: int, seed: int = 0) -> torch.Tensor:
+def batch_of(n: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).integers(1, 100, (1, n)))
 
 
@@ -60,7 +77,9 @@ def theirs(network: torch.nn.Module) -> torch.nn.Module:
 
     model = FastSpeech2ConformerModel(network.network.config)
     shapes = {name: value.shape for name, value in model.state_dict().items()}
-    model.load_state_dict({name: value.reshape(shapes[name]) for name, value in network.network.state_dict().items()})
+    model.load_state_dict(
+        {name: value.reshape(shapes[name]) for name, value in network.network.state_dict().items()}
+    )
     return model.eval()
 
 
@@ -74,7 +93,7 @@ def test_the_defaults_are_the_published_sizes():
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_a_sentence_alone_is_what_transformers_itself_computes(kernel):
     network = talkative(dataclasses.replace(SMALL, feed_forward_kernel=kernel).network)
-    batch, speaker = symbols(30), torch.tensor([1])
+    batch, speaker = batch_of(30), torch.tensor([1])
     with torch.inference_mode():
         expected = theirs(network)(batch, speaker_ids=speaker, return_dict=True)
         found = network.encode(batch, speaker)
@@ -94,7 +113,7 @@ def test_speaking_is_no_slower_than_transformers():
     torch.set_num_threads(1)  # so that the clock of the process is that of the work, however busy the machine
     try:
         for sentence in gutenberg.split("test", 5) * 2:
-            phones = [phone for phone in piper_onnx.symbols(sentence.text) if known(phone)]
+            phones = [phone for phone in symbols.of(sentence.text) if known(phone)]
             batch, speaker = torch.from_numpy(ids(phones))[None], torch.tensor([1])
             with torch.inference_mode():
                 begin = time.process_time()
@@ -104,41 +123,54 @@ def test_speaking_is_no_slower_than_transformers():
                 ratios.append((time.process_time() - middle) / (middle - begin))
     finally:
         torch.set_num_threads(before)
-    assert statistics.median(ratios) > 0.95  # on a quiet machine 1.1; the clock of one run is good for a few per cent
+    assert (
+        statistics.median(ratios) > 0.95
+    )  # on a quiet machine 1.1; the clock of one run is good for a few per cent
 
 
 def test_padding_in_a_batch_changes_nothing():
-    network = talkative(dataclasses.replace(SMALL, feed_forward_kernel=3, encoder_layers=2, decoder_layers=2).network)
-    sentences = [symbols(n, seed=n)[0] for n in (9, 31, 22)]
+    network = talkative(
+        dataclasses.replace(SMALL, feed_forward_kernel=3, encoder_layers=2, decoder_layers=2).network
+    )
+    sentences = [batch_of(n, seed=n)[0] for n in (9, 31, 22)]
     padded = torch.nn.utils.rnn.pad_sequence(sentences, batch_first=True)
     speakers = torch.tensor([1, 0, 1])
     with torch.inference_mode():
         mels, frames = network.speak(padded, speakers, Controls(rate=1.1, semitones=2))
         for row, sentence in enumerate(sentences):
-            alone, lengths = network.speak(sentence[None], speakers[row:row + 1], Controls(rate=1.1, semitones=2))
-            assert torch.equal(lengths[0], frames[row, :len(sentence)]) and not frames[row, len(sentence):].any()
-            assert (mels[row, :alone.shape[1]] - alone[0]).abs().max() < 1e-4
+            alone, lengths = network.speak(
+                sentence[None], speakers[row : row + 1], Controls(rate=1.1, semitones=2)
+            )
+            assert (
+                torch.equal(lengths[0], frames[row, : len(sentence)]) and not frames[row, len(sentence) :].any()
+            )
+            assert (mels[row, : alone.shape[1]] - alone[0]).abs().max() < 1e-4
     assert len({int(f) for f in frames.sum(1)}) == 3
 
 
 def test_rate_changes_the_length_by_its_factor():
-    network, batch, speaker = talkative(frames=6.3), symbols(60), torch.tensor([0])
+    network, batch, speaker = talkative(frames=6.3), batch_of(60), torch.tensor([0])
     with torch.inference_mode():
-        lengths = {rate: network.speak(batch, speaker, Controls(rate=rate))[0].shape[1] for rate in (0.5, 0.8, 1.0, 1.25, 2.0)}
+        lengths = {
+            rate: network.speak(batch, speaker, Controls(rate=rate))[0].shape[1]
+            for rate in (0.5, 0.8, 1.0, 1.25, 2.0)
+        }
     assert lengths[1.0] > 300
     for rate, length in lengths.items():
         assert abs(length - lengths[1.0] / rate) <= 1 / rate + 0.5
 
 
 def test_pitch_and_energy_controls_move_their_targets_by_the_asked_amount():
-    network, batch, speaker = talkative(), symbols(20), torch.tensor([1])
+    network, batch, speaker = talkative(), batch_of(20), torch.tensor([1])
     network.pitch_deviation.copy_(torch.tensor([0.2, 0.1]))
     network.energy_deviation.copy_(torch.tensor([0.7, 0.5]))
 
     def heard(**controls) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         seen = []
-        hooks = [part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-                 for part in (network.network.energy_embed, network.network.pitch_embed)]
+        hooks = [
+            part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+            for part in (network.network.energy_embed, network.network.pitch_embed)
+        ]
         with torch.inference_mode():
             mel = network.speak(batch, speaker, Controls(**controls))[0]
         for hook in hooks:
@@ -147,14 +179,18 @@ def test_pitch_and_energy_controls_move_their_targets_by_the_asked_amount():
 
     mel, energy, pitch = heard()
     higher, same, raised = heard(semitones=3)
-    assert torch.allclose((raised - pitch).exp(), torch.tensor(2 ** (3 / 12)), rtol=1e-5) and torch.equal(same, energy)
+    assert torch.allclose((raised - pitch).exp(), torch.tensor(2 ** (3 / 12)), rtol=1e-5) and torch.equal(
+        same, energy
+    )
     louder, increased, unmoved = heard(energy=2)
-    assert torch.allclose((increased - energy).exp(), torch.tensor(2.0), rtol=1e-5) and torch.equal(unmoved, pitch)
+    assert torch.allclose((increased - energy).exp(), torch.tensor(2.0), rtol=1e-5) and torch.equal(
+        unmoved, pitch
+    )
     assert (higher - mel).abs().max() > 1e-3 and (louder - mel).abs().max() > 1e-3
 
 
 def test_speakers_differ():
-    network, batch = talkative(), symbols(20)
+    network, batch = talkative(), batch_of(20)
     with torch.inference_mode():
         first, second = (network.encode(batch, torch.tensor([speaker])) for speaker in (0, 1))
     assert (first.hidden - second.hidden).abs().max() > 0.1
@@ -170,7 +206,9 @@ def test_targets_fit_the_clip_they_are_made_from(speech, task):
         assert e.n_frames == len(mel) == len(clip) // HIFIGAN.hop
         assert np.abs(mel - log_mel(clip)).max() < 0.01  # float16
         assert 4.0 < e.pitch.mean() < 5.7 and np.isfinite(e.energy).all()  # 55 to 300 Hz
-    joe, hibari = (np.mean([e.pitch.mean() for e in task.examples if e.speaker == s]) for s in ("vits-joe", "hibari"))
+    joe, hibari = (
+        np.mean([e.pitch.mean() for e in task.examples if e.speaker == s]) for s in ("vits-joe", "hibari")
+    )
     assert hibari > joe + 0.3  # a woman and a man
     stored = task.examples[0].path.stat().st_mtime_ns
     assert acoustic_data.example(speech.split("train")[0]).path.stat().st_mtime_ns == stored
@@ -182,7 +220,10 @@ def test_batches_are_standardised_and_padded(task):
     real = tensors["ids"] != 0
     assert batch.frames == tensors["mask"].sum() == tensors["frames"].sum() == sum(task.lengths)
     voiced = tensors["mask"].bool()
-    assert tensors["mel"][voiced].mean(0).abs().max() < 1e-3 and (tensors["mel"][voiced].std(0) - 1).abs().max() < 1e-2
+    assert (
+        tensors["mel"][voiced].mean(0).abs().max() < 1e-3
+        and (tensors["mel"][voiced].std(0) - 1).abs().max() < 1e-2
+    )
     for speaker in (0, 1):
         rows = tensors["speakers"] == speaker
         for name in ("pitch", "energy"):
@@ -206,14 +247,24 @@ def test_losses_are_transformers_own(task):
         given = batch.tensors
         real, voiced = given["ids"] != 0, given["mask"][..., None].bool()
         expected = network.network.criterion(
-            prediction.mel, prediction.rough, prediction.log_frames, prediction.pitch[..., None], prediction.energy[..., None],
-            given["mel"], given["frames"], given["pitch"][..., None], given["energy"][..., None], real, voiced)
+            prediction.mel,
+            prediction.rough,
+            prediction.log_frames,
+            prediction.pitch[..., None],
+            prediction.energy[..., None],
+            given["mel"],
+            given["frames"],
+            given["pitch"][..., None],
+            given["energy"][..., None],
+            real,
+            voiced,
+        )
     assert sum(losses(prediction, batch).values()).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_gradients_reach_every_parameter(task):
     network = task.plain[MODULE].train()
-    update, = task.updates(task.collate([task.item(i, None) for i in range(3)]), 0)
+    (update,) = task.updates(task.collate([task.item(i, None) for i in range(3)]), 0)
     update.loss.backward()
     without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     network.zero_grad()
@@ -222,8 +273,13 @@ def test_gradients_reach_every_parameter(task):
 
 
 def test_one_utterance_is_learned_by_heart(speech, tmp_path):
-    one = Corpus("one", "", "", tuple(u for u in speech.utterances if u.speaker == "vits-joe")[:1] + tuple(
-        u for u in speech.split("validation") if u.speaker == "vits-joe"))
+    one = Corpus(
+        "one",
+        "",
+        "",
+        tuple(u for u in speech.utterances if u.speaker == "vits-joe")[:1]
+        + tuple(u for u in speech.split("validation") if u.speaker == "vits-joe"),
+    )
     task = AcousticTask(one, dataclasses.replace(SMALL, learning_rate=5e-3))
     batch = task.collate([task.item(0, None)])
     with torch.inference_mode():
@@ -245,7 +301,9 @@ def test_a_validation_draws_and_hears_each_voice(task):
     task.plain[MODULE].eval()
     with torch.no_grad():
         validation = task.validate(0)
-    assert len(validation.figures) == len(validation.audio) == 2 and all(v > 0 for v in validation.scalars.values())
+    assert len(validation.figures) == len(validation.audio) == 2 and all(
+        v > 0 for v in validation.scalars.values()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -257,15 +315,23 @@ def folder(tmp_path_factory):
 def test_a_saved_network_speaks(folder):
     voice = fastspeech2.FastSpeech2(folder, threads=1)
     first, second = (voice.synthesize("A bird sang.", seed=3) for _ in range(2))
-    assert np.array_equal(first.waveform, second.waveform) and voice.variant == "griffin-lim" and voice.card == "# A card"
-    assert list(first.seconds) == ["phonemes", "acoustic_model", "vocoder"] and first.phones == piper_onnx.symbols("A bird sang.")
+    assert (
+        np.array_equal(first.waveform, second.waveform)
+        and voice.variant == "griffin-lim"
+        and voice.card == "# A card"
+    )
+    assert list(first.seconds) == ["phonemes", "acoustic_model", "vocoder"] and first.phones == symbols.of(
+        "A bird sang."
+    )
     assert sum(first.frames) * HIFIGAN.hop == len(first.waveform) and voice.speaker == "hibari"
     other = voice.adjusted(speaker="vits-joe", rate=2.0)
     assert other.synthesize("A bird sang.").audio_s < 0.6 * first.audio_s and voice.speaker == "hibari"
     assert other.modules is voice.modules and 0 < voice.params_m < 1
 
     mels = []
-    vocoded = fastspeech2.FastSpeech2(folder, vocoder=lambda mel: mels.append(mel) or np.full(len(mel) * 256, 0.1, np.float32))
+    vocoded = fastspeech2.FastSpeech2(
+        folder, vocoder=lambda mel: mels.append(mel) or np.full(len(mel) * 256, 0.1, np.float32)
+    )
     assert vocoded.synthesize("A bird sang.").audio_s == first.audio_s and vocoded.variant == "baseline"
     assert mels[0].shape == (sum(first.frames), 80)
 
@@ -275,19 +341,24 @@ def test_what_cannot_be_spoken_is_refused(folder):
     for text in ("", "?!", "😀"):
         with pytest.raises(TextError):
             voice.synthesize(text)
-    for controls, message in (({"rate": 0}, "rate is 0, it must lie between 0.25 and 4"), ({"energy": math.nan}, "energy is nan"),
-                              ({"semitone": 1}, "unknown control 'semitone': did you mean 'semitones'"),
-                              ({"speaker": "vits-jo"}, "unknown speaker of .* 'vits-jo': did you mean 'vits-joe'")):
+    for controls, message in (
+        ({"rate": 0}, "rate is 0, it must lie between 0.25 and 4"),
+        ({"energy": math.nan}, "energy is nan"),
+        ({"semitone": 1}, "unknown control 'semitone': did you mean 'semitones'"),
+        ({"speaker": "vits-jo"}, "unknown speaker of .* 'vits-jo': did you mean 'vits-joe'"),
+    ):
         with pytest.raises(ParameterError, match=message):
             voice.adjusted(**controls)
 
 
-@pytest.mark.parametrize("bias, message", [(-5.0, "wants 0.0 s"), (20.0, "is not trained"), (math.nan, "is not trained")])
+@pytest.mark.parametrize(
+    "bias, message", [(-5.0, "wants 0.0 s"), (20.0, "is not trained"), (math.nan, "is not trained")]
+)
 def test_durations_of_broken_weights_are_refused(bias, message):
     network = talkative()
     torch.nn.init.constant_(network.network.duration_predictor.linear.bias, bias)
     with pytest.raises(ValueError, match=message):
-        network.speak(symbols(80), torch.tensor([0]))
+        network.speak(batch_of(80), torch.tensor([0]))
 
 
 class Part(torch.nn.Module):
@@ -305,13 +376,16 @@ class Part(torch.nn.Module):
 def test_both_halves_can_be_exported_for_any_length():
     network, length = talkative(), torch.export.Dim("length", min=4, max=2000)
     speaker = torch.tensor([1])
-    for method, short, long in (("encode", (symbols(20), speaker), (symbols(41), speaker)),
-                                ("render", (torch.randn(1, 50, 32),), (torch.randn(1, 93, 32),))):
+    for method, short, long in (
+        ("encode", (batch_of(20), speaker), (batch_of(41), speaker)),
+        ("render", (torch.randn(1, 50, 32),), (torch.randn(1, 93, 32),)),
+    ):
         part = Part(network, method)
         dynamic = ({1: length}, None) if method == "encode" else ({1: length},)
         # transformers' shift of relative positions divides by the length, which the exporter would like to know.
-        exported = torch.export.export(part, short, dynamic_shapes={"inputs": dynamic},
-                                       prefer_deferred_runtime_asserts_over_guards=True).module()
+        exported = torch.export.export(
+            part, short, dynamic_shapes={"inputs": dynamic}, prefer_deferred_runtime_asserts_over_guards=True
+        ).module()
         for ours, theirs_ in zip(exported(*long), part(*long), strict=True):
             assert torch.allclose(ours, theirs_, atol=1e-5)
 
@@ -322,11 +396,19 @@ def test_a_wrong_folder_is_named(folder, tmp_path):
 
 def test_a_run_is_published_with_its_averaged_weights(speech, tmp_path):
     task = AcousticTask(speech, SMALL)
-    train(task, recipe.Recipe("fastspeech2", recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0)), tmp_path)
-    config, speakers, network = fastspeech2.load(publish(tmp_path, SMALL, task.speakers, tmp_path / "voice", "card"))
+    train(
+        task,
+        recipe.Recipe("fastspeech2", recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0)),
+        tmp_path,
+    )
+    config, speakers, network = fastspeech2.load(
+        publish(tmp_path, SMALL, task.speakers, tmp_path / "voice", "card")
+    )
     assert config == SMALL.network and speakers == ("hibari", "vits-joe")
     average = checkpoint.load(checkpoint.latest(tmp_path / "checkpoints")).weights[f"ema-{MODULE}"]
-    assert torch.allclose(network.network.encoder.embed.weight, average["network.encoder.embed.weight"], atol=1e-3)
+    assert torch.allclose(
+        network.network.encoder.embed.weight, average["network.encoder.embed.weight"], atol=1e-3
+    )
     assert torch.equal(network.mel_mean, average["mel_mean"]) and network.mel_mean.mean() < -3
     with pytest.raises(TrainingError, match="with 3 speakers: take the recipe"):
         publish(tmp_path, SMALL, (*task.speakers, "another"), tmp_path / "voice", "card")
@@ -347,13 +429,16 @@ def test_durations_of_another_clip_are_skipped_and_an_empty_split_is_named(speec
         AcousticTask(Corpus("odd", "", "", (*rest, stranger)), SMALL)
 
 
-@pytest.mark.parametrize("values, message", [
-    ({"hidden": 33, "heads": 2}, "hidden is 33, it must be a multiple of model.heads, 2"),
-    ({"decoder_kernel": 4}, "decoder_kernel is 4"),
-    ({"postnet_layers": 0}, "postnet_layers is 0"),
-    ({"warm_up": 0}, "both count steps"),
-    ({"hiden": 3}, "did you mean 'hidden'"),
-])
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"hidden": 33, "heads": 2}, "hidden is 33, it must be a multiple of model.heads, 2"),
+        ({"decoder_kernel": 4}, "decoder_kernel is 4"),
+        ({"postnet_layers": 0}, "postnet_layers is 0"),
+        ({"warm_up": 0}, "both count steps"),
+        ({"hiden": 3}, "did you mean 'hidden'"),
+    ],
+)
 def test_a_bad_configuration_has_one_clear_error(values, message):
     with pytest.raises(ParameterError, match=message):
         recipe.parse(AcousticConfig, values, "model")

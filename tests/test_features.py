@@ -1,4 +1,6 @@
-"""Mel spectrograms against librosa and transformers, Griffin-Lim, F0 against known F0, prosody against known prosody."""
+"""Mel spectrograms against librosa and transformers, Griffin-Lim, F0 against known F0, prosody against known
+prosody.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ TEXT = "The birch canoe slid on the smooth planks, and the box was thrown beside
 @functools.cache
 def joe():
     """One synthesised sentence with its phones and their exact frames."""
-    from lib.systems.vits_joe_onnx import VitsJoeOnnx
+    from lib.systems.vits_joe.stages import VitsJoeOnnx
 
     return VitsJoeOnnx(threads=1).synthesize(TEXT, seed=0)
 
@@ -27,7 +29,9 @@ def clip(config: features.MelConfig) -> np.ndarray:
     return audio.resample(joe().waveform, 22_050, config.sample_rate)
 
 
-def voice(begin_hz: float, end_hz: float, seconds: float = 2.0, sample_rate: int = 22_050) -> tuple[np.ndarray, np.ndarray]:
+def voice(
+    begin_hz: float, end_hz: float, seconds: float = 2.0, sample_rate: int = 22_050
+) -> tuple[np.ndarray, np.ndarray]:
     """A vowel-like buzz gliding between two pitches, and its true F0 per sample."""
     time = np.arange(int(seconds * sample_rate)) / sample_rate
     hz = begin_hz * (end_hz / begin_hz) ** (time / seconds)
@@ -53,7 +57,9 @@ def test_speecht5_mel_equals_transformers():
     from transformers import SpeechT5FeatureExtractor
 
     waveform = clip(SPEECHT5)
-    expected = SpeechT5FeatureExtractor()(audio_target=waveform, sampling_rate=16_000, return_tensors="np").input_values[0]
+    expected = SpeechT5FeatureExtractor()(
+        audio_target=waveform, sampling_rate=16_000, return_tensors="np"
+    ).input_values[0]
     np.testing.assert_allclose(features.log_mel(waveform, SPEECHT5), expected, atol=1e-4)
 
 
@@ -61,7 +67,7 @@ def test_speecht5_mel_equals_transformers():
 @pytest.mark.parametrize("extra", [0, 1, 255])
 def test_number_of_frames_is_the_same_everywhere(config, extra):
     waveform, _ = voice(120, 140, 1.0)
-    waveform = waveform[:256 * 60 + extra]
+    waveform = waveform[: 256 * 60 + extra]
     frames = config.n_frames(len(waveform))
     assert frames == (60 if config is HIFIGAN else 61)
     assert len(features.log_mel(waveform, config)) == frames == len(features.energy(waveform, config))
@@ -74,7 +80,9 @@ def test_torch_and_numpy_agree(config):
     batch = torch.from_numpy(np.stack([waveform, 0.1 * waveform[::-1]]))
     expected = np.stack([features.log_mel(row.numpy(), config) for row in batch])
     np.testing.assert_allclose(features.log_mel_torch(batch.double(), config), expected, atol=1e-5)
-    np.testing.assert_allclose(features.log_mel_torch(batch, config), expected, atol=1e-3)  # float32's rounding in quiet bands
+    np.testing.assert_allclose(
+        features.log_mel_torch(batch, config), expected, atol=1e-3
+    )  # float32's rounding in quiet bands
     assert np.abs(features.log_mel_torch(batch, config).numpy() - expected).mean() < 1e-5
 
 
@@ -82,7 +90,9 @@ def test_torch_and_numpy_agree(config):
 def test_torch_mel_has_correct_and_finite_gradients(config):
     with torch.inference_mode():  # tensors cached here must still serve training below
         features.log_mel_torch(torch.rand(4096, dtype=torch.float64), config)
-    waveform = (torch.rand(1280, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 0.5).requires_grad_()
+    waveform = (
+        torch.rand(1280, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 0.5
+    ).requires_grad_()
     features.log_mel_torch(waveform, config).sum().backward()
     step = torch.zeros_like(waveform)
     step[700] = 1e-6
@@ -110,7 +120,10 @@ def test_a_click_is_loudest_in_the_frame_that_covers_it():
         waveform = np.zeros(config.sample_rate, np.float32)
         waveform[10_000] = 1
         frame = int(features.energy(waveform, config).argmax())
-        assert abs(config.frame_times(60)[frame] - 10_000 / config.sample_rate) <= config.hop / 2 / config.sample_rate
+        assert (
+            abs(config.frame_times(60)[frame] - 10_000 / config.sample_rate)
+            <= config.hop / 2 / config.sample_rate
+        )
 
 
 def test_energy_is_the_norm_of_the_magnitudes():
@@ -121,7 +134,9 @@ def test_energy_is_the_norm_of_the_magnitudes():
     np.testing.assert_allclose(loud, np.sqrt((magnitude**2).sum(axis=1)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("waveform", [np.zeros(30_000, np.float32), np.full(30_000, np.nan), np.ones((2, 30_000)), np.ones(1000)])
+@pytest.mark.parametrize(
+    "waveform", [np.zeros(30_000, np.float32), np.full(30_000, np.nan), np.ones((2, 30_000)), np.ones(1000)]
+)
 def test_unusable_audio_is_refused(waveform):
     for function in (features.log_mel, features.energy):
         with pytest.raises(AudioError):
@@ -147,14 +162,16 @@ def test_griffin_lim_is_deterministic_and_close():
     np.testing.assert_array_equal(rebuilt, features.griffin_lim(mel, iterations=16))
     assert len(rebuilt) == len(mel) * 256
     assert np.abs(features.log_mel(rebuilt) - mel).mean() < 0.2  # 1.7 dB
-    to_16k = [audio.resample(w, 22_050, 16_000) for w in (original[:len(rebuilt)], rebuilt)]
+    to_16k = [audio.resample(w, 22_050, 16_000) for w in (original[: len(rebuilt)], rebuilt)]
     assert pesq(16_000, *to_16k, "wb") > 2
     speecht5 = features.log_mel(clip(SPEECHT5), SPEECHT5)
     again = features.log_mel(features.griffin_lim(speecht5, SPEECHT5, iterations=16), SPEECHT5)
     assert np.abs(again - speecht5).mean() < 0.2 and len(again) == len(speecht5)
 
 
-@pytest.mark.parametrize("mel", [np.zeros(80), np.zeros((10, 40)), np.full((10, 80), np.nan), np.zeros((1, 80))])
+@pytest.mark.parametrize(
+    "mel", [np.zeros(80), np.zeros((10, 40)), np.full((10, 80), np.nan), np.zeros((1, 80))]
+)
 def test_griffin_lim_refuses_what_is_no_mel(mel):
     with pytest.raises(AudioError, match="log-mel of shape"):
         features.griffin_lim(mel)
@@ -164,7 +181,9 @@ def test_griffin_lim_refuses_what_is_no_mel(mel):
 @pytest.mark.parametrize("config", [HIFIGAN, SPEECHT5])
 def test_f0_follows_a_glide(begin_hz, end_hz, config):
     waveform, truth = voice(begin_hz, end_hz)
-    noise = np.random.default_rng(0).normal(0, waveform.std() / 10, len(waveform)).astype(np.float32)  # 20 dB SNR
+    noise = (
+        np.random.default_rng(0).normal(0, waveform.std() / 10, len(waveform)).astype(np.float32)
+    )  # 20 dB SNR
     found = prosody.f0(waveform + noise, 22_050, config)
     times = config.frame_times(len(found.hz))
     inner = slice(5, -5)
@@ -188,9 +207,11 @@ def test_f0_agrees_with_an_independent_tracker_on_speech():
 
     hz = prosody.f0(joe().waveform, 22_050).hz
     other, _, _ = librosa.pyin(joe().waveform, fmin=60, fmax=500, sr=22_050, frame_length=2048, hop_length=256)
-    other = np.nan_to_num(other)[:len(hz)]
+    other = np.nan_to_num(other)[: len(hz)]
     both = (hz > 0) & (other > 0)
-    assert both.mean() > 0.2 and np.mean((hz > 0) == (other > 0)) > 0.7  # pyin calls less of creaky speech voiced
+    assert (
+        both.mean() > 0.2 and np.mean((hz > 0) == (other > 0)) > 0.7
+    )  # pyin calls less of creaky speech voiced
     assert np.mean(np.abs(12 * np.log2(hz[both] / other[both])) < 1) > 0.9
 
 
@@ -203,7 +224,9 @@ def test_pulses_follow_a_glide_and_count_its_cycles():
     at = np.arange(len(hz)) * hop
     inner = slice(5, -5)
     assert np.abs(hz / (120 + 40 * seconds[at]) - 1)[inner].max() < 0.02
-    behind = (cycles[at] - phase) % 1  # the same everywhere but for a constant: where in a cycle Praat sets its mark
+    behind = (
+        cycles[at] - phase
+    ) % 1  # the same everywhere but for a constant: where in a cycle Praat sets its mark
     centred = (behind - behind[len(behind) // 2] + 0.5) % 1 - 0.5
     assert np.abs(centred[inner]).max() < 0.03
     assert phase.min() >= 0 and phase.max() < 1
@@ -211,8 +234,12 @@ def test_pulses_follow_a_glide_and_count_its_cycles():
 
 def test_pulses_of_noise_and_a_snippet_are_none():
     rng = np.random.default_rng(0)
-    assert prosody.pulses(rng.normal(size=22_050).astype(np.float32) * 0.1, 22_050)[:, 1].astype(bool).mean() < 0.1
-    assert prosody.pulses(np.full(1_050, 0.1, np.float32), 22_050).tolist() == [[0, 0]] * HIFIGAN.n_frames(1_050)
+    assert (
+        prosody.pulses(rng.normal(size=22_050).astype(np.float32) * 0.1, 22_050)[:, 1].astype(bool).mean() < 0.1
+    )
+    assert prosody.pulses(np.full(1_050, 0.1, np.float32), 22_050).tolist() == [[0, 0]] * HIFIGAN.n_frames(
+        1_050
+    )
 
 
 def test_f0_refuses_an_impossible_range():
@@ -228,7 +255,9 @@ def test_continuous_f0_bridges_in_log_frequency():
 def test_prosody_of_known_speech():
     first, _ = voice(200, 150, 1.0)
     second, _ = voice(150, 112.5, 1.0)
-    waveform = np.concatenate([np.zeros(6615), first, np.zeros(8820), second, np.zeros(6615)]).astype(np.float32)  # a 0.4 s gap
+    waveform = np.concatenate([np.zeros(6615), first, np.zeros(8820), second, np.zeros(6615)]).astype(
+        np.float32
+    )  # a 0.4 s gap
     waveform += np.random.default_rng(0).normal(0, 1e-4, len(waveform)).astype(np.float32)
     found = prosody.prosody(waveform, 22_050)
     assert found.f0_median_hz == pytest.approx(150, rel=0.02)
@@ -247,7 +276,9 @@ def test_prosody_counts_the_phones_it_is_given():
     assert given.rate_unit == read.rate_unit == "phones/s" and given.rate == pytest.approx(read.rate, rel=0.05)
     assert 9 < given.rate < 18
     # Truth: 19 syllables.
-    assert heard.rate / read.rate == pytest.approx(19 / sum(s.kind == "phone" for s in prosody.segments(speech.phones)), rel=0.3)
+    assert heard.rate / read.rate == pytest.approx(
+        19 / sum(s.kind == "phone" for s in prosody.segments(speech.phones)), rel=0.3
+    )
     with pytest.raises(ParameterError, match="do not fit"):
         prosody.prosody(speech.waveform, 22_050, phones=speech.phones, frames=speech.frames[:-1])
 

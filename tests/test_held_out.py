@@ -1,4 +1,6 @@
-"""The sentences every system is judged on reach no training: whatever a recipe asks for, none of the 100 is in its data."""
+"""The sentences every system is judged on reach no training: whatever a recipe asks for, none of the 100 is in
+its data.
+"""
 
 import pytest
 
@@ -22,12 +24,25 @@ def test_no_recipe_trains_or_validates_on_them(path, monkeypatch):
     def made(voice, sentences, **_):
         sentences = tuple(sentences)
         asked.extend(sentences)
-        return Corpus(voice.name, "", "", tuple(Utterance(s.id, s.text, s.text, voice.name, s.split, 22_050, None) for s in sentences))
+        return Corpus(
+            voice.name,
+            "",
+            "",
+            tuple(Utterance(s.id, s.text, s.text, voice.name, s.split, 22_050, None) for s in sentences),
+        )
 
     monkeypatch.setattr(synthetic, "corpus", made)
-    data = sources.Data(**{name: tuple(value) if isinstance(value, list) else value for name, value in recipe.load(path).data.items()})
+    data = sources.Data(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in recipe.load(path).data.items()
+        }
+    )
     if data.corpus:
         pytest.skip(f"{data.corpus} is a public corpus with splits of its own")
     corpus = sources.corpus(data)
-    said = {"".join(c for c in text.lower() if c.isalnum()) for text in [s.text for s in asked] + [u.text for u in corpus.utterances]}
+    said = {
+        "".join(c for c in text.lower() if c.isalnum())
+        for text in [s.text for s in asked] + [u.text for u in corpus.utterances]
+    }
     assert len(said) > 3 and not said & HELD_OUT

@@ -15,26 +15,42 @@ from lib.corpora.base import Corpus
 from lib.errors import AudioError, MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN, log_mel, log_mel_torch
 from lib.systems import hifigan
-from lib.systems.hifigan_discriminators import Discriminators, PeriodDiscriminator, discriminator_loss, generator_loss
-from lib.systems.vits_joe_onnx import VitsJoeOnnx
+from lib.systems.hifigan.discriminators import (
+    Discriminators,
+    PeriodDiscriminator,
+    discriminator_loss,
+    generator_loss,
+)
+from lib.systems.vits_joe.stages import VitsJoeOnnx
 from lib.training import checkpoint, recipe
-from lib.training.hifigan import CONTEXT, EDGE, HOP, VocoderConfig, VocoderTask, publish
+from lib.training.tasks.hifigan import CONTEXT, EDGE, HOP, VocoderConfig, VocoderTask, publish
 from lib.training.loop import train
-from lib.training.vocoder_targets import true_latents
+from lib.training.tasks.vocoder_targets import true_latents
 
-SMALL = VocoderConfig(front_width=32, front_blocks=1, segment_frames=16, adversarial_from=2, warm_up=1, period_width=1 / 16,
-                      scale_width=1 / 8, periods=(2, 3), scales=1)
+SMALL = VocoderConfig(
+    front_width=32,
+    front_blocks=1,
+    segment_frames=16,
+    adversarial_from=2,
+    warm_up=1,
+    period_width=1 / 16,
+    scale_width=1 / 8,
+    periods=(2, 3),
+    scales=1,
+)
 
 
 @pytest.fixture(scope="module")
 def speech() -> Corpus:
     """Two training sentences and one to validate on, spoken by vits-joe."""
-    train, validation = ([s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation"))
+    train, validation = (
+        [s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation")
+    )
     return synthetic.corpus(VitsJoeOnnx(threads=1), train[:2] + validation[:1])
 
 
 def snr_db(signal: np.ndarray, other: np.ndarray) -> float:
-    return float(10 * np.log10((signal ** 2).sum() / ((signal - other) ** 2).sum()))
+    return float(10 * np.log10((signal**2).sum() / ((signal - other) ** 2).sum()))
 
 
 def count(module: torch.nn.Module) -> int:
@@ -80,7 +96,9 @@ def test_the_front_sees_no_further_than_its_context():
 
 def test_the_source_is_the_phase_pitch_and_voicing_of_each_frame():
     rows = hifigan.source(torch.tensor([0.0, 0.25, 0.5]), torch.tensor([100.0, 200.0, 0.0]))
-    expected = torch.tensor([[0.0, 1, 1, 0], [1, 0, 1, 2], [0, 0, 0, 0]])  # half octaves over 100 Hz; nothing where unvoiced
+    expected = torch.tensor(
+        [[0.0, 1, 1, 0], [1, 0, 1, 2], [0, 0, 0, 0]]
+    )  # half octaves over 100 Hz; nothing where unvoiced
     assert torch.allclose(rows, expected, atol=1e-6)
 
 
@@ -136,17 +154,21 @@ def test_a_training_item_is_a_piece_of_the_clip_with_its_own_mel_and_latents(spe
     batch = task.collate([piece])
     assert batch.ids == (task.train_split[0].id,) and batch.frames == 16
     clip = task.train_split[0].load(22_050)
-    segment = crop[(EDGE + CONTEXT) * HOP:-(EDGE + CONTEXT) * HOP]
-    starts = [i for i in range(0, len(clip) - len(segment) + 1, HOP) if np.allclose(clip[i:i + len(segment)], segment, atol=1e-4)]
+    segment = crop[(EDGE + CONTEXT) * HOP : -(EDGE + CONTEXT) * HOP]
+    starts = [
+        i
+        for i in range(0, len(clip) - len(segment) + 1, HOP)
+        if np.allclose(clip[i : i + len(segment)], segment, atol=1e-4)
+    ]
     assert len(starts) == 1
     frame = starts[0] // HOP
     whole = log_mel(clip)
-    here = log_mel_torch(torch.from_numpy(crop))[EDGE + CONTEXT:-EDGE - CONTEXT].numpy()
+    here = log_mel_torch(torch.from_numpy(crop))[EDGE + CONTEXT : -EDGE - CONTEXT].numpy()
     inner = slice(max(0, 2 - frame), len(here) - 2)  # the clip's own ends are reflected, a crop's are zeros
-    assert np.abs(whole[frame:frame + 16][inner] - here[inner]).max() < 0.02
-    assert np.array_equal(latents, task._latents[identity][:, frame:frame + 16])
+    assert np.abs(whole[frame : frame + 16][inner] - here[inner]).max() < 0.02
+    assert np.array_equal(latents, task._latents[identity][:, frame : frame + 16])
     padded = np.pad(prosody.pulses(clip, 22_050).T, ((0, 0), (CONTEXT, CONTEXT + 16)))
-    assert np.array_equal(pulses, padded[:, frame:frame + 16 + 2 * CONTEXT]) and pulses[1].max() > 50
+    assert np.array_equal(pulses, padded[:, frame : frame + 16 + 2 * CONTEXT]) and pulses[1].max() > 50
 
 
 def test_a_clip_shorter_than_a_segment_is_filled_with_silence(speech):
@@ -156,16 +178,22 @@ def test_a_clip_shorter_than_a_segment_is_filled_with_silence(speech):
     clip = task.train_split[0].load(22_050)
     assert len(crop) == (2000 + 2 * CONTEXT + 2 * EDGE) * HOP and latents.shape == (192, 2000)
     begin = (CONTEXT + EDGE) * HOP
-    assert np.abs(crop[begin:begin + len(clip)] - clip).max() < 1e-4
-    assert not crop[begin + len(clip):].any() and not crop[:begin].any()
+    assert np.abs(crop[begin : begin + len(clip)] - clip).max() < 1e-4
+    assert not crop[begin + len(clip) :].any() and not crop[:begin].any()
 
 
 def test_stage_a_moves_the_front_alone_and_stage_b_everything(speech, tmp_path):
     task = VocoderTask(speech, SMALL)
-    fresh = {name: {k: v.clone() for k, v in module.state_dict().items()} for name, module in task.modules.items()}
+    fresh = {
+        name: {k: v.clone() for k, v in module.state_dict().items()} for name, module in task.modules.items()
+    }
 
     def moved() -> set[str]:
-        return {n for n, m in task.modules.items() if any(not torch.equal(v, fresh[n][k]) for k, v in m.state_dict().items())}
+        return {
+            n
+            for n, m in task.modules.items()
+            if any(not torch.equal(v, fresh[n][k]) for k, v in m.state_dict().items())
+        }
 
     def settings(steps: int) -> recipe.Recipe:
         given = recipe.Settings(steps, batch_size=2, checkpoint_every=1, validate_every=0, log_every=1, ema=0.9)
@@ -177,7 +205,13 @@ def test_stage_a_moves_the_front_alone_and_stage_b_everything(speech, tmp_path):
     assert moved() == {"front", "pitch", "discriminators"}
     outcome = train(task, settings(3), tmp_path)
     assert moved() == {"front", "pitch", "decoder", "discriminators"}
-    assert {"mel", "adversarial", "features", "loss/front+pitch+decoder", "loss/discriminators"} <= outcome.losses.keys()
+    assert {
+        "mel",
+        "adversarial",
+        "features",
+        "loss/front+pitch+decoder",
+        "loss/discriminators",
+    } <= outcome.losses.keys()
 
     folder = publish(tmp_path, SMALL, tmp_path / "vocoder", "# A card")
     vocoder = hifigan.HifiGan(folder, threads=1)
@@ -199,7 +233,11 @@ def test_until_spectral_from_the_decoder_is_not_asked(speech):
     task.plain["decoder"].register_forward_hook(lambda *_: calls.append(1))
     batch = task.collate([task.item(i, np.random.default_rng(i)) for i in range(2)])
     (update,) = task.updates(batch, 1)
-    assert not calls and update.optimizers == ("front", "pitch") and update.scalars.keys() == {"latents", "voicing", "pitch"}
+    assert (
+        not calls
+        and update.optimizers == ("front", "pitch")
+        and update.scalars.keys() == {"latents", "voicing", "pitch"}
+    )
     (update,) = task.updates(batch, 2)
     assert calls and update.scalars.keys() == {"latents", "voicing", "pitch", "mel", "stft"}
 
@@ -208,8 +246,10 @@ def test_a_validation_reports_hears_and_draws(speech):
     task = VocoderTask(speech, SMALL)
     with torch.no_grad():
         validation = task.validate(0)
-    assert validation.scalars.keys() == {"mel_l1", "stft"} and validation.scalars["mel_l1"] > 0.5  # the front knows nothing yet
-    (waveform, rate), = validation.audio.values()
+    assert (
+        validation.scalars.keys() == {"mel_l1", "stft"} and validation.scalars["mel_l1"] > 0.5
+    )  # the front knows nothing yet
+    ((waveform, rate),) = validation.audio.values()
     assert rate == 22_050 and len(waveform) == len(task.validation_split[0].load(22_050)) // HOP * HOP
     assert len(validation.figures) == 1
 
@@ -218,7 +258,9 @@ def test_a_validation_reports_hears_and_draws(speech):
 def test_v1_trains_from_its_first_step_and_is_saved_without_weight_norm(speech, tmp_path):
     config = dataclasses.replace(SMALL, generator="v1", adversarial_from=0)
     task = VocoderTask(speech, config)
-    outcome = train(task, recipe.Recipe("hifigan", recipe.Settings(1, batch_size=1, validate_every=0)), tmp_path)
+    outcome = train(
+        task, recipe.Recipe("hifigan", recipe.Settings(1, batch_size=1, validate_every=0)), tmp_path
+    )
     folder = publish(tmp_path, config, tmp_path / "vocoder", "card")
     mel = log_mel(task.validation_split[0].load(22_050))[:20]
     with torch.inference_mode():
@@ -227,13 +269,16 @@ def test_v1_trains_from_its_first_step_and_is_saved_without_weight_norm(speech, 
     assert snr_db(expected, hifigan.HifiGan(folder, threads=1).vocode(mel)) > 40
 
 
-@pytest.mark.parametrize("values, message", [
-    ({"generator": "v2"}, "unknown generator 'v2': did you mean 'v1'"),
-    ({"generator": "v1", "adversarial_from": 5}, "V1 has no trained decoder to keep"),
-    ({"spectral_from": 5, "latent_weight": 0.0}, "until that step nothing would be learnt"),
-    ({"segment_frames": 8}, "segment_frames is 8"),
-    ({"periods": [], "scales": 0}, "judge nothing"),
-])
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"generator": "v2"}, "unknown generator 'v2': did you mean 'v1'"),
+        ({"generator": "v1", "adversarial_from": 5}, "V1 has no trained decoder to keep"),
+        ({"spectral_from": 5, "latent_weight": 0.0}, "until that step nothing would be learnt"),
+        ({"segment_frames": 8}, "segment_frames is 8"),
+        ({"periods": [], "scales": 0}, "judge nothing"),
+    ],
+)
 def test_a_bad_configuration_has_one_clear_error(speech, values, message):
     with pytest.raises(ParameterError, match=message):
         VocoderTask(speech, recipe.parse(VocoderConfig, values, "model"))
@@ -243,7 +288,9 @@ def test_a_folder_without_a_vocoder_and_a_bad_mel_are_named(tmp_path):
     with pytest.raises(MissingDataError, match="holds no vocoder: config.json is missing"):
         hifigan.HifiGan(tmp_path)
     config = hifigan.GeneratorConfig(front_width=32, front_blocks=1)
-    hifigan.save(tmp_path, config, {n: m.state_dict() for n, m in hifigan.build(config, warm=False).items()}, "card")
+    hifigan.save(
+        tmp_path, config, {n: m.state_dict() for n, m in hifigan.build(config, warm=False).items()}, "card"
+    )
     vocoder = hifigan.HifiGan(tmp_path, threads=1)
     for bad in (np.zeros((0, 80)), np.zeros((5, 40)), np.zeros(80), np.full((5, 80), np.nan)):
         with pytest.raises(AudioError, match="log-mel of shape"):
@@ -256,7 +303,9 @@ def test_a_folder_without_a_vocoder_and_a_bad_mel_are_named(tmp_path):
 @pytest.mark.slow
 @pytest.mark.alone
 def test_a_training_step_costs_little_more_than_its_forward_and_backward(speech, tmp_path):
-    """The loop against the bare losses and gradients of one batch, in turns; the fastest of each, for the machine may be busy."""
+    """The loop against the bare losses and gradients of one batch, in turns; the fastest of each, for the
+    machine may be busy.
+    """
     many = tuple(dataclasses.replace(u, id=f"{u.id}-{i}") for u in speech.utterances for i in range(8))
     config = dataclasses.replace(SMALL, segment_frames=32, adversarial_from=1000, warm_up=0)
     task = VocoderTask(dataclasses.replace(speech, utterances=many), config)
@@ -266,7 +315,9 @@ def test_a_training_step_costs_little_more_than_its_forward_and_backward(speech,
         for _ in range(5):
             begin = time.perf_counter()
             for update in task.updates(batch, 0):
-                update.loss.backward(inputs=[p for name in update.optimizers for p in task.modules[name].parameters()])
+                update.loss.backward(
+                    inputs=[p for name in update.optimizers for p in task.modules[name].parameters()]
+                )
             pure.append(time.perf_counter() - begin)
         task.modules["front"].zero_grad()
         settings = recipe.Settings(6, batch_size=8, ema=0.999, validate_every=0, checkpoint_every=100)
@@ -277,7 +328,11 @@ def test_a_training_step_costs_little_more_than_its_forward_and_backward(speech,
 
 def test_a_run_goes_on_from_another_with_its_discriminators(speech, tmp_path):
     task = VocoderTask(speech, SMALL)
-    train(task, recipe.Recipe("hifigan", recipe.Settings(3, batch_size=2, validate_every=0, checkpoint_every=3)), tmp_path / "first")
+    train(
+        task,
+        recipe.Recipe("hifigan", recipe.Settings(3, batch_size=2, validate_every=0, checkpoint_every=3)),
+        tmp_path / "first",
+    )
     again = VocoderTask(speech, dataclasses.replace(SMALL, start_from=str(tmp_path / "first"), seed=1))
     for name, module in task.modules.items():
         for key, value in module.state_dict().items():
@@ -288,8 +343,11 @@ def test_a_run_goes_on_from_another_with_its_discriminators(speech, tmp_path):
 
 def test_predicted_mels_take_the_place_of_true_ones_in_their_share(speech, tmp_path, monkeypatch):
     """Where the acoustic model's mel is given, the front sees it, under the same stretch of the clip."""
-    mels = {u.id: np.tile(np.arange(sum(u.frames), dtype=np.float16)[:, None], (1, 80)) for u in speech.split("train")[:1]}
-    monkeypatch.setattr("lib.training.predicted_mels.predicted", lambda corpus, name, limit: mels)
+    mels = {
+        u.id: np.tile(np.arange(sum(u.frames), dtype=np.float16)[:, None], (1, 80))
+        for u in speech.split("train")[:1]
+    }
+    monkeypatch.setattr("lib.training.tasks.predicted_mels.predicted", lambda corpus, name, limit: mels)
     task = VocoderTask(speech, dataclasses.replace(SMALL, mels_from="somewhere", mels_share=0.5))
     index = next(i for i, u in enumerate(task.train_split) if u.id in mels)
     items = [task.item(index, np.random.default_rng(seed)) for seed in range(200)]
@@ -297,8 +355,8 @@ def test_predicted_mels_take_the_place_of_true_ones_in_their_share(speech, tmp_p
     assert 60 < len(given) < 140
     begin = given[0].mel[CONTEXT, 0]  # the mel counts its frames
     clip = task._clip(task.train_split[index]).astype(np.float32) / 32768
-    inside = given[0].waveform[(CONTEXT + EDGE) * HOP:][:SMALL.segment_frames * HOP]
-    assert np.array_equal(inside, clip[int(begin) * HOP:][:len(inside)])
+    inside = given[0].waveform[(CONTEXT + EDGE) * HOP :][: SMALL.segment_frames * HOP]
+    assert np.array_equal(inside, clip[int(begin) * HOP :][: len(inside)])
     batch = task.collate([given[0], next(i for i in items if i.mel is None)])
     assert batch.tensors["predicted"].tolist() == [True, False]
     seen = []
@@ -309,11 +367,21 @@ def test_predicted_mels_take_the_place_of_true_ones_in_their_share(speech, tmp_p
 
 def test_mels_of_an_acoustic_model_lie_under_the_clip(speech, tmp_path):
     from lib.systems import fastspeech2
-    from lib.systems.fastspeech2_network import NetworkConfig, build
-    from lib.training import predicted_mels
+    from lib.systems.fastspeech2.network import NetworkConfig, build
+    from lib.training.tasks import predicted_mels
 
-    config = NetworkConfig(hidden=16, heads=2, encoder_layers=1, decoder_layers=1, feed_forward=16, feed_forward_kernel=1, predictor=16,
-                           pitch_layers=2, postnet=16, postnet_layers=2)
+    config = NetworkConfig(
+        hidden=16,
+        heads=2,
+        encoder_layers=1,
+        decoder_layers=1,
+        feed_forward=16,
+        feed_forward_kernel=1,
+        predictor=16,
+        pitch_layers=2,
+        postnet=16,
+        postnet_layers=2,
+    )
     speakers = tuple(sorted({u.speaker for u in speech.utterances}))
     fastspeech2.save(tmp_path, config, speakers, build(config, len(speakers)).state_dict(), "")
     found = predicted_mels.predicted(speech, str(tmp_path))
@@ -328,15 +396,19 @@ def test_mels_of_an_acoustic_model_lie_under_the_clip(speech, tmp_path):
 def test_part_of_a_batch_through_the_decoder_is_that_part_of_the_whole(speech):
     """Latents of all clips count; of one clip 16 frames are decoded, at a place that the step draws."""
     whole = VocoderTask(speech, dataclasses.replace(SMALL, segment_frames=48, adversarial_from=1000))
-    part = VocoderTask(speech, dataclasses.replace(SMALL, segment_frames=48, adversarial_from=1000, decoded=(1, 16)))
+    part = VocoderTask(
+        speech, dataclasses.replace(SMALL, segment_frames=48, adversarial_from=1000, decoded=(1, 16))
+    )
     batch = whole.collate([whole.item(i, np.random.default_rng(i)) for i in range(2)])
     decoded = {}
     for task in (whole, part):
-        task.plain["decoder"].register_forward_hook(lambda _, inputs, __, task=task: decoded.__setitem__(task, inputs[0]))
+        task.plain["decoder"].register_forward_hook(
+            lambda _, inputs, __, task=task: decoded.__setitem__(task, inputs[0])
+        )
         *_, update = task.updates(batch, 3)
         decoded[task, "latents"] = update.scalars["latents"]
     assert decoded[part].shape == (1, 192, 16) and decoded[whole].shape == (2, 192, 48)
-    starts = [b for b in range(33) if torch.equal(decoded[whole][:1, :, b:b + 16], decoded[part])]
+    starts = [b for b in range(33) if torch.equal(decoded[whole][:1, :, b : b + 16], decoded[part])]
     assert len(starts) == 1 and torch.equal(decoded[part, "latents"], decoded[whole, "latents"])
     with pytest.raises(ParameterError, match="model.decoded is"):
         dataclasses.replace(SMALL, decoded=(1, 17))

@@ -39,7 +39,11 @@ def test_rapl_counts_joules_and_wraps(tmp_path):
 
 
 def test_rapl_adds_packages_and_dram_but_nothing_twice(tmp_path):
-    counters = [zone(tmp_path, "0", "package-0", 0), zone(tmp_path, "1", "package-1", 0), zone(tmp_path, "0:1", "dram", 0)]
+    counters = [
+        zone(tmp_path, "0", "package-0", 0),
+        zone(tmp_path, "1", "package-1", 0),
+        zone(tmp_path, "0:1", "dram", 0),
+    ]
     counters += [zone(tmp_path, "0:0", "core", 0), zone(tmp_path, "2", "psys", 0)]
     sensor = energy.RaplSensor(tmp_path)
     for counter in counters:
@@ -62,7 +66,9 @@ def test_meter_on_rapl_subtracts_idle_and_says_measured(tmp_path):
 
 def test_meter_watches_the_idle_machine_first(tmp_path):
     counter = zone(tmp_path, "0", "package-0", 0, span=10**9)
-    timer = threading.Timer(0.05, lambda: counter.write_text("400000"))  # 0.4 J while nothing is asked of the machine
+    timer = threading.Timer(
+        0.05, lambda: counter.write_text("400000")
+    )  # 0.4 J while nothing is asked of the machine
     timer.start()
     with energy.EnergyMeter("cpu", idle_s=0.2, powercap=tmp_path) as meter:
         timer.join()
@@ -99,7 +105,11 @@ def test_estimate_is_cpu_seconds_times_watts_per_core(monkeypatch):
 
 def test_unknown_processors_take_the_median():
     watts, words = watts_per_core("Imaginary CPU @ 2.20GHz")
-    assert watts == DEFAULT_WATTS_PER_CORE == pytest.approx(np.median([w / c for w, c in RATED.values()]), abs=0.005)
+    assert (
+        watts
+        == DEFAULT_WATTS_PER_CORE
+        == pytest.approx(np.median([w / c for w, c in RATED.values()]), abs=0.005)
+    )
     assert "not in the table" in words
     assert watts_per_core("AMD EPYC 96540")[0] == DEFAULT_WATTS_PER_CORE  # not the 9654
 
@@ -153,7 +163,9 @@ def test_energy_of_an_absent_gpu_is_a_clear_error(monkeypatch):
 
 def test_peak_memory_sees_a_block_that_was_freed_again():
     with memory.PeakMemory() as peak:
-        pages = mmap.mmap(-1, 80_000_000)  # straight from the kernel: malloc might hand out pages this process already holds
+        pages = mmap.mmap(
+            -1, 80_000_000
+        )  # straight from the kernel: malloc might hand out pages this process already holds
         block = np.frombuffer(pages, np.float64)
         block[:] = 1
         del block

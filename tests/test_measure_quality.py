@@ -10,8 +10,11 @@ from lib.errors import AlignmentError, AudioError
 from lib.measure import aligned, quality
 from lib.measure.intelligibility import Judge
 
-SENTENCES = ["Glue the sheet to the dark blue background.", "These days a chicken leg is a rare dish.",
-             "Four hours of steady work faced us."]
+SENTENCES = [
+    "Glue the sheet to the dark blue background.",
+    "These days a chicken leg is a rare dish.",
+    "Four hours of steady work faced us.",
+]
 RATE = 24_000  # of hibari
 
 
@@ -37,8 +40,9 @@ def griffin_lim(waveform, sample_rate, seed=0):
 
     mel = librosa.feature.melspectrogram(y=waveform, sr=sample_rate, n_fft=1024, hop_length=256, n_mels=80)
     magnitude = librosa.feature.inverse.mel_to_stft(mel, sr=sample_rate, n_fft=1024)
-    return librosa.griffinlim(magnitude, n_iter=16, hop_length=256, n_fft=1024, length=len(waveform),
-                              random_state=seed).astype(np.float32)
+    return librosa.griffinlim(
+        magnitude, n_iter=16, hop_length=256, n_fft=1024, length=len(waveform), random_state=seed
+    ).astype(np.float32)
 
 
 def shifted(waveform, ms):
@@ -57,8 +61,9 @@ METRICS = {
     "dnsmos_ovrl": lambda reference, clip: quality.dnsmos_ovrl(clip, RATE, threads=1),
     "pesq_wb": lambda reference, clip: aligned.pesq_wb(reference, clip, RATE),
     "stoi": lambda reference, clip: aligned.stoi(reference, clip, RATE),
-    "speaker_similarity": lambda reference, clip: quality.speaker_similarity(quality.speaker_embedding(reference, RATE),
-                                                                             quality.speaker_embedding(clip, RATE)),
+    "speaker_similarity": lambda reference, clip: quality.speaker_similarity(
+        quality.speaker_embedding(reference, RATE), quality.speaker_embedding(clip, RATE)
+    ),
 }
 
 
@@ -66,7 +71,11 @@ METRICS = {
 def test_ranks_clean_above_20_db_above_10_db(metric, clean):
     measure = METRICS[metric]
     for number, clip in enumerate(clean[:2]):
-        scores = [measure(clip, clip), measure(clip, noisy(clip, 20, number)), measure(clip, noisy(clip, 10, number))]
+        scores = [
+            measure(clip, clip),
+            measure(clip, noisy(clip, 20, number)),
+            measure(clip, noisy(clip, 10, number)),
+        ]
         assert scores[0] > scores[1] > scores[2], (metric, number, scores)
 
 
@@ -78,7 +87,9 @@ def test_predicted_mos_puts_griffin_lim_and_espeak_below_the_neural_voices(clean
     def mean(clips, rate):
         return np.mean([quality.predicted_mos(clip, rate) for clip in clips])
 
-    neural = min(mean(clean, RATE), mean([joe.synthesize(s, seed=0).waveform for s in SENTENCES], joe.sample_rate))
+    neural = min(
+        mean(clean, RATE), mean([joe.synthesize(s, seed=0).waveform for s in SENTENCES], joe.sample_rate)
+    )
     copies = mean([griffin_lim(clip, RATE) for clip in clean], RATE)
     formants = mean([robot.synthesize(s, seed=0).waveform for s in SENTENCES], robot.sample_rate)
     assert neural > 3.7
@@ -132,7 +143,9 @@ def test_dnsmos_is_what_the_package_computes(clean):
 
     for clip in (clean[0], np.concatenate(clean * 2)):  # shorter and longer than the network's 9.01 s
         at_16k = np.clip(audio.resample(clip, RATE, 16_000), -1, 1)
-        assert quality.dnsmos_ovrl(clip, RATE) == pytest.approx(dnsmos.run(at_16k, 16_000)["ovrl_mos"], abs=1e-4)
+        assert quality.dnsmos_ovrl(clip, RATE) == pytest.approx(
+            dnsmos.run(at_16k, 16_000)["ovrl_mos"], abs=1e-4
+        )
 
 
 def test_dnsmos_takes_a_clip_that_overshoots_full_scale(clean):
@@ -148,7 +161,9 @@ def test_the_stand_in_for_torchaudio_does_not_stay(clean):
 def test_predicted_mos_does_not_depend_on_level_or_rate(clean):
     score = quality.predicted_mos(clean[0], RATE)
     assert quality.predicted_mos(clean[0] * 0.25, RATE) == pytest.approx(score, abs=1e-3)
-    assert quality.predicted_mos(audio.resample(clean[0], RATE, 48_000), 48_000) == pytest.approx(score, abs=0.05)
+    assert quality.predicted_mos(audio.resample(clean[0], RATE, 48_000), 48_000) == pytest.approx(
+        score, abs=0.05
+    )
 
 
 def test_same_voice_is_nearer_than_another(clean):
@@ -161,30 +176,66 @@ def test_same_voice_is_nearer_than_another(clean):
 
 
 def test_identical_waveforms_score_the_maximum(clean):
-    assert aligned.pesq_wb(clean[0], clean[0], RATE) == pytest.approx(4.644, abs=0.001)  # the end of P.862.2's mapping
+    assert aligned.pesq_wb(clean[0], clean[0], RATE) == pytest.approx(
+        4.644, abs=0.001
+    )  # the end of P.862.2's mapping
     assert aligned.stoi(clean[0], clean[0], RATE) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("change", [
-    lambda x: noisy(x, 20), lambda x: noisy(x, 0), lambda x: griffin_lim(x, RATE), lambda x: shifted(x, 9),
-    lambda x: shifted(x, -9),
-    lambda x: audio.resample(audio.resample(x, RATE, 8_000), 8_000, RATE)[:len(x)], lambda x: 0.1 * x, lambda x: -x,
-    lambda x: x[:-len(x) // 150],
-], ids=["20 dB", "0 dB", "Griffin-Lim", "9 ms late", "9 ms early", "8 kHz", "quiet", "inverted", "0.7 % shorter"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: noisy(x, 20),
+        lambda x: noisy(x, 0),
+        lambda x: griffin_lim(x, RATE),
+        lambda x: shifted(x, 9),
+        lambda x: shifted(x, -9),
+        lambda x: audio.resample(audio.resample(x, RATE, 8_000), 8_000, RATE)[: len(x)],
+        lambda x: 0.1 * x,
+        lambda x: -x,
+        lambda x: x[: -len(x) // 150],
+    ],
+    ids=[
+        "20 dB",
+        "0 dB",
+        "Griffin-Lim",
+        "9 ms late",
+        "9 ms early",
+        "8 kHz",
+        "quiet",
+        "inverted",
+        "0.7 % shorter",
+    ],
+)
 def test_what_is_aligned_passes_the_guard(change, clean):
     for clip in clean:
         assert 0 < aligned.stoi(clip, change(clip), RATE) <= 1
     assert 1 <= aligned.pesq_wb(clip, change(clip), RATE) <= 4.65
 
 
-@pytest.mark.parametrize("change", [
-    lambda x, other: fitted(other, len(x)), lambda x, other: shifted(x, 50), lambda x, other: shifted(x, -50),
-    lambda x, other: shifted(x, 120),
-    lambda x, other: fitted(audio.resample(x, RATE, round(RATE / 1.05)), len(x)),
-    lambda x, other: audio.resample(x, RATE, round(RATE / 0.95))[:len(x)],
-    lambda x, other: noisy(x, 20)[::-1].copy(),
-    lambda x, other: 0.1 * np.random.default_rng(0).standard_normal(len(x)).astype(np.float32),
-], ids=["another sentence", "50 ms late", "50 ms early", "120 ms late", "5 % faster", "5 % slower", "backwards", "noise alone"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x, other: fitted(other, len(x)),
+        lambda x, other: shifted(x, 50),
+        lambda x, other: shifted(x, -50),
+        lambda x, other: shifted(x, 120),
+        lambda x, other: fitted(audio.resample(x, RATE, round(RATE / 1.05)), len(x)),
+        lambda x, other: audio.resample(x, RATE, round(RATE / 0.95))[: len(x)],
+        lambda x, other: noisy(x, 20)[::-1].copy(),
+        lambda x, other: 0.1 * np.random.default_rng(0).standard_normal(len(x)).astype(np.float32),
+    ],
+    ids=[
+        "another sentence",
+        "50 ms late",
+        "50 ms early",
+        "120 ms late",
+        "5 % faster",
+        "5 % slower",
+        "backwards",
+        "noise alone",
+    ],
+)
 def test_what_is_not_aligned_is_refused(change, clean):
     for clip, other in zip(clean, clean[1:] + clean[:1]):
         for metric in (aligned.pesq_wb, aligned.stoi):
@@ -194,7 +245,7 @@ def test_what_is_not_aligned_is_refused(change, clean):
 
 def test_other_length_is_refused(clean):
     with pytest.raises(AlignmentError, match="more than 1% apart"):
-        aligned.stoi(clean[0], clean[0][:-len(clean[0]) // 50], RATE)
+        aligned.stoi(clean[0], clean[0][: -len(clean[0]) // 50], RATE)
     with pytest.raises(AlignmentError, match="more than 1% apart"):
         aligned.pesq_wb(clean[0], np.r_[clean[0], clean[0]], RATE)
 

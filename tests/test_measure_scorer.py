@@ -1,4 +1,6 @@
-"""Word errors counted exactly; the judge hears speech and reads no hub; scores are computed once and summed up right."""
+"""Word errors counted exactly; the judge hears speech and reads no hub; scores are computed once and summed up
+right.
+"""
 
 import json
 import socket
@@ -26,17 +28,20 @@ def _own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("SPEECH_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("reference, hypothesis, expected", [
-    ("the cat sat", "the cat sat", ErrorCounts(0, 0, 0, 3)),
-    ("the cat sat", "the bat sat down", ErrorCounts(1, 0, 1, 3)),
-    ("the cat sat", "the sat", ErrorCounts(0, 1, 0, 3)),
-    ("the cat sat", "", ErrorCounts(0, 3, 0, 3)),
-    ("the cat sat", "...", ErrorCounts(0, 3, 0, 3)),
-    ("Hmm.", "", ErrorCounts(0, 0, 0, 0)),
-    ("Hmm.", "a ham", ErrorCounts(0, 0, 2, 0)),
-    ("Twenty-five dollars, he didn't mind!", "$25 he did not mind", ErrorCounts(0, 0, 0, 5)),
-    ("The colour", "the color", ErrorCounts(0, 0, 0, 2)),
-])
+@pytest.mark.parametrize(
+    "reference, hypothesis, expected",
+    [
+        ("the cat sat", "the cat sat", ErrorCounts(0, 0, 0, 3)),
+        ("the cat sat", "the bat sat down", ErrorCounts(1, 0, 1, 3)),
+        ("the cat sat", "the sat", ErrorCounts(0, 1, 0, 3)),
+        ("the cat sat", "", ErrorCounts(0, 3, 0, 3)),
+        ("the cat sat", "...", ErrorCounts(0, 3, 0, 3)),
+        ("Hmm.", "", ErrorCounts(0, 0, 0, 0)),
+        ("Hmm.", "a ham", ErrorCounts(0, 0, 2, 0)),
+        ("Twenty-five dollars, he didn't mind!", "$25 he did not mind", ErrorCounts(0, 0, 0, 5)),
+        ("The colour", "the color", ErrorCounts(0, 0, 0, 2)),
+    ],
+)
 def test_normalised_word_errors(reference, hypothesis, expected):
     assert word_errors(reference, hypothesis) == expected
 
@@ -69,11 +74,15 @@ def test_judge_hears_the_sentence_without_a_network(speech, monkeypatch):
     assert word_errors(SENTENCE, heard).errors == 0
     clips = [(speech.waveform, speech.sample_rate), (0.5 * speech.waveform[:24_000], speech.sample_rate)] * 2
     with ThreadPoolExecutor(2) as pool:  # as the scorer asks: side by side changes nothing
-        assert list(pool.map(lambda clip: judge.transcribe(*clip), clips)) == [judge.transcribe(*clip) for clip in clips]
+        assert list(pool.map(lambda clip: judge.transcribe(*clip), clips)) == [
+            judge.transcribe(*clip) for clip in clips
+        ]
 
 
 def test_judge_in_float32_hears_the_same(speech):
-    heard = intelligibility.Judge(compute_type="float32", threads=1).transcribe(speech.waveform, speech.sample_rate)
+    heard = intelligibility.Judge(compute_type="float32", threads=1).transcribe(
+        speech.waveform, speech.sample_rate
+    )
     assert word_errors(SENTENCE, heard).errors == 0
     with pytest.raises(ParameterError, match="int8 or float32"):
         intelligibility.Judge(compute_type="int4")
@@ -91,11 +100,18 @@ def test_judge_with_a_missing_file_says_which(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_error_rates_rank_clean_above_20_db_above_10_db_above_0_db():
-    sentences = ["The birch canoe slid on the smooth planks.", "Glue the sheet to the dark blue background.",
-                 "It is easy to tell the depth of a well.", "These days a chicken leg is a rare dish.",
-                 "Rice is often served in round bowls.", "The juice of lemons makes fine punch.",
-                 "The box was thrown beside the parked truck.", "The hogs were fed chopped corn and garbage.",
-                 "Four hours of steady work faced us.", "A large size in stockings is hard to sell."]
+    sentences = [
+        "The birch canoe slid on the smooth planks.",
+        "Glue the sheet to the dark blue background.",
+        "It is easy to tell the depth of a well.",
+        "These days a chicken leg is a rare dish.",
+        "Rice is often served in round bowls.",
+        "The juice of lemons makes fine punch.",
+        "The box was thrown beside the parked truck.",
+        "The hogs were fed chopped corn and garbage.",
+        "Four hours of steady work faced us.",
+        "A large size in stockings is hard to sell.",
+    ]
     voice = systems.load("hibari", threads=1)
     clean = [voice.synthesize(sentence, seed=0).waveform for sentence in sentences]
     judge, rates = Scorer(threads=2), []
@@ -145,13 +161,27 @@ def test_a_broken_score_file_is_computed_again(speech, monkeypatch, tmp_path):
 def test_every_score_of_one_clip(speech):
     copy = (0.9 * speech.waveform).astype(np.float32)
     metrics = ("wer", "mos_predicted", "dnsmos_ovrl", "pesq_wb", "stoi", "speaker_similarity")
-    found = Scorer(threads=1).rate(copy, speech.sample_rate, SENTENCE, original=speech.waveform,
-                                   voice=(speech.waveform, speech.sample_rate), metrics=metrics)
+    found = Scorer(threads=1).rate(
+        copy,
+        speech.sample_rate,
+        SENTENCE,
+        original=speech.waveform,
+        voice=(speech.waveform, speech.sample_rate),
+        metrics=metrics,
+    )
     # Whisper's features keep the level, so at another one it may prefer "for hours".
-    assert found.recognition.wer.length == 7 and found.recognition.wer.errors <= 1 and "steady" in found.recognition.transcript
+    assert (
+        found.recognition.wer.length == 7
+        and found.recognition.wer.errors <= 1
+        and "steady" in found.recognition.transcript
+    )
     assert set(found.values) == set(metrics) - {"wer"}
     assert found.values["mos_predicted"] > 3.8 and 2.5 < found.values["dnsmos_ovrl"] < 4.5
-    assert found.values["pesq_wb"] > 4.5 and found.values["stoi"] > 0.99 and found.values["speaker_similarity"] > 0.95
+    assert (
+        found.values["pesq_wb"] > 4.5
+        and found.values["stoi"] > 0.99
+        and found.values["speaker_similarity"] > 0.95
+    )
 
 
 def clip(errors, words, mos):
@@ -189,8 +219,10 @@ def test_questions_that_cannot_be_answered(speech):
     with pytest.raises(ParameterError, match="voice"):
         judge.rate_all(one, metrics=("speaker_similarity",))
     with pytest.raises(AudioError, match="clip 1: .*NaN"):
-        judge.rate_all([(speech.waveform, speech.sample_rate, "a"), (np.full(9_000, np.nan), 24_000, "b")],
-                       metrics=("mos_predicted",))
+        judge.rate_all(
+            [(speech.waveform, speech.sample_rate, "a"), (np.full(9_000, np.nan), 24_000, "b")],
+            metrics=("mos_predicted",),
+        )
     with pytest.raises(ParameterError, match="at least 1"):
         Scorer(threads=0)
 

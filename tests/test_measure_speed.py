@@ -59,8 +59,10 @@ def test_loop_warms_up_apart_and_takes_turns():
     found = speed.interleaved({n: candidate(n) for n in "abc"}, [1, 2], repeats=5, warmup=1, seed=0)
     assert len(calls) == 3 * 2 * (1 + 5)
     timed = calls[6:]
-    turns = [timed[i:i + 3] for i in range(0, len(timed), 3)]
-    assert all({name for name, _ in turn} == set("abc") and len({value for _, value in turn}) == 1 for turn in turns)
+    turns = [timed[i : i + 3] for i in range(0, len(timed), 3)]
+    assert all(
+        {name for name, _ in turn} == set("abc") and len({value for _, value in turn}) == 1 for turn in turns
+    )
     assert len({turn[0][0] for turn in turns}) == 3  # each goes first at times
     assert found["a"].seconds.shape == (5, 2) and found["a"].audio_s.tolist() == [2, 2]
     again = []
@@ -73,7 +75,9 @@ def test_loop_measures_time_audio_and_stages():
         busy(0.002 * value)
         return SimpleNamespace(audio_s=float(value), seconds={"only": 0.002 * value})
 
-    found = speed.interleaved({"quick": speak, "slow": lambda v: busy(0.006 * v) or float(v)}, [1, 2, 3], repeats=5)
+    found = speed.interleaved(
+        {"quick": speak, "slow": lambda v: busy(0.006 * v) or float(v)}, [1, 2, 3], repeats=5
+    )
     assert found["quick"].rtf.value == pytest.approx(0.002, rel=0.5)
     assert found["quick"].stage_rtf["only"] == pytest.approx(0.002)
     assert 1.5 < found["quick"].speedup_over(found["slow"]).value < 6  # 3 on an idle machine
@@ -83,7 +87,11 @@ def test_loop_measures_time_audio_and_stages():
 def test_loop_refuses_what_cannot_be_timed():
     with pytest.raises(AudioError, match="mute returned 0"):
         speed.interleaved({"mute": lambda v: 0.0}, [1])
-    for candidates, inputs, repeats in (({}, [1], 5), ({"a": lambda v: 1.0}, [], 5), ({"a": lambda v: 1.0}, [1], 0)):
+    for candidates, inputs, repeats in (
+        ({}, [1], 5),
+        ({"a": lambda v: 1.0}, [], 5),
+        ({"a": lambda v: 1.0}, [1], 0),
+    ):
         with pytest.raises(ParameterError, match="at least one"):
             speed.interleaved(candidates, inputs, repeats=repeats)
 

@@ -57,7 +57,9 @@ def test_percentile_interval_of_the_median_brackets_it():
     values = np.random.default_rng(2).exponential(size=101)
     estimate = stats.median_ci(values)
     assert estimate.low < np.median(values) < estimate.high
-    assert {estimate.low, estimate.high} <= set(values.tolist())  # with n odd, medians of resamples are sample values
+    assert {estimate.low, estimate.high} <= set(
+        values.tolist()
+    )  # with n odd, medians of resamples are sample values
 
 
 def test_one_utterance_has_no_interval():
@@ -128,15 +130,18 @@ def test_paired_ratio_difference_of_wer():
     assert difference.low > 0
 
 
-@pytest.mark.parametrize("call", [
-    lambda: stats.mean_ci([]),
-    lambda: stats.mean_ci([1.0, float("nan")]),
-    lambda: stats.mean_ci([[1.0, 2.0]]),
-    lambda: stats.ratio_ci([1, 2], [1, 2, 3]),
-    lambda: stats.ratio_ci([1, 2], [3, -1]),
-    lambda: stats.paired_difference([1, 2], [1]),
-    lambda: stats.quantile_ci([1, 2], 90),
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: stats.mean_ci([]),
+        lambda: stats.mean_ci([1.0, float("nan")]),
+        lambda: stats.mean_ci([[1.0, 2.0]]),
+        lambda: stats.ratio_ci([1, 2], [1, 2, 3]),
+        lambda: stats.ratio_ci([1, 2], [3, -1]),
+        lambda: stats.paired_difference([1, 2], [1]),
+        lambda: stats.quantile_ci([1, 2], 90),
+    ],
+)
 def test_bad_samples_have_one_clear_error(call):
     with pytest.raises(ParameterError):
         call()
@@ -144,7 +149,9 @@ def test_bad_samples_have_one_clear_error(call):
 
 def test_a_share_has_wilsons_interval_also_where_nothing_happened():
     none, some = stats.share_ci([False] * 100), stats.share_ci([True] + [False] * 9)
-    assert (none.value, none.low, none.n) == (0, 0, 100) and none.high == pytest.approx(0.0370, abs=1e-4)  # z^2 / (n + z^2)
+    assert (none.value, none.low, none.n) == (0, 0, 100) and none.high == pytest.approx(
+        0.0370, abs=1e-4
+    )  # z^2 / (n + z^2)
     assert some.value == 0.1 and (some.low, some.high) == pytest.approx((0.0179, 0.4042), abs=1e-4)
     with pytest.raises(ParameterError, match="no events"):
         stats.share_ci([])

@@ -17,7 +17,10 @@ CASES = [
     ("1,234 people", "one thousand two hundred thirty-four people"),
     ("It weighs 1,000,001 tons.", "It weighs one million one tons."),
     ("Agent 007", "Agent zero zero seven"),
-    ("account 12345678901234567", "account one two three four five six seven eight nine zero one two three four five six seven"),
+    (
+        "account 12345678901234567",
+        "account one two three four five six seven eight nine zero one two three four five six seven",
+    ),
     ("Pi is 3.14159.", "Pi is three point one four one five nine."),
     ("about .5 more", "about point five more"),
     ("It fell to −5 overnight.", "It fell to minus five overnight."),
@@ -240,18 +243,27 @@ def test_plain_prose_is_not_touched():
 
 
 def test_paragraphs_are_kept():
-    assert spoken("Chapter IV\n\n It was\n1945. \n\n\n End") == "Chapter four\n\nIt was nineteen forty-five.\n\nEnd"
+    assert (
+        spoken("Chapter IV\n\n It was\n1945. \n\n\n End")
+        == "Chapter four\n\nIt was nineteen forty-five.\n\nEnd"
+    )
 
 
-@pytest.mark.parametrize("text", ["", " \n\t", "...", "😀 🎉", "\u200b\ufeff", "\x00\x07", "—", "*** ___", "‘’“”"])
+@pytest.mark.parametrize(
+    "text", ["", " \n\t", "...", "😀 🎉", "\u200b\ufeff", "\x00\x07", "—", "*** ___", "‘’“”"]
+)
 def test_text_without_words_is_refused(text):
     with pytest.raises(TextError, match="nothing in .* can be spoken: give at least one word or number"):
         spoken(text)
 
 
-@pytest.mark.parametrize("text, culprit", [("Hello 日本", "日"), ("Привет", "п|П"), ("שלום", "ש"), ("नमस्ते", "न")])
+@pytest.mark.parametrize(
+    "text, culprit", [("Hello 日本", "日"), ("Привет", "п|П"), ("שלום", "ש"), ("नमस्ते", "न")]
+)
 def test_letters_of_a_script_the_reader_cannot_say_are_refused(text, culprit):
-    with pytest.raises(TextError, match=f"'(?:{culprit})' .* cannot be said by an English reader: write it in Latin letters"):
+    with pytest.raises(
+        TextError, match=f"'(?:{culprit})' .* cannot be said by an English reader: write it in Latin letters"
+    ):
         spoken(text)
 
 
@@ -289,9 +301,34 @@ def test_no_word_of_letters_is_lost():
         assert all(word in read for word in words), text  # in this order
 
 
-@pytest.mark.parametrize("unit", ["1", ".", "A.", "-", "a@", "1,", "1/", "1.", "I ", "St. ", "a.", "$1", "Jan ", "1:", "1^", "#",
-                                  "http://", "a-", "1–", "(", "\n", "the quick fox ",
-                                  "On Jan. 3, 2024, Dr. Smith paid $5.50 for 12 km. "])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "1",
+        ".",
+        "A.",
+        "-",
+        "a@",
+        "1,",
+        "1/",
+        "1.",
+        "I ",
+        "St. ",
+        "a.",
+        "$1",
+        "Jan ",
+        "1:",
+        "1^",
+        "#",
+        "http://",
+        "a-",
+        "1–",
+        "(",
+        "\n",
+        "the quick fox ",
+        "On Jan. 3, 2024, Dr. Smith paid $5.50 for 12 km. ",
+    ],
+)
 def test_time_grows_with_length_and_not_faster(unit):
     def seconds(characters: int) -> float:
         text = (unit * characters)[:characters] + " end"
@@ -315,7 +352,10 @@ def test_ten_thousand_characters_take_a_fifth_of_a_second():
 
 def test_read_sentences_are_still_the_same_sentences():
     assert sentences(spoken("Dr. Smith paid $9.50 at 5 p.m. He left. Was it No. 5?")) == [
-        "Doctor Smith paid nine dollars and fifty cents at five P M.", "He left.", "Was it number five?"]
+        "Doctor Smith paid nine dollars and fifty cents at five P M.",
+        "He left.",
+        "Was it number five?",
+    ]
 
 
 def test_a_transcript_of_digits_and_one_of_words_compare_equal():
@@ -323,16 +363,36 @@ def test_a_transcript_of_digits_and_one_of_words_compare_equal():
     assert for_comparison(spoken(written)) == for_comparison(written)
 
 
-@pytest.mark.parametrize("number, words", [
-    (0, "zero"), (100, "one hundred"), (1_000, "one thousand"), (20_013, "twenty thousand thirteen"), (10**6, "one million"),
-    (999_999_999_999_999, "nine hundred ninety-nine trillion nine hundred ninety-nine billion nine hundred ninety-nine million "
-                          "nine hundred ninety-nine thousand nine hundred ninety-nine")])
+@pytest.mark.parametrize(
+    "number, words",
+    [
+        (0, "zero"),
+        (100, "one hundred"),
+        (1_000, "one thousand"),
+        (20_013, "twenty thousand thirteen"),
+        (10**6, "one million"),
+        (
+            999_999_999_999_999,
+            "nine hundred ninety-nine trillion nine hundred ninety-nine billion nine hundred ninety-nine million "
+            "nine hundred ninety-nine thousand nine hundred ninety-nine",
+        ),
+    ],
+)
 def test_whole_numbers(number, words):
     assert in_words(number) == words
 
 
-@pytest.mark.parametrize("year, words", [(1900, "nineteen hundred"), (1901, "nineteen oh one"), (2000, "two thousand"),
-                                         (79, "seventy-nine"), (2009, "two thousand nine"), (2019, "twenty nineteen"),
-                                         (476, "four seventy-six")])
+@pytest.mark.parametrize(
+    "year, words",
+    [
+        (1900, "nineteen hundred"),
+        (1901, "nineteen oh one"),
+        (2000, "two thousand"),
+        (79, "seventy-nine"),
+        (2009, "two thousand nine"),
+        (2019, "twenty nineteen"),
+        (476, "four seventy-six"),
+    ],
+)
 def test_years(year, words):
     assert year_words(year) == words

@@ -18,7 +18,9 @@ def test_notebooks_are_committed_clean(path):
         if cell["cell_type"] == "code":
             lines = "".join(cell["source"]).splitlines()
             assert len(lines) <= 25, f"cell {index} has {len(lines)} lines: logic belongs in lib"
-            assert not any(line.startswith(("def ", "class ")) for line in lines), f"cell {index} defines something: that belongs in lib"
+            assert not any(line.startswith(("def ", "class ")) for line in lines), (
+                f"cell {index} defines something: that belongs in lib"
+            )
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +47,22 @@ def test_every_notebook_runs(smoke):
 @pytest.mark.slow
 def test_the_systems_are_measured_in_full(smoke):
     table = results.read(smoke[1] / "results")
-    for system, target in (("vits-joe", "torch/cpu"), ("vits-joe", "onnxruntime/cpu"), ("hibari", "onnxruntime/cpu")):
+    for system, target in (
+        ("vits-joe", "torch/cpu"),
+        ("vits-joe", "onnxruntime/cpu"),
+        ("hibari", "onnxruntime/cpu"),
+    ):
         mine = table[(table.system == system) & (table.target == target) & (table.variant == "baseline")]
-        wanted = {"rtf", "latency_ms_p50", "size_mb", "peak_rss_mb", "wer", "wer_raw", "mos_predicted", "cold_start_s"}
+        wanted = {
+            "rtf",
+            "latency_ms_p50",
+            "size_mb",
+            "peak_rss_mb",
+            "wer",
+            "wer_raw",
+            "mos_predicted",
+            "cold_start_s",
+        }
         assert wanted <= set(mine.metric), f"{system} on {target} lacks {wanted - set(mine.metric)}"
     truth = table[table.system == "ground-truth"]
     assert {"wer", "mos_predicted"} <= set(truth.metric)

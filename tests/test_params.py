@@ -11,8 +11,15 @@ from lib.errors import MissingDataError, ParameterError
 @pytest.fixture
 def notebook(tmp_path):
     """A notebook with two parameters."""
-    cells = [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "outputs": [], "execution_count": None,
-              "source": ["profile = 'quick'  # comment\n", "n_sentences = 40\n", "speed = 1.0\n"]}]
+    cells = [
+        {
+            "cell_type": "code",
+            "metadata": {"tags": ["parameters"]},
+            "outputs": [],
+            "execution_count": None,
+            "source": ["profile = 'quick'  # comment\n", "n_sentences = 40\n", "speed = 1.0\n"],
+        }
+    ]
     path = tmp_path / "notebooks" / "01_demo.ipynb"
     path.parent.mkdir()
     path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
@@ -42,7 +49,9 @@ def test_unknown_profile_names_the_nearest():
 
 def test_unknown_parameter_names_the_nearest(notebook):
     folder = write(notebook, "n_sentence: 10\n")
-    with pytest.raises(ParameterError, match="unknown parameter of 01_demo 'n_sentence': did you mean 'n_sentences'"):
+    with pytest.raises(
+        ParameterError, match="unknown parameter of 01_demo 'n_sentence': did you mean 'n_sentences'"
+    ):
         params.load("quick", notebook, folder)
 
 

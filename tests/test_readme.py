@@ -9,7 +9,7 @@ README = (REPOSITORY / "README.md").read_text()
 
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    code, = re.findall(r"```python\n(.*?)```", README, re.S)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
     exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "canoe.flac").stat().st_size > 10_000
     assert re.search(r"RTF \d\.\d+", capsys.readouterr().out)

@@ -1,4 +1,6 @@
-"""The report says what the rows say: numbers, kinds, origins, and nothing that a hostile or missing input could break."""
+"""The report says what the rows say: numbers, kinds, origins, and nothing that a hostile or missing input could
+break.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,50 @@ def page(outputs):
     return report.render(outputs.profile, outputs.recorded).read_text()
 
 
-def row(system, metric, value, *, variant="baseline", target="onnxruntime/cpu", ci=(None, None), kind="measured", **more):
-    return Row(system, variant, target, metric, value, results.METRICS[metric].unit, kind, ci_low=ci[0], ci_high=ci[1], **more)
+def row(
+    system,
+    metric,
+    value,
+    *,
+    variant="baseline",
+    target="onnxruntime/cpu",
+    ci=(None, None),
+    kind="measured",
+    **more,
+):
+    return Row(
+        system,
+        variant,
+        target,
+        metric,
+        value,
+        results.METRICS[metric].unit,
+        kind,
+        ci_low=ci[0],
+        ci_high=ci[1],
+        **more,
+    )
 
 
 def test_numbers_are_formatted_for_people():
-    values = [("wer", 0.0942), ("wer", 0), ("mos_predicted", 4.126), ("rtf", 0.0812), ("rtf", 0.00412),
-              ("latency_ms_p50", 1234.5), ("speaker_similarity", -0.25)]
-    assert [vocabulary.number(*pair) for pair in values] == ["9.4", "0.0", "4.13", "0.081", "0.0041", "1,234", "−0.250"]
+    values = [
+        ("wer", 0.0942),
+        ("wer", 0),
+        ("mos_predicted", 4.126),
+        ("rtf", 0.0812),
+        ("rtf", 0.00412),
+        ("latency_ms_p50", 1234.5),
+        ("speaker_similarity", -0.25),
+    ]
+    assert [vocabulary.number(*pair) for pair in values] == [
+        "9.4",
+        "0.0",
+        "4.13",
+        "0.081",
+        "0.0041",
+        "1,234",
+        "−0.250",
+    ]
 
 
 def test_sections_come_in_order_and_the_answer_first(page):
@@ -50,7 +88,9 @@ def test_value_interval_and_kind_stand_in_each_cell(page):
     cells = re.findall(r'<td class="num" data-value="[^"]+"[^>]*>(<span class="value.*?)</td>', page)
     numbers = sum(len(values) for values in report_tree.ROWS.values()) + 2  # and two recorded ones
     assert len(cells) == numbers
-    assert all(re.search(r'<span class="kind[^>]*>(recorded, )?(measured|estimated)</span>', cell) for cell in cells)
+    assert all(
+        re.search(r'<span class="kind[^>]*>(recorded, )?(measured|estimated)</span>', cell) for cell in cells
+    )
     hibari = next(cell for cell in cells if "[4.49, 4.58]" in cell)
     assert '<span class="value best">4.54</span>' in hibari and "n 40" in hibari
     assert any("2.60" in cell and "estimated</span>" in cell for cell in cells)
@@ -62,7 +102,7 @@ def test_recorded_rows_name_date_machine_and_commit(page):
 
 
 def test_not_run_is_one_line_with_its_reason(page):
-    section = page[page.index('id="not-run"'):page.index('id="figures"')]
+    section = page[page.index('id="not-run"') : page.index('id="figures"')]
     assert section.count("no CUDA device on this machine") == 1
     assert "RTF, Peak GPU memory" in section
 
@@ -91,7 +131,9 @@ def test_a_clip_kept_by_two_notebooks_is_embedded_once(tmp_path):
 def test_groups_that_name_the_sentence_make_one_table(tmp_path):
     run = results.Run("01_baselines", tmp_path / "quick")
     for sentence in ("s1", "s2"):
-        run.clip("hibari", "baseline", sentence, *report_tree.spoken("hibari", "Well."), "Well.", group=sentence)
+        run.clip(
+            "hibari", "baseline", sentence, *report_tree.spoken("hibari", "Well."), "Well.", group=sentence
+        )
     comparisons = compare(collect(tmp_path / "quick").clips, [], 10**7)
     assert [(c.title, len(c.sentences)) for c in comparisons] == [("Baselines", 2)]
 
@@ -99,12 +141,29 @@ def test_groups_that_name_the_sentence_make_one_table(tmp_path):
 def test_hostile_text_is_shown_as_text(tmp_path):
     run = results.Run("01_baselines", tmp_path / "quick")
     run.not_run("hibari", "baseline", "torch/cpu", "rtf", report_tree.HOSTILE + "<img src=http://x.invalid/>")
-    run.add("hibari", "baseline", "torch/cpu", "cold_start_s", 0.1, source='"><script>', detail={"note": "</td><script>"})
-    run.clip("hibari", "baseline", "s1", *report_tree.spoken("hibari", "Well."), report_tree.HOSTILE, note="<b>bold</b>")
+    run.add(
+        "hibari",
+        "baseline",
+        "torch/cpu",
+        "cold_start_s",
+        0.1,
+        source='"><script>',
+        detail={"note": "</td><script>"},
+    )
+    run.clip(
+        "hibari",
+        "baseline",
+        "s1",
+        *report_tree.spoken("hibari", "Well."),
+        report_tree.HOSTILE,
+        note="<b>bold</b>",
+    )
     page = report.render(tmp_path / "quick").read_text()
     assert page.count("<script>") == 1  # the page's own
     assert "<img src=http" not in page and "<b>bold" not in page
-    assert page.count(str(escape(report_tree.HOSTILE))) == 4  # the reason twice, the sentence, the player's label
+    assert (
+        page.count(str(escape(report_tree.HOSTILE))) == 4
+    )  # the reason twice, the sentence, the player's label
 
 
 def test_nothing_measured_says_how_to_run(tmp_path):
@@ -128,7 +187,9 @@ def test_a_corrupt_row_is_named_with_file_and_line(tmp_path, outputs):
 def test_an_index_entry_without_a_file_is_named_and_a_missing_clip_is_said(tmp_path):
     index = tmp_path / "quick" / "audio" / "01_baselines" / "index.jsonl"
     index.parent.mkdir(parents=True)
-    index.write_text('{"file": "../../../gone.flac", "system": "hibari", "variant": "baseline", "sentence": "s1"}\n')
+    index.write_text(
+        '{"file": "../../../gone.flac", "system": "hibari", "variant": "baseline", "sentence": "s1"}\n'
+    )
     assert "not found: 01_baselines/gone.flac" in report.render(tmp_path / "quick").read_text()
     index.write_text('\n{"system": "hibari"}\n')
     with pytest.raises(SpeechError, match=r"index\.jsonl:2: the entry names no file"):
@@ -155,46 +216,77 @@ def test_pictures_beyond_their_share_are_named(outputs):
 
 
 def test_best_is_only_among_comparable_numbers():
-    rows = [row("vits-joe", "rtf", 0.2, host="a"), row("hibari", "rtf", 0.1, host="a"), row("tacotron2", "rtf", 0.01, host="b"),
-            row("fastspeech2", "rtf", 0.02, kind="simulated", host="a"), row("whisper-tiny.en", "rtf", 0.001, host="a"),
-            row("vits-joe", "mos_predicted", 4.1), row("hibari", "mos_predicted", 4.5), row("ground-truth", "mos_predicted", 4.9),
-            row("speecht5", "train_loss", 0.6), row("tortoise", "train_loss", 0.1),
-            row("vits", "mos_human", 4.4, kind="published", source="a"), row("tacotron2", "mos_human", 4.5, kind="published", source="b")]
+    rows = [
+        row("vits-joe", "rtf", 0.2, host="a"),
+        row("hibari", "rtf", 0.1, host="a"),
+        row("tacotron2", "rtf", 0.01, host="b"),
+        row("fastspeech2", "rtf", 0.02, kind="simulated", host="a"),
+        row("whisper-tiny.en", "rtf", 0.001, host="a"),
+        row("vits-joe", "mos_predicted", 4.1),
+        row("hibari", "mos_predicted", 4.5),
+        row("ground-truth", "mos_predicted", 4.9),
+        row("speecht5", "train_loss", 0.6),
+        row("tortoise", "train_loss", 0.1),
+        row("vits", "mos_human", 4.4, kind="published", source="a"),
+        row("tacotron2", "mos_human", 4.5, kind="published", source="b"),
+    ]
     lines = [line for table in tables.wide(rows) for line in table.lines]
     best = {(line.system, metric) for line in lines for metric, cell in line.cells.items() if cell.best}
     assert best == {("hibari", "rtf"), ("hibari", "mos_predicted")}
 
 
 def test_two_notebooks_that_measured_the_same_keep_both_numbers():
-    rows = [row("hibari", "rtf", 0.1, notebook="01_baselines"), row("hibari", "rtf", 0.2, notebook="03_pruning"),
-            row("hibari", "cold_start_s", 1.0, notebook="03_pruning")]
+    rows = [
+        row("hibari", "rtf", 0.1, notebook="01_baselines"),
+        row("hibari", "rtf", 0.2, notebook="03_pruning"),
+        row("hibari", "cold_start_s", 1.0, notebook="03_pruning"),
+    ]
     (table,) = tables.wide(rows)
     assert [(line.notebook, sorted(line.cells)) for line in table.lines] == [
-        ("01_baselines", ["rtf"]), ("03_pruning", ["cold_start_s", "rtf"])]
+        ("01_baselines", ["rtf"]),
+        ("03_pruning", ["cold_start_s", "rtf"]),
+    ]
 
 
 def test_sentences_follow_the_rows():
-    rows = [row("hibari", "mos_predicted", 4.3, ci=(4.2, 4.4)), row("ground-truth", "mos_predicted", 4.35, ci=(4.25, 4.45))]
+    rows = [
+        row("hibari", "mos_predicted", 4.3, ci=(4.2, 4.4)),
+        row("ground-truth", "mos_predicted", 4.35, ci=(4.25, 4.45)),
+    ]
     assert [str(s) for s in summary.sentences(rows)] == [
         "<strong>hibari</strong> has a predicted MOS of 4.30, 0.05 below real recordings (4.35), "
-        "a difference within the intervals."]
-    elsewhere = [row("hibari", "mos_predicted", 4.3, recorded=True), row("hibari", "rtf", 0.1, kind="published", source="x")]
+        "a difference within the intervals."
+    ]
+    elsewhere = [
+        row("hibari", "mos_predicted", 4.3, recorded=True),
+        row("hibari", "rtf", 0.1, kind="published", source="x"),
+    ]
     assert summary.sentences(elsewhere) == []
     slow = str(summary.sentences([row("tortoise", "rtf", 4.0)])[0])
     assert "4.0 times slower than real time (RTF 4.000)" in slow
-    small = [made for variant, mos, size in [("baseline", 4.1, 60.0), ("int8", 4.0, 20.0), ("int4", 3.0, 10.0)]
-             for made in (row("vits-joe", "mos_predicted", mos, ci=(mos - 0.1, mos + 0.1), variant=variant),
-                          row("vits-joe", "size_mb", size, variant=variant))]
+    small = [
+        made
+        for variant, mos, size in [("baseline", 4.1, 60.0), ("int8", 4.0, 20.0), ("int4", 3.0, 10.0)]
+        for made in (
+            row("vits-joe", "mos_predicted", mos, ci=(mos - 0.1, mos + 0.1), variant=variant),
+            row("vits-joe", "size_mb", size, variant=variant),
+        )
+    ]
     assert "shrinks from 60.0 to 20.0 MB as int8" in str(summary.sentences(small)[-1])
 
 
 def test_card_takes_the_fastest_target_and_says_where_other_numbers_are_from():
-    rows = [row("vits-joe", "rtf", 0.3, target="torch/cpu"), row("vits-joe", "mos_predicted", 4.1, target="torch/cpu"),
-            row("vits-joe", "rtf", 0.2)]
+    rows = [
+        row("vits-joe", "rtf", 0.3, target="torch/cpu"),
+        row("vits-joe", "mos_predicted", 4.1, target="torch/cpu"),
+        row("vits-joe", "rtf", 0.2),
+    ]
     (card,) = summary.cards(rows)
     assert card.target == "onnxruntime/cpu"
     assert [(f.metric, f.text, f.elsewhere) for f in card.figures] == [
-        ("mos_predicted", "4.10", "torch/cpu"), ("rtf", "0.200", "")]
+        ("mos_predicted", "4.10", "torch/cpu"),
+        ("rtf", "0.200", ""),
+    ]
 
 
 def test_pareto_front_keeps_what_nothing_beats():
@@ -205,7 +297,13 @@ def test_plots_show_the_table(outputs):
     table = results.read(outputs.profile / "results", outputs.recorded)
     figure = plots.pareto(table)
     texts = {text.get_text() for text in figure.axes[0].texts}
-    assert {"hibari", "espeak-ng", "vits-joe on torch/cpu", "vits-joe on torch/cuda (recorded)", "real recordings 4.27"} <= texts
+    assert {
+        "hibari",
+        "espeak-ng",
+        "vits-joe on torch/cpu",
+        "vits-joe on torch/cuda (recorded)",
+        "real recordings 4.27",
+    } <= texts
     assert figure.axes[0].get_xscale() == "log"
     drawn = plots.svg(figure, "key")
     assert drawn == plots.svg(plots.pareto(table), "key")  # the same rows, the same bytes
@@ -223,7 +321,7 @@ def test_reading_keeps_absent_values_absent(outputs):
 
 
 def _luminance(colour: str) -> list[float]:
-    channels = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
 
 
@@ -234,7 +332,9 @@ def _contrast(one: str, other: str) -> float:
 
 
 def test_colours_read_on_both_pages_and_belong_to_one_system():
-    known = "vits-joe hibari espeak-ng ground-truth whisper-tiny.en fastspeech2 tacotron2 speecht5 tortoise".split()
+    known = (
+        "vits-joe hibari espeak-ng ground-truth whisper-tiny.en fastspeech2 tacotron2 speecht5 tortoise".split()
+    )
     assert len({style.color(system) for system in known}) == len(known)
     for system in [*known, "facebook/mms-tts-eng", "somebody/new"]:
         assert min(_contrast(style.color(system), "#ffffff"), _contrast(style.color(system), "#1c1f25")) >= 3
@@ -262,8 +362,13 @@ def test_the_best_voice_is_compared_with_people_on_the_same_texts():
     def mos(system, variant, value, spread=0.05):
         return row(system, "mos_predicted", value, variant=variant, ci=(value - spread, value + spread))
 
-    rows = [mos("hibari", "baseline", 4.5), mos("ground-truth", "baseline", 4.1), mos("hibari", "baseline@prompts", 4.4),
-            row("hibari", "wer", 0.02, variant="baseline@prompts"), row("ground-truth", "wer", 0.05)]
+    rows = [
+        mos("hibari", "baseline", 4.5),
+        mos("ground-truth", "baseline", 4.1),
+        mos("hibari", "baseline@prompts", 4.4),
+        row("hibari", "wer", 0.02, variant="baseline@prompts"),
+        row("ground-truth", "wer", 0.05),
+    ]
     text = str(summary.sentences(rows)[0])
     assert "0.30 above real recordings of the same texts (4.40 against 4.10), in the eyes of a network" in text
     assert "gets 2.0 % of its words wrong, and 5.0 % of theirs" in text
@@ -272,12 +377,18 @@ def test_the_best_voice_is_compared_with_people_on_the_same_texts():
 def test_a_recorded_point_gives_way_to_the_same_thing_measured_now():
     def both(recorded, system="hibari"):
         time = "2026-01-01T00:00:00+00:00" if recorded else ""
-        return [row(system, metric, value, recorded=recorded, time=time) for metric, value in (("mos_predicted", 4.5), ("rtf", 0.01))]
+        return [
+            row(system, metric, value, recorded=recorded, time=time)
+            for metric, value in (("mos_predicted", 4.5), ("rtf", 0.01))
+        ]
 
     def labels(rows):
         return {text.get_text() for text in plots.pareto(rows).axes[0].texts}
 
     assert labels(both(False) + both(True) + both(True, "vits-joe")) == {"hibari", "vits-joe (recorded)"}
     assert labels(both(True)) == {"hibari (recorded)"}
-    earlier = [row("hibari", metric, value, variant="int4", recorded=True) for metric, value in (("mos_predicted", 4.4), ("rtf", 0.01))]
+    earlier = [
+        row("hibari", metric, value, variant="int4", recorded=True)
+        for metric, value in (("mos_predicted", 4.4), ("rtf", 0.01))
+    ]
     assert labels(both(False) + earlier) == {"hibari"}  # there is a dot, without a name

@@ -10,11 +10,19 @@ import report_tree
 from lib import report
 
 chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright==1.65.2")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed: pip install playwright==1.65.2"
+)
 pytestmark = pytest.mark.skipif(chromium is None, reason="no chromium: apt-get install -y chromium")
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-             "--disable-sync"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +57,15 @@ def column(page, table: str, index: int) -> list[str]:
 
 def heard(page, index: int) -> None:
     """Returns once 0.1 s of the page's n-th clip have been played. (Its content policy rules out wait_for_function.)"""
-    page.evaluate("""index => new Promise((done, fail) => {
+    page.evaluate(
+        """index => new Promise((done, fail) => {
         const audio = document.querySelectorAll('audio')[index];
         audio.addEventListener('error', () => fail(audio.error.message));
         const look = () => audio.currentTime > 0.1 ? done() : requestAnimationFrame(look);
         look();
-    })""", index)
+    })""",
+        index,
+    )
 
 
 def test_it_loads_nothing_but_itself_and_complains_about_nothing(page, path):
@@ -70,12 +81,17 @@ def test_a_clip_plays_and_the_next_one_pauses_it(page):
     buttons.nth(0).focus()
     page.keyboard.press("Enter")
     heard(page, 0)
-    first = page.evaluate("(a => [a.duration, Number(a.dataset.seconds), a.paused])(document.querySelectorAll('audio')[0])")
+    first = page.evaluate(
+        "(a => [a.duration, Number(a.dataset.seconds), a.paused])(document.querySelectorAll('audio')[0])"
+    )
     assert first[0] == pytest.approx(first[1], abs=0.15) and first[2] is False
     assert buttons.nth(0).get_attribute("aria-label").startswith("Pause hibari baseline: The birch canoe")
     buttons.nth(1).click()
     heard(page, 1)
-    assert page.evaluate("[...document.querySelectorAll('audio')].map(a => a.paused).slice(0, 2)") == [True, False]
+    assert page.evaluate("[...document.querySelectorAll('audio')].map(a => a.paused).slice(0, 2)") == [
+        True,
+        False,
+    ]
 
 
 def test_headers_sort_by_value_and_say_so(page):
@@ -85,7 +101,9 @@ def test_headers_sort_by_value_and_say_so(page):
     latency = next(i for i, name in enumerate(names) if name.startswith("Latency, median"))
     heads.nth(latency).locator("button").click()
     values = column(page, table, latency)
-    assert values[:4] == ["13.0", "268.0", "677.0", "1060.0"] and set(values[4:]) == {""}  # 1,060 as text would come second
+    assert values[:4] == ["13.0", "268.0", "677.0", "1060.0"] and set(values[4:]) == {
+        ""
+    }  # 1,060 as text would come second
     assert heads.nth(latency).get_attribute("aria-sort") == "ascending"
     heads.nth(latency).locator("button").press("Enter")
     assert column(page, table, latency)[:4] == ["1060.0", "677.0", "268.0", "13.0"]

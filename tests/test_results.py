@@ -19,28 +19,53 @@ def run(tmp_path):
 
 
 def test_a_row_survives_the_round_trip(run):
-    row = run.add("vits-joe", "baseline", "torch/cpu", "wer", 0.094, n=60, ci=(0.07, 0.12), source="whisper-tiny.en",
-                  detail={"stages": {"decoder": 0.1}})
+    row = run.add(
+        "vits-joe",
+        "baseline",
+        "torch/cpu",
+        "wer",
+        0.094,
+        n=60,
+        ci=(0.07, 0.12),
+        source="whisper-tiny.en",
+        detail={"stages": {"decoder": 0.1}},
+    )
     table = results.read(run.path)
     assert len(table) == 1
     read = table.iloc[0]
-    assert (read.value, read.unit, read.kind, read.n, read.ci_low, read.ci_high) == (0.094, "fraction", "measured", 60, 0.07, 0.12)
+    assert (read.value, read.unit, read.kind, read.n, read.ci_low, read.ci_high) == (
+        0.094,
+        "fraction",
+        "measured",
+        60,
+        0.07,
+        0.12,
+    )
     assert json.loads(read.detail) == {"stages": {"decoder": 0.1}}
     assert read.host == row.host and "cores" in read.host and read.time.endswith("+00:00")
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"metric": "wre"}, "unknown metric 'wre': did you mean 'wer'"),
-    ({"kind": "mesured"}, "unknown kind 'mesured': did you mean 'measured'"),
-    ({"value": float("nan")}, "not a finite number"),
-    ({"value": None}, "not a finite number"),
-    ({"kind": "not_run"}, "not_run row has no value"),
-    ({"kind": "published"}, "published row names its source"),
-    ({"ci": (0.2, 0.1)}, "upside down"),
-    ({"system": "vits joe"}, "system 'vits joe' is not a name"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metric": "wre"}, "unknown metric 'wre': did you mean 'wer'"),
+        ({"kind": "mesured"}, "unknown kind 'mesured': did you mean 'measured'"),
+        ({"value": float("nan")}, "not a finite number"),
+        ({"value": None}, "not a finite number"),
+        ({"kind": "not_run"}, "not_run row has no value"),
+        ({"kind": "published"}, "published row names its source"),
+        ({"ci": (0.2, 0.1)}, "upside down"),
+        ({"system": "vits joe"}, "system 'vits joe' is not a name"),
+    ],
+)
 def test_a_bad_row_is_refused_and_nothing_is_written(run, change, message):
-    row = {"system": "vits-joe", "variant": "baseline", "target": "torch/cpu", "metric": "wer", "value": 0.1} | change
+    row = {
+        "system": "vits-joe",
+        "variant": "baseline",
+        "target": "torch/cpu",
+        "metric": "wer",
+        "value": 0.1,
+    } | change
     with pytest.raises(ParameterError, match=message):
         run.add(**row)
     assert not run.path.exists()
@@ -88,9 +113,9 @@ def test_clips_and_figures_are_indexed(run):
     figure = plt.figure()
     run.figure("curve", figure, "What it shows.")
     plt.close(figure)
-    clip, = results.read_lines(path.parent / "index.jsonl")
+    (clip,) = results.read_lines(path.parent / "index.jsonl")
     assert clip["file"] == path.name and clip["text"] == "Hello." and path.stat().st_size > 1_000
-    picture, = results.read_lines(run.folder / "figures" / "01_demo" / "index.jsonl")
+    (picture,) = results.read_lines(run.folder / "figures" / "01_demo" / "index.jsonl")
     assert (run.folder / "figures" / "01_demo" / picture["file"]).read_bytes().startswith(b"\x89PNG")
 
 
@@ -115,7 +140,9 @@ def test_a_full_disk_is_one_clear_error_and_keeps_the_old_file(tmp_path, monkeyp
 
     path = tmp_path / "report.html"
     files.write_atomic(path, b"old")
-    monkeypatch.setattr(files.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        files.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(OutputError, match="No space left on device; free some space"):
         files.write_atomic(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

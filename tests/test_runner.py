@@ -21,10 +21,14 @@ def write(folder, name, *cells):
     (folder / "params" / "smoke" / f"{name}.yaml").write_text("profile: smoke\nn: 2\n")
 
 
-REPORT = ("import os, pathlib\nfrom lib import report\n"
-          "report.render(pathlib.Path(os.environ['SPEECH_OUTPUTS']) / profile, None)")
-MEASURE = ("from lib import results\nrun = results.start('00_good', profile)\n"
-           "run.add('hibari', 'baseline', 'onnxruntime/cpu', 'rtf', n / 100)")
+REPORT = (
+    "import os, pathlib\nfrom lib import report\n"
+    "report.render(pathlib.Path(os.environ['SPEECH_OUTPUTS']) / profile, None)"
+)
+MEASURE = (
+    "from lib import results\nrun = results.start('00_good', profile)\n"
+    "run.add('hibari', 'baseline', 'onnxruntime/cpu', 'rtf', n / 100)"
+)
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def project(tmp_path):
     write(tmp_path, "00_good", MEASURE)
     write(tmp_path, "01_bad", "x = 1", "raise ValueError('the reason it failed')")
     write(tmp_path, "02_later", "print(n)")
-    write(tmp_path, "07_report", REPORT)
+    write(tmp_path, "08_report", REPORT)
     return tmp_path
 
 
@@ -55,19 +59,27 @@ def test_one_failure_stops_nothing_else_and_is_told(project, capsys, caplog):
     code, state = run(project, capsys)
     assert code == 1
     assert {name: entry["status"] for name, entry in state.items()} == {
-        "00_good": "ok", "01_bad": "failed", "02_later": "ok", "07_report": "ok"}
+        "00_good": "ok",
+        "01_bad": "failed",
+        "02_later": "ok",
+        "08_report": "ok",
+    }
     assert state["01_bad"]["cell"] == 2 + 1  # papermill puts the injected parameters in between
-    assert re.search(r"01_bad: FAILED in cell 3 .*raise ValueError\('the reason it failed'\)", caplog.text, re.S)
+    assert re.search(
+        r"01_bad: FAILED in cell 3 .*raise ValueError\('the reason it failed'\)", caplog.text, re.S
+    )
     assert "left in all" in caplog.text
     page = (project / "outputs" / "smoke" / "report.html").read_text()
     assert "the reason it failed" in page and "0.02" in page
-    assert "2" in str(nbformat.read(project / "outputs" / "smoke" / "notebooks" / "02_later.ipynb", 4).cells[-1].outputs)
+    assert "2" in str(
+        nbformat.read(project / "outputs" / "smoke" / "notebooks" / "02_later.ipynb", 4).cells[-1].outputs
+    )
 
 
 def test_only_and_resume(project, capsys, caplog):
     caplog.set_level("INFO")
     code, state = run(project, capsys, only=["0"])
-    assert code == 0 and list(state) == ["00_good", "07_report"]
+    assert code == 0 and list(state) == ["00_good", "08_report"]
     code, state = run(project, capsys, resume=True)
     assert "00_good: already done" in caplog.text
     assert code == 1 and state["02_later"]["status"] == "ok"
@@ -78,18 +90,21 @@ def test_only_and_resume(project, capsys, caplog):
 
 
 def test_the_report_is_rendered_even_when_its_notebook_fails(project, capsys):
-    write(project, "07_report", "raise RuntimeError('no report')")
+    write(project, "08_report", "raise RuntimeError('no report')")
     code, _ = run(project, capsys, only=["0"])
     assert code == 1
     assert (project / "outputs" / "smoke" / "report.html").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["quik"], "unknown profile 'quik': did you mean 'quick'"),
-    (["smoke", "--only", "77"], "unknown notebook '77'"),
-    (["smoke", "--set", "n_sentence=3"], "no chosen notebook has a parameter 'n_sentence'"),
-    (["smoke", "--set", "seed"], "'seed' is not NAME=VALUE"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["quik"], "unknown profile 'quik': did you mean 'quick'"),
+        (["smoke", "--only", "77"], "unknown notebook '77'"),
+        (["smoke", "--set", "n_sentence=3"], "no chosen notebook has a parameter 'n_sentence'"),
+        (["smoke", "--set", "seed"], "'seed' is not NAME=VALUE"),
+    ],
+)
 def test_a_wrong_call_runs_nothing_and_says_why(arguments, message, capsys, tmp_path):
     assert runner.main([*arguments, "--outputs", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err

@@ -8,9 +8,12 @@ import pytest
 from lib import systems
 from lib.corpora import gutenberg
 from lib.errors import ParameterError, SpeechError, TextError
-from lib.systems import piper_onnx
+from lib.systems import symbols
+from lib.systems.vits_joe import piper
 
-CPU = [(name, target) for name in systems.names() for target in systems.targets(name) if target.endswith("/cpu")]
+CPU = [
+    (name, target) for name in systems.names() for target in systems.targets(name) if target.endswith("/cpu")
+]
 load = functools.cache(systems.load)
 SENTENCE = "The birch canoe slid on the smooth planks."
 
@@ -28,7 +31,9 @@ def test_the_same_seed_gives_the_same_speech(name, target):
 
 
 # eSpeak NG and FastSpeech 2 draw nothing at random.
-@pytest.mark.parametrize(("name", "target"), [pair for pair in CPU if pair[0] not in ("espeak-ng", "fastspeech2")])
+@pytest.mark.parametrize(
+    ("name", "target"), [pair for pair in CPU if pair[0] not in ("espeak-ng", "fastspeech2")]
+)
 def test_another_seed_gives_other_noise(name, target):
     system = voice(name, target)
     assert not np.array_equal(system.synthesize(SENTENCE, 1).waveform, system.synthesize(SENTENCE, 2).waveform)
@@ -44,7 +49,9 @@ def test_text_without_anything_to_speak_is_refused(name, target, text):
 def test_unknown_names_are_named_with_the_nearest():
     with pytest.raises(ParameterError, match="unknown system 'vits-jo': did you mean 'vits-joe'"):
         systems.load("vits-jo")
-    with pytest.raises(ParameterError, match="unknown target of vits-joe 'torch/gpu': did you mean 'torch/cpu'"):
+    with pytest.raises(
+        ParameterError, match="unknown target of vits-joe 'torch/gpu': did you mean 'torch/cpu'"
+    ):
         systems.load("vits-joe", target="torch/gpu")
 
 
@@ -58,22 +65,28 @@ def test_ten_thousand_characters_are_spoken_sentence_by_sentence():
     assert len(parts) > 80
     # No quality is lost: each sentence sounds exactly as it does alone.
     last = system.speak(parts[-1], seed=len(parts) - 1).waveform
-    assert np.array_equal(whole.waveform[-len(last):], last)
+    assert np.array_equal(whole.waveform[-len(last) :], last)
     pauses = 0.25 * (len(parts) - 1)
-    assert whole.audio_s == pytest.approx(sum(len(system.speak(p, i).waveform) for i, p in enumerate(parts)) / 24_000 + pauses, abs=0.01)
+    assert whole.audio_s == pytest.approx(
+        sum(len(system.speak(p, i).waveform) for i, p in enumerate(parts)) / 24_000 + pauses, abs=0.01
+    )
 
 
 @functools.cache
 def published_graph():
-    from lib.systems.vits_joe_onnx import session
+    from lib.systems.vits_joe.stages import session
 
-    return session(str(piper_onnx.model_path()), threads=2)
+    return session(str(piper.model_path()), threads=2)
 
 
 def published(sentence):
     """The voice's untouched ONNX graph without noise: (waveform, ids)."""
-    ids = piper_onnx.ids(piper_onnx.symbols(sentence))[None]
-    inputs = {"input": ids, "input_lengths": np.array([ids.shape[1]]), "scales": np.array([0, 1, 0], np.float32)}
+    ids = piper.padded_ids(symbols.of(sentence))[None]
+    inputs = {
+        "input": ids,
+        "input_lengths": np.array([ids.shape[1]]),
+        "scales": np.array([0, 1, 0], np.float32),
+    }
     return published_graph().run(None, inputs)[0].reshape(-1)
 
 
@@ -86,11 +99,14 @@ def silent_noise(system, threads=2):
     return quiet
 
 
-@pytest.mark.parametrize(("target", "threads", "tolerance"), [
-    ("torch/cpu", 2, 1e-4),
-    ("onnxruntime/cpu", 2, 1e-6),  # cut at its random nodes, the graph still computes the same
-    ("onnxruntime/cpu", 1, 1e-5),  # the blocked decoder adds in another order; a third of a 16-bit step
-])
+@pytest.mark.parametrize(
+    ("target", "threads", "tolerance"),
+    [
+        ("torch/cpu", 2, 1e-4),
+        ("onnxruntime/cpu", 2, 1e-6),  # cut at its random nodes, the graph still computes the same
+        ("onnxruntime/cpu", 1, 1e-5),  # the blocked decoder adds in another order; a third of a 16-bit step
+    ],
+)
 def test_vits_joe_matches_the_published_graph_on_ten_sentences(target, threads, tolerance):
     system = silent_noise(voice("vits-joe", target), threads)
     for sentence in gutenberg.split("test", 10):
@@ -110,14 +126,14 @@ def test_vits_joe_knows_its_phones_and_their_exact_frames():
     speech = voice("vits-joe", "onnxruntime/cpu").synthesize(SENTENCE, 0)
     assert speech.phones[0] == "^" and speech.phones[-1] == "$" and "b" in speech.phones
     assert len(speech.phones) == len(speech.frames)
-    assert sum(speech.frames) * piper_onnx.SAMPLES_PER_FRAME == len(speech.waveform)
+    assert sum(speech.frames) * piper.SAMPLES_PER_FRAME == len(speech.waveform)
 
 
 def test_piper_ids_are_padded_between_symbols():
-    table = piper_onnx.voice_config()["phoneme_id_map"]
-    ids = piper_onnx.ids(("^", "h", "$"))
+    table = symbols.voice_config()["phoneme_id_map"]
+    ids = piper.padded_ids(("^", "h", "$"))
     assert ids.tolist() == [1, 0, table["h"][0], 0, 2]
-    assert piper_onnx.frames_per_symbol(np.array([1, 2, 3, 4, 5.0])) == (1, 5, 9)
+    assert piper.frames_per_symbol(np.array([1, 2, 3, 4, 5.0])) == (1, 5, 9)
 
 
 def test_parameters_and_sizes_are_those_of_the_weights():

@@ -1,4 +1,6 @@
-"""TorToiSe: the published decoder key by key, a frozen front end, learning, sampling, the length guard, exact resume."""
+"""TorToiSe: the published decoder key by key, a frozen front end, learning, sampling, the length guard, exact
+resume.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +16,37 @@ from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus
 from lib.errors import AudioError, MissingDataError, ParameterError, TextError, TrainingError
 from lib.features import HIFIGAN
-from lib.systems import diffusion, fastspeech2, fastspeech2_network, tortoise
+from lib.systems import fastspeech2, tortoise
+from lib.systems.tortoise import diffusion
+from lib.systems.fastspeech2 import network as fastspeech2_network
 from lib.systems.tortoise import Tortoise, denoised, guarded
-from lib.systems.tortoise_network import Attention, DecoderConfig, DiffusionDecoder, RelativeBias, build, clock
-from lib.systems.vits_joe_onnx import VitsJoeOnnx
-from lib.training import acoustic_data, checkpoint, recipe, tasks
-from lib.training.acoustic_task import MODULE
+from lib.systems.tortoise.network import Attention, DecoderConfig, DiffusionDecoder, RelativeBias, build, clock
+from lib.systems.vits_joe.stages import VitsJoeOnnx
+from lib.training import checkpoint, recipe, tasks
+from lib.training.tasks import acoustic_data
+from lib.training.tasks.acoustic import MODULE
 from lib.training.loop import train
-from lib.training.tortoise import STATISTICS, AcousticConfig, AcousticTask, losses, publish, spread
+from lib.training.tasks.tortoise import STATISTICS, AcousticConfig, AcousticTask, losses, publish, spread
 
-FRONT = fastspeech2_network.NetworkConfig(hidden=32, encoder_layers=1, decoder_layers=1, feed_forward=64, feed_forward_kernel=1,
-                                          predictor=32, pitch_layers=2, postnet=32, postnet_layers=2, dropout=0.0)
+FRONT = fastspeech2_network.NetworkConfig(
+    hidden=32,
+    encoder_layers=1,
+    decoder_layers=1,
+    feed_forward=64,
+    feed_forward_kernel=1,
+    predictor=32,
+    pitch_layers=2,
+    postnet=32,
+    postnet_layers=2,
+    dropout=0.0,
+)
 SMALL = AcousticConfig(channels=32, heads=2, layers=1, warm_up=1, segment=48)
 
 
 def published() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of TorToiSe's diffusion_decoder.pth, as its published sources define them: 359 tensors, 292,334,380."""
+    """Names and shapes of TorToiSe's diffusion_decoder.pth, as its published sources define them: 359 tensors,
+    292,334,380.
+    """
     table: dict[str, tuple[int, ...]] = {}
 
     def layer(name: str, *shape: int) -> None:
@@ -90,11 +107,19 @@ def test_the_published_size_denoises_a_few_frames_in_a_few_steps():
     network = build(DecoderConfig()).eval()
     with torch.inference_mode():
         voice = network.voice(torch.randn(1, 2, 100, 40))
-        condition = network.condition(torch.randn(1, 6, 1024), voice, 26)  # 4 frames of 22.05 kHz are 4.35 of 24 kHz
+        condition = network.condition(
+            torch.randn(1, 6, 1024), voice, 26
+        )  # 4 frames of 22.05 kHz are 4.35 of 24 kHz
         rough = network.rough(condition)
         how = dataclasses.replace(diffusion.PUBLISHED, steps=3)
-        found = diffusion.sample(diffusion.Schedule(), "epsilon", lambda x, t: network.denoise(x, t, condition),
-                                 torch.randn(1, 100, 26), how, unconditional=network.denoise)
+        found = diffusion.sample(
+            diffusion.Schedule(),
+            "epsilon",
+            lambda x, t: network.denoise(x, t, condition),
+            torch.randn(1, 100, 26),
+            how,
+            unconditional=network.denoise,
+        )
     assert voice.shape == (1, 2048) and condition.shape == (1, 1024, 26) and rough.shape == (1, 100, 26)
     assert found.x0.shape == (1, 100, 26) and found.nfe == 6 and found.x0.abs().max() <= 1
 
@@ -113,8 +138,17 @@ def test_the_bias_knows_direction_and_merges_far_distances():
     torch.nn.init.normal_(bias.relative_attention_bias.weight)
     table, found = bias.relative_attention_bias.weight, bias(120)[0]  # (heads, queries, keys)
     assert found.shape == (2, 120, 120)
-    for query, key, bucket in ((0, 0, 0), (9, 2, 7), (50, 42, 8), (2, 9, 16 + 7), (100, 36, 15), (119, 0, 15), (0, 119, 31),
-                               (60, 44, 8 + 2), (44, 60, 24 + 2)):
+    for query, key, bucket in (
+        (0, 0, 0),
+        (9, 2, 7),
+        (50, 42, 8),
+        (2, 9, 16 + 7),
+        (100, 36, 15),
+        (119, 0, 15),
+        (0, 119, 31),
+        (60, 44, 8 + 2),
+        (44, 60, 24 + 2),
+    ):
         assert torch.equal(found[:, query, key], table[bucket])
     assert torch.equal(bias(40)[0], found[:, :40, :40])
 
@@ -127,11 +161,13 @@ def test_attention_is_that_of_the_formula():
         qkv = torch.nn.functional.conv1d(layer.norm(x), layer.qkv.weight, layer.qkv.bias)
         expected = []
         for head in range(3):
-            query, key, value = qkv[:, 24 * head:24 * (head + 1)].split(8, 1)  # (B, 8, F) each
+            query, key, value = qkv[:, 24 * head : 24 * (head + 1)].split(8, 1)  # (B, 8, F) each
             bias = layer.relative_pos_embeddings(11)[0, head] * math.sqrt(8)
             scores = (torch.einsum("bct,bcs->bts", query, key) / math.sqrt(8) + bias).softmax(-1)
             expected.append(torch.einsum("bts,bcs->bct", scores, value))
-        expected = x + torch.nn.functional.conv1d(torch.cat(expected, 1), layer.proj_out.weight, layer.proj_out.bias)
+        expected = x + torch.nn.functional.conv1d(
+            torch.cat(expected, 1), layer.proj_out.weight, layer.proj_out.bias
+        )
         assert torch.allclose(layer(x), expected, atol=1e-5)
 
 
@@ -143,8 +179,12 @@ def test_the_clock_turns_at_frequencies_from_1_to_1e_4():
 
 
 def small(**changes) -> DecoderConfig:
-    return dataclasses.replace(DecoderConfig(20, 20, 32, 2, 1, 1, 24, 1, code_count=9, code_layers=1, context_layers=1,
-                                             integrator_layers=1), **changes)
+    return dataclasses.replace(
+        DecoderConfig(
+            20, 20, 32, 2, 1, 1, 24, 1, code_count=9, code_layers=1, context_layers=1, integrator_layers=1
+        ),
+        **changes,
+    )
 
 
 def test_codes_latents_and_voices_condition_and_dropping_hides_them():
@@ -158,7 +198,10 @@ def test_codes_latents_and_voices_condition_and_dropping_hides_them():
         for condition in (by_codes, by_latents):
             assert condition.shape == (2, 32, 16)
             assert torch.equal(condition[..., 0::4], condition[..., 3::4])  # each is said for four frames
-        assert (network.condition(torch.zeros(2, 4, 24), voice, 16) - network.condition(torch.zeros(2, 4, 24), -voice, 16)).any()
+        assert (
+            network.condition(torch.zeros(2, 4, 24), voice, 16)
+            - network.condition(torch.zeros(2, 4, 24), -voice, 16)
+        ).any()
         said = torch.randn(2, 4, 24)
         both, rough = network(x, t, said, voice, torch.tensor([True, False]))
         alone = network.denoise(x, t)
@@ -173,14 +216,17 @@ def test_every_parameter_of_the_decoder_is_reached():
     said, voices = torch.randn(2, 30, 24), torch.tensor([0, 1])
     prediction, rough = network(torch.randn(2, 20, 30), torch.tensor([5, 900]), said, voices, dropped)
     (prediction.square().mean() + rough.square().mean()).backward()
-    # A key's bias adds the same to all scores of a query, which softmax does not see: it is a third of qkv.bias, not all of it.
+    # A key's bias adds the same to all scores of a query, which softmax does not see: it is a third of
+    # qkv.bias, not all of it.
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
 @pytest.fixture(scope="module")
 def speech() -> Corpus:
     """Short sentences of vits-joe, four to train on and one to validate on."""
-    train_, validation = ([s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation"))
+    train_, validation = (
+        [s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation")
+    )
     return synthetic.corpus(VitsJoeOnnx(threads=1), train_[:4] + validation[:1])
 
 
@@ -195,7 +241,7 @@ def front_network(frames: float = 5.0, speakers: int = 2) -> torch.nn.Module:
 @pytest.fixture(scope="module")
 def front(speech, tmp_path_factory) -> str:
     """The folder of a random front end that knows both voices and the corpus's statistics."""
-    network, known = front_network(), acoustic_data.statistics(acoustic_data.examples(speech, "train"))
+    network, known = (front_network(), acoustic_data.statistics(acoustic_data.examples(speech, "train")))
     for name in ("mel_mean", "mel_deviation"):
         getattr(network, name).copy_(torch.from_numpy(getattr(known, name)))
     folder = tmp_path_factory.mktemp("front")
@@ -227,7 +273,7 @@ def test_a_batch_is_cut_to_windows_of_one_length(task):
         start = given["starts"][row].item()
         whole = (task.examples[index].mel() - task.statistics.mel_mean) / task.statistics.mel_deviation
         assert 0 <= start <= len(whole) - 48
-        assert np.allclose(given["mel"][row].T, whole[start:start + 48], atol=1e-5)
+        assert np.allclose(given["mel"][row].T, whole[start : start + 48], atol=1e-5)
     uncut = dataclasses.replace(task.config, segment=0)
     shortest = min(task.lengths[:3])
     other = AcousticTask.__new__(AcousticTask)
@@ -266,7 +312,7 @@ def test_gradients_reach_the_decoder_and_not_the_front_end(speech, config):
     task = AcousticTask(speech, dataclasses.replace(config, unconditioned=0.5))
     network = awake(task.plain[MODULE]).train()
     torch.manual_seed(3)  # some of the four lose their condition, some keep it
-    update, = task.updates(batch_of(task, 0, 1, 2, 3), 0)
+    (update,) = task.updates(batch_of(task, 0, 1, 2, 3), 0)
     update.loss.backward()
     without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert without and all(name.startswith("front.") for name in without)
@@ -281,7 +327,7 @@ def test_bf16_computes_nearly_the_same_loss(task):
     for enabled in (False, True):
         torch.manual_seed(0)
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            update, = task.updates(batch, 0)
+            (update,) = task.updates(batch, 0)
         assert update.loss.dtype == torch.float32
         found.append(update.loss.item())
     assert found[1] == pytest.approx(found[0], rel=0.03)
@@ -296,14 +342,23 @@ def test_a_validation_is_the_same_each_time_and_lets_one_hear(task):
     task.plain[MODULE].eval()
     with torch.no_grad():
         first, second = task.validate(0), task.validate(1)
-    assert first.scalars == second.scalars and first.scalars.keys() == {"denoise", "rough"} and task.watch in first.scalars
+    assert (
+        first.scalars == second.scalars
+        and first.scalars.keys() == {"denoise", "rough"}
+        and task.watch in first.scalars
+    )
     assert len(first.figures) == len(first.audio) == 1
-    (waveform, rate), = first.audio.values()
+    ((waveform, rate),) = first.audio.values()
     assert rate == HIFIGAN.sample_rate and len(waveform) == task.validation[0].n_frames * HIFIGAN.hop
 
 
 def test_timesteps_are_spread_over_the_whole_schedule():
-    assert spread(4, 4000, 0.0).tolist() == [0, 1000, 2000, 3000] and spread(4, 4000, 0.999).tolist() == [999, 1999, 2999, 3999]
+    assert spread(4, 4000, 0.0).tolist() == [0, 1000, 2000, 3000] and spread(4, 4000, 0.999).tolist() == [
+        999,
+        1999,
+        2999,
+        3999,
+    ]
     assert spread(1, 4000, 0.99999999).tolist() == [3999]
 
 
@@ -321,7 +376,9 @@ def folder(config, front, tmp_path_factory):
     network = awake(tortoise.build(config.network(FRONT), 2, seed=2))
     sizes, speakers, trained = fastspeech2.load(front)
     network.front.load_state_dict(trained.state_dict())
-    return tortoise.save(tmp_path_factory.mktemp("tortoise"), config.network(sizes), speakers, network.state_dict(), "# A card")
+    return tortoise.save(
+        tmp_path_factory.mktemp("tortoise"), config.network(sizes), speakers, network.state_dict(), "# A card"
+    )
 
 
 def test_a_saved_system_speaks_the_same_again(folder):
@@ -337,8 +394,13 @@ def test_a_saved_system_speaks_the_same_again(folder):
     assert voice.modules.keys() == {"front", "decoder"} and 0 < voice.params_m < 1
 
     mels = []
-    vocoded = Tortoise(folder, vocoder=lambda mel: mels.append(mel) or np.full(len(mel) * 256, 0.1, np.float32), steps=3,
-                       guidance=0.0, threads=1)
+    vocoded = Tortoise(
+        folder,
+        vocoder=lambda mel: mels.append(mel) or np.full(len(mel) * 256, 0.1, np.float32),
+        steps=3,
+        guidance=0.0,
+        threads=1,
+    )
     assert vocoded.synthesize("A bird sang.", 3).audio_s == first.audio_s and vocoded.variant == "baseline"
     assert mels[0].shape == (sum(first.frames), 80) and np.isfinite(mels[0]).all()
 
@@ -371,9 +433,13 @@ def test_guidance_0_is_the_conditional_model_and_guidance_moves_the_mel(folder):
         assert len(calls) == without.nfe == 4
         condition = network.decoder.condition(said, speaker, 30)
         noise = torch.randn((1, 80, 30), generator=torch.Generator().manual_seed(0))
-        alone = diffusion.sample(config.noise, "v", lambda x, t: network.decoder.denoise(x, t, condition), noise, how)
+        alone = diffusion.sample(
+            config.noise, "v", lambda x, t: network.decoder.denoise(x, t, condition), noise, how
+        )
         calls.clear()
-        guided = denoised(network.decoder, config, said, speaker, dataclasses.replace(how, guidance=2.0), seed=0)
+        guided = denoised(
+            network.decoder, config, said, speaker, dataclasses.replace(how, guidance=2.0), seed=0
+        )
         assert len(calls) == guided.nfe == 8
     hook.remove()
     assert torch.equal(without.x0, alone.x0) and (guided.x0 - without.x0).abs().max() > 1e-3
@@ -382,14 +448,22 @@ def test_guidance_0_is_the_conditional_model_and_guidance_moves_the_mel(folder):
 @pytest.mark.parametrize("sampler", diffusion.SAMPLERS)
 def test_every_sampler_speaks_and_draws_from_the_seed(folder, sampler):
     config, _, network = tortoise.load(folder)
-    said, speaker, how = torch.randn(1, 12, 32), torch.tensor([0]), diffusion.Sampling(sampler, 5, guidance=0.5)
+    said, speaker, how = (
+        torch.randn(1, 12, 32),
+        torch.tensor([0]),
+        diffusion.Sampling(sampler, 5, guidance=0.5),
+    )
     with torch.inference_mode():
-        first, again, other = (denoised(network.decoder, config, said, speaker, how, seed).x0 for seed in (1, 1, 2))
+        first, again, other = (
+            denoised(network.decoder, config, said, speaker, how, seed).x0 for seed in (1, 1, 2)
+        )
     assert first.isfinite().all() and torch.equal(first, again) and (first - other).abs().max() > 0.1
 
 
 def test_wild_durations_are_cut_and_the_speech_says_so(folder, caplog):
-    voice = Tortoise(folder, steps=1, guidance=0.0, threads=1, vocoder=lambda mel: np.full(len(mel) * 256, 0.1, np.float32))
+    voice = Tortoise(
+        folder, steps=1, guidance=0.0, threads=1, vocoder=lambda mel: np.full(len(mel) * 256, 0.1, np.float32)
+    )
     calm = voice.synthesize("No.")
     assert calm.notes == () and calm.audio_s < 2
     last = voice.modules["front"].network.duration_predictor.linear
@@ -398,8 +472,10 @@ def test_wild_durations_are_cut_and_the_speech_says_so(folder, caplog):
     limit = 16 * len(speech.phones) + 86
     assert sum(speech.frames) == limit and len(speech.waveform) == limit * 256
     asked = len(speech.phones) * 129
-    assert speech.notes == (f"its durations are too long: the length guard cut {(asked - limit) * 256 / 22050:.1f} s off after "
-                            f"{limit * 256 / 22050:.1f} s",)
+    assert speech.notes == (
+        f"its durations are too long: the length guard cut {(asked - limit) * 256 / 22050:.1f} s off after "
+        f"{limit * 256 / 22050:.1f} s",
+    )
     assert "the length guard cut" in caplog.text
     for bias in (-5.0, math.nan):
         torch.nn.init.constant_(last.bias, bias)
@@ -424,8 +500,12 @@ def test_a_wrong_folder_is_named(folder, front, tmp_path):
 
 def test_a_run_is_published_with_its_averaged_weights(speech, config, tmp_path):
     task = AcousticTask(speech, config)
-    train(task, recipe.Recipe("tortoise", recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0)), tmp_path)
-    found, speakers, network = tortoise.load(publish(tmp_path, config, ("vits-joe",), tmp_path / "voice", "card"))
+    train(
+        task, recipe.Recipe("tortoise", recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0)), tmp_path
+    )
+    found, speakers, network = tortoise.load(
+        publish(tmp_path, config, ("vits-joe",), tmp_path / "voice", "card")
+    )
     assert found == config.network(FRONT) and speakers == ("hibari", "vits-joe") and found.front == FRONT
     average = checkpoint.load(checkpoint.latest(tmp_path / "checkpoints")).weights[f"ema-{MODULE}"]
     assert torch.allclose(network.decoder.mel_head.weight, average["decoder.mel_head.weight"], atol=1e-3)
@@ -463,16 +543,22 @@ def test_recipes_fit_the_task_and_the_zoo(profile):
     assert low < millions < high and "tortoise" in tasks.names()
 
 
-@pytest.mark.parametrize("values, message", [
-    ({"channels": 30, "heads": 4}, "channels is 30, it must be at least 8 and a multiple of 4 and of model.heads, 4"),
-    ({"layers": 0}, "model.layers is 0, it must be at least 1"),
-    ({"schedule": "linaer"}, "unknown noise schedule 'linaer': did you mean 'linear'"),
-    ({"schedule_steps": 4}, "4 steps is too coarse"),
-    ({"prediction": "x"}, "unknown prediction 'x'"),
-    ({"unconditioned": 1.0}, "unconditioned is 1.0, it must lie between 0 and 0.9"),
-    ({"warm_up": 0}, "both count steps"),
-    ({"chanels": 3}, "did you mean 'channels'"),
-])
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (
+            {"channels": 30, "heads": 4},
+            "channels is 30, it must be at least 8 and a multiple of 4 and of model.heads, 4",
+        ),
+        ({"layers": 0}, "model.layers is 0, it must be at least 1"),
+        ({"schedule": "linaer"}, "unknown noise schedule 'linaer': did you mean 'linear'"),
+        ({"schedule_steps": 4}, "4 steps is too coarse"),
+        ({"prediction": "x"}, "unknown prediction 'x'"),
+        ({"unconditioned": 1.0}, "unconditioned is 1.0, it must lie between 0 and 0.9"),
+        ({"warm_up": 0}, "both count steps"),
+        ({"chanels": 3}, "did you mean 'channels'"),
+    ],
+)
 def test_a_bad_configuration_has_one_clear_error(values, message):
     with pytest.raises(ParameterError, match=message):
         recipe.parse(AcousticConfig, values, "model")

@@ -1,4 +1,6 @@
-"""The published TorToiSe put together from tiny networks with random weights: shapes and loading, nothing of its quality."""
+"""The published TorToiSe put together from tiny networks with random weights: shapes and loading, nothing of
+its quality.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +12,47 @@ import pytest
 import torch
 
 from lib.errors import AudioError, MissingDataError, TrainingError
-from lib.systems.diffusion import Sampling
-from lib.systems.tortoise_network import DecoderConfig, build
-from lib.systems.tortoise_published import Parts, PublishedTortoise, latents, load, spoken
+from lib.systems.tortoise.diffusion import Sampling
+from lib.systems.tortoise.network import DecoderConfig, build
+from lib.systems.tortoise.published import Parts, PublishedTortoise, latents, load, spoken
 
-TINY = DecoderConfig(100, 200, 32, 2, 1, 1, 32, 1, code_count=9, code_layers=1, context_layers=1, integrator_layers=1)
+TINY = DecoderConfig(
+    100, 200, 32, 2, 1, 1, 32, 1, code_count=9, code_layers=1, context_layers=1, integrator_layers=1
+)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder as `load` wants it."""
-    from transformers import (ClvpConfig, ClvpFeatureExtractor, ClvpModelForConditionalGeneration, ClvpTokenizer, UnivNetConfig,
-                              UnivNetModel)
+    from transformers import (
+        ClvpConfig,
+        ClvpFeatureExtractor,
+        ClvpModelForConditionalGeneration,
+        ClvpTokenizer,
+        UnivNetConfig,
+        UnivNetModel,
+    )
 
     path = tmp_path_factory.mktemp("published")
     torch.manual_seed(0)
-    encoder = {"hidden_size": 64, "intermediate_size": 32, "projection_dim": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = ClvpConfig(text_config=encoder, speech_config=encoder | {"vocab_size": 8192}, projection_dim=64,
-                        decoder_config={"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-                                        "num_mel_attn_blocks": 1})
+    encoder = {
+        "hidden_size": 64,
+        "intermediate_size": 32,
+        "projection_dim": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    config = ClvpConfig(
+        text_config=encoder,
+        speech_config=encoder | {"vocab_size": 8192},
+        projection_dim=64,
+        decoder_config={
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "num_mel_attn_blocks": 1,
+        },
+    )
     ClvpModelForConditionalGeneration(config).save_pretrained(path / "clvp")
     letters = ["[STOP]", "[UNK]", "[SPACE]", *"abcdefghijklmnopqrstuvwxyz'.,!?"]
     (path / "vocab.json").write_text(json.dumps({letter: i for i, letter in enumerate(letters)}))
@@ -50,30 +74,56 @@ def clip(seconds: float = 1.0, rate: int = 22_050) -> tuple[np.ndarray, int]:
 
 
 def test_the_pipeline_speaks_in_its_own_shapes(parts):
-    voice = PublishedTortoise(parts, [clip(), clip(0.8, 16_000)], candidates=2, sampling=Sampling("ddpm", 2, 2.0, bound=1.0),
-                              codes_max=12, threads=1)
+    voice = PublishedTortoise(
+        parts,
+        [clip(), clip(0.8, 16_000)],
+        candidates=2,
+        sampling=Sampling("ddpm", 2, 2.0, bound=1.0),
+        codes_max=12,
+        threads=1,
+    )
     first, second = (voice.speak("the cat.", seed=1) for _ in range(2))
     assert first.sample_rate == 24_000 and np.array_equal(first.waveform, second.waveform)
     frames, rest = divmod(len(first.waveform), 256)
-    assert rest == 0 and frames in {codes * 4 * 24_000 // 22_050 for codes in range(1, 13)} and np.isfinite(first.waveform).all()
+    assert (
+        rest == 0
+        and frames in {codes * 4 * 24_000 // 22_050 for codes in range(1, 13)}
+        and np.isfinite(first.waveform).all()
+    )
     assert list(first.seconds) == ["tokens", "language_model", "decoder", "vocoder"]
     assert voice.modules.keys() == {"clvp", "decoder", "univnet"} and voice.variant == "published"
-    assert first.notes == (("did not stop by itself: the length guard cut it",) if frames == 12 * 4 * 24_000 // 22_050 else ())
+    assert first.notes == (
+        ("did not stop by itself: the length guard cut it",) if frames == 12 * 4 * 24_000 // 22_050 else ()
+    )
 
 
 def test_latents_are_the_states_that_say_the_codes(parts):
-    ids, features, codes = torch.tensor([[5, 9, 12]]), torch.randn(1, 80, 20), torch.tensor([[7, 3000, 41, 9]])
+    ids, features, codes = (
+        torch.tensor([[5, 9, 12]]),
+        torch.randn(1, 80, 20),
+        torch.tensor([[7, 3000, 41, 9]]),
+    )
     model = parts.clvp.speech_decoder_model
     with torch.inference_mode():
         found = latents(parts.clvp, ids, features, codes)
         assert found.shape == (1, 4, 32)
         # A state hears only what was said before its own code.
         other = latents(parts.clvp, ids, features, torch.tensor([[7, 3000, 8, 1]]))
-        assert torch.allclose(found[:, :3], other[:, :3], atol=1e-5) and (found[:, 3] - other[:, 3]).abs().max() > 1e-3
+        assert (
+            torch.allclose(found[:, :3], other[:, :3], atol=1e-5)
+            and (found[:, 3] - other[:, 3]).abs().max() > 1e-3
+        )
         # The first one is what transformers itself generates the first code from.
-        before = parts.clvp.conditioning_encoder(input_features=features, input_ids=torch.nn.functional.pad(ids, (0, 1)))
-        first = model.generate(conditioning_embeds=before, max_new_tokens=1, do_sample=False, return_dict_in_generate=True,
-                               output_logits=True)
+        before = parts.clvp.conditioning_encoder(
+            input_features=features, input_ids=torch.nn.functional.pad(ids, (0, 1))
+        )
+        first = model.generate(
+            conditioning_embeds=before,
+            max_new_tokens=1,
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
         assert torch.allclose(model.lm_head(found[:, 0]), first.logits[0], atol=1e-4)
 
 
@@ -85,8 +135,11 @@ def test_speech_ends_where_silence_lasts():
 def test_what_is_missing_is_named(folder, tmp_path):
     with pytest.raises(MissingDataError) as error:
         load(tmp_path)
-    for part in ("clvp/config.json (from susnato/clvp_dev)", "univnet/config.json (from dg845/univnet-dev)",
-                 "diffusion_decoder.pth (from Manmay/tortoise-tts/diffusion_decoder.pth)"):
+    for part in (
+        "clvp/config.json (from susnato/clvp_dev)",
+        "univnet/config.json (from dg845/univnet-dev)",
+        "diffusion_decoder.pth (from Manmay/tortoise-tts/diffusion_decoder.pth)",
+    ):
         assert part in str(error.value)
     (tmp_path / "univnet").mkdir()
     (tmp_path / "univnet" / "config.json").write_text("{}")
@@ -98,7 +151,10 @@ def test_what_is_missing_is_named(folder, tmp_path):
 def test_without_the_hub_the_error_says_what_to_fetch(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(MissingDataError, match="cannot be had from the hub .*Manmay/tortoise-tts/diffusion_decoder.pth; connect"):
+    with pytest.raises(
+        MissingDataError,
+        match="cannot be had from the hub .*Manmay/tortoise-tts/diffusion_decoder.pth; connect",
+    ):
         load()
 
 

@@ -1,4 +1,6 @@
-"""Batches and recipes: what a step sees is a pure function of the seed and the place, and every key of a recipe is checked."""
+"""Batches and recipes: what a step sees is a pure function of the seed and the place, and every key of a recipe
+is checked.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def test_every_item_once_per_epoch_in_another_order_and_alike_in_length():
     sampler = Sampler(lengths, 16, seed=3)
     first, second = sampler.epoch(0), sampler.epoch(1)
     assert sorted(itertools.chain(*first)) == sorted(itertools.chain(*second)) == list(range(1000))
-    assert first != second and first == Sampler(lengths, 16, seed=3).epoch(0) != Sampler(lengths, 16, seed=4).epoch(0)
+    assert first != second and first == Sampler(lengths, 16, seed=3).epoch(0) != Sampler(
+        lengths, 16, seed=4
+    ).epoch(0)
     padded = sum(len(b) * lengths[b].max() for b in first) / lengths.sum()
     unsorted = sum(len(b) * lengths[b].max() for b in np.array_split(np.arange(1000), 63)) / lengths.sum()
     assert padded < 1.05 < 1.5 < unsorted
@@ -43,7 +47,9 @@ def test_processes_share_an_epoch_in_equal_parts():
     parts = [Sampler(lengths, 4, rank=rank, processes=3).epoch(2) for rank in range(3)]
     assert len({len(part) for part in parts}) == 1
     seen = list(itertools.chain(*itertools.chain(*parts)))
-    assert set(seen) == set(range(50)) and len(seen) < 50 + 3 * 4  # at most two batches twice, so that nobody waits
+    assert (
+        set(seen) == set(range(50)) and len(seen) < 50 + 3 * 4
+    )  # at most two batches twice, so that nobody waits
     one = Sampler([7], 4, rank=2, processes=3)
     assert one.epoch(0) == [[0]]
 
@@ -73,7 +79,11 @@ class SlowLoader:
         return index, rng.random()
 
     def collate(self, items):
-        return Batch(tuple(str(i) for i, _ in items), len(items), {"x": torch.tensor([x for _, x in items], dtype=torch.float64)})
+        return Batch(
+            tuple(str(i) for i, _ in items),
+            len(items),
+            {"x": torch.tensor([x for _, x in items], dtype=torch.float64)},
+        )
 
 
 def drawn(place: Place, count: int, threads: int) -> list[list[float]]:
@@ -115,7 +125,10 @@ def test_speed_leaves_out_the_first_step_and_forgets_what_is_long_past():
     assert speed.rates() == {"steps_per_s": 0.5, "frames_per_s": 10.0, "wait_pct": 25.0}
     for _ in range(WINDOW):
         speed.add(0.5, 0.0, 4)
-    assert speed.rates() == {"steps_per_s": 2.0, "frames_per_s": 8.0, "wait_pct": 0.0} and speed.seconds == 109 + WINDOW / 2
+    assert (
+        speed.rates() == {"steps_per_s": 2.0, "frames_per_s": 8.0, "wait_pct": 0.0}
+        and speed.seconds == 109 + WINDOW / 2
+    )
 
 
 def test_an_error_in_a_loader_thread_reaches_the_loop():
@@ -156,29 +169,37 @@ def recipe_file(tmp_path):
         path = tmp_path / "toy.yaml"
         path.write_text(text)
         return path
+
     return write
 
 
 def test_a_recipe_is_read(recipe_file):
     read = recipe.load(recipe_file(RECIPE))
-    assert read.task == "hifigan" and read.training == recipe.Settings(steps=10) and read.data == {"voices": ["vits-joe"]}
+    assert (
+        read.task == "hifigan"
+        and read.training == recipe.Settings(steps=10)
+        and read.data == {"voices": ["vits-joe"]}
+    )
     assert recipe.parse(sources.Data, read.data, "data") == sources.Data(voices=("vits-joe",))
 
 
-@pytest.mark.parametrize("change, message", [
-    (("steps: 10", "stesp: 10"), "unknown key of the recipe's training 'stesp': did you mean 'steps'"),
-    (("ema: 0", "batch_size: 4.5"), "training.batch_size is 4.5, it must be of type int"),
-    (("ema: 0", "ema: 1"), r"training.ema is 1.0, a decay lies in \[0, 1\)"),
-    (("ema: 0", "ema: 1e-1"), "training.ema is '1e-1', it must be of type float .*write 1.0e-4"),
-    (("ema: 0", "keep: true"), "training.keep is True, it must be of type int"),
-    (("ema: 0", "precision: bf61"), "unknown precision 'bf61': did you mean 'bf16'"),
-    (("steps: 10", "steps: 0"), "training.steps is 0, it must be at least 1"),
-    (("steps: 10,", ""), "the recipe's training lacks steps"),
-    (("model:", "modell:"), "unknown part of recipe toy.yaml 'modell': did you mean 'model'"),
-    (("{generator: vits-joe}", "[1]"), "`model` must hold `key: value` lines"),
-    (("training: {", "training: {{"), "is not valid YAML"),
-    (("training:", "data2:"), "needs the parts `task` and `training`"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (("steps: 10", "stesp: 10"), "unknown key of the recipe's training 'stesp': did you mean 'steps'"),
+        (("ema: 0", "batch_size: 4.5"), "training.batch_size is 4.5, it must be of type int"),
+        (("ema: 0", "ema: 1"), r"training.ema is 1.0, a decay lies in \[0, 1\)"),
+        (("ema: 0", "ema: 1e-1"), "training.ema is '1e-1', it must be of type float .*write 1.0e-4"),
+        (("ema: 0", "keep: true"), "training.keep is True, it must be of type int"),
+        (("ema: 0", "precision: bf61"), "unknown precision 'bf61': did you mean 'bf16'"),
+        (("steps: 10", "steps: 0"), "training.steps is 0, it must be at least 1"),
+        (("steps: 10,", ""), "the recipe's training lacks steps"),
+        (("model:", "modell:"), "unknown part of recipe toy.yaml 'modell': did you mean 'model'"),
+        (("{generator: vits-joe}", "[1]"), "`model` must hold `key: value` lines"),
+        (("training: {", "training: {{"), "is not valid YAML"),
+        (("training:", "data2:"), "needs the parts `task` and `training`"),
+    ],
+)
 def test_a_bad_recipe_has_one_clear_error(recipe_file, change, message):
     with pytest.raises(ParameterError, match=message):
         recipe.load(recipe_file(RECIPE.replace(*change)))
@@ -200,7 +221,9 @@ def test_the_identity_covers_what_is_computed_and_not_how_long():
         periods: tuple[int, ...] = (2, 3)
 
     base = recipe.Recipe("toy", recipe.Settings(steps=10), {"width": 3}, {})
-    longer = recipe.Recipe("toy", recipe.Settings(steps=99, minutes=3.0, keep=9, loader_threads=2), {"width": 3}, {})
+    longer = recipe.Recipe(
+        "toy", recipe.Settings(steps=99, minutes=3.0, keep=9, loader_threads=2), {"width": 3}, {}
+    )
     other = recipe.Recipe("toy", recipe.Settings(steps=10, seed=1), {"width": 3}, {})
     assert base.key() == longer.key() != other.key()
     assert recipe.parse(Model, {"periods": [5]}, "model") == Model(periods=(5,))
@@ -212,6 +235,6 @@ RECIPES = sorted((REPOSITORY / "params").glob("*/recipes/*.yaml"))
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parents[1].name}-{p.stem}")
 def test_every_recipe_is_valid(path):
     read = recipe.load(path)
-    module = importlib.import_module(f"lib.training.{read.task}")
+    module = importlib.import_module(f"lib.training.tasks.{read.task}")
     recipe.parse(module.VocoderConfig if read.task == "hifigan" else module.AcousticConfig, read.model, "model")
     recipe.parse(sources.Data, read.data, "data")

@@ -1,4 +1,6 @@
-"""The training engine on a toy: exact resume, kills, NaN, full disks, foreign checkpoints, early stopping, several processes."""
+"""The training engine on a toy: exact resume, kills, NaN, full disks, foreign checkpoints, early stopping,
+several processes.
+"""
 
 from __future__ import annotations
 
@@ -29,34 +31,49 @@ from lib.training.task import Batch, Task, Update, Validation, split
 RATE, HOP = 8_000, 80
 
 
-def tones(count: int = 12, *, broken: int | None = None, splits: tuple[str, ...] = ("train", "validation")) -> Corpus:
+def tones(
+    count: int = 12, *, broken: int | None = None, splits: tuple[str, ...] = ("train", "validation")
+) -> Corpus:
     """Clips of 5 to 16 frames, each a tone of its own; clip `broken` holds a NaN."""
+
     def reader(index: int):
         def read():
             waveform = 0.3 * np.sin(np.arange((5 + index) * HOP) * (0.05 + 0.01 * index)).astype(np.float32)
             if index == broken:
                 waveform[7] = np.nan
             return waveform, RATE
+
         return read
 
-    return Corpus("tones", "computed", "none", tuple(
-        Utterance(f"tone-{s}-{i}", "la", "la", "sine", s, RATE, reader(i))
-        for s in splits for i in range(count if s == "train" else 2)))
+    return Corpus(
+        "tones",
+        "computed",
+        "none",
+        tuple(
+            Utterance(f"tone-{s}-{i}", "la", "la", "sine", s, RATE, reader(i))
+            for s in splits
+            for i in range(count if s == "train" else 2)
+        ),
+    )
 
 
 class Predictor(Task):
-    """Predicts each sample of a frame from the frame before, with dropout and random crops, so that every generator matters."""
+    """Predicts each sample of a frame from the frame before, with dropout and random crops, so that every
+    generator matters.
+    """
 
     watch = "error"
     averaged = ("network",)
 
     def __init__(self, corpus: Corpus, seed: int = 0):
         torch.manual_seed(seed)
-        self.train_split, self.validation_split = split(corpus, "train"), split(corpus, "validation")
+        self.train_split, self.validation_split = (split(corpus, "train"), split(corpus, "validation"))
         network = nn.Sequential(nn.Linear(HOP, 32), nn.Dropout(0.2), nn.Tanh(), nn.Linear(32, HOP))
         self.modules = {"network": network, "gain": nn.Linear(1, 1)}
-        self.optimizers = {"network": torch.optim.AdamW(self.modules["network"].parameters(), 1e-2),
-                           "gain": torch.optim.SGD(self.modules["gain"].parameters(), 1e-2, momentum=0.9)}
+        self.optimizers = {
+            "network": torch.optim.AdamW(self.modules["network"].parameters(), 1e-2),
+            "gain": torch.optim.SGD(self.modules["gain"].parameters(), 1e-2, momentum=0.9),
+        }
         self.schedulers = {"network": torch.optim.lr_scheduler.ExponentialLR(self.optimizers["network"], 0.95)}
         self.lengths = [5 + int(u.id.rsplit("-", 1)[1]) for u in self.train_split]
         self.plain = self.modules
@@ -65,10 +82,14 @@ class Predictor(Task):
         utterance = self.train_split[index]
         frames = utterance.load(RATE).reshape(-1, HOP)
         begin = rng.integers(len(frames) - 4)
-        return utterance.id, frames[begin:begin + 4]
+        return utterance.id, frames[begin : begin + 4]
 
     def collate(self, items):
-        return Batch(tuple(i for i, _ in items), 4 * len(items), {"frames": torch.from_numpy(np.stack([f for _, f in items]))})
+        return Batch(
+            tuple(i for i, _ in items),
+            4 * len(items),
+            {"frames": torch.from_numpy(np.stack([f for _, f in items]))},
+        )
 
     def updates(self, batch, step):
         frames = batch.tensors["frames"]
@@ -87,7 +108,15 @@ class Predictor(Task):
 
 
 def recipe(**settings) -> Recipe:
-    given = {"steps": 20, "batch_size": 4, "checkpoint_every": 5, "validate_every": 10, "ema": 0.9, "log_every": 1, **settings}
+    given = {
+        "steps": 20,
+        "batch_size": 4,
+        "checkpoint_every": 5,
+        "validate_every": 10,
+        "ema": 0.9,
+        "log_every": 1,
+        **settings,
+    }
     return Recipe("toy", Settings(**given))
 
 
@@ -96,7 +125,12 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     found = checkpoint.load(checkpoint.latest(folder / "checkpoints"))
     flat = {f"{stem}/{k}": v for stem, state in found.weights.items() for k, v in state.items()}
     for name, optimizer in found.state["optimizers"].items():
-        flat |= {f"{name}/{i}/{k}": v for i, s in optimizer["state"].items() for k, v in s.items() if torch.is_tensor(v)}
+        flat |= {
+            f"{name}/{i}/{k}": v
+            for i, s in optimizer["state"].items()
+            for k, v in s.items()
+            if torch.is_tensor(v)
+        }
     return flat
 
 
@@ -110,11 +144,23 @@ def test_ten_and_ten_steps_equal_twenty_bit_for_bit(tmp_path):
     whole, halves = recipe(), recipe(steps=10)
     assert train(Predictor(tones()), whole, tmp_path / "whole").step == 20
     assert train(Predictor(tones()), halves, tmp_path / "halves").step == 10
-    outcome = train(Predictor(tones(), seed=5), whole, tmp_path / "halves")  # other initial weights must not matter
+    outcome = train(
+        Predictor(tones(), seed=5), whole, tmp_path / "halves"
+    )  # other initial weights must not matter
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "halves"))
     assert outcome.reason == "steps" and outcome.checkpoint.name == "step-00000020"
-    timeless = [[{k: v for k, v in record.items() if k.startswith(("step", "loss", "error", "lr", "norm", "validation"))
-                  and not k.startswith("steps_per")} for record in journal.curve(tmp_path / run)] for run in ("whole", "halves")]
+    timeless = [
+        [
+            {
+                k: v
+                for k, v in record.items()
+                if k.startswith(("step", "loss", "error", "lr", "norm", "validation"))
+                and not k.startswith("steps_per")
+            }
+            for record in journal.curve(tmp_path / run)
+        ]
+        for run in ("whole", "halves")
+    ]
     assert timeless[0] == timeless[1]
     assert [r["step"] for r in timeless[0] if "validation" not in r] == list(range(1, 21))
 
@@ -132,7 +178,10 @@ def test_accumulated_gradients_equal_those_of_the_larger_batch(tmp_path):
 
         def updates(self, batch, step):
             frames = batch.tensors["frames"]
-            yield Update((self.modules["network"][0](frames[:, :-1])[..., :1] - frames[:, 1:]).square().mean(), ("network",))
+            yield Update(
+                (self.modules["network"][0](frames[:, :-1])[..., :1] - frames[:, 1:]).square().mean(),
+                ("network",),
+            )
 
     def final(name, **settings):
         train(Plain(tones()), recipe(steps=1, ema=0.0, validate_every=0, **settings), tmp_path / name)
@@ -154,7 +203,11 @@ def test_the_validation_judges_averaged_weights_and_the_best_checkpoint_is_kept(
     task = Worsening(tones())
     outcome = train(task, recipe(steps=100, validate_every=2, patience=3, keep=1), tmp_path)
     assert outcome.reason == "patience" and outcome.step == 8  # best at 2, then 4, 6 and 8 were worse
-    assert outcome.best.name == "step-00000002" and outcome.best.exists() and outcome.checkpoint.name == "step-00000008"
+    assert (
+        outcome.best.name == "step-00000002"
+        and outcome.best.exists()
+        and outcome.checkpoint.name == "step-00000008"
+    )
     assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"step-00000002", "step-00000008"}
     found = checkpoint.load(outcome.checkpoint)
     assert torch.equal(task.seen, found.weights["ema-network"]["0.weight"])
@@ -163,15 +216,22 @@ def test_the_validation_judges_averaged_weights_and_the_best_checkpoint_is_kept(
 
 
 def test_the_loss_falls_and_the_journal_says_so(tmp_path):
-    outcome = train(Predictor(tones()), recipe(steps=120, log_every=5), tmp_path, monitor=lambda: {"power_w": 7.0})
+    outcome = train(
+        Predictor(tones()), recipe(steps=120, log_every=5), tmp_path, monitor=lambda: {"power_w": 7.0}
+    )
     records = [r for r in journal.curve(tmp_path) if "validation" not in r]
     assert np.mean([r["error"] for r in records[-3:]]) < 0.7 * records[0]["error"]  # each the mean of 5 steps
     assert outcome.monitored == {"power_w": 7.0} and records[-1]["power_w"] == 7.0
-    assert outcome.rates["frames_per_s"] == pytest.approx(16 * outcome.rates["steps_per_s"], rel=0.01)  # 4 x 4 frames
+    assert outcome.rates["frames_per_s"] == pytest.approx(
+        16 * outcome.rates["steps_per_s"], rel=0.01
+    )  # 4 x 4 frames
     assert outcome.peak_rss_mb > 50 and outcome.seconds > 0
     saved = json.loads((tmp_path / "outcome.json").read_text())
     assert saved["reason"] == "steps" and saved["metrics"] == outcome.metrics
-    assert outcome.metrics["power_w"] == 7.0 and outcome.metrics["train_steps_per_s"] == outcome.rates["steps_per_s"]
+    assert (
+        outcome.metrics["power_w"] == 7.0
+        and outcome.metrics["train_steps_per_s"] == outcome.rates["steps_per_s"]
+    )
     assert not outcome.metrics.keys() - results.METRICS.keys()
     assert list((tmp_path / "tensorboard").glob("events*"))
 
@@ -202,7 +262,9 @@ def test_a_nan_in_the_network_stops_before_it_reaches_weights_or_checkpoint(tmp_
                 else:
                     yield update
 
-    message = rf"the {where} for network is nan at step 12, on utterances tone-train-\d.*step-00000010 is intact"
+    message = (
+        rf"the {where} for network is nan at step 12, on utterances tone-train-\d.*step-00000010 is intact"
+    )
     with pytest.raises(TrainingError, match=message):
         train(Fragile(tones()), recipe(), tmp_path)
     assert all(torch.isfinite(t).all() for t in weights(tmp_path).values())
@@ -217,8 +279,11 @@ def test_an_empty_split_is_named():
 def test_a_checkpoint_of_another_recipe_is_refused_and_names_the_difference(tmp_path):
     train(Predictor(tones()), recipe(steps=5), tmp_path)
     other = dataclasses.replace(recipe(batch_size=6), model={"width": 8})
-    with pytest.raises(TrainingError, match=r"^checkpoint \S+ was trained by another recipe \(model.width is 'unset' there, 8 here; "
-                                            r"training.batch_size is 4 there, 6 here\): train in another folder, or with that recipe$"):
+    with pytest.raises(
+        TrainingError,
+        match=r"^checkpoint \S+ was trained by another recipe \(model.width is 'unset' there, 8 here; "
+        r"training.batch_size is 4 there, 6 here\): train in another folder, or with that recipe$",
+    ):
         train(Predictor(tones()), other, tmp_path)
     assert train(Predictor(tones()), recipe(steps=6), tmp_path).step == 6  # more steps are no other recipe
 
@@ -231,7 +296,9 @@ def test_networks_that_changed_since_the_checkpoint_are_named(tmp_path):
             self.optimizers["gain"] = torch.optim.SGD(self.modules["gain"].parameters(), 1e-2)
 
     train(Predictor(tones()), recipe(steps=5), tmp_path)
-    with pytest.raises(TrainingError, match="step-00000005 does not fit the networks of toy as .*size mismatch for weight"):
+    with pytest.raises(
+        TrainingError, match="step-00000005 does not fit the networks of toy as .*size mismatch for weight"
+    ):
         train(Wider(tones()), recipe(), tmp_path)
 
 
@@ -251,11 +318,16 @@ def test_fp16_needs_a_gpu(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file size limits are a POSIX call")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard's writer says it twice
-@pytest.mark.parametrize("log_every, message", [
-    (100, "cannot save .*step-00000010: .*free some space.* from step-00000005"),
-    (1, "cannot write the learning curve in .*free some space"),
-])
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+)  # TensorBoard's writer says it twice
+@pytest.mark.parametrize(
+    "log_every, message",
+    [
+        (100, "cannot save .*step-00000010: .*free some space.* from step-00000005"),
+        (1, "cannot write the learning curve in .*free some space"),
+    ],
+)
 def test_a_disk_that_fills_up_leaves_the_last_checkpoint_intact(tmp_path, log_every, message):
     import resource
 
@@ -299,8 +371,13 @@ def child(folder: Path, *launcher: str, steps: int = 20, pause: float = 0.0) -> 
     script = folder.parent / f"{folder.name}.py"
     text = SCRIPT.format(repository=str(REPOSITORY), tests=str(Path(__file__).parent), pause=pause, steps=steps)
     script.write_text(textwrap.dedent(text))
-    return subprocess.Popen([sys.executable, *launcher, str(script), str(folder)], text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(
+        [sys.executable, *launcher, str(script), str(folder)],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:
@@ -367,5 +444,7 @@ def test_scaling_is_measured_and_a_failing_recipe_is_named(tmp_path):
     assert measured.efficiency == pytest.approx(measured.frames_per_s[1] / (2 * measured.frames_per_s[0]))
     broken = tmp_path / "broken.yaml"
     broken.write_text(smoke.read_text().replace("batch_size", "bath_size"))
-    with pytest.raises(TrainingError, match="broken.yaml on 1 processes failed: training failed: unknown key .*'bath_size'"):
+    with pytest.raises(
+        TrainingError, match="broken.yaml on 1 processes failed: training failed: unknown key .*'bath_size'"
+    ):
         scaling.measure(broken, 2, rounds=1)

@@ -1,4 +1,6 @@
-"""whisper-tiny.en in transformers is the model in the package: same encoder output, same transcripts as faster-whisper."""
+"""whisper-tiny.en in transformers is the model in the package: same encoder output, same transcripts as
+faster-whisper.
+"""
 
 import functools
 
@@ -8,7 +10,8 @@ import pytest
 from lib import audio, systems
 from lib.corpora import gutenberg
 from lib.errors import AudioError, MissingDataError, SpeechError
-from lib.systems import ctranslate2_weights, whisper
+from lib.systems import whisper
+from lib.systems.whisper import ctranslate2_weights
 from lib.text import for_comparison
 
 
@@ -21,7 +24,9 @@ def recogniser():
 def reference():
     from faster_whisper import WhisperModel
 
-    return WhisperModel(str(whisper.folder()), device="cpu", compute_type="float32", cpu_threads=2, local_files_only=True)
+    return WhisperModel(
+        str(whisper.folder()), device="cpu", compute_type="float32", cpu_threads=2, local_files_only=True
+    )
 
 
 @functools.cache
@@ -53,17 +58,26 @@ def test_transcripts_of_ten_clips_are_those_of_ctranslate2_on_the_same_input():
 
     for text, waveform in clips():
         features = np.ascontiguousarray(recogniser().features(waveform, 16_000).numpy())
-        result, = reference().model.generate(ctranslate2.StorageView.from_array(features), [[whisper.SOT, whisper.NO_TIMESTAMPS]],
-                                             beam_size=1)
+        (result,) = reference().model.generate(
+            ctranslate2.StorageView.from_array(features), [[whisper.SOT, whisper.NO_TIMESTAMPS]], beam_size=1
+        )
         expected = recogniser().tokenizer.decode(result.sequences_ids[0]).strip()
         assert recogniser().transcribe(waveform, 16_000).text == expected, text
 
 
 def test_transcripts_of_ten_clips_are_those_of_faster_whisper():
-    """Words, not letters: faster-whisper fills the 30 s window with zeros after the log, which tips a capital now and then."""
+    """Words, not letters: faster-whisper fills the 30 s window with zeros after the log, which tips a capital
+    now and then.
+    """
     for text, waveform in clips():
-        segments, _ = reference().transcribe(waveform, language="en", beam_size=1, temperature=0.0, without_timestamps=True,
-                                             condition_on_previous_text=False)
+        segments, _ = reference().transcribe(
+            waveform,
+            language="en",
+            beam_size=1,
+            temperature=0.0,
+            without_timestamps=True,
+            condition_on_previous_text=False,
+        )
         theirs = " ".join(segment.text.strip() for segment in segments)
         assert for_comparison(recogniser().transcribe(waveform, 16_000).text) == for_comparison(theirs), text
 

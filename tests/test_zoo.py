@@ -8,7 +8,8 @@ import pytest
 from lib import audio, features, systems, zoo
 from lib.corpora import gutenberg
 from lib.features import log_mel
-from lib.measure import aligned, control, evaluate
+from lib.measure import aligned, evaluate
+from lib.studies import control
 from lib.measure.scorer import Scorer
 from lib.systems import hifigan
 from lib.systems.fastspeech2 import FastSpeech2
@@ -31,14 +32,25 @@ def test_a_checkpoint_is_small_and_comes_with_all_that_describes_it(name):
     assert steps == sorted(steps) and any("validation" in r for r in curve)
     said = int(re.search(r"- steps: ([\d,]+)", card)[1].replace(",", ""))
     assert steps[-1] == said
-    for word in ("held-out sentences", "predicted MOS", "WER", "licence", "python -m lib.training", "| teacher |"):
+    for word in (
+        "held-out sentences",
+        "predicted MOS",
+        "WER",
+        "licence",
+        "python -m lib.training",
+        "| teacher |",
+    ):
         assert word in card, word
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_checkpoint_was_not_trained_on_what_it_is_judged_on(name):
     data = recipe.load(zoo.folder(name) / "recipe.yaml").data
-    assert set(data) <= {"voices", "train", "validation"}  # Gutenberg's train and validation splits: see test_held_out.py
+    assert set(data) <= {
+        "voices",
+        "train",
+        "validation",
+    }  # Gutenberg's train and validation splits: see test_held_out.py
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +66,24 @@ def teacher(scorer) -> evaluate.Judged:
 
 @pytest.mark.slow
 def test_copies_by_hifigan_sound_better_than_griffin_lims_and_stay_understood(teacher, scorer):
-    ours, theirs = (evaluate.judge(evaluate.copies(teacher.clips, vocode, "copies")[1], scorer)
-                    for vocode in (hifigan.pretrained().vocode, features.griffin_lim))
+    ours, theirs = (
+        evaluate.judge(evaluate.copies(teacher.clips, vocode, "copies")[1], scorer)
+        for vocode in (hifigan.pretrained().vocode, features.griffin_lim)
+    )
     judged = {"ours": ours, "theirs": theirs, "teacher": teacher}
-    mos, wer = ({who: found.summary[metric].value for who, found in judged.items()} for metric in ("mos_predicted", "wer"))
+    mos, wer = (
+        {who: found.summary[metric].value for who, found in judged.items()}
+        for metric in ("mos_predicted", "wer")
+    )
     assert mos["ours"] >= mos["theirs"] + 0.4, mos
     assert wer["ours"] <= wer["teacher"] + 0.04, wer
 
 
 @pytest.mark.slow
 def test_fastspeech2_reads_unseen_sentences_nearly_as_its_teacher_does(teacher, scorer):
-    ours = evaluate.judge(evaluate.speak(systems.load("fastspeech2"), gutenberg.split("test", SENTENCES)), scorer)
+    ours = evaluate.judge(
+        evaluate.speak(systems.load("fastspeech2"), gutenberg.split("test", SENTENCES)), scorer
+    )
     assert ours.summary["wer"].value <= teacher.summary["wer"].value + 0.08
     assert ours.summary["mos_predicted"].value >= teacher.summary["mos_predicted"].value - 0.3
 
@@ -95,7 +114,10 @@ def test_fastspeech2_is_understood_in_its_second_voice(scorer):
 
 @pytest.mark.slow
 def test_the_knobs_of_fastspeech2_do_what_they_say(scorer):
-    settings = {name: control.SETTINGS[name] for name in ("as it speaks", "pitch +4 semitones", "rate x 1.25", "energy x 0.5")}
+    settings = {
+        name: control.SETTINGS[name]
+        for name in ("as it speaks", "pitch +4 semitones", "rate x 1.25", "energy x 0.5")
+    }
     voice = systems.load("fastspeech2")  # the vocoder has to follow, too
     table, _ = control.responses(voice, gutenberg.split("validation", 3), scorer, settings=settings)
     assert 2 < table.loc["pitch +4 semitones", "pitch, semitones"] < 6
@@ -105,8 +127,10 @@ def test_the_knobs_of_fastspeech2_do_what_they_say(scorer):
 
 def test_the_vocoder_copies_a_clip_in_place():
     """The copy of a clip has its log-mel, and none of a clip shifted by a few frames."""
-    speech = systems.load("vits-joe", target="onnxruntime/cpu").synthesize("The birch canoe slid on the smooth planks.")
-    waveform = speech.waveform[:len(speech.waveform) // 256 * 256]
+    speech = systems.load("vits-joe", target="onnxruntime/cpu").synthesize(
+        "The birch canoe slid on the smooth planks."
+    )
+    waveform = speech.waveform[: len(speech.waveform) // 256 * 256]
     mel = log_mel(waveform)
     copied = log_mel(hifigan.pretrained().vocode(mel))
     assert np.abs(copied - mel).mean() < 0.4 < np.abs(np.roll(copied, 8, axis=0) - mel).mean()
@@ -114,9 +138,13 @@ def test_the_vocoder_copies_a_clip_in_place():
 
 @pytest.mark.parametrize("speed, within_cents", [(1.0, 40), (0.85, 141), (1.15, 121)])
 def test_the_vocoder_speaks_at_the_pitch_of_the_mel(speed, within_cents):
-    """A slower or faster tape is another voice, whose pitch is more than half followed: a decoder left to itself has one of its own."""
-    speech = systems.load("vits-joe", target="onnxruntime/cpu").synthesize("The birch canoe slid on the smooth planks.")
+    """A slower or faster tape is another voice, whose pitch is more than half followed: a decoder left to
+    itself has one of its own.
+    """
+    speech = systems.load("vits-joe", target="onnxruntime/cpu").synthesize(
+        "The birch canoe slid on the smooth planks."
+    )
     waveform = audio.resample(speech.waveform, round(22_050 * speed), 22_050)
-    waveform = waveform[:len(waveform) // 256 * 256]
+    waveform = waveform[: len(waveform) // 256 * 256]
     copied = hifigan.pretrained().vocode(log_mel(waveform))
     assert aligned.f0_error_cents(waveform, copied, 22_050) < within_cents

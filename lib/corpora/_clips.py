@@ -21,7 +21,9 @@ def read_file(path: str, sample_rate: int) -> tuple[np.ndarray, int]:
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError as error:
-        raise MissingDataError(f"no audio file at {path}: was it moved or deleted after the corpus was loaded?") from error
+        raise MissingDataError(
+            f"no audio file at {path}: was it moved or deleted after the corpus was loaded?"
+        ) from error
     except OSError as error:
         raise AudioError(f"{path} cannot be read: {error.strerror or error}") from error
     return read_bytes(data, sample_rate, path)
@@ -62,7 +64,7 @@ def _decode(data: bytes, name: str) -> tuple[np.ndarray, int]:
         raise AudioError(f"{name}: is truncated, {missing:,} bytes of its audio are missing")
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
-            samples, promised, rate = file.read(dtype="float32", always_2d=True), file.frames, file.samplerate
+            samples, promised, rate = (file.read(dtype="float32", always_2d=True), file.frames, file.samplerate)
     except soundfile.LibsndfileError as error:
         if data[:4] in (b"RIFF", b"fLaC", b"OggS"):  # libsndfile's own ground: nobody reads it better
             raise AudioError(f"{name}: cannot be decoded ({error}); is it truncated?") from error
@@ -81,8 +83,8 @@ def _missing_wav_bytes(data: bytes) -> int:
         return 0
     position = 12
     while position + 8 <= len(data):
-        size = int.from_bytes(data[position + 4:position + 8], "little")
-        if data[position:position + 4] == b"data":
+        size = int.from_bytes(data[position + 4 : position + 8], "little")
+        if data[position : position + 4] == b"data":
             # Programs that write to a pipe leave 0 or 2^32-1 here: such a file promises nothing.
             return max(0, position + 8 + size - len(data)) if size < 0x7FFFF000 else 0
         position += 8 + size + size % 2
@@ -94,14 +96,20 @@ def _decode_by_ffmpeg(data: bytes, name: str, refused: Exception) -> tuple[np.nd
     try:
         import av
     except ImportError:
-        raise AudioError(f"{name}: cannot be decoded ({refused}); `pip install av` reads more formats") from refused
+        raise AudioError(
+            f"{name}: cannot be decoded ({refused}); `pip install av` reads more formats"
+        ) from refused
     try:
         with av.open(io.BytesIO(data)) as container:
             resampler = av.AudioResampler(format="fltp")
-            frames = [part.to_ndarray() for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+            frames = [
+                part.to_ndarray() for frame in container.decode(audio=0) for part in resampler.resample(frame)
+            ]
             rate = container.streams.audio[0].rate
     except (av.FFmpegError, IndexError, ValueError) as error:
-        raise AudioError(f"{name}: cannot be decoded ({error}); is it truncated, or no audio at all?") from error
+        raise AudioError(
+            f"{name}: cannot be decoded ({error}); is it truncated, or no audio at all?"
+        ) from error
     if not frames:
         raise AudioError(f"{name}: cannot be decoded: it holds no audio frames")
     return np.ascontiguousarray(np.concatenate(frames, axis=1).T), rate

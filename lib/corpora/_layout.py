@@ -1,4 +1,6 @@
-"""What do the loaders of published corpora share? Finding the folder, reading metadata, and reporting what was skipped."""
+"""What do the loaders of published corpora share? Finding the folder, reading metadata, and reporting what was
+skipped.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from lib.errors import MissingDataError, ParameterError
 
 log = logging.getLogger(__name__)
 
-VALIDATION_SHARE = 0.05  # of the sentences of a corpus that publishes no split (LJ Speech: about 655 clips, 1.2 hours)
+VALIDATION_SHARE = (
+    0.05  # of the sentences of a corpus that publishes no split (LJ Speech: about 655 clips, 1.2 hours)
+)
 TEST_SHARE = 0.05
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".zip")
 
@@ -59,8 +63,15 @@ class Row:
     problem: str = ""
 
 
-def gather(published: Publication, source: str, groups: Iterable[tuple[str, Iterable[Row]]], *, limit: int | None = None,
-           sample_rate: int | None = None, speakers: dict[str, dict[str, str]] | None = None) -> Corpus:
+def gather(
+    published: Publication,
+    source: str,
+    groups: Iterable[tuple[str, Iterable[Row]]],
+    *,
+    limit: int | None = None,
+    sample_rate: int | None = None,
+    speakers: dict[str, dict[str, str]] | None = None,
+) -> Corpus:
     """Turn rows into a Corpus; rows that cannot be used are named in `skipped` and in one warning.
 
     groups: (split, its rows); "" where nobody published a split: each sentence then goes where its hash says;
@@ -82,26 +93,51 @@ def gather(published: Publication, source: str, groups: Iterable[tuple[str, Iter
             if limit is not None and counts[split] >= limit:
                 continue
             counts[split] += 1
-            utterances[row.id] = Utterance(row.id, row.text, row.normalized, row.speaker, split,
-                                           sample_rate or published.sample_rate, row.read)
+            utterances[row.id] = Utterance(
+                row.id,
+                row.text,
+                row.normalized,
+                row.speaker,
+                split,
+                sample_rate or published.sample_rate,
+                row.read,
+            )
     if skipped:
         shown = "; ".join(f"{key}: {reason}" for key, reason in list(skipped.items())[:3])
-        log.warning("%s: %d skipped, %d usable: %s%s", published.name, len(skipped), len(utterances), shown,
-                    "; ..." if len(skipped) > 3 else "")
+        log.warning(
+            "%s: %d skipped, %d usable: %s%s",
+            published.name,
+            len(skipped),
+            len(utterances),
+            shown,
+            "; ..." if len(skipped) > 3 else "",
+        )
         if not utterances:
-            raise MissingDataError(f"{published.title}: not one of {len(skipped)} utterances in {source} is usable: {shown}")
+            raise MissingDataError(
+                f"{published.title}: not one of {len(skipped)} utterances in {source} is usable: {shown}"
+            )
     if not utterances:
-        raise MissingDataError(f"{published.title}: no utterance in {source}; looked for {published.looked_for}. "
-                               f"It comes from {published.archive}")
+        raise MissingDataError(
+            f"{published.title}: no utterance in {source}; looked for {published.looked_for}. "
+            f"It comes from {published.archive}"
+        )
     spoken = {u.speaker for u in utterances.values()}
-    return Corpus(published.name, source, published.licence, tuple(utterances.values()), skipped,
-                  {name: facts for name, facts in (speakers or {}).items() if name in spoken})
+    return Corpus(
+        published.name,
+        source,
+        published.licence,
+        tuple(utterances.values()),
+        skipped,
+        {name: facts for name, facts in (speakers or {}).items() if name in spoken},
+    )
 
 
-def _until_full(groups: Iterable[tuple[str, Iterable[Row]]], counts: dict[str, int],
-                limit: int | None) -> Iterator[tuple[str, Row]]:
+def _until_full(
+    groups: Iterable[tuple[str, Iterable[Row]]], counts: dict[str, int], limit: int | None
+) -> Iterator[tuple[str, Row]]:
     """(split, row) of every group, as long as a split that it can fill holds fewer than `limit`."""
     for split, rows in groups:
+
         def full() -> bool:
             return limit is not None and (counts[split] if split else min(counts.values())) >= limit
 
@@ -133,7 +169,9 @@ def check_limit(limit: int | None) -> None:
         raise ParameterError(f"limit={limit!r} is not a number of utterances: give 1 or more, or None for all")
 
 
-def locate(published: Publication, folder: str | Path, is_root: Callable[[Path], bool], *, depth: int = 1) -> Path:
+def locate(
+    published: Publication, folder: str | Path, is_root: Callable[[Path], bool], *, depth: int = 1
+) -> Path:
     """The folder of an unpacked archive: `folder`, the only one up to `depth` below that fits, or the one above.
 
     Raises MissingDataError that says what was looked for, what is there instead, and where the archive comes from.
@@ -145,8 +183,10 @@ def locate(published: Publication, folder: str | Path, is_root: Callable[[Path],
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
-            raise MissingDataError(f"{published.title}: {folder} holds several: {', '.join(path.name for path in fitting)}; "
-                                   "give the folder of one of them")
+            raise MissingDataError(
+                f"{published.title}: {folder} holds several: {', '.join(path.name for path in fitting)}; "
+                "give the folder of one of them"
+            )
         below = [child for path in below for child in subfolders(path)]
     if is_root(folder.absolute().parent):
         return folder.absolute().parent
@@ -158,26 +198,38 @@ def existing(published: Publication, folder: str | Path) -> Path:
     folder = Path(folder).expanduser()
     if folder.is_file() and folder.name.endswith(ARCHIVES):
         command = "unzip" if folder.suffix == ".zip" else "tar -xf"
-        raise MissingDataError(f"{published.title}: {folder} is the archive: unpack it (`{command} {folder.name}`) "
-                               "and give the folder")
+        raise MissingDataError(
+            f"{published.title}: {folder} is the archive: unpack it (`{command} {folder.name}`) "
+            "and give the folder"
+        )
     if not folder.is_dir():
-        raise MissingDataError(f"{published.title}: no folder {folder}; unpack {published.archive} and give the folder "
-                               f"that holds {published.looked_for}")
+        raise MissingDataError(
+            f"{published.title}: no folder {folder}; unpack {published.archive} and give the folder "
+            f"that holds {published.looked_for}"
+        )
     return folder
 
 
 def misplaced(published: Publication, folder: Path) -> MissingDataError:
     """The error for a folder that exists but holds something else."""
     names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in os.scandir(folder))
-    found = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "nothing"
-    return MissingDataError(f"{published.title}: {folder} is not its folder: looked for {published.looked_for}; "
-                            f"found {found}. It comes from {published.archive}")
+    found = (
+        ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "nothing"
+    )
+    return MissingDataError(
+        f"{published.title}: {folder} is not its folder: looked for {published.looked_for}; "
+        f"found {found}. It comes from {published.archive}"
+    )
 
 
 def subfolders(folder: Path) -> list[Path]:
     """The folders in `folder`, sorted by name; none where it cannot be read."""
     try:
-        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+        return sorted(
+            Path(entry.path)
+            for entry in os.scandir(folder)
+            if entry.is_dir() and not entry.name.startswith(".")
+        )
     except OSError:
         return []
 
@@ -188,7 +240,8 @@ def file_names(folder: Path) -> set[str]:
 
 
 def lines(path: Path) -> Iterator[tuple[int, str | None]]:
-    """(line number from 1, line without its end) of a UTF-8 file; None for a line that is not UTF-8. Empty lines are left out.
+    """(line number from 1, line without its end) of a UTF-8 file; None for a line that is not UTF-8. Empty
+    lines are left out.
 
     Only "\\n" and "\\r\\n" end a line: transcripts hold characters at which `str.splitlines` would cut as well.
     """

@@ -1,10 +1,11 @@
 """When is each phone spoken? Phone durations of recordings whose text is known, by forced alignment, offline.
 
-A hidden Markov model of English phones (PocketSphinx 5 with the model in its wheel, trained on real speakers) is run over
-the recording with eSpeak's reading of the text, each word entered as its own pronunciation: no dictionary is needed, and
-the result is in the very symbols the systems of this package read. Two things make it exact on the mel frame grid:
-the model is told a sample rate of 256 times its frame rate, so that its frames are HiFi-GAN's; and several such rates,
-which shift the formants it expects by -7 to +16 %, are tried, the likeliest being kept (vocal tract normalisation).
+A hidden Markov model of English phones (PocketSphinx 5 with the model in its wheel, trained on real speakers)
+is run over the recording with eSpeak's reading of the text, each word entered as its own pronunciation: no
+dictionary is needed, and the result is in the very symbols the systems of this package read. Two things make it
+exact on the mel frame grid: the model is told a sample rate of 256 times its frame rate, so that its frames are
+HiFi-GAN's; and several such rates, which shift the formants it expects by -7 to +16 %, are tried, the likeliest
+being kept (vocal tract normalisation).
 
 Against the exact durations of 50 synthesised sentences, phones begin within 12 ms (median; 94 % within 50 ms) if the
 voice's padding between two phones is counted to the second, within 23 ms if to the first; see the tests.
@@ -39,13 +40,73 @@ MARGIN = 8  # frames of faint noise before and after the clip, for the model's s
 
 # eSpeak's American English phones in the recogniser's ARPAbet. A flap is a short d, a glottal stop a t.
 _ARPABET = {
-    "i": "IY", "iː": "IY", "ɪ": "IH", "ᵻ": "IH", "e": "EY", "eɪ": "EY", "ɛ": "EH", "ɛː": "EH", "æ": "AE", "a": "AA",
-    "aɪ": "AY", "aʊ": "AW", "ɑ": "AA", "ɑː": "AA", "ɔ": "AO", "ɔː": "AO", "ɒ": "AA", "o": "AO", "oː": "AO", "oʊ": "OW",
-    "əʊ": "OW", "ɔɪ": "OY", "ʊ": "UH", "u": "UW", "uː": "UW", "y": "UW", "ʌ": "AH", "ə": "AH",
-    "ɐ": "AH", "ɚ": "ER", "ɜ": "ER", "ɜː": "ER",
-    "p": "P", "b": "B", "t": "T", "d": "D", "k": "K", "ɡ": "G", "ɾ": "D", "ʔ": "T", "tʃ": "CH", "dʒ": "JH", "f": "F", "v": "V",
-    "θ": "TH", "ð": "DH", "s": "S", "z": "Z", "ʃ": "SH", "ʒ": "ZH", "h": "HH", "x": "K", "ç": "HH", "m": "M", "n": "N", "ŋ": "NG",
-    "ɲ": "N Y", "n̩": "AH N", "l": "L", "ɬ": "L", "ɫ": "L", "l̩": "AH L", "ɹ": "R", "r": "R", "j": "Y", "w": "W", "ʍ": "W",
+    "i": "IY",
+    "iː": "IY",
+    "ɪ": "IH",
+    "ᵻ": "IH",
+    "e": "EY",
+    "eɪ": "EY",
+    "ɛ": "EH",
+    "ɛː": "EH",
+    "æ": "AE",
+    "a": "AA",
+    "aɪ": "AY",
+    "aʊ": "AW",
+    "ɑ": "AA",
+    "ɑː": "AA",
+    "ɔ": "AO",
+    "ɔː": "AO",
+    "ɒ": "AA",
+    "o": "AO",
+    "oː": "AO",
+    "oʊ": "OW",
+    "əʊ": "OW",
+    "ɔɪ": "OY",
+    "ʊ": "UH",
+    "u": "UW",
+    "uː": "UW",
+    "y": "UW",
+    "ʌ": "AH",
+    "ə": "AH",
+    "ɐ": "AH",
+    "ɚ": "ER",
+    "ɜ": "ER",
+    "ɜː": "ER",
+    "p": "P",
+    "b": "B",
+    "t": "T",
+    "d": "D",
+    "k": "K",
+    "ɡ": "G",
+    "ɾ": "D",
+    "ʔ": "T",
+    "tʃ": "CH",
+    "dʒ": "JH",
+    "f": "F",
+    "v": "V",
+    "θ": "TH",
+    "ð": "DH",
+    "s": "S",
+    "z": "Z",
+    "ʃ": "SH",
+    "ʒ": "ZH",
+    "h": "HH",
+    "x": "K",
+    "ç": "HH",
+    "m": "M",
+    "n": "N",
+    "ŋ": "NG",
+    "ɲ": "N Y",
+    "n̩": "AH N",
+    "l": "L",
+    "ɬ": "L",
+    "ɫ": "L",
+    "l̩": "AH L",
+    "ɹ": "R",
+    "r": "R",
+    "j": "Y",
+    "w": "W",
+    "ʍ": "W",
 }
 
 
@@ -74,14 +135,24 @@ class Alignment:
     confidence: float
 
 
-def align(waveform: np.ndarray, sample_rate: int, text: str, *, phones: Sequence[str] | None = None,
-          min_confidence: float = 0.5) -> Alignment:
+def align(
+    waveform: np.ndarray,
+    sample_rate: int,
+    text: str,
+    *,
+    phones: Sequence[str] | None = None,
+    min_confidence: float = 0.5,
+) -> Alignment:
     """Find every phone of `text` in the recording; several times faster than real time on one core.
 
     text: normalised (numbers in words), English; phones: the symbols to align instead of eSpeak's for the text.
     Raises AlignmentError where the recording does not say the text, TextError for a phone the model does not know.
     """
-    symbols = tuple(phones) if phones is not None else ("^", *unicodedata.normalize("NFD", text_module.phonemes(text)), "$")
+    symbols = (
+        tuple(phones)
+        if phones is not None
+        else ("^", *unicodedata.normalize("NFD", text_module.phonemes(text)), "$")
+    )
     parts = segments(symbols)
     words = _words(parts)
     if not words:
@@ -104,7 +175,8 @@ def align(waveform: np.ndarray, sample_rate: int, text: str, *, phones: Sequence
 def aligned(corpus: Corpus, split: str | None = None, *, min_confidence: float = 0.5) -> Iterator[Utterance]:
     """The corpus's utterances with phones and frames; durations the corpus brought along are kept as they are.
 
-    Alignments are cached by content. An utterance that cannot be aligned is logged, counted in `corpus.skipped`, left out.
+    Alignments are cached by content. An utterance that cannot be aligned is logged, counted in
+    `corpus.skipped`, left out.
     """
     for utterance in corpus.utterances if split is None else corpus.split(split):
         if utterance.frames is not None:
@@ -119,8 +191,12 @@ def aligned(corpus: Corpus, split: str | None = None, *, min_confidence: float =
         yield dataclasses.replace(utterance, phones=found.phones, frames=found.frames)
 
 
-def boundary_errors_ms(phones: Sequence[str], frames: Sequence[float], reference: Sequence[float]) -> np.ndarray:
-    """How much later, in ms, each phone begins by `frames` than by `reference`, both the lengths of `phones`: (n_phones,)."""
+def boundary_errors_ms(
+    phones: Sequence[str], frames: Sequence[float], reference: Sequence[float]
+) -> np.ndarray:
+    """How much later, in ms, each phone begins by `frames` than by `reference`, both the lengths of `phones`:
+    (n_phones,).
+    """
     starts = [part.begin for part in segments(tuple(phones)) if part.kind == "phone"]
     first, second = (np.concatenate([[0], np.cumsum(lengths)])[starts] for lengths in (frames, reference))
     return (first - second) * 1e3 * HIFIGAN.hop / HIFIGAN.sample_rate
@@ -153,7 +229,9 @@ def _arpabet(phone: str) -> str:
     for name in (plain, base):
         if name in _ARPABET:
             return _ARPABET[name]
-    raise TextError(f"the aligner's English model has no phone for {phone!r}: spell the foreign word as an English one")
+    raise TextError(
+        f"the aligner's English model has no phone for {phone!r}: spell the foreign word as an English one"
+    )
 
 
 def _recognise(clip: np.ndarray, words: list[list[str]], frame_rate: int) -> list[_Phone] | None:
@@ -173,7 +251,9 @@ def _recognise(clip: np.ndarray, words: list[list[str]], frame_rate: int) -> lis
         decoder.set_alignment()  # from words to phones: a second pass
         _decode(decoder, pcm)
         alignment = decoder.get_alignment()
-        heard = [phone for word in alignment for phone in word if word.name.startswith("/")] if alignment else []
+        heard = (
+            [phone for word in alignment for phone in word if word.name.startswith("/")] if alignment else []
+        )
     except RuntimeError:
         return None
     counts = [len(phone.split()) for word in words for phone in word]
@@ -181,7 +261,7 @@ def _recognise(clip: np.ndarray, words: list[list[str]], frame_rate: int) -> lis
         return None
     found, index = [], 0
     for count in counts:
-        group = heard[index:index + count]
+        group = heard[index : index + count]
         index += count
         begin, length = group[0].start - MARGIN, sum(phone.duration for phone in group)
         found.append(_Phone(begin, begin + length, sum(phone.score for phone in group) / max(1, length)))
@@ -201,7 +281,7 @@ def _name(word: list[str]) -> str:
 
 def _pcm(clip: np.ndarray, before: int, after: int) -> bytes:
     """16-bit samples of the clip at full level between stretches of noise as faint as the clip's quietest tenth."""
-    blocks = clip[:len(clip) // 256 * 256].reshape(-1, 256)
+    blocks = clip[: len(clip) // 256 * 256].reshape(-1, 256)
     floor = 1e-4 + float(np.percentile(np.sqrt((blocks**2).mean(axis=1)), 10)) / 4
     noise = np.random.default_rng(0)
     padded = np.concatenate([noise.normal(0, floor, before), clip, noise.normal(0, floor, after)])
@@ -216,11 +296,23 @@ def _window_samples(frame_rate: int) -> int:
 def _decoder(frame_rate: int):
     """The recogniser at a pretended sample rate, kept because loading its model takes longer than aligning a sentence.
 
-    Beams are wider than for recognition: with one text to find there is little to search, and a misread word must not end it.
+    Beams are wider than for recognition: with one text to find there is little to search, and a misread word
+    must not end it.
     """
     pocketsphinx = require("pocketsphinx", "pocketsphinx==5.1.1 --no-deps")
-    return pocketsphinx.Decoder(samprate=frame_rate * HIFIGAN.hop, frate=frame_rate, nfft=1024, wlen=0.0256, lm=None, dict=None,
-                                bestpath=False, beam=1e-80, pbeam=1e-80, wbeam=1e-60, loglevel="FATAL")
+    return pocketsphinx.Decoder(
+        samprate=frame_rate * HIFIGAN.hop,
+        frate=frame_rate,
+        nfft=1024,
+        wlen=0.0256,
+        lm=None,
+        dict=None,
+        bestpath=False,
+        beam=1e-80,
+        pbeam=1e-80,
+        wbeam=1e-60,
+        loglevel="FATAL",
+    )
 
 
 def _confidence(score: float) -> float:
@@ -228,7 +320,9 @@ def _confidence(score: float) -> float:
     return 1 / (1 + math.exp(min(-(score + 37) / 5, 700)))
 
 
-def _segment_ends(parts: tuple[Segment, ...], found: list[_Phone], n_frames: int) -> tuple[list[int], tuple[Word, ...]]:
+def _segment_ends(
+    parts: tuple[Segment, ...], found: list[_Phone], n_frames: int
+) -> tuple[list[int], tuple[Word, ...]]:
     """The frame behind each segment (a pause lasts until the next phone begins), and the words with their times."""
     frame_s = HIFIGAN.hop / HIFIGAN.sample_rate
     ends, words, names, members = [], [], [], []
@@ -265,8 +359,12 @@ def _cached(utterance: Utterance, min_confidence: float) -> Alignment:
     path = cache_folder("alignments", key[:2], f"{key}.json")
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
-        found = Alignment(tuple(stored["phones"]), tuple(stored["frames"]), tuple(Word(**word) for word in stored["words"]),
-                          stored["confidence"])
+        found = Alignment(
+            tuple(stored["phones"]),
+            tuple(stored["frames"]),
+            tuple(Word(**word) for word in stored["words"]),
+            stored["confidence"],
+        )
     else:
         found = align(clip, HIFIGAN.sample_rate, utterance.normalized, min_confidence=0)
         write_atomic(path, json.dumps(dataclasses.asdict(found), ensure_ascii=False).encode())
@@ -276,5 +374,7 @@ def _cached(utterance: Utterance, min_confidence: float) -> Alignment:
 
 
 def _mismatch(text: str, confidence: float, wanted: float) -> AlignmentError:
-    return AlignmentError(f"the recording does not seem to say {text[:60]!r} (confidence {confidence:.2f}, {wanted:g} wanted): "
-                          "check that clip and text belong together and that it is not drowned in noise")
+    return AlignmentError(
+        f"the recording does not seem to say {text[:60]!r} (confidence {confidence:.2f}, {wanted:g} wanted): "
+        "check that clip and text belong together and that it is not drowned in noise"
+    )

@@ -66,7 +66,9 @@ class Corpus:
             raise unknown("split", name, SPLITS)
         return tuple(u for u in self.utterances if u.split == name)
 
-    def waveforms(self, split: str | None = None, sample_rate: int | None = None) -> Iterator[tuple[Utterance, np.ndarray]]:
+    def waveforms(
+        self, split: str | None = None, sample_rate: int | None = None
+    ) -> Iterator[tuple[Utterance, np.ndarray]]:
         """(utterance, waveform) pairs; a clip that cannot be read is logged, counted in `skipped`, and left out."""
         for utterance in self.utterances if split is None else self.split(split):
             try:

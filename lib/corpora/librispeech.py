@@ -15,21 +15,46 @@ from functools import partial
 from pathlib import Path
 
 from lib.corpora import _clips
-from lib.corpora._layout import Publication, Row, existing, file_names, gather, lines, locate, misplaced, subfolders
+from lib.corpora._layout import (
+    Publication,
+    Row,
+    existing,
+    file_names,
+    gather,
+    lines,
+    locate,
+    misplaced,
+    subfolders,
+)
 from lib.corpora.base import Corpus
 from lib.errors import MissingDataError, unknown
 
 # The splits as published: no speaker is in two of them.
-SUBSETS = {"train-clean-100": "train", "train-clean-360": "train", "train-other-500": "train", "dev-clean": "validation",
-           "dev-other": "validation", "test-clean": "test", "test-other": "test"}
+SUBSETS = {
+    "train-clean-100": "train",
+    "train-clean-360": "train",
+    "train-other-500": "train",
+    "dev-clean": "validation",
+    "dev-other": "validation",
+    "test-clean": "test",
+    "test-other": "test",
+}
 
 PUBLISHED = Publication(
-    name="librispeech", title="LibriSpeech", licence="CC BY 4.0", sample_rate=16_000,
+    name="librispeech",
+    title="LibriSpeech",
+    licence="CC BY 4.0",
+    sample_rate=16_000,
     archive="dev-clean.tar.gz (or another subset) of https://www.openslr.org/12",
     looked_for="subset folders such as dev-clean/<speaker>/<chapter>/*.flac with *.trans.txt",
-    hub="openslr/librispeech_asr", hub_config="clean",
-    columns={"id": ("id", "file", "path"), "text": ("text", "transcription"), "normalized": (),
-             "speaker": ("speaker_id", "speaker")},
+    hub="openslr/librispeech_asr",
+    hub_config="clean",
+    columns={
+        "id": ("id", "file", "path"),
+        "text": ("text", "transcription"),
+        "normalized": (),
+        "speaker": ("speaker_id", "speaker"),
+    },
     normalize=str.lower,
 )
 
@@ -45,8 +70,9 @@ def load(folder: str | Path, *, subsets: Sequence[str] | str | None = None, limi
     return gather(PUBLISHED, str(root), groups, limit=limit, speakers=read_speakers(root))
 
 
-def find_subsets(published: Publication, folder: str | Path, subsets: Sequence[str] | str | None,
-                 suffix: str) -> tuple[Path, list[str]]:
+def find_subsets(
+    published: Publication, folder: str | Path, subsets: Sequence[str] | str | None, suffix: str
+) -> tuple[Path, list[str]]:
     """(the folder of the corpus, its subsets to read) for a layout of <subset>/<speaker>/<chapter>/*.<suffix>."""
     wanted = [subsets] if isinstance(subsets, str) else list(subsets or [])
     for name in wanted:
@@ -66,8 +92,10 @@ def find_subsets(published: Publication, folder: str | Path, subsets: Sequence[s
         there = [name for name in SUBSETS if (root / name).is_dir()]
     for name in wanted:
         if name not in there:
-            raise MissingDataError(f"{published.title}: no subset {name} in {root}; found {', '.join(there)}. "
-                                   f"It comes from {published.archive}")
+            raise MissingDataError(
+                f"{published.title}: no subset {name} in {root}; found {', '.join(there)}. "
+                f"It comes from {published.archive}"
+            )
     return root, wanted or there
 
 
@@ -83,7 +111,7 @@ def read_speakers(root: Path) -> dict[str, dict[str, str]]:
 
 
 def gender(letter: str) -> str:
-    """"F" and "M" in words."""
+    """ "F" and "M" in words."""
     return {"F": "female", "M": "male"}.get(letter.strip().upper(), "")
 
 
@@ -101,14 +129,26 @@ def _chapter(root: Path, chapter: Path, speaker: str) -> Iterator[Row]:
         where = f"{transcript.relative_to(root)}:{number}"
         name, _, text = (line or "").strip().partition(" ")
         if line is None or not name.startswith(f"{speaker}-{chapter.name}-"):
-            problem = "is not UTF-8" if line is None else f"does not begin with an id such as {speaker}-{chapter.name}-0000"
+            problem = (
+                "is not UTF-8"
+                if line is None
+                else f"does not begin with an id such as {speaker}-{chapter.name}-0000"
+            )
             yield Row(where, where, problem=f"line {number} of {transcript} {problem}")
             continue
         clip = f"{name}.flac"
         listed.add(clip)
-        yield Row(name, where, text.strip(), PUBLISHED.normalize(text.strip()), speaker,
-                  partial(_clips.read_file, str(chapter / clip), PUBLISHED.sample_rate),
-                  problem="" if clip in names else f"its file {(chapter / clip).relative_to(root)} is missing ({where})")
+        yield Row(
+            name,
+            where,
+            text.strip(),
+            PUBLISHED.normalize(text.strip()),
+            speaker,
+            partial(_clips.read_file, str(chapter / clip), PUBLISHED.sample_rate),
+            problem=""
+            if clip in names
+            else f"its file {(chapter / clip).relative_to(root)} is missing ({where})",
+        )
     for clip in sorted(name for name in names - listed if name.endswith(".flac") and not name.startswith(".")):
         where = str((chapter / clip).relative_to(root))
         yield Row(clip.removesuffix(".flac"), where, problem=f"no line in {transcript.name} has its text")

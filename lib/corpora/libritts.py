@@ -1,4 +1,5 @@
-"""LibriTTS: 585 hours of 2,456 people reading audiobooks, 24 kHz, cut at sentence ends, CC BY 4.0: LibriSpeech for synthesis.
+"""LibriTTS: 585 hours of 2,456 people reading audiobooks, 24 kHz, cut at sentence ends, CC BY 4.0: LibriSpeech
+for synthesis.
 
     LibriTTS/speakers.tsv                                          READER  GENDER  SUBSET  NAME
     LibriTTS/dev-clean/84/121123/84_121123_000007_000001.wav
@@ -21,12 +22,20 @@ from lib.corpora.base import Corpus
 from lib.corpora.librispeech import SUBSETS, find_subsets, gender, read_speakers
 
 PUBLISHED = Publication(
-    name="libritts", title="LibriTTS", licence="CC BY 4.0", sample_rate=24_000,
+    name="libritts",
+    title="LibriTTS",
+    licence="CC BY 4.0",
+    sample_rate=24_000,
     archive="dev-clean.tar.gz (or another subset) of https://www.openslr.org/60",
     looked_for="subset folders such as dev-clean/<speaker>/<chapter>/*.wav with *.original.txt and *.normalized.txt",
-    hub="mythicinfinity/libritts", hub_config="clean",
-    columns={"id": ("id", "path", "file"), "text": ("text_original", "text"),
-             "normalized": ("text_normalized", "normalized_text"), "speaker": ("speaker_id", "speaker")},
+    hub="mythicinfinity/libritts",
+    hub_config="clean",
+    columns={
+        "id": ("id", "path", "file"),
+        "text": ("text_original", "text"),
+        "normalized": ("text_normalized", "normalized_text"),
+        "speaker": ("speaker_id", "speaker"),
+    },
 )
 
 
@@ -60,20 +69,34 @@ def _rows(root: Path, subset: str) -> Iterator[Row]:
 def _chapter(root: Path, chapter: Path, speaker: str) -> Iterator[Row]:
     names = file_names(chapter)
     ends = (".wav", ".original.txt", ".normalized.txt")
-    stems = {name.removesuffix(end) for name in names for end in ends if name.endswith(end) and not name.startswith(".")}
+    stems = {
+        name.removesuffix(end)
+        for name in names
+        for end in ends
+        if name.endswith(end) and not name.startswith(".")
+    }
     for stem in sorted(stems):
         where = str((chapter / stem).relative_to(root))
         absent = [stem + end for end in ends if stem + end not in names]
         # The text as printed is a courtesy; audio and the text as spoken are what the corpus is made of.
-        problem = "" if absent in ([], [f"{stem}.original.txt"]) else f"its file {absent[0]} is missing ({where})"
+        problem = (
+            "" if absent in ([], [f"{stem}.original.txt"]) else f"its file {absent[0]} is missing ({where})"
+        )
         text = normalized = ""
         if not problem:
             normalized = _text(chapter / f"{stem}.normalized.txt")
             text = normalized if absent else _text(chapter / f"{stem}.original.txt")
             if text is None or normalized is None:
                 problem = f"its text is not UTF-8 ({where})"
-        yield Row(stem, where, text or "", normalized or "", speaker,
-                  partial(_clips.read_file, str(chapter / f"{stem}.wav"), PUBLISHED.sample_rate), problem=problem)
+        yield Row(
+            stem,
+            where,
+            text or "",
+            normalized or "",
+            speaker,
+            partial(_clips.read_file, str(chapter / f"{stem}.wav"), PUBLISHED.sample_rate),
+            problem=problem,
+        )
 
 
 def _text(path: Path) -> str | None:

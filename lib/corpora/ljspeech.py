@@ -4,7 +4,8 @@
     LJSpeech-1.1/wavs/LJ001-0001.wav
 
 Keith Ito and Linda Johnson, "The LJ Speech Dataset", 2017, https://keithito.com/LJ-Speech-Dataset. It publishes no
-split: 90 / 5 / 5 % train / validation / test by the hash of the sentence (`_layout.split_of`), so no sentence is in two.
+split: 90 / 5 / 5 % train / validation / test by the hash of the sentence (`_layout.split_of`), so no sentence
+is in two.
 """
 
 from __future__ import annotations
@@ -18,12 +19,22 @@ from lib.corpora._layout import Publication, Row, file_names, gather, lines, loc
 from lib.corpora.base import Corpus
 
 PUBLISHED = Publication(
-    name="ljspeech", title="LJ Speech", licence="public domain", sample_rate=22_050,
+    name="ljspeech",
+    title="LJ Speech",
+    licence="public domain",
+    sample_rate=22_050,
     archive="LJSpeech-1.1.tar.bz2 of https://keithito.com/LJ-Speech-Dataset",
-    looked_for="metadata.csv and wavs/", hub="keithito/lj_speech", hub_config="main",
-    columns={"id": ("id", "file", "path"), "text": ("text", "transcription", "raw_text"),
-             "normalized": ("normalized_text", "normalized_transcription"), "speaker": ()},
-    speaker="LJ", published_splits=False,
+    looked_for="metadata.csv and wavs/",
+    hub="keithito/lj_speech",
+    hub_config="main",
+    columns={
+        "id": ("id", "file", "path"),
+        "text": ("text", "transcription", "raw_text"),
+        "normalized": ("normalized_text", "normalized_transcription"),
+        "speaker": (),
+    },
+    speaker="LJ",
+    published_splits=False,
 )
 SPEAKERS = {"LJ": {"gender": "female", "name": "Linda Johnson"}}
 
@@ -33,7 +44,9 @@ def load(folder: str | Path, *, limit: int | None = None) -> Corpus:
 
     Raises MissingDataError when `folder` is something else. Lines that cannot be used are in `Corpus.skipped`.
     """
-    root = locate(PUBLISHED, folder, lambda path: (path / "metadata.csv").is_file() and (path / "wavs").is_dir())
+    root = locate(
+        PUBLISHED, folder, lambda path: (path / "metadata.csv").is_file() and (path / "wavs").is_dir()
+    )
     return gather(PUBLISHED, str(root), [("", _rows(root))], limit=limit, speakers=SPEAKERS)
 
 
@@ -45,15 +58,23 @@ def _rows(root: Path) -> Iterator[Row]:
         # Split by hand: the file is not quoted, and a transcript with one quotation mark would swallow the next lines.
         fields = None if line is None else [field.strip() for field in line.split("|")]
         if fields is None or len(fields) not in (2, 3) or not fields[0]:
-            found = "is not UTF-8" if fields is None else f"holds {len(fields)} fields, not id|text|normalized text"
+            found = (
+                "is not UTF-8" if fields is None else f"holds {len(fields)} fields, not id|text|normalized text"
+            )
             yield Row(where, where, problem=f"line {number} of {root / 'metadata.csv'} {found}")
             continue
         name, text, normalized = fields[0], fields[1], fields[-1]
         clip = f"{name}.wav"
         listed.add(clip)
-        yield Row(name, where, text, normalized or text, PUBLISHED.speaker,
-                  read=partial(_clips.read_file, str(root / "wavs" / clip), PUBLISHED.sample_rate),
-                  problem="" if clip in clips else f"its file wavs/{clip} is missing ({where})")
+        yield Row(
+            name,
+            where,
+            text,
+            normalized or text,
+            PUBLISHED.speaker,
+            read=partial(_clips.read_file, str(root / "wavs" / clip), PUBLISHED.sample_rate),
+            problem="" if clip in clips else f"its file wavs/{clip} is missing ({where})",
+        )
     for clip in sorted(clips - listed):
         if clip.endswith(".wav") and not clip.startswith("."):
             yield Row(clip.removesuffix(".wav"), f"wavs/{clip}", problem="no line in metadata.csv has its text")

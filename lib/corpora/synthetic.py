@@ -28,21 +28,30 @@ _REVISION = 2  # raised when a voice says the same text otherwise, or its phones
 
 
 def corpus(voice: "System", sentences: Iterable[Sentence], *, seed: int = 0, workers: int = 1) -> Corpus:
-    """Every sentence spoken by `voice`; made now where it is not in the cache, so an interrupted run goes on where it stopped.
+    """Every sentence spoken by `voice`; made now where it is not in the cache, so an interrupted run goes on
+    where it stopped.
 
-    workers: sentences made at the same time. A voice on ONNX Runtime with one thread makes the most of n cores with n workers.
+    workers: sentences made at the same time. A voice on ONNX Runtime with one thread makes the most of n cores
+    with n workers.
     """
     sentences = tuple(sentences)
     utterances, failed = [], {}
     with ThreadPoolExecutor(workers) as pool:
         made = pool.map(lambda s: _try(voice, s, seed), sentences)
-        for sentence, outcome in zip(sentences, progress.track(made, f"speech of {voice.name}", total=len(sentences), unit="sentence")):
+        for sentence, outcome in zip(
+            sentences, progress.track(made, f"speech of {voice.name}", total=len(sentences), unit="sentence")
+        ):
             if isinstance(outcome, SpeechError):
                 failed[sentence.id] = str(outcome)
             else:
                 utterances.append(_utterance(voice, sentence, outcome))
-    return Corpus(f"synthetic-{voice.name}", f"{voice.name} ({voice.variant}, {voice.target}) reading {len(sentences)} sentences",
-                  "as the voice and the text", tuple(utterances), failed)
+    return Corpus(
+        f"synthetic-{voice.name}",
+        f"{voice.name} ({voice.variant}, {voice.target}) reading {len(sentences)} sentences",
+        "as the voice and the text",
+        tuple(utterances),
+        failed,
+    )
 
 
 def speak(voice: "System", text: str, seed: int = 0) -> tuple[np.ndarray, int, dict]:
@@ -53,12 +62,27 @@ def speak(voice: "System", text: str, seed: int = 0) -> tuple[np.ndarray, int, d
 
 
 def _make(voice: "System", text: str, seed: int) -> Path:
-    key = content_key(_REVISION, voice.name, voice.variant, voice.target, round(voice.size_mb, 3), voice.sample_rate, text, seed,
-                      *voice.identity)
+    key = content_key(
+        _REVISION,
+        voice.name,
+        voice.variant,
+        voice.target,
+        round(voice.size_mb, 3),
+        voice.sample_rate,
+        text,
+        seed,
+        *voice.identity,
+    )
     clip = cache_folder("speech", voice.name, key[:2], f"{key}.flac")
     if not (clip.exists() and clip.with_suffix(".json").exists()):
         speech = voice.synthesize(text, seed)
-        details = {"text": text, "seed": seed, "phones": speech.phones, "frames": speech.frames, "notes": speech.notes}
+        details = {
+            "text": text,
+            "seed": seed,
+            "phones": speech.phones,
+            "frames": speech.frames,
+            "notes": speech.notes,
+        }
         write_atomic(clip.with_suffix(".json"), json.dumps(details, ensure_ascii=False).encode())
         audio.save(clip, speech.waveform, speech.sample_rate)
     return clip
@@ -73,6 +97,14 @@ def _try(voice: "System", sentence: Sentence, seed: int) -> Path | SpeechError:
 
 def _utterance(voice: "System", sentence: Sentence, clip: Path) -> Utterance:
     details = json.loads(clip.with_suffix(".json").read_text(encoding="utf-8"))
-    return Utterance(f"{voice.name}-{sentence.id}", sentence.text, spoken(sentence.text), voice.name, sentence.split, voice.sample_rate,
-                     functools.partial(audio.load, clip),
-                     tuple(details["phones"]) if details["phones"] else None, tuple(details["frames"]) if details["frames"] else None)
+    return Utterance(
+        f"{voice.name}-{sentence.id}",
+        sentence.text,
+        spoken(sentence.text),
+        voice.name,
+        sentence.split,
+        voice.sample_rate,
+        functools.partial(audio.load, clip),
+        tuple(details["phones"]) if details["phones"] else None,
+        tuple(details["frames"]) if details["frames"] else None,
+    )

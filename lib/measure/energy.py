@@ -1,4 +1,5 @@
-"""How much energy does it take? A counter in the hardware where one can be read, and otherwise an estimate that says so.
+"""How much energy does it take? A counter in the hardware where one can be read, and otherwise an estimate that
+says so.
 
 | device | sensor | kind | counts |
 |---|---|---|---|
@@ -53,15 +54,22 @@ class Sensor(Protocol):
 class EnergyMeter:
     """`with EnergyMeter("cpu") as meter: work()`, then meter.energy.
 
-    device: "cpu" or "cuda"; it is the device that does the work, for a GPU's counter says nothing of work on the processor.
-    idle_s: how long to watch the idle machine first; idle_watts: what an earlier meter found, to spare that time. Only this
-    process should be busy: a counter counts everybody.
+    device: "cpu" or "cuda"; it is the device that does the work, for a GPU's counter says nothing of work on
+    the processor. idle_s: how long to watch the idle machine first; idle_watts: what an earlier meter found, to
+    spare that time. Only this process should be busy: a counter counts everybody.
     """
 
     energy: Energy
 
-    def __init__(self, device: str = "cpu", *, idle_s: float = 2.0, idle_watts: float | None = None,
-                 powercap: str | Path = POWERCAP, gpu: int = 0):
+    def __init__(
+        self,
+        device: str = "cpu",
+        *,
+        idle_s: float = 2.0,
+        idle_watts: float | None = None,
+        powercap: str | Path = POWERCAP,
+        gpu: int = 0,
+    ):
         if device not in ("cpu", "cuda"):
             raise ParameterError(f"energy is metered on 'cpu' or 'cuda', not on {device!r}")
         self._open: Callable[[], Sensor] | None = None
@@ -92,25 +100,41 @@ class EnergyMeter:
         sensor, seconds = self._watch.sensor, self._watch.seconds
         joules = above_idle(self._watch.joules, self._idle_watts, seconds)
         utilization = sensor.utilization_pct()
-        self.energy = Energy(joules, seconds, joules / seconds, busy_pct if utilization is None else utilization,
-                             "measured", f"{sensor.source}, idle {self._idle_watts:.1f} W subtracted", self._idle_watts)
+        self.energy = Energy(
+            joules,
+            seconds,
+            joules / seconds,
+            busy_pct if utilization is None else utilization,
+            "measured",
+            f"{sensor.source}, idle {self._idle_watts:.1f} W subtracted",
+            self._idle_watts,
+        )
 
 
 def above_idle(joules: float, idle_watts: float, seconds: float) -> float:
-    """What the work took beyond what the idle machine would have taken in that time; never negative (idle power wavers)."""
+    """What the work took beyond what the idle machine would have taken in that time; never negative (idle power
+    wavers).
+    """
     return max(0.0, joules - idle_watts * seconds)
 
 
 def estimate(cpu_s: float, seconds: float, processor: str) -> Energy:
     """Energy of `cpu_s` core seconds spent within `seconds`, from the rated power of the processor. Labelled estimated.
 
-    A core is taken to draw its share of the rated power when busy and nothing when not; of two hardware threads of one core
-    each is counted as a core, so where threads are shared the truth is lower.
+    A core is taken to draw its share of the rated power when busy and nothing when not; of two hardware threads
+    of one core each is counted as a core, so where threads are shared the truth is lower.
     """
     watts, known = watts_per_core(processor)
     joules = cpu_s * watts
-    return Energy(joules, seconds, joules / seconds, 100 * cpu_s / (seconds * environment.cores()), "estimated",
-                  f"CPU seconds x {watts:.2f} W per core ({known})", None)
+    return Energy(
+        joules,
+        seconds,
+        joules / seconds,
+        100 * cpu_s / (seconds * environment.cores()),
+        "estimated",
+        f"CPU seconds x {watts:.2f} W per core ({known})",
+        None,
+    )
 
 
 class RaplSensor:
@@ -121,8 +145,10 @@ class RaplSensor:
     def __init__(self, powercap: str | Path = POWERCAP):
         self._zones = rapl_zones(powercap)
         if not self._zones:
-            raise SpeechError(f"no readable energy counter under {powercap}: on a real machine try "
-                              "`sudo chmod -R a+r /sys/class/powercap/intel-rapl*`")
+            raise SpeechError(
+                f"no readable energy counter under {powercap}: on a real machine try "
+                "`sudo chmod -R a+r /sys/class/powercap/intel-rapl*`"
+            )
         self.source = "RAPL " + "+".join(sorted((zone / "name").read_text().strip() for zone in self._zones))
         self._range = [int((zone / "max_energy_range_uj").read_text()) for zone in self._zones]
         self._last = self._read()
@@ -134,7 +160,9 @@ class RaplSensor:
     def total_j(self) -> float:
         now = self._read()
         for value, last, span in zip(now, self._last, self._range):
-            self._total_uj += value - last + (span if value < last else 0)  # past its range it starts again at 0
+            self._total_uj += (
+                value - last + (span if value < last else 0)
+            )  # past its range it starts again at 0
         self._last = now
         return self._total_uj / 1e6
 
@@ -143,7 +171,9 @@ class RaplSensor:
 
 
 def rapl_zones(powercap: str | Path = POWERCAP) -> list[Path]:
-    """Folders of the readable counters that do not overlap: package-*, and their dram; not psys, core, uncore (parts or sums)."""
+    """Folders of the readable counters that do not overlap: package-*, and their dram; not psys, core, uncore
+    (parts or sums).
+    """
     zones = []
     for zone in sorted(Path(powercap).glob("intel-rapl:*")):
         try:
@@ -168,8 +198,9 @@ class NvmlSensor:
             self._gpu = nvml.nvmlDeviceGetHandleByIndex(gpu)
             name = nvml.nvmlDeviceGetName(self._gpu)
         except nvml.NVMLError as error:
-            raise MissingPackageError(f"NVML finds no GPU {gpu} ({error}): meter the device 'cpu', or install the "
-                                      "NVIDIA driver") from error
+            raise MissingPackageError(
+                f"NVML finds no GPU {gpu} ({error}): meter the device 'cpu', or install the NVIDIA driver"
+            ) from error
         try:
             self._first_mj = nvml.nvmlDeviceGetTotalEnergyConsumption(self._gpu)
             how = "energy counter"
@@ -196,7 +227,9 @@ class NvmlSensor:
 
 
 class _Watch:
-    """Reads a sensor on entry, on exit, and every `period_s` between, so that no wrap and no power reading is missed."""
+    """Reads a sensor on entry, on exit, and every `period_s` between, so that no wrap and no power reading is
+    missed.
+    """
 
     def __init__(self, sensor: Sensor):
         self.sensor, self.joules, self.seconds = sensor, 0.0, 0.0
@@ -211,7 +244,7 @@ class _Watch:
     def __exit__(self, *exception) -> None:
         self._stop.set()
         self._thread.join()
-        self.joules, self.seconds = self.sensor.total_j() - self._first_j, time.perf_counter() - self._begin
+        self.joules, self.seconds = (self.sensor.total_j() - self._first_j, time.perf_counter() - self._begin)
 
     def _poll(self) -> None:
         while not self._stop.wait(self.sensor.period_s):

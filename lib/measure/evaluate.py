@@ -1,7 +1,7 @@
 """The whole measurement of a text-to-speech system, step by step: quality, speed, footprint, energy.
 
-Each function does one step, writes its rows into the run it is given, and returns what a notebook shows. Clips, transcripts
-and scores are remembered by content, so a step that ran before costs nothing.
+Each function does one step, writes its rows into the run it is given, and returns what a notebook shows. Clips,
+transcripts and scores are remembered by content, so a step that ran before costs nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Clip:
-    """One sentence as a system said it, or as a person did. notes: what went wrong, of a system that watches its attention."""
+    """One sentence as a system said it, or as a person did. notes: what went wrong, of a system that watches
+    its attention.
+    """
 
     id: str
     text: str
@@ -58,13 +60,25 @@ def speak(voice: "System", sentences: Iterable[Sentence | Utterance], *, seed: i
     sentences = tuple(sentences)
     label = f"{voice.name} on {voice.target} speaks"
     made = (synthetic.speak(voice, s.text, seed + i) for i, s in enumerate(sentences))
-    return tuple(Clip(s.id, s.text, waveform, rate, tuple(details["notes"]) if voice.attends else None) for s, (waveform, rate, details) in
-                 zip(sentences, progress.track(made, label, total=len(sentences), unit="sentence")))
+    return tuple(
+        Clip(s.id, s.text, waveform, rate, tuple(details["notes"]) if voice.attends else None)
+        for s, (waveform, rate, details) in zip(
+            sentences, progress.track(made, label, total=len(sentences), unit="sentence")
+        )
+    )
 
 
-def recordings(corpus: Corpus, *, split: str = "test", limit: int | None = None, seconds: tuple[float, float] = (1.5, 12.0),
-               words: int = 4) -> tuple[Clip, ...]:
-    """Real clips of a corpus that are comparable with spoken sentences: of a usual length, and of at least `words` words."""
+def recordings(
+    corpus: Corpus,
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    seconds: tuple[float, float] = (1.5, 12.0),
+    words: int = 4,
+) -> tuple[Clip, ...]:
+    """Real clips of a corpus that are comparable with spoken sentences: of a usual length, and of at least
+    `words` words.
+    """
     chosen = []
     for utterance, waveform in corpus.waveforms(split):
         length = len(waveform) / utterance.sample_rate
@@ -73,54 +87,103 @@ def recordings(corpus: Corpus, *, split: str = "test", limit: int | None = None,
         if len(chosen) == limit:
             break
     if not chosen:
-        raise MissingDataError(f"corpus {corpus.name} has no clip of {seconds[0]:g} to {seconds[1]:g} s in its {split} split")
+        raise MissingDataError(
+            f"corpus {corpus.name} has no clip of {seconds[0]:g} to {seconds[1]:g} s in its {split} split"
+        )
     return tuple(chosen)
 
 
-def quality(run: "Run", names: tuple[str, str, str], clips: Sequence[Clip], scorer: Scorer, *, voice: Clip | None = None,
-            originals: Sequence[Clip] | None = None, baseline: Judged | None = None, baseline_name: str = "",
-            second_opinion: int | None = None, keep: int = 0, group: str = "") -> Judged:
-    """Score clips and write their rows: word and character errors, predicted MOS, DNSMOS, and what the references allow.
+def quality(
+    run: "Run",
+    names: tuple[str, str, str],
+    clips: Sequence[Clip],
+    scorer: Scorer,
+    *,
+    voice: Clip | None = None,
+    originals: Sequence[Clip] | None = None,
+    baseline: Judged | None = None,
+    baseline_name: str = "",
+    second_opinion: int | None = None,
+    keep: int = 0,
+    group: str = "",
+) -> Judged:
+    """Score clips and write their rows: word and character errors, predicted MOS, DNSMOS, and what the
+    references allow.
 
-    names: (system, variant, target); voice: a clip of the speaker who should be heard -> speaker_similarity; originals: the
-    same sentences aligned in time -> pesq_wb, stoi, f0_error_cents; baseline: the same sentences before a change, whose paired
-    difference goes into the rows' detail; second_opinion: on how many clips DNSMOS, the slowest metric, is computed (all by
-    default); keep: how many clips go into the report, under `group`.
+    names: (system, variant, target); voice: a clip of the speaker who should be heard -> speaker_similarity;
+    originals: the same sentences aligned in time -> pesq_wb, stoi, f0_error_cents; baseline: the same sentences
+    before a change, whose paired difference goes into the rows' detail; second_opinion: on how many clips
+    DNSMOS, the slowest metric, is computed (all by default); keep: how many clips go into the report, under `group`.
     """
     log.info("%s %s on %s: judging %d clips", *names, len(clips))
-    metrics = ["wer", "mos_predicted", *(("speaker_similarity",) if voice else ()), *(scoring.ALIGNED if originals else ())]
+    metrics = [
+        "wer",
+        "mos_predicted",
+        *(("speaker_similarity",) if voice else ()),
+        *(scoring.ALIGNED if originals else ()),
+    ]
     sounds = [(clip.waveform, clip.sample_rate, clip.text) for clip in clips]
-    scores = scorer.rate_all(sounds, metrics=metrics, originals=[clip.waveform for clip in originals] if originals else None,
-                             voice=(voice.waveform, voice.sample_rate) if voice else None)
+    scores = scorer.rate_all(
+        sounds,
+        metrics=metrics,
+        originals=[clip.waveform for clip in originals] if originals else None,
+        voice=(voice.waveform, voice.sample_rate) if voice else None,
+    )
     seconds = scorer.rate_all(sounds[:second_opinion], metrics=["dnsmos_ovrl"])
-    summary = {**scoring.summarise(scores, seed=run.seed), **(scoring.summarise(seconds, seed=run.seed) if seconds else {})}
+    summary = {
+        **scoring.summarise(scores, seed=run.seed),
+        **(scoring.summarise(seconds, seed=run.seed) if seconds else {}),
+    }
     judged = Judged(tuple(clips), tuple(scores), summary)
     differences = scoring.compare(scores, baseline.scores, seed=run.seed) if baseline else {}
     for metric, estimate in judged.summary.items():
-        run.add(*names, metric, estimate.value, n=estimate.n, ci=estimate.ci, source=scoring.source(metric),
-                baseline=baseline_name if baseline else "", detail=_difference(differences.get(metric)))
+        run.add(
+            *names,
+            metric,
+            estimate.value,
+            n=estimate.n,
+            ci=estimate.ci,
+            source=scoring.source(metric),
+            baseline=baseline_name if baseline else "",
+            detail=_difference(differences.get(metric)),
+        )
     if failed := attention_failures(clips):
         notes = [f"{clip.id}: {note}" for clip in clips for note in clip.notes]
-        run.add(*names, "attention_failures_pct", failed.value, n=failed.n, ci=failed.ci, source="the decoder's own alignment",
-                detail={"notes": notes[:5]} if notes else "")
+        run.add(
+            *names,
+            "attention_failures_pct",
+            failed.value,
+            n=failed.n,
+            ci=failed.ci,
+            source="the decoder's own alignment",
+            detail={"notes": notes[:5]} if notes else "",
+        )
     for clip in clips[:keep]:
         run.clip(names[0], names[1], clip.id, clip.waveform, clip.sample_rate, clip.text, group=group)
     return judged
 
 
 def attention_failures(clips: Sequence[Clip]) -> Estimate | None:
-    """Percentage of clips whose decoder lost its way, with Wilson's interval; None for a system that has no attention to watch."""
+    """Percentage of clips whose decoder lost its way, with Wilson's interval; None for a system that has no
+    attention to watch.
+    """
     if not clips or any(clip.notes is None for clip in clips):
         return None
     share = stats.share_ci([bool(clip.notes) for clip in clips])
     return Estimate(100 * share.value, 100 * share.low, 100 * share.high, share.n)
 
 
-def judge(clips: Sequence[Clip], scorer: Scorer, *, originals: Sequence[Clip] | None = None, seed: int = 0) -> Judged:
-    """Clips with their word errors and predicted MOS, and what aligned originals allow, for comparison; no rows are written."""
-    scores = scorer.rate_all([(c.waveform, c.sample_rate, c.text) for c in clips],
-                             metrics=("wer", "mos_predicted", *(scoring.ALIGNED if originals else ())),
-                             originals=[c.waveform for c in originals] if originals else None)
+def judge(
+    clips: Sequence[Clip], scorer: Scorer, *, originals: Sequence[Clip] | None = None, seed: int = 0
+) -> Judged:
+    """Clips with their word errors and predicted MOS, and what aligned originals allow, for comparison; no rows
+    are written.
+    """
+    scores = scorer.rate_all(
+        [(c.waveform, c.sample_rate, c.text) for c in clips],
+        metrics=("wer", "mos_predicted", *(scoring.ALIGNED if originals else ())),
+        originals=[c.waveform for c in originals] if originals else None,
+    )
     return Judged(tuple(clips), tuple(scores), scoring.summarise(scores, seed=seed))
 
 
@@ -130,15 +193,23 @@ def first(judged: Judged, n: int) -> Judged:
     return Judged(judged.clips[:n], scores, scoring.summarise(scores))
 
 
-def speeds(run: "Run", voices: Mapping[str, "System"], sentences: Sequence[Sentence], *, repeats: int = 5,
-           threads: int = 2) -> dict[str, speed.Timing]:
+def speeds(
+    run: "Run",
+    voices: Mapping[str, "System"],
+    sentences: Sequence[Sentence],
+    *,
+    repeats: int = 5,
+    threads: int = 2,
+) -> dict[str, speed.Timing]:
     """Time all voices on the same sentences in turns; rows for RTF (with its stages), latency and throughput.
 
     threads: what torch gets, as many as the other voices were loaded with; pinned here, whatever ran before.
     """
     speed.pin_threads(threads)
     log.info("timing %s on %d sentences, %d times each", ", ".join(voices), len(sentences), repeats + 1)
-    candidates = {name: (lambda text, voice=voice: voice.synthesize(text, run.seed)) for name, voice in voices.items()}
+    candidates = {
+        name: (lambda text, voice=voice: voice.synthesize(text, run.seed)) for name, voice in voices.items()
+    }
     timings = speed.interleaved(candidates, [s.text for s in sentences], repeats=repeats, seed=run.seed)
     for name, timing in timings.items():
         add_timing(run, (voices[name].name, voices[name].variant, voices[name].target), timing)
@@ -148,11 +219,20 @@ def speeds(run: "Run", voices: Mapping[str, "System"], sentences: Sequence[Sente
 def add_timing(run: "Run", names: tuple[str, str, str], timing: speed.Timing) -> None:
     """The four speeds of one timing as rows; how it was timed is the detail of each."""
     for metric, estimate in timing.metrics().items():
-        run.add(*names, metric, estimate.value, n=estimate.n, ci=estimate.ci, source="time.perf_counter, interleaved",
-                detail=timing.detail())
+        run.add(
+            *names,
+            metric,
+            estimate.value,
+            n=estimate.n,
+            ci=estimate.ci,
+            source="time.perf_counter, interleaved",
+            detail=timing.detail(),
+        )
 
 
-def footprint(run: "Run", voice: "System", sentences: Sequence[Sentence], *, threads: int = 2, starts: int = 3) -> speed.ColdStart:
+def footprint(
+    run: "Run", voice: "System", sentences: Sequence[Sentence], *, threads: int = 2, starts: int = 3
+) -> speed.ColdStart:
     """Size, parameters, and of a fresh process: cold start and peak memory."""
     names = (voice.name, voice.variant, voice.target)
     log.info("%s on %s: starting %d fresh processes", voice.name, voice.target, starts)
@@ -160,10 +240,22 @@ def footprint(run: "Run", voice: "System", sentences: Sequence[Sentence], *, thr
     run.add(*names, "size_mb", voice.size_mb, source="weights as stored")
     if voice.params_m:
         run.add(*names, "params_m", voice.params_m, source="weights as stored")
-    run.add(*names, "cold_start_s", cold.cold_start_s, n=cold.runs, source="fresh process, median",
-            detail={"load_s": round(cold.load_s, 3), "first_sentence_s": round(cold.first_sentence_s, 3)})
-    run.add(*names, "peak_rss_mb", cold.peak_rss_mb, n=cold.runs, source="fresh process, median",
-            detail={"before_loading_mb": round(cold.rss_before_mb, 1), "sentences": len(sentences)})
+    run.add(
+        *names,
+        "cold_start_s",
+        cold.cold_start_s,
+        n=cold.runs,
+        source="fresh process, median",
+        detail={"load_s": round(cold.load_s, 3), "first_sentence_s": round(cold.first_sentence_s, 3)},
+    )
+    run.add(
+        *names,
+        "peak_rss_mb",
+        cold.peak_rss_mb,
+        n=cold.runs,
+        source="fresh process, median",
+        detail={"before_loading_mb": round(cold.rss_before_mb, 1), "sentences": len(sentences)},
+    )
     return cold
 
 
@@ -175,36 +267,67 @@ def energy(run: "Run", voice: "System", sentences: Sequence[Sentence], *, repeat
         audio_s = sum(voice.synthesize(s.text, run.seed).audio_s for _ in range(repeats) for s in sentences)
     found = meter.energy
     count = repeats * len(sentences)
-    run.add(*names, "energy_j_per_audio_s", found.joules / audio_s, kind=found.kind, n=count, source=found.source)
+    run.add(
+        *names, "energy_j_per_audio_s", found.joules / audio_s, kind=found.kind, n=count, source=found.source
+    )
     run.add(*names, "power_w", found.watts, kind=found.kind, n=count, source=found.source)
-    run.add(*names, "utilization_pct", found.utilization_pct, n=count, source="CPU seconds over seconds x cores")
+    run.add(
+        *names, "utilization_pct", found.utilization_pct, n=count, source="CPU seconds over seconds x cores"
+    )
     return found
 
 
-def recogniser(run: "Run", listener: "Whisper", clips: Sequence[Clip], *, timed: int = 10, repeats: int = 5) -> list[str]:
-    """The recogniser as a system under test: word errors on clips, speed on the first `timed`, size. Returns its transcripts."""
+def recogniser(
+    run: "Run", listener: "Whisper", clips: Sequence[Clip], *, timed: int = 10, repeats: int = 5
+) -> list[str]:
+    """The recogniser as a system under test: word errors on clips, speed on the first `timed`, size. Returns
+    its transcripts.
+    """
     from lib.measure import intelligibility, stats
 
     names = (listener.name, listener.variant, listener.target)
-    heard = [listener.transcribe(c.waveform, c.sample_rate).text for c in progress.track(clips, f"{listener.name} listens", unit="clip")]
-    for metric, count, normalise in (("wer", intelligibility.word_errors, True), ("wer_raw", intelligibility.word_errors, False),
-                                     ("cer", intelligibility.character_errors, True), ("cer_raw", intelligibility.character_errors, False)):
+    heard = [
+        listener.transcribe(c.waveform, c.sample_rate).text
+        for c in progress.track(clips, f"{listener.name} listens", unit="clip")
+    ]
+    for metric, count, normalise in (
+        ("wer", intelligibility.word_errors, True),
+        ("wer_raw", intelligibility.word_errors, False),
+        ("cer", intelligibility.character_errors, True),
+        ("cer_raw", intelligibility.character_errors, False),
+    ):
         counts = [count(clip.text, text, normalise=normalise) for clip, text in zip(clips, heard)]
         estimate = stats.ratio_ci([c.errors for c in counts], [c.length for c in counts], seed=run.seed)
-        run.add(*names, metric, estimate.value, n=estimate.n, ci=estimate.ci, source="greedy decoding of real recordings, jiwer")
+        run.add(
+            *names,
+            metric,
+            estimate.value,
+            n=estimate.n,
+            ci=estimate.ci,
+            source="greedy decoding of real recordings, jiwer",
+        )
 
     def listen(clip: Clip) -> float:
         listener.transcribe(clip.waveform, clip.sample_rate)
         return len(clip.waveform) / clip.sample_rate
 
-    add_timing(run, names, speed.interleaved({listener.name: listen}, clips[:timed], repeats=repeats, seed=run.seed)[listener.name])
+    add_timing(
+        run,
+        names,
+        speed.interleaved({listener.name: listen}, clips[:timed], repeats=repeats, seed=run.seed)[
+            listener.name
+        ],
+    )
     run.add(*names, "params_m", listener.params_m, source="weights as stored")
     run.add(*names, "size_mb", listener.size_mb, source="weights as stored")
     return heard
 
 
-def copies(clips: Sequence[Clip], vocode, label: str, mel: "MelConfig | None" = None) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
-    """(originals, copies) at the mel's rate, each copy made by `vocode` (log-mel -> waveform) and as long as its original.
+def copies(
+    clips: Sequence[Clip], vocode, label: str, mel: "MelConfig | None" = None
+) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """(originals, copies) at the mel's rate, each copy made by `vocode` (log-mel -> waveform) and as long as
+    its original.
 
     mel: by default `features.HIFIGAN`.
     """
@@ -240,19 +363,24 @@ def _difference(difference: Difference | None) -> object:
     return {name: round(value, 4) for name, value in found.items()}
 
 
-
 def same_voice(one: Judged, other: Judged, name: str, other_name: str) -> str:
     """Two runtimes of one voice: how far their samples are apart, and what the judges make of that, in a sentence."""
-    worst = max(float(np.abs(a.waveform - b.waveform).max()) if len(a.waveform) == len(b.waveform) else float("inf")
-                for a, b in zip(one.clips, other.clips))
+    worst = max(
+        float(np.abs(a.waveform - b.waveform).max()) if len(a.waveform) == len(b.waveform) else float("inf")
+        for a, b in zip(one.clips, other.clips)
+    )
     if np.isinf(worst):
         return f"{name} and {other_name} give the same voice other durations: they are not the same system."
     if worst >= 1e-3:
-        return f"{name} and {other_name} differ by up to {worst:.1e} of full scale: look for a numerical problem."
+        return (
+            f"{name} and {other_name} differ by up to {worst:.1e} of full scale: look for a numerical problem."
+        )
     wer, mos = (abs(one.summary[m].value - other.summary[m].value) for m in ("wer", "mos_predicted"))
-    return (f"Given the same random numbers, {name} and {other_name} differ by at most {worst:.1e} of full scale, which nobody hears. "
-            f"That their WER still differs by {100 * wer:.1f} points and their predicted MOS by {mos:.3f} is the judges' own noise: "
-            "smaller differences than these mean nothing.")
+    return (
+        f"Given the same random numbers, {name} and {other_name} differ by at most {worst:.1e} of full scale, which nobody hears. "
+        f"That their WER still differs by {100 * wer:.1f} points and their predicted MOS by {mos:.3f} is the judges' own noise: "
+        "smaller differences than these mean nothing."
+    )
 
 
 def ranking(seed: int, judged: Mapping[str, Judged]) -> str:
@@ -262,7 +390,9 @@ def ranking(seed: int, judged: Mapping[str, Judged]) -> str:
     for better, worse in zip(order, order[1:]):
         gap = scoring.compare(judged[better].scores, judged[worse].scores, seed=seed)["mos_predicted"]
         text += f" {'>' if gap.significant else '≈'} {worse.split(' ')[0]}"
-    return f"By predicted MOS on the same sentences: {text} (> where the paired difference is significant at 5 %)."
+    return (
+        f"By predicted MOS on the same sentences: {text} (> where the paired difference is significant at 5 %)."
+    )
 
 
 def versus(one: Judged, other: Judged, name: str, other_name: str) -> str:

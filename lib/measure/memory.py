@@ -29,7 +29,8 @@ def rss_mb() -> float:
 def peak_rss_mb() -> float:
     """The most resident memory this process has held since it started, or since `PeakMemory` last reset the mark.
 
-    Linux's VmHWM, not ru_maxrss: the latter survives exec, so a child would report the peak of the parent that started it.
+    Linux's VmHWM, not ru_maxrss: the latter survives exec, so a child would report the peak of the parent that
+    started it.
     """
     try:
         with open("/proc/self/status") as status:
@@ -54,10 +55,11 @@ def peak_gpu_mb() -> float | None:
 
 
 class PeakMemory:
-    """`with PeakMemory() as peak: train()`, then peak.rss_mb, peak.added_rss_mb (above the start) and peak.gpu_mb (or None).
+    """`with PeakMemory() as peak: train()`, then peak.rss_mb, peak.added_rss_mb (above the start) and
+    peak.gpu_mb (or None).
 
-    The kernel's high-water mark is reset on entry where it allows that (Linux); elsewhere the memory is sampled every 10 ms,
-    and a shorter peak is missed: `sampled` says which.
+    The kernel's high-water mark is reset on entry where it allows that (Linux); elsewhere the memory is sampled
+    every 10 ms, and a shorter peak is missed: `sampled` says which.
     """
 
     rss_mb: float
@@ -102,10 +104,11 @@ def _reset_high_water_mark() -> bool:
 
 
 def size_mb(thing: "torch.nn.Module | str | Path") -> float:
-    """Size as stored: of a module its state dict as torch.save writes it, of a file its bytes, of a folder those of its files.
+    """Size as stored: of a module its state dict as torch.save writes it, of a file its bytes, of a folder
+    those of its files.
 
-    Writing it, rather than adding up parameters, also counts the packed weights of quantized layers, which are no parameters;
-    shared tensors count once. The archive adds some hundred bytes per tensor.
+    Writing it, rather than adding up parameters, also counts the packed weights of quantized layers, which are
+    no parameters; shared tensors count once. The archive adds some hundred bytes per tensor.
     """
     if isinstance(thing, (str, Path)):
         path = Path(thing)

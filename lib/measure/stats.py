@@ -1,13 +1,14 @@
 """How sure is a number? Bootstrap intervals over utterances, and whether two systems really differ.
 
 Every interval is a 95 % bootstrap interval in which whole utterances are drawn with replacement, because the sentences,
-not the words or the samples, are what another test would choose differently. Means and ratios use the bias-corrected and
-accelerated interval (BCa; Efron 1987, https://doi.org/10.2307/2289144) as scipy implements it: word errors are skewed (most
-sentences have none, a few have many), and there the plain percentile interval covers the truth less often than it says.
-Quantiles use the percentile interval: BCa's acceleration comes from the jackknife, which is inconsistent for a median.
+not the words or the samples, are what another test would choose differently. Means and ratios use the
+bias-corrected and accelerated interval (BCa; Efron 1987, https://doi.org/10.2307/2289144) as scipy implements
+it: word errors are skewed (most sentences have none, a few have many), and there the plain percentile interval
+covers the truth less often than it says. Quantiles use the percentile interval: BCa's acceleration comes from
+the jackknife, which is inconsistent for a median.
 
-What an interval cannot say: with one utterance there is none (`low` and `high` are None), and where all utterances agree
-it has no width (no error in any of 40 sentences is [0, 0], although the next 40 may hold one).
+What an interval cannot say: with one utterance there is none (`low` and `high` are None), and where all
+utterances agree it has no width (no error in any of 40 sentences is [0, 0], although the next 40 may hold one).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from lib.errors import ParameterError
 
 CONFIDENCE = 0.95
 RESAMPLES = 5_000  # the ends of the interval then wander by about 2 % of its width from seed to seed
-EXACT_SIGN_FLIPS = 12  # up to 2^12 sign patterns are enumerated; beyond, as many are drawn as there are resamples
+EXACT_SIGN_FLIPS = (
+    12  # up to 2^12 sign patterns are enumerated; beyond, as many are drawn as there are resamples
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ def mean_ci(values: Sequence[float], *, seed: int = 0) -> Estimate:
 def ratio_ci(numerators: Sequence[float], denominators: Sequence[float], *, seed: int = 0) -> Estimate:
     """Sum of numerators over sum of denominators, with a BCa interval that draws the pairs together.
 
-    Corpus WER is ratio_ci(errors, words), RTF is ratio_ci(compute seconds, audio seconds): long utterances count for more.
+    Corpus WER is ratio_ci(errors, words), RTF is ratio_ci(compute seconds, audio seconds): long utterances
+    count for more.
     """
     _check_denominators(denominators)
     return _estimate(_ratio, seed, numerators=numerators, denominators=denominators)
@@ -105,20 +109,34 @@ def paired_difference(values_a: Sequence[float], values_b: Sequence[float], *, s
     def statistic(swapped: np.ndarray) -> np.ndarray:
         return np.where(swapped, -difference, difference).mean(axis=-1)
 
-    return Difference(estimate.value, estimate.low, estimate.high, estimate.n, _swap_test(statistic, len(difference), seed))
+    return Difference(
+        estimate.value, estimate.low, estimate.high, estimate.n, _swap_test(statistic, len(difference), seed)
+    )
 
 
-def paired_ratio_difference(numerators_a: Sequence[float], denominators_a: Sequence[float], numerators_b: Sequence[float],
-                            denominators_b: Sequence[float], *, seed: int = 0) -> Difference:
+def paired_ratio_difference(
+    numerators_a: Sequence[float],
+    denominators_a: Sequence[float],
+    numerators_b: Sequence[float],
+    denominators_b: Sequence[float],
+    *,
+    seed: int = 0,
+) -> Difference:
     """Ratio of sums of a minus ratio of sums of b (corpus WER before and after, RTF of two variants), paired.
 
     p: under the hypothesis that nothing changed, which of an utterance's two results belongs to a is a coin toss.
     """
     _check_denominators(denominators_a)
     _check_denominators(denominators_b)
-    named = {"numerators_a": numerators_a, "denominators_a": denominators_a,
-             "numerators_b": numerators_b, "denominators_b": denominators_b}
-    estimate = _estimate(lambda na, da, nb, db, axis: _ratio(na, da, axis) - _ratio(nb, db, axis), seed, **named)
+    named = {
+        "numerators_a": numerators_a,
+        "denominators_a": denominators_a,
+        "numerators_b": numerators_b,
+        "denominators_b": denominators_b,
+    }
+    estimate = _estimate(
+        lambda na, da, nb, db, axis: _ratio(na, da, axis) - _ratio(nb, db, axis), seed, **named
+    )
     na, da, nb, db = _columns(**named)
 
     def statistic(swapped: np.ndarray) -> np.ndarray:
@@ -126,7 +144,9 @@ def paired_ratio_difference(numerators_a: Sequence[float], denominators_a: Seque
         second = _ratio(np.where(swapped, na, nb), np.where(swapped, da, db), axis=-1)
         return first - second
 
-    return Difference(estimate.value, estimate.low, estimate.high, estimate.n, _swap_test(statistic, len(na), seed))
+    return Difference(
+        estimate.value, estimate.low, estimate.high, estimate.n, _swap_test(statistic, len(na), seed)
+    )
 
 
 def p_text(p_value: float) -> str:
@@ -149,11 +169,17 @@ def _columns(**named: Sequence[float]) -> list[np.ndarray]:
     arrays = [np.asarray(values, dtype=np.float64) for values in named.values()]
     for name, array in zip(named, arrays):
         if array.ndim != 1 or not array.size:
-            raise ParameterError(f"{name}: shape {array.shape}; give one number for each of at least one utterance")
+            raise ParameterError(
+                f"{name}: shape {array.shape}; give one number for each of at least one utterance"
+            )
         if not np.isfinite(array).all():
-            raise ParameterError(f"{name}: {int((~np.isfinite(array)).sum())} of {array.size} values are not finite")
+            raise ParameterError(
+                f"{name}: {int((~np.isfinite(array)).sum())} of {array.size} values are not finite"
+            )
         if len(array) != len(arrays[0]):
-            raise ParameterError(f"{name} has {len(array)} values, {next(iter(named))} {len(arrays[0])}: one each per utterance")
+            raise ParameterError(
+                f"{name} has {len(array)} values, {next(iter(named))} {len(arrays[0])}: one each per utterance"
+            )
     return arrays
 
 
@@ -163,8 +189,12 @@ def _check_denominators(denominators: Sequence[float]) -> None:
         raise ParameterError("denominators must be at least 0 and not all 0")
 
 
-def _estimate(statistic: Callable[..., np.ndarray], seed: int, *, smooth: bool = True, **named: Sequence[float]) -> Estimate:
-    """The statistic of the whole sample with its interval. statistic: vectorised over `axis`, one argument per column."""
+def _estimate(
+    statistic: Callable[..., np.ndarray], seed: int, *, smooth: bool = True, **named: Sequence[float]
+) -> Estimate:
+    """The statistic of the whole sample with its interval. statistic: vectorised over `axis`, one argument per
+    column.
+    """
     from scipy.stats import bootstrap
 
     columns = _columns(**named)
@@ -175,17 +205,29 @@ def _estimate(statistic: Callable[..., np.ndarray], seed: int, *, smooth: bool =
         return Estimate(value, value, value, n)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # scipy warns of the degenerate draws that are handled below
-        drawn = bootstrap(columns, statistic, paired=True, vectorized=True, n_resamples=RESAMPLES, confidence_level=CONFIDENCE,
-                          method="BCa" if smooth else "percentile", rng=np.random.default_rng(seed))
+        drawn = bootstrap(
+            columns,
+            statistic,
+            paired=True,
+            vectorized=True,
+            n_resamples=RESAMPLES,
+            confidence_level=CONFIDENCE,
+            method="BCa" if smooth else "percentile",
+            rng=np.random.default_rng(seed),
+        )
     low, high = map(float, drawn.confidence_interval)
-    if not (np.isfinite(low) and np.isfinite(high)):  # all draws alike (constant ratios), or a draw without denominator
+    if not (
+        np.isfinite(low) and np.isfinite(high)
+    ):  # all draws alike (constant ratios), or a draw without denominator
         draws = drawn.bootstrap_distribution[np.isfinite(drawn.bootstrap_distribution)]
         low, high = map(float, np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
     return Estimate(value, low, high, n)
 
 
 def _swap_test(statistic: Callable[[np.ndarray], np.ndarray], n: int, seed: int) -> float:
-    """Two-sided p of statistic(no swap) among statistic(swapped (draws, n) bool); exact up to EXACT_SIGN_FLIPS utterances."""
+    """Two-sided p of statistic(no swap) among statistic(swapped (draws, n) bool); exact up to EXACT_SIGN_FLIPS
+    utterances.
+    """
     observed = abs(float(statistic(np.zeros((1, n), bool))[0]))
     if n <= EXACT_SIGN_FLIPS:
         swapped = np.array(list(itertools.product([False, True], repeat=n)))
@@ -193,8 +235,11 @@ def _swap_test(statistic: Callable[[np.ndarray], np.ndarray], n: int, seed: int)
         swapped = np.random.default_rng(seed).random((RESAMPLES, n)) < 0.5
     with np.errstate(all="ignore"):
         drawn = np.abs(statistic(swapped))
-    # Equal sums can differ in the last bits, and a swap that leaves no denominator has no statistic: it counts against us.
+    # Equal sums can differ in the last bits, and a swap that leaves no denominator has no statistic: it counts
+    # against us.
     as_extreme = ~(drawn < observed - 1e-12 * max(1.0, observed))
     if n <= EXACT_SIGN_FLIPS:
         return float(as_extreme.mean())
-    return float((as_extreme.sum() + 1) / (RESAMPLES + 1))  # the observed labelling is one of the draws: p is never 0
+    return float(
+        (as_extreme.sum() + 1) / (RESAMPLES + 1)
+    )  # the observed labelling is one of the draws: p is never 0

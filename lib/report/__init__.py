@@ -1,8 +1,9 @@
 """What did we find? One self-contained HTML page from what the notebooks measured, to read, see and listen to.
 
-`render` reads a profile's results folder (and rows of earlier runs) and nothing else. The page opens from disk without any
-network request: styles, script, plots, pictures and clips are inside it, and its content policy forbids the rest.
-The chapters: `collect` reads, `summary` answers, `plots` draws, `players` arranges the clips, `tables` compares.
+`render` reads a profile's results folder (and rows of earlier runs) and nothing else. The page opens from disk
+without any network request: styles, script, plots, pictures and clips are inside it, and its content policy
+forbids the rest. The chapters: `collect` reads, `summary` answers, `plots` draws, `players` arranges the clips,
+`tables` compares.
 """
 
 from __future__ import annotations
@@ -30,32 +31,50 @@ _SHORT_TABLE = 14  # lines; longer tables start folded
 _SOME_SENTENCES = 6
 
 
-def render(profile_folder: str | Path, recorded: str | Path | None = None, *, limit_bytes: int = LIMIT_BYTES) -> Path:
+def render(
+    profile_folder: str | Path, recorded: str | Path | None = None, *, limit_bytes: int = LIMIT_BYTES
+) -> Path:
     """Write outputs/<profile>/report.html from what is in the folder and return its path.
 
-    recorded: folder with rows of earlier runs (outputs/recorded), shown as such; limit_bytes: the page stays below, if need
-    be by leaving out figures and clips, which it then says. Raises SpeechError for a row that breaks the contract, AudioError
-    for a clip that cannot be decoded, OutputError where the page cannot be written.
+    recorded: folder with rows of earlier runs (outputs/recorded), shown as such; limit_bytes: the page stays
+    below, if need be by leaving out figures and clips, which it then says. Raises SpeechError for a row that
+    breaks the contract, AudioError for a clip that cannot be decoded, OutputError where the page cannot be written.
     """
     findings = collect(profile_folder, recorded)
     figures, dropped = _figures(findings, int(limit_bytes * _FIGURES_SHARE))
     context = {**_context(findings), "figures": figures, "dropped_figures": dropped}
     page = _page({**context, "comparisons": []})
     if findings.clips:
-        budget = int((limit_bytes - len(page)) * 0.97) - 1000 * len(findings.clips)  # each player needs some markup, too
+        budget = int((limit_bytes - len(page)) * 0.97) - 1000 * len(
+            findings.clips
+        )  # each player needs some markup, too
         page = _page({**context, "comparisons": compare(findings.clips, findings.rows, max(0, budget))})
     if len(page) >= limit_bytes:
-        log.warning("the report has %.1f MB although clips and figures were left out: its tables are that large", len(page) / 1e6)
+        log.warning(
+            "the report has %.1f MB although clips and figures were left out: its tables are that large",
+            len(page) / 1e6,
+        )
     return write_atomic(Path(profile_folder) / "report.html", page)
 
 
 def _page(context: dict) -> bytes:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-                              lstrip_blocks=True)
-    environment.globals.update(color=style.color, role_label=vocabulary.ROLE_LABEL, notebook_title=notebook_title,
-                               shorten=tables.shorten, kind_text=tables.kind_text, metrics=METRICS)
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        color=style.color,
+        role_label=vocabulary.ROLE_LABEL,
+        notebook_title=notebook_title,
+        shorten=tables.shorten,
+        kind_text=tables.kind_text,
+        metrics=METRICS,
+    )
     return environment.get_template("page.html.j2").render(context).encode()
 
 
@@ -63,23 +82,40 @@ def _context(findings: Findings) -> dict:
     """Everything the template shows but clips and figures."""
     rows = findings.rows
     current = [row for row in rows if not row.recorded]
-    used = [metric for metrics in vocabulary.groups().values() for metric in metrics if any(row.metric == metric for row in rows)]
+    used = [
+        metric
+        for metrics in vocabulary.groups().values()
+        for metric in metrics
+        if any(row.metric == metric for row in rows)
+    ]
     kinds = {row.kind for row in rows} | ({"recorded"} if len(current) < len(rows) else set())
     cards = summary.cards(rows)
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     return {
-        "question": vocabulary.QUESTION, "profile": findings.profile, "findings": findings,
+        "question": vocabulary.QUESTION,
+        "profile": findings.profile,
+        "findings": findings,
         "latest": max(current or rows, key=lambda row: row.time, default=None),
-        "commits": sorted({row.commit for row in current} - {""}), "hosts": sorted({row.host for row in current} - {""}),
-        "sentences": summary.sentences(rows), "cards": _most(cards), "more_cards": max(0, len(cards) - summary.MAX_CARDS),
+        "commits": sorted({row.commit for row in current} - {""}),
+        "hosts": sorted({row.host for row in current} - {""}),
+        "sentences": summary.sentences(rows),
+        "cards": _most(cards),
+        "more_cards": max(0, len(cards) - summary.MAX_CARDS),
         "failed": [s for s in findings.states if s.status == "failed" and not s.notebook.endswith("_report")],
-        "pareto": _pareto(rows), "stages": _stages(rows), "wide": tables.wide(rows), "not_run": tables.not_run(rows),
-        "long": rows[:MAX_LONG_ROWS], "long_left_out": max(0, len(rows) - MAX_LONG_ROWS),
-        "short_table": _SHORT_TABLE, "some_sentences": _SOME_SENTENCES,
+        "pareto": _pareto(rows),
+        "stages": _stages(rows),
+        "wide": tables.wide(rows),
+        "not_run": tables.not_run(rows),
+        "long": rows[:MAX_LONG_ROWS],
+        "long_left_out": max(0, len(rows) - MAX_LONG_ROWS),
+        "short_table": _SHORT_TABLE,
+        "some_sentences": _SOME_SENTENCES,
         "definitions": [tables.column(metric) for metric in used],
         "kinds": [(kind, meaning) for kind, meaning in vocabulary.KIND_MEANING.items() if kind in kinds],
-        "environments": _environments(findings), "sources": _sources(findings),
-        "css": Markup((_HERE / "page.css").read_text(encoding="utf-8")), "script": Markup(script),
+        "environments": _environments(findings),
+        "sources": _sources(findings),
+        "css": Markup((_HERE / "page.css").read_text(encoding="utf-8")),
+        "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
 
@@ -90,7 +126,7 @@ def _most(cards: list[summary.Card]) -> list[summary.Card]:
         return cards
     references = [card for card in cards if card.role == "reference"]
     others = [card for card in cards if card.role != "reference"]
-    return others[:summary.MAX_CARDS - len(references)] + references
+    return others[: summary.MAX_CARDS - len(references)] + references
 
 
 def _pareto(rows: tuple[Row, ...]) -> dict | None:
@@ -99,12 +135,17 @@ def _pareto(rows: tuple[Row, ...]) -> dict | None:
     if large is None:
         return None
     small = plots.pareto(rows, size=(4.3, 4.6))
-    return {"wide": Markup(plots.svg(large, "pareto-wide")), "narrow": Markup(plots.svg(small, "pareto-narrow")),
-            "alt": plots.describe_pareto(rows)}
+    return {
+        "wide": Markup(plots.svg(large, "pareto-wide")),
+        "narrow": Markup(plots.svg(small, "pareto-narrow")),
+        "alt": plots.describe_pareto(rows),
+    }
 
 
 def _stages(rows: tuple[Row, ...]) -> Markup | None:
-    figure = plots.stages([row for row in rows if row.variant == "baseline" or not row.recorded])  # sweeps of earlier runs have their own
+    figure = plots.stages(
+        [row for row in rows if row.variant == "baseline" or not row.recorded]
+    )  # sweeps of earlier runs have their own
     return None if figure is None else Markup(plots.svg(figure, "stages"))
 
 
@@ -117,7 +158,14 @@ def _figures(findings: Findings, budget: int) -> tuple[list[dict], list[Figure]]
         if budget < 0:
             dropped.append(figure)
         else:
-            shown.append({"data": data, "caption": figure.caption, "notebook": figure.notebook, "recorded": figure.recorded})
+            shown.append(
+                {
+                    "data": data,
+                    "caption": figure.caption,
+                    "notebook": figure.notebook,
+                    "recorded": figure.recorded,
+                }
+            )
     return shown, dropped
 
 
@@ -125,10 +173,22 @@ def _environments(findings: Findings) -> list[dict]:
     """Distinct environments with the notebooks that ran in them; what differs per run (load) is listed per notebook."""
     distinct: dict[tuple, list[str]] = {}
     for notebook, described in findings.environments.items():
-        distinct.setdefault(tuple((k, v) for k, v in described.items() if k != "load average"), []).append(notebook)
-    loads = {name: described["load average"] for name, described in findings.environments.items() if "load average" in described}
-    return [{"entries": dict(entries), "notebooks": notebooks, "load": {n: loads[n] for n in notebooks if n in loads}}
-            for entries, notebooks in distinct.items()]
+        distinct.setdefault(tuple((k, v) for k, v in described.items() if k != "load average"), []).append(
+            notebook
+        )
+    loads = {
+        name: described["load average"]
+        for name, described in findings.environments.items()
+        if "load average" in described
+    }
+    return [
+        {
+            "entries": dict(entries),
+            "notebooks": notebooks,
+            "load": {n: loads[n] for n in notebooks if n in loads},
+        }
+        for entries, notebooks in distinct.items()
+    ]
 
 
 def _sources(findings: Findings) -> list[tuple[str, str]]:

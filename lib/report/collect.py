@@ -37,7 +37,9 @@ class Row(Measurement):
     @property
     def stamp(self) -> str:
         """Where a recorded row comes from, in words."""
-        return ", ".join(part for part in (self.date, self.host, self.commit and f"commit {self.commit}") if part)
+        return ", ".join(
+            part for part in (self.date, self.host, self.commit and f"commit {self.commit}") if part
+        )
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,20 @@ def collect(profile_folder: str | Path, recorded: str | Path | None = None) -> F
     missing: list[str] = []
     for root, results_folder, is_recorded in places:
         if results_folder.is_dir():
-            rows += [dataclasses.replace(row, recorded=is_recorded) for row in records(results.read(results_folder))]
+            rows += [
+                dataclasses.replace(row, recorded=is_recorded) for row in records(results.read(results_folder))
+            ]
         clips += _indexed(root / "audio", Clip, is_recorded, missing)
         figures += _indexed(root / "figures", Figure, is_recorded, missing)
-    return Findings(folder.resolve().name, tuple(rows), tuple(clips), tuple(figures), _states(folder), _environments(folder),
-                    tuple(missing))
+    return Findings(
+        folder.resolve().name,
+        tuple(rows),
+        tuple(clips),
+        tuple(figures),
+        _states(folder),
+        _environments(folder),
+        tuple(missing),
+    )
 
 
 def records(table: "pd.DataFrame | Iterable[Row]") -> list[Row]:
@@ -119,8 +130,11 @@ def records(table: "pd.DataFrame | Iterable[Row]") -> list[Row]:
     names = {field.name for field in dataclasses.fields(Row)}
     rows = []
     for record in table.to_dict("records"):
-        clean = {key: None if isinstance(value, float) and math.isnan(value) else value
-                 for key, value in record.items() if key in names}
+        clean = {
+            key: None if isinstance(value, float) and math.isnan(value) else value
+            for key, value in record.items()
+            if key in names
+        }
         clean["n"] = None if clean.get("n") is None else int(clean["n"])
         for field in ("source", "baseline", "host", "commit", "time", "detail"):
             clean[field] = "" if clean.get(field) is None else str(clean[field])
@@ -129,7 +143,9 @@ def records(table: "pd.DataFrame | Iterable[Row]") -> list[Row]:
 
 
 def stages(row: Row) -> dict[str, float]:
-    """Compute seconds per second of audio of each stage, from a row's detail {"stages": {name: s/s}}; empty where there are none."""
+    """Compute seconds per second of audio of each stage, from a row's detail {"stages": {name: s/s}}; empty
+    where there are none.
+    """
     try:
         detail = json.loads(row.detail)
         return {str(name): float(seconds) for name, seconds in detail["stages"].items()}
@@ -146,9 +162,13 @@ def _indexed(folder: Path, kind: type, recorded: bool, missing: list[str]) -> It
                 name = Path(record["file"]).name  # never outside the index's own folder
                 fields = {field.name: str(record.get(field.name, "")) for field in dataclasses.fields(kind)}
             except (TypeError, KeyError, AttributeError) as error:
-                raise SpeechError(f"{index}:{number}: the entry names no file; delete it or run the notebook again") from error
+                raise SpeechError(
+                    f"{index}:{number}: the entry names no file; delete it or run the notebook again"
+                ) from error
             found.pop(name, None)
-            found[name] = kind(**{**fields, "path": index.parent / name, "notebook": index.parent.name, "recorded": recorded})
+            found[name] = kind(
+                **{**fields, "path": index.parent / name, "notebook": index.parent.name, "recorded": recorded}
+            )
         for item in found.values():
             if item.path.is_file():
                 yield item
@@ -161,15 +181,24 @@ def _states(folder: Path) -> tuple[NotebookState, ...]:
     for notebook, state in _json(folder / "notebooks" / "state.json").items():
         if isinstance(state, dict):
             seconds, cell = state.get("seconds"), state.get("cell")
-            states.append(NotebookState(str(notebook), str(state.get("status", "")), seconds if _is_number(seconds) else None,
-                                        str(state.get("error") or ""), cell if isinstance(cell, int) else None))
+            states.append(
+                NotebookState(
+                    str(notebook),
+                    str(state.get("status", "")),
+                    seconds if _is_number(seconds) else None,
+                    str(state.get("error") or ""),
+                    cell if isinstance(cell, int) else None,
+                )
+            )
     return tuple(sorted(states, key=lambda state: state.notebook))
 
 
 def _environments(folder: Path) -> dict[str, dict[str, str]]:
     suffix = ".environment.json"
-    return {path.name.removesuffix(suffix): {str(k): str(v) for k, v in _json(path).items()}
-            for path in sorted((folder / "results").glob(f"*{suffix}"))}
+    return {
+        path.name.removesuffix(suffix): {str(k): str(v) for k, v in _json(path).items()}
+        for path in sorted((folder / "results").glob(f"*{suffix}"))
+    }
 
 
 def _json(path: Path) -> dict:

@@ -19,21 +19,28 @@ LOSSES = ("latents", "denoise", "mel")  # of a record the first that it has: wha
 ACROSS = 3  # panels beside each other
 
 
-def learning(curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] | None]], *, size: tuple[float, float] = (8.6, 3.0)) -> "Figure":
-    """One panel per system: a loss over steps in training (line) and validation (its first scalar, circles); dots: going on.
+def learning(
+    curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] | None]],
+    *,
+    size: tuple[float, float] = (8.6, 3.0),
+) -> "Figure":
+    """One panel per system: a loss over steps in training (line) and validation (its first scalar, circles);
+    dots: going on.
 
-    The loss is the distance of the mels, of the latents where a vocoder learnt those first, or of the noise of a diffusion. size: of
-    a row of panels, in inches.
+    The loss is the distance of the mels, of the latents where a vocoder learnt those first, or of the noise of
+    a diffusion. size: of a row of panels, in inches.
 
-    curves: system -> (records of the training that made it, records of a run that goes on from its weights, or None). Records
-    are those of `lib.training.journal`.
+    curves: system -> (records of the training that made it, records of a run that goes on from its weights, or
+    None). Records are those of `lib.training.journal`.
     """
     import matplotlib.pyplot as plt
 
     with style.theme():
         rows, across = -(-len(curves) // ACROSS), min(ACROSS, len(curves))
-        figure, panels = plt.subplots(rows, across, figsize=(size[0], rows * size[1]), layout="constrained", squeeze=False)
-        for axes in panels.flat[len(curves):]:
+        figure, panels = plt.subplots(
+            rows, across, figsize=(size[0], rows * size[1]), layout="constrained", squeeze=False
+        )
+        for axes in panels.flat[len(curves) :]:
             axes.remove()
         for axes, (system, (before, after)) in zip(panels.flat, curves.items()):
             colour = style.color(system)
@@ -44,7 +51,9 @@ def learning(curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] | None]],
             if validated:
                 name = next(iter(validated[0]["validation"]))
                 judged = [(r["step"], r["validation"][name]) for r in validated]
-                axes.plot(*zip(*judged), "o-", color=colour, markersize=4, linewidth=1.6, label=f"validation: {name}")
+                axes.plot(
+                    *zip(*judged), "o-", color=colour, markersize=4, linewidth=1.6, label=f"validation: {name}"
+                )
             more = [(training[-1][0] + r["step"], r[metric]) for r in after or () if metric in r]
             if more:
                 axes.plot(*zip(*more), ".", color=style.INK, markersize=6, label="going on, now")
@@ -54,12 +63,19 @@ def learning(curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] | None]],
     return figure
 
 
-def sweep(table: "pd.DataFrame", metric: str, others: Sequence[str], variants: Sequence[str], *, prefix: str = "",
-          size: tuple[float, float] = (8.6, 3.4)) -> "Figure | None":
+def sweep(
+    table: "pd.DataFrame",
+    metric: str,
+    others: Sequence[str],
+    variants: Sequence[str],
+    *,
+    prefix: str = "",
+    size: tuple[float, float] = (8.6, 3.4),
+) -> "Figure | None":
     """One panel per metric of `others`: its value with its 95 % interval over `metric`, a point per variant.
 
-    table: rows as read by `lib.results.read`, of one system; variants: in the legend's order, without `prefix` there. Variants that
-    lack one of the metrics are left out; None when all do.
+    table: rows as read by `lib.results.read`, of one system; variants: in the legend's order, without `prefix`
+    there. Variants that lack one of the metrics are left out; None when all do.
     """
     import matplotlib.pyplot as plt
 
@@ -73,11 +89,22 @@ def sweep(table: "pd.DataFrame", metric: str, others: Sequence[str], variants: S
             scale = 100 if METRICS[other].unit == "fraction" else 1
             for place, name in enumerate(complete):
                 row = found[name, other]
-                axes.errorbar(found[name, metric].value, row.value * scale, yerr=spread(row, scale), fmt=style.marker_of(place),
-                              markersize=7, color=style.stage_color(place), elinewidth=1.2, capsize=3, label=name.removeprefix(prefix))
+                axes.errorbar(
+                    found[name, metric].value,
+                    row.value * scale,
+                    yerr=spread(row, scale),
+                    fmt=style.marker_of(place),
+                    markersize=7,
+                    color=style.stage_color(place),
+                    elinewidth=1.2,
+                    capsize=3,
+                    label=name.removeprefix(prefix),
+                )
             axes.set(xlabel=_with_unit(metric), ylabel=_with_unit(other))
         handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 6), frameon=False, fontsize=9)
+        figure.legend(
+            handles, labels, loc="outside upper center", ncols=min(len(labels), 6), frameon=False, fontsize=9
+        )
         plt.close(figure)
     return figure
 

@@ -24,12 +24,20 @@ def rows(run: Run) -> "pd.DataFrame":
     return results.read(run.path) if run.path.exists() else results.read()
 
 
-def table(run: Run, metrics: Sequence[str], *, system: str | None = None, variants: Collection[str] | None = None,
-          found: "pd.DataFrame | None" = None) -> "pd.DataFrame":
-    """One line per system, variant and target, one column per metric: "4.13 [4.05, 4.20]", with the kind unless measured.
+def table(
+    run: Run,
+    metrics: Sequence[str],
+    *,
+    system: str | None = None,
+    variants: Collection[str] | None = None,
+    found: "pd.DataFrame | None" = None,
+) -> "pd.DataFrame":
+    """One line per system, variant and target, one column per metric: "4.13 [4.05, 4.20]", with the kind unless
+    measured.
 
-    system, variants: those alone; found: rows to show instead of this run's, such as recorded ones. Where several runs measured the
-    same thing (01_baselines@quick and 01_baselines@study), each has a line of its own, named by its notebook.
+    system, variants: those alone; found: rows to show instead of this run's, such as recorded ones. Where
+    several runs measured the same thing (01_baselines@quick and 01_baselines@study), each has a line of its
+    own, named by its notebook.
     """
     found = rows(run) if found is None else found
     found = found[found.metric.isin(metrics)]
@@ -42,14 +50,22 @@ def table(run: Run, metrics: Sequence[str], *, system: str | None = None, varian
     if cells.duplicated([*keys, "metric"]).any():
         keys.append("notebook")
     wide = cells.pivot(index=keys, columns="metric", values="cell").reindex(columns=list(metrics)).fillna("")
-    wide = wide.reindex(cells[keys].drop_duplicates().apply(tuple, axis=1).tolist())  # in the order they were measured
-    return wide.rename(columns={m: f"{METRICS[m].label}, {vocabulary.unit(m)}" for m in metrics}).rename_axis(columns=None)
+    wide = wide.reindex(
+        cells[keys].drop_duplicates().apply(tuple, axis=1).tolist()
+    )  # in the order they were measured
+    return wide.rename(columns={m: f"{METRICS[m].label}, {vocabulary.unit(m)}" for m in metrics}).rename_axis(
+        columns=None
+    )
 
 
-def value(run: Run, system: str, metric: str, *, variant: str = "baseline", target: str | None = None) -> float | None:
+def value(
+    run: Run, system: str, metric: str, *, variant: str = "baseline", target: str | None = None
+) -> float | None:
     """One number of this run, None where it was not measured."""
     found = rows(run)
-    found = found[(found.system == system) & (found.variant == variant) & (found.metric == metric) & found.value.notna()]
+    found = found[
+        (found.system == system) & (found.variant == variant) & (found.metric == metric) & found.value.notna()
+    ]
     if target:
         found = found[found.target == target]
     return None if found.empty else float(found.value.iloc[0])
@@ -63,8 +79,10 @@ def players(clips: Mapping[str, "Clip"], *, text: bool = True):
     for label, clip in clips.items():
         data = audio.encode(audio.match_level(clip.waveform, clip.sample_rate), clip.sample_rate, "mp3")
         source = f"data:audio/mpeg;base64,{base64.b64encode(data).decode()}"
-        columns.append(f'<div style="margin:0 1em 0.6em 0"><div><b>{html.escape(label)}</b></div>'
-                       f'<audio controls preload="metadata" src="{source}" style="width:15em"></audio></div>')
+        columns.append(
+            f'<div style="margin:0 1em 0.6em 0"><div><b>{html.escape(label)}</b></div>'
+            f'<audio controls preload="metadata" src="{source}" style="width:15em"></audio></div>'
+        )
     said = f"<p><i>{html.escape(next(iter(clips.values())).text)}</i></p>" if text and clips else ""
     return HTML(f'{said}<div style="display:flex;flex-wrap:wrap">{"".join(columns)}</div>')
 
@@ -80,7 +98,9 @@ def clip_of(utterance: "Utterance", waveform=None) -> "Clip":
     """A corpus utterance as a clip for `players`, or another waveform of it at the same sample rate."""
     from lib.measure.evaluate import Clip
 
-    return Clip(utterance.id, utterance.text, utterance.load() if waveform is None else waveform, utterance.sample_rate)
+    return Clip(
+        utterance.id, utterance.text, utterance.load() if waveform is None else waveform, utterance.sample_rate
+    )
 
 
 def say(*sentences: str | None) -> None:
@@ -93,7 +113,7 @@ def say(*sentences: str | None) -> None:
 
 
 def times(now: float | None, before: float | None) -> str | None:
-    """"3.2 times" for two numbers that both exist."""
+    """ "3.2 times" for two numbers that both exist."""
     return None if not now or not before else f"{before / now:.1f} times"
 
 

@@ -22,8 +22,14 @@ if TYPE_CHECKING:
 _FRAME_S = HIFIGAN.hop / HIFIGAN.sample_rate
 
 
-def clip(waveform: np.ndarray, sample_rate: int, *, phones: Sequence[str] | None = None, frames: Sequence[int] | None = None,
-         title: str = "") -> "Figure":
+def clip(
+    waveform: np.ndarray,
+    sample_rate: int,
+    *,
+    phones: Sequence[str] | None = None,
+    frames: Sequence[int] | None = None,
+    title: str = "",
+) -> "Figure":
     """Log-mel spectrogram with its phones, F0 and energy below it, on one time axis. frames: lengths of `phones`."""
     import matplotlib.pyplot as plt
 
@@ -31,14 +37,22 @@ def clip(waveform: np.ndarray, sample_rate: int, *, phones: Sequence[str] | None
     mel = features.log_mel(samples)  # (n_frames, 80)
     times = np.arange(len(mel)) * _FRAME_S
     with style.theme():
-        figure, (top, middle, bottom) = plt.subplots(3, 1, figsize=(10, 5.6), sharex=True, layout="constrained",
-                                                     gridspec_kw={"height_ratios": [3, 1.2, 1]})
+        figure, (top, middle, bottom) = plt.subplots(
+            3,
+            1,
+            figsize=(10, 5.6),
+            sharex=True,
+            layout="constrained",
+            gridspec_kw={"height_ratios": [3, 1.2, 1]},
+        )
         _mel(top, mel)
         top.set_title(title)
         hz = prosody_module.f0(samples, HIFIGAN.sample_rate).hz
         middle.plot(times, np.where(hz > 0, hz, np.nan), color=style.color("vits-joe"), linewidth=2)
         middle.set_ylabel("F0, Hz")
-        bottom.fill_between(times, features.energy(samples), color=style.color("hibari"), linewidth=0, alpha=0.8)
+        bottom.fill_between(
+            times, features.energy(samples), color=style.color("hibari"), linewidth=0, alpha=0.8
+        )
         bottom.set_ylabel("energy")
         bottom.set_xlabel("seconds")
         if phones is not None and frames is not None:
@@ -47,7 +61,9 @@ def clip(waveform: np.ndarray, sample_rate: int, *, phones: Sequence[str] | None
     return figure
 
 
-def phone_durations(utterances: Mapping[str, Sequence[tuple[Sequence[str], Sequence[int]]]], most: int = 24) -> "Figure":
+def phone_durations(
+    utterances: Mapping[str, Sequence[tuple[Sequence[str], Sequence[int]]]], most: int = 24
+) -> "Figure":
     """How long each phone lasts, by corpus: medians with quartiles of the `most` frequent phones.
 
     utterances: corpus name -> (phones, frames) of each utterance.
@@ -67,8 +83,16 @@ def phone_durations(utterances: Mapping[str, Sequence[tuple[Sequence[str], Seque
         for index, (name, found) in enumerate(lengths.items()):
             places = np.arange(len(order)) + (index - (len(lengths) - 1) / 2) * 0.25
             quartiles = np.array([np.percentile(found.get(phone, [np.nan]), [25, 50, 75]) for phone in order])
-            axes.errorbar(places, quartiles[:, 1], yerr=np.abs(quartiles[:, [0, 2]] - quartiles[:, [1]]).T, linestyle="", markersize=6,
-                          marker=style.marker(_system(name)), color=style.color(_system(name)), label=name)
+            axes.errorbar(
+                places,
+                quartiles[:, 1],
+                yerr=np.abs(quartiles[:, [0, 2]] - quartiles[:, [1]]).T,
+                linestyle="",
+                markersize=6,
+                marker=style.marker(_system(name)),
+                color=style.color(_system(name)),
+                label=name,
+            )
         axes.set_xticks(range(len(order)), order)
         axes.set_ylabel("ms (median and quartiles)")
         axes.set_xlabel("phone")
@@ -78,15 +102,22 @@ def phone_durations(utterances: Mapping[str, Sequence[tuple[Sequence[str], Seque
 
 
 def distributions(table: "pd.DataFrame", columns: Mapping[str, str]) -> "Figure":
-    """One box plot per column and speaker. table: one line per utterance with a column "speaker"; columns: name -> axis label."""
+    """One box plot per column and speaker. table: one line per utterance with a column "speaker"; columns: name
+    -> axis label.
+    """
     import matplotlib.pyplot as plt
 
     speakers = list(dict.fromkeys(table.speaker))
     with style.theme():
         figure, grid = plt.subplots(1, len(columns), figsize=(3.2 * len(columns), 3.4), layout="constrained")
         for axes, (column, label) in zip(np.atleast_1d(grid), columns.items()):
-            boxes = axes.boxplot([table[table.speaker == s][column].dropna() for s in speakers], widths=0.6, showfliers=False,
-                                 patch_artist=True, medianprops={"color": style.INK})
+            boxes = axes.boxplot(
+                [table[table.speaker == s][column].dropna() for s in speakers],
+                widths=0.6,
+                showfliers=False,
+                patch_artist=True,
+                medianprops={"color": style.INK},
+            )
             for patch, speaker in zip(boxes["boxes"], speakers):
                 patch.set_facecolor(style.color(_system(speaker)))
                 patch.set_alpha(0.75)
@@ -102,12 +133,18 @@ def mels(clips: Mapping[str, tuple[np.ndarray, int] | np.ndarray], columns: int 
 
     rows = -(-len(clips) // columns)
     with style.theme():
-        figure, grid = plt.subplots(rows, columns, figsize=(3.6 * columns, 2.1 * rows), layout="constrained", squeeze=False)
+        figure, grid = plt.subplots(
+            rows, columns, figsize=(3.6 * columns, 2.1 * rows), layout="constrained", squeeze=False
+        )
         for axes, (label, value) in zip(grid.flat, clips.items()):
-            mel = value if isinstance(value, np.ndarray) else features.log_mel(audio.resample(*value, HIFIGAN.sample_rate))
+            mel = (
+                value
+                if isinstance(value, np.ndarray)
+                else features.log_mel(audio.resample(*value, HIFIGAN.sample_rate))
+            )
             _mel(axes, mel)
             axes.set_title(label, fontsize=9)
-        for axes in grid.flat[len(clips):]:
+        for axes in grid.flat[len(clips) :]:
             axes.set_axis_off()
     plt.close(figure)
     return figure
@@ -116,16 +153,27 @@ def mels(clips: Mapping[str, tuple[np.ndarray, int] | np.ndarray], columns: int 
 def alignments(readings: Mapping[str, Sequence["Reading"]]) -> "Figure":
     """What each decoder step attended to, one panel per system: seconds to the right, the symbols upwards.
 
-    readings: label -> a sentence read by a system that attends, as its `read` returns it; of several portions the first.
+    readings: label -> a sentence read by a system that attends, as its `read` returns it; of several portions
+    the first.
     """
     import matplotlib.pyplot as plt
 
     with style.theme():
-        figure, panels = plt.subplots(1, len(readings), figsize=(5.2 * len(readings), 4.6), layout="constrained", squeeze=False)
+        figure, panels = plt.subplots(
+            1, len(readings), figsize=(5.2 * len(readings), 4.6), layout="constrained", squeeze=False
+        )
         for axes, (label, (reading, *_)) in zip(panels[0], readings.items()):
             seconds = len(reading.log_mel) * _FRAME_S
-            axes.imshow(reading.alignment.T, origin="lower", aspect="auto", cmap="magma", interpolation="nearest", vmin=0, vmax=1,
-                        extent=(0, seconds, -0.5, len(reading.phones) - 0.5))
+            axes.imshow(
+                reading.alignment.T,
+                origin="lower",
+                aspect="auto",
+                cmap="magma",
+                interpolation="nearest",
+                vmin=0,
+                vmax=1,
+                extent=(0, seconds, -0.5, len(reading.phones) - 0.5),
+            )
             axes.set_yticks(range(len(reading.phones)), reading.phones, fontsize=6)
             axes.set(title=label, xlabel="seconds")
             axes.grid(visible=False)
@@ -134,8 +182,14 @@ def alignments(readings: Mapping[str, Sequence["Reading"]]) -> "Figure":
 
 
 def _mel(axes: "Axes", mel: np.ndarray) -> None:
-    axes.imshow(mel.T, origin="lower", aspect="auto", cmap="magma", interpolation="nearest",
-                extent=(0, len(mel) * _FRAME_S, 0, mel.shape[1]))
+    axes.imshow(
+        mel.T,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        interpolation="nearest",
+        extent=(0, len(mel) * _FRAME_S, 0, mel.shape[1]),
+    )
     axes.set_ylabel("mel band")
     axes.grid(visible=False)
 
@@ -148,9 +202,19 @@ def _phones(panels: Sequence["Axes"], phones: Sequence[str], frames: Sequence[in
         if end <= begin:
             continue
         for axes in panels:
-            axes.axvline(begin, color=style.SURFACE if axes is panels[0] else style.MUTED, linewidth=0.6, alpha=0.8)
+            axes.axvline(
+                begin, color=style.SURFACE if axes is panels[0] else style.MUTED, linewidth=0.6, alpha=0.8
+            )
         if segment.kind == "phone":
-            panels[0].text((begin + end) / 2, HIFIGAN.n_bands * 0.97, segment.name, color="white", fontsize=8, ha="center", va="top")
+            panels[0].text(
+                (begin + end) / 2,
+                HIFIGAN.n_bands * 0.97,
+                segment.name,
+                color="white",
+                fontsize=8,
+                ha="center",
+                va="top",
+            )
 
 
 def _lengths(pairs: Sequence[tuple[Sequence[str], Sequence[int]]]) -> dict[str, list[float]]:

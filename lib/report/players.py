@@ -87,8 +87,15 @@ def compare(clips: Iterable[Clip], rows: Iterable[Row], budget_bytes: int) -> li
                     continue
                 key = keys[clip]
                 mp3, seconds = encoded[key]
-                players.append(Player(f"clip-{key}", "" if key in embedded else mp3, round(seconds, 2),
-                                      f"{clip.system} {clip.variant}: {clip.text or clip.sentence}", clip.note))
+                players.append(
+                    Player(
+                        f"clip-{key}",
+                        "" if key in embedded else mp3,
+                        round(seconds, 2),
+                        f"{clip.system} {clip.variant}: {clip.text or clip.sentence}",
+                        clip.note,
+                    )
+                )
                 embedded.add(key)
             lines.append(Sentence(sentence, sentences[title][sentence][0].text or sentence, tuple(players)))
         made.append(Comparison(title, tuple(columns), tuple(lines), len(sentences[title]) - len(lines)))
@@ -96,7 +103,7 @@ def compare(clips: Iterable[Clip], rows: Iterable[Row], budget_bytes: int) -> li
 
 
 def notebook_title(notebook: str) -> str:
-    """"03_pruning_quantization" as people say it: "Pruning quantization"."""
+    """ "03_pruning_quantization" as people say it: "Pruning quantization"."""
     words = notebook.split("_", 1)[-1] if notebook[:1].isdigit() else notebook
     return words.replace("_", " ").strip().capitalize() or notebook
 
@@ -130,17 +137,25 @@ def _sentences(clips: list[Clip]) -> dict[str, list[Clip]]:
 def _columns(clips: list[Clip], rows: list[Row]) -> list[Voice]:
     order = {"reference": 0, "voice": 1, "vocoder": 2, "recogniser": 3}
     voices = []
-    for system, variant, recorded in dict.fromkeys((clip.system, clip.variant, clip.recorded) for clip in clips):
+    for system, variant, recorded in dict.fromkeys(
+        (clip.system, clip.variant, clip.recorded) for clip in clips
+    ):
         mine = [row for row in rows if row.recorded == recorded]
         voices.append(Voice(system, variant, recorded, summary.headline(mine, system, variant)))
     return sorted(voices, key=lambda voice: order[voice.card.role])
 
 
-def _fit(sentences: dict[str, dict[str, list[Clip]]], keys: dict[Clip, str], sizes: dict[str, int],
-         budget: int) -> dict[str, list[str]]:
-    """Title -> sentences kept: the first k of every group for the largest k that fits, less where one each is too much."""
+def _fit(
+    sentences: dict[str, dict[str, list[Clip]]], keys: dict[Clip, str], sizes: dict[str, int], budget: int
+) -> dict[str, list[str]]:
+    """Title -> sentences kept: the first k of every group for the largest k that fits, less where one each is
+    too much.
+    """
+
     def cost(chosen: dict[str, list[str]]) -> int:
-        used = {keys[clip] for title, names in chosen.items() for name in names for clip in sentences[title][name]}
+        used = {
+            keys[clip] for title, names in chosen.items() for name in names for clip in sentences[title][name]
+        }
         return sum(sizes[key] for key in used)
 
     for limit in range(max((len(group) for group in sentences.values()), default=0), 0, -1):

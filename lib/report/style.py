@@ -10,7 +10,12 @@ from __future__ import annotations
 import hashlib
 from contextlib import contextmanager
 
-INK, MUTED, GRID, SURFACE = "#1b1d22", "#5b606b", "#d8d8d4", "#ffffff"  # of plots; the web page maps them to its own theme
+INK, MUTED, GRID, SURFACE = (
+    "#1b1d22",
+    "#5b606b",
+    "#d8d8d4",
+    "#ffffff",
+)  # of plots; the web page maps them to its own theme
 
 _SYSTEMS = {  # system: (colour, matplotlib marker)
     "vits-joe": ("#0072B2", "o"),
@@ -38,7 +43,9 @@ def color(system: str) -> str:
 
 def marker(system: str) -> str:
     """The system's matplotlib marker."""
-    return _SYSTEMS[system][1] if system in _SYSTEMS else _MORE_MARKERS[_number(system) // 7 % len(_MORE_MARKERS)]
+    return (
+        _SYSTEMS[system][1] if system in _SYSTEMS else _MORE_MARKERS[_number(system) // 7 % len(_MORE_MARKERS)]
+    )
 
 
 def stage_color(index: int) -> str:
@@ -56,13 +63,28 @@ def theme():
     """seaborn's white grid in this project's colours, for the plots made inside the `with` block."""
     from lib.errors import require
 
-    matplotlib, seaborn = require("matplotlib", "matplotlib==3.11.2"), require("seaborn", "seaborn==0.13.2")
+    matplotlib, seaborn = (require("matplotlib", "matplotlib==3.11.2"), require("seaborn", "seaborn==0.13.2"))
     settings = {
-        **seaborn.axes_style("whitegrid"), **seaborn.plotting_context("notebook", font_scale=0.85),
-        "text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "xtick.color": MUTED, "ytick.color": MUTED,
-        "grid.color": GRID, "grid.linewidth": 0.8, "axes.edgecolor": GRID, "axes.facecolor": SURFACE, "figure.facecolor": SURFACE,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "savefig.facecolor": SURFACE,
-        "font.sans-serif": ["DejaVu Sans"], "svg.fonttype": "none", "axes.titlelocation": "left", "axes.titleweight": "bold",
+        **seaborn.axes_style("whitegrid"),
+        **seaborn.plotting_context("notebook", font_scale=0.85),
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "grid.color": GRID,
+        "grid.linewidth": 0.8,
+        "axes.edgecolor": GRID,
+        "axes.facecolor": SURFACE,
+        "figure.facecolor": SURFACE,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.spines.left": False,
+        "savefig.facecolor": SURFACE,
+        "font.sans-serif": ["DejaVu Sans"],
+        "svg.fonttype": "none",
+        "axes.titlelocation": "left",
+        "axes.titleweight": "bold",
     }
     with matplotlib.rc_context(settings):
         yield

@@ -13,7 +13,12 @@ from markupsafe import Markup
 from lib.report import tables, vocabulary
 from lib.report.collect import Row
 
-HEADLINES = {"mos_predicted": ("Predicted MOS", ""), "wer": ("WER", "%"), "rtf": ("RTF", ""), "size_mb": ("Size", "MB")}  # short
+HEADLINES = {
+    "mos_predicted": ("Predicted MOS", ""),
+    "wer": ("WER", "%"),
+    "rtf": ("RTF", ""),
+    "size_mb": ("Size", "MB"),
+}  # short
 MAX_CARDS = 8
 
 
@@ -56,7 +61,9 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[int]:
 
 
 def headline(rows: Iterable[Row], system: str, variant: str) -> Card:
-    """The card of a system's variant, on its fastest target; quality comes from another target if it was measured there."""
+    """The card of a system's variant, on its fastest target; quality comes from another target if it was
+    measured there.
+    """
     mine = [row for row in rows if row.system == system and row.variant == variant and row.value is not None]
     by_target: dict[str, dict[str, Row]] = {}
     for row in mine:
@@ -76,13 +83,24 @@ def headline(rows: Iterable[Row], system: str, variant: str) -> Card:
         if target is not None:
             row = by_target[target][metric]
             label, unit = HEADLINES[metric]
-            figures.append(Figure(metric, label, vocabulary.number(metric, row.value), unit, tables.interval_text(row),
-                                  tables.kind_text(row), "" if target == order[0] else target))
+            figures.append(
+                Figure(
+                    metric,
+                    label,
+                    vocabulary.number(metric, row.value),
+                    unit,
+                    tables.interval_text(row),
+                    tables.kind_text(row),
+                    "" if target == order[0] else target,
+                )
+            )
     return Card(system, variant, order[0] if order else "", vocabulary.role(system), tuple(figures))
 
 
 def cards(rows: Iterable[Row]) -> list[Card]:
-    """One card per system that has a headline number: voices by predicted MOS, real recordings last. This run's rows if any."""
+    """One card per system that has a headline number: voices by predicted MOS, real recordings last. This run's
+    rows if any.
+    """
     rows = _current([row for row in rows if row.metric in HEADLINES and row.value is not None])
     made = []
     for system in {row.system for row in rows}:
@@ -90,7 +108,11 @@ def cards(rows: Iterable[Row]) -> list[Card]:
         made.append(headline(rows, system, "baseline" if "baseline" in variants else min(variants)))
 
     def order(card: Card) -> tuple:
-        mos = [row.value for row in rows if (row.system, row.variant, row.metric) == (card.system, card.variant, "mos_predicted")]
+        mos = [
+            row.value
+            for row in rows
+            if (row.system, row.variant, row.metric) == (card.system, card.variant, "mos_predicted")
+        ]
         return (card.role == "reference", card.role != "voice", -max(mos, default=0), card.system)
 
     return sorted(made, key=order)
@@ -107,7 +129,11 @@ def points(rows: Iterable[Row]) -> list[tuple[Row, Row]]:
     """(rtf row, predicted MOS row) of every voice's variant on one target that has both, measured, newest first."""
     found: dict[tuple, dict[str, Row]] = {}
     for row in rows:
-        if row.metric in ("rtf", "mos_predicted") and row.kind == "measured" and vocabulary.role(row.system) == "voice":
+        if (
+            row.metric in ("rtf", "mos_predicted")
+            and row.kind == "measured"
+            and vocabulary.role(row.system) == "voice"
+        ):
             key = (row.system, row.variant, row.target, row.stamp if row.recorded else "")
             found.setdefault(key, {})[row.metric] = row
     return [(pair["rtf"], pair["mos_predicted"]) for _, pair in sorted(found.items()) if len(pair) == 2]
@@ -131,17 +157,32 @@ def _best_voice(rows: list[Row]) -> Markup | None:
     best = max(voices, key=lambda row: row.value)
     count = len({row.system for row in voices})
     title = _strong(best, voices)
-    text = (Markup("{} has the best predicted MOS of the {} voices measured, {}").format(title, count, _plain(best)) if count > 1
-            else Markup("{} has a predicted MOS of {}").format(title, _plain(best)))
+    text = (
+        Markup("{} has the best predicted MOS of the {} voices measured, {}").format(title, count, _plain(best))
+        if count > 1
+        else Markup("{} has a predicted MOS of {}").format(title, _plain(best))
+    )
     truth = next((row for row in rows if row.metric == "mos_predicted" and row.system == "ground-truth"), None)
     # A voice that also read the texts of the recordings ("baseline@prompts") is compared on those.
-    same = next((row for row in rows if row.metric == "mos_predicted" and (row.system, row.target) == (best.system, best.target)
-                 and row.variant.startswith(f"{best.variant}@")), None)
+    same = next(
+        (
+            row
+            for row in rows
+            if row.metric == "mos_predicted"
+            and (row.system, row.target) == (best.system, best.target)
+            and row.variant.startswith(f"{best.variant}@")
+        ),
+        None,
+    )
     compared = same or best
     if truth:
         difference = f"{abs(compared.value - truth.value):.2f}"
         side = "above" if compared.value > truth.value else "below"
-        where = Markup(" of the same texts ({} against {})").format(_plain(same), _plain(truth)) if same else f" ({_plain(truth)})"
+        where = (
+            Markup(" of the same texts ({} against {})").format(_plain(same), _plain(truth))
+            if same
+            else f" ({_plain(truth)})"
+        )
         text += Markup("{} {} {} real recordings{}").format(" and is" if same else ",", difference, side, where)
         known = all(row.ci_low is not None for row in (compared, truth))
         if known and compared.ci_low <= truth.ci_high and truth.ci_low <= compared.ci_high:
@@ -150,7 +191,9 @@ def _best_voice(rows: list[Row]) -> Markup | None:
             text += ", in the eyes of a network: no listener was asked"
     wer = _same(rows, compared, "wer")
     if wer:
-        text += Markup("; a recogniser gets {} % of its words wrong").format(vocabulary.number("wer", wer.value))
+        text += Markup("; a recogniser gets {} % of its words wrong").format(
+            vocabulary.number("wer", wer.value)
+        )
         heard = next((row for row in rows if row.metric == "wer" and row.system == "ground-truth"), None)
         if heard:
             text += Markup(", and {} % of theirs").format(vocabulary.number("wer", heard.value))
@@ -166,14 +209,17 @@ def _front(rows: list[Row]) -> Markup | None:
     if len(front) == 1:
         return Markup("{} is both the fastest and the best rated.").format(names[0])
     if len(front) > 4:
-        return Markup("{} of {} variants are Pareto-best: nothing else measured is both faster and rated higher.").format(
-            len(front), len(pairs))
+        return Markup(
+            "{} of {} variants are Pareto-best: nothing else measured is both faster and rated higher."
+        ).format(len(front), len(pairs))
     joined = Markup(", ").join(names[:-1]) + Markup(" and ") + names[-1]
     return Markup("Pareto-best, with nothing else both faster and rated higher: {}.").format(joined)
 
 
 def _speed(rows: list[Row]) -> Markup | None:
-    speeds = [row for row in rows if row.metric == "rtf" and vocabulary.role(row.system) == "voice" and row.value > 0]
+    speeds = [
+        row for row in rows if row.metric == "rtf" and vocabulary.role(row.system) == "voice" and row.value > 0
+    ]
     if not speeds:
         return None
     pairs = [rtf for rtf, _ in points(rows)]
@@ -182,27 +228,46 @@ def _speed(rows: list[Row]) -> Markup | None:
     fastest = min(speeds, key=lambda row: row.value)
     text = Markup("{} speaks {}").format(_strong(chosen, speeds), _times(chosen))
     if fastest is not chosen:
-        text += Markup("; the fastest, {}, {}").format(_strong(fastest, speeds), _times(fastest, brief=chosen.value < 1))
+        text += Markup("; the fastest, {}, {}").format(
+            _strong(fastest, speeds), _times(fastest, brief=chosen.value < 1)
+        )
     return text + "."
 
 
 def _shrunk(rows: list[Row]) -> Markup | None:
-    """The smallest variant whose predicted MOS interval reaches the interval of its own baseline, for the best such system."""
+    """The smallest variant whose predicted MOS interval reaches the interval of its own baseline, for the best
+    such system.
+    """
     sizes = {(row.system, row.variant, row.target): row for row in rows if row.metric == "size_mb"}
-    quality = {(row.system, row.variant, row.target): row for row in rows
-               if row.metric == "mos_predicted" and row.ci_low is not None}
+    quality = {
+        (row.system, row.variant, row.target): row
+        for row in rows
+        if row.metric == "mos_predicted" and row.ci_low is not None
+    }
     found = []
     for (system, variant, target), row in quality.items():
         base = quality.get((system, "baseline", target))
         small, large = sizes.get((system, variant, target)), sizes.get((system, "baseline", target))
-        if variant != "baseline" and base and small and large and row.ci_high >= base.ci_low and small.value < large.value:
+        if (
+            variant != "baseline"
+            and base
+            and small
+            and large
+            and row.ci_high >= base.ci_low
+            and small.value < large.value
+        ):
             found.append((small.value / large.value, row, base, small, large))
     if not found:
         return None
     _, row, base, small, large = min(found, key=lambda item: (item[0], item[1].system))
     return Markup("{} shrinks from {} to {} MB as {} with a predicted MOS of {} against {}.").format(
-        Markup("<strong>{}</strong>").format(row.system), vocabulary.number("size_mb", large.value),
-        vocabulary.number("size_mb", small.value), row.variant, _spread(row), _spread(base))
+        Markup("<strong>{}</strong>").format(row.system),
+        vocabulary.number("size_mb", large.value),
+        vocabulary.number("size_mb", small.value),
+        row.variant,
+        _spread(row),
+        _spread(base),
+    )
 
 
 def _times(rtf: Row, brief: bool = False) -> str:

@@ -27,7 +27,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a wide table. origin: where a recorded line comes from; notebook: set where two notebooks disagree."""
+    """One line of a wide table. origin: where a recorded line comes from; notebook: set where two notebooks
+    disagree.
+    """
 
     system: str
     variant: str
@@ -71,7 +73,7 @@ class NotRun:
 
 
 def kind_text(row: Row) -> str:
-    """"measured", or "recorded, measured" for a row of an earlier run."""
+    """ "measured", or "recorded, measured" for a row of an earlier run."""
     return f"recorded, {row.kind}" if row.recorded else row.kind
 
 
@@ -100,7 +102,9 @@ def wide(rows: Iterable[Row]) -> list[Wide]:
 def column(metric: str) -> Column:
     """Header of a metric."""
     about = METRICS[metric]
-    return Column(metric, about.label, vocabulary.unit(metric), about.better, vocabulary.DEFINITIONS.get(metric, ""))
+    return Column(
+        metric, about.label, vocabulary.unit(metric), about.better, vocabulary.DEFINITIONS.get(metric, "")
+    )
 
 
 def not_run(rows: Iterable[Row]) -> list[NotRun]:
@@ -110,8 +114,10 @@ def not_run(rows: Iterable[Row]) -> list[NotRun]:
         if row.kind == "not_run":
             key = (row.system, row.variant, row.target, row.detail, row.stamp if row.recorded else "")
             grouped.setdefault(key, []).append(METRICS[row.metric].label)
-    return [NotRun(system, variant, target, tuple(metrics), why, origin)
-            for (system, variant, target, why, origin), metrics in sorted(grouped.items())]
+    return [
+        NotRun(system, variant, target, tuple(metrics), why, origin)
+        for (system, variant, target, why, origin), metrics in sorted(grouped.items())
+    ]
 
 
 def comparable(row: Row) -> tuple:
@@ -119,11 +125,21 @@ def comparable(row: Row) -> tuple:
     matters, the machine; figures of training only within one system, whose losses and steps mean the same."""
     machine = row.host if row.metric in vocabulary.OF_THE_MACHINE else ""
     system = row.system if row.metric in vocabulary.OF_TRAINING else ""
-    return row.metric, row.kind, vocabulary.role(row.system), row.variant.partition("@")[2], row.recorded, machine, system
+    return (
+        row.metric,
+        row.kind,
+        vocabulary.role(row.system),
+        row.variant.partition("@")[2],
+        row.recorded,
+        machine,
+        system,
+    )
 
 
 def _best(rows: Iterable[Row]) -> set[int]:
-    """ids of the rows that are the best of two or more comparable ones; ties as shown share it. Published ones never are."""
+    """ids of the rows that are the best of two or more comparable ones; ties as shown share it. Published ones
+    never are.
+    """
     pools: dict[tuple, list[Row]] = {}
     for row in rows:
         if METRICS[row.metric].better and row.kind != "published":
@@ -144,12 +160,20 @@ def _lines(rows: list[Row], best: set[int]) -> list[Line]:
     order = {"voice": 0, "vocoder": 1, "recogniser": 2, "reference": 3}
     per_key: dict[tuple, dict[str, dict[str, Row]]] = {}
     for row in rows:
-        key = (order[vocabulary.role(row.system)], row.system, row.variant != "baseline", row.variant, row.target,
-               row.stamp if row.recorded else "")
+        key = (
+            order[vocabulary.role(row.system)],
+            row.system,
+            row.variant != "baseline",
+            row.variant,
+            row.target,
+            row.stamp if row.recorded else "",
+        )
         per_key.setdefault(key, {}).setdefault(row.notebook, {})[row.metric] = row
     lines = []
     for (_, system, _, variant, target, origin), notebooks in sorted(per_key.items()):
-        merged: list[tuple[list[str], dict[str, Row]]] = []  # notebooks that measured different things share a line
+        merged: list[
+            tuple[list[str], dict[str, Row]]
+        ] = []  # notebooks that measured different things share a line
         for notebook, cells in sorted(notebooks.items()):
             for names, line in merged:
                 if not line.keys() & cells.keys():
@@ -160,13 +184,30 @@ def _lines(rows: list[Row], best: set[int]) -> list[Line]:
                 merged.append(([notebook], dict(cells)))
         for names, cells in merged:
             shown = {metric: _cell(row, id(row) in best) for metric, row in cells.items()}
-            lines.append(Line(system, variant, target, vocabulary.role(system), origin,
-                              ", ".join(names) if len(merged) > 1 else "", shown))
+            lines.append(
+                Line(
+                    system,
+                    variant,
+                    target,
+                    vocabulary.role(system),
+                    origin,
+                    ", ".join(names) if len(merged) > 1 else "",
+                    shown,
+                )
+            )
     return lines
 
 
 def _cell(row: Row, best: bool) -> Cell:
-    return Cell(vocabulary.number(row.metric, row.value), interval_text(row), kind_text(row), row.n, row.value, best, row.source)
+    return Cell(
+        vocabulary.number(row.metric, row.value),
+        interval_text(row),
+        kind_text(row),
+        row.n,
+        row.value,
+        best,
+        row.source,
+    )
 
 
 def shorten(text: str, limit: int = MAX_DETAIL_CHARS) -> str:

@@ -7,8 +7,20 @@ from lib.results import METRICS
 QUESTION = "How small, fast and frugal can a speech model get before a listener notices?"
 
 _GROUPS = {
-    "Quality": ("mos_predicted", "wer", "cer", "wer_raw", "cer_raw", "dnsmos_ovrl", "speaker_similarity", "pesq_wb", "stoi",
-                "f0_error_cents", "attention_failures_pct", "mos_human"),
+    "Quality": (
+        "mos_predicted",
+        "wer",
+        "cer",
+        "wer_raw",
+        "cer_raw",
+        "dnsmos_ovrl",
+        "speaker_similarity",
+        "pesq_wb",
+        "stoi",
+        "f0_error_cents",
+        "attention_failures_pct",
+        "mos_human",
+    ),
     "Speed": ("rtf", "throughput_rtfx", "latency_ms_p50", "latency_ms_p90", "cold_start_s", "nfe"),
     "Memory and energy": ("peak_rss_mb", "peak_gpu_mb", "energy_j_per_audio_s", "power_w", "utilization_pct"),
     "Size": ("size_mb", "params_m", "trainable_params_pct"),
@@ -25,7 +37,10 @@ def groups() -> dict[str, tuple[str, ...]]:
 
 
 # Metrics that say as much about the machine as about the system: compared only between numbers of one host.
-OF_THE_MACHINE = {*_GROUPS["Speed"], *_GROUPS["Memory and energy"], *_GROUPS["Training"]} - {"nfe", "train_loss"}
+OF_THE_MACHINE = {*_GROUPS["Speed"], *_GROUPS["Memory and energy"], *_GROUPS["Training"]} - {
+    "nfe",
+    "train_loss",
+}
 
 OF_TRAINING = set(_GROUPS["Training"])
 
@@ -38,7 +53,7 @@ DEFINITIONS = {
     ),
     "wer_raw": (
         'Word error rate with nothing folded but case and punctuation, so "25" against "twenty-five" counts as an'
-        ' error.'
+        " error."
     ),
     "cer": (
         "Character error rate: as WER, counted in characters, after the same normalisation. It separates a slip "
@@ -104,7 +119,7 @@ KIND_MEANING = {
 
 
 def role(system: str) -> str:
-    """"reference" (real recordings), "recogniser", "vocoder" (copies real speech through a spectrogram) or "voice"."""
+    """ "reference" (real recordings), "recogniser", "vocoder" (copies real speech through a spectrogram) or "voice"."""
     if system == "ground-truth":
         return "reference"
     if system.startswith(("whisper", "openai/whisper")):
@@ -112,12 +127,19 @@ def role(system: str) -> str:
     return "vocoder" if system in ("hifigan", "griffin-lim") else "voice"
 
 
-ROLE_LABEL = {"reference": "real recordings", "recogniser": "speech recogniser", "vocoder": "copy-synthesis", "voice": ""}
+ROLE_LABEL = {
+    "reference": "real recordings",
+    "recogniser": "speech recogniser",
+    "vocoder": "copy-synthesis",
+    "voice": "",
+}
 
 
 def unit(metric: str) -> str:
     """The unit numbers are shown in: error rates, stored as fractions, read better in per cent."""
-    return {"fraction": "%", "MOS": "points", "MOS-LQO": "points"}.get(METRICS[metric].unit, METRICS[metric].unit)
+    return {"fraction": "%", "MOS": "points", "MOS-LQO": "points"}.get(
+        METRICS[metric].unit, METRICS[metric].unit
+    )
 
 
 def number(metric: str, value: float) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SYSTEMS = {
     ("vits-joe", "torch/cpu"): ("vits_joe", "VitsJoe"),
     ("vits-joe", "torch/cuda"): ("vits_joe", "VitsJoe"),
-    ("vits-joe", "onnxruntime/cpu"): ("vits_joe_onnx", "VitsJoeOnnx"),
+    ("vits-joe", "onnxruntime/cpu"): ("vits_joe.stages", "VitsJoeOnnx"),
     ("fastspeech2", "torch/cpu"): ("fastspeech2", "pretrained"),
     ("fastspeech2", "torch/cuda"): ("fastspeech2", "pretrained"),
     ("tacotron2", "torch/cpu"): ("tacotron2", "pretrained"),
@@ -50,7 +50,9 @@ def targets(name: str) -> list[str]:
 
 
 def load(name: str, *, target: str | None = None, threads: int = 2) -> "System":
-    """Load a system, ready to speak. target: one of `targets(name)`, by default the first; threads: CPU threads it may use."""
+    """Load a system, ready to speak. target: one of `targets(name)`, by default the first; threads: CPU threads
+    it may use.
+    """
     known = targets(name)
     target = target or known[0]
     if target not in known:

@@ -1,7 +1,8 @@
-"""What do all systems share that make a mel spectrogram and leave the waveform to a vocoder? Folder, voices, vocoder, identity.
+"""What do all systems share that make a mel spectrogram and leave the waveform to a vocoder? Folder, voices,
+vocoder, identity.
 
-A trained network lies in a folder as `config.json` (sizes, voices, symbols, mel), `model.safetensors` (half precision; statistics
-and norms in single) and its card `README.md`.
+A trained network lies in a folder as `config.json` (sizes, voices, symbols, mel), `model.safetensors` (half
+precision; statistics and norms in single) and its card `README.md`.
 """
 
 from __future__ import annotations
@@ -19,28 +20,43 @@ import torch
 from lib.errors import MissingDataError, TrainingError, unknown
 from lib.features import HIFIGAN, griffin_lim
 from lib.files import content_key, write_atomic
-from lib.systems import piper_onnx
+from lib.systems import symbols
 from lib.systems.base import Networks, Stopwatch, System
-from lib.systems.fastspeech2_network import ids, known
+from lib.systems.symbols import ids, known
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
 class AcousticSystem(Networks, System):
-    """An acoustic model in `modules["acoustic_model"]` before a vocoder; subclasses say how to `load` it and how it reads.
+    """An acoustic model in `modules["acoustic_model"]` before a vocoder; subclasses say how to `load` it and
+    how it reads.
 
-    vocoder: a callable from a log-mel (n_frames, 80) to a waveform, such as a loaded `hifigan.HifiGan`'s `vocode`; without one
-    Griffin-Lim speaks and the variant says so. speaker: one of `speakers`, by default the first.
+    vocoder: a callable from a log-mel (n_frames, 80) to a waveform, such as a loaded `hifigan.HifiGan`'s
+    `vocode`; without one Griffin-Lim speaks and the variant says so. speaker: one of `speakers`, by default the first.
     """
 
     sample_rate = HIFIGAN.sample_rate
 
-    def __init__(self, folder: str | Path, config: Any, speakers: Sequence[str], network: torch.nn.Module, *,
-                 vocoder: Callable[[np.ndarray], np.ndarray] | None = None, speaker: str | None = None,
-                 variant: str | None = None, target: str = "torch/cpu", threads: int = 2):
-        self.folder, self.target, self.device = Path(folder), target, torch.device(target.removeprefix("torch/"))
+    def __init__(
+        self,
+        folder: str | Path,
+        config: Any,
+        speakers: Sequence[str],
+        network: torch.nn.Module,
+        *,
+        vocoder: Callable[[np.ndarray], np.ndarray] | None = None,
+        speaker: str | None = None,
+        variant: str | None = None,
+        target: str = "torch/cpu",
+        threads: int = 2,
+    ):
+        self.folder, self.target, self.device = (
+            Path(folder),
+            target,
+            torch.device(target.removeprefix("torch/")),
+        )
         torch.set_num_threads(threads)
-        piper_onnx.symbols("a")  # eSpeak is loaded on first use; load it here, not inside a measurement
+        symbols.of("a")  # eSpeak is loaded on first use; load it here, not inside a measurement
         self.config, self.speakers = config, tuple(speakers)
         self.modules = {"acoustic_model": network.eval().to(self.device)}
         self.vocoder, self.variant = vocoder, variant or ("baseline" if vocoder else "griffin-lim")
@@ -72,7 +88,7 @@ class AcousticSystem(Networks, System):
     def adjusted(self, *, speaker: str | None = None, variant: str | None = None) -> "AcousticSystem":
         """The same networks speaking otherwise: with the voice of another speaker, or under another name."""
         other = copy.copy(self)
-        other.speaker, other.variant = self._speaker(speaker or self.speaker), variant or self.variant
+        other.speaker, other.variant = (self._speaker(speaker or self.speaker), variant or self.variant)
         return other
 
     @property
@@ -90,7 +106,7 @@ class AcousticSystem(Networks, System):
 
     def _symbols(self, sentence: str) -> tuple[tuple[str, ...], torch.Tensor, torch.Tensor]:
         """The symbols of a sentence that the network knows, their ids (1, T) and the speaker (1,) on the device."""
-        phones = tuple(phone for phone in piper_onnx.symbols(sentence) if known(phone))
+        phones = tuple(phone for phone in symbols.of(sentence) if known(phone))
         speaker = torch.tensor([self.speakers.index(self.speaker)], device=self.device)
         return phones, torch.from_numpy(ids(phones))[None].to(self.device), speaker
 
@@ -99,26 +115,35 @@ class AcousticSystem(Networks, System):
         return self.vocoder(log_mel) if self.vocoder else griffin_lim(log_mel, seed=seed)
 
 
-def save(folder: str | Path, system: str, config: Any, speakers: Sequence[str], weights: dict[str, torch.Tensor], card: str
-         ) -> Path:
+def save(
+    folder: str | Path,
+    system: str,
+    config: Any,
+    speakers: Sequence[str],
+    weights: dict[str, torch.Tensor],
+    card: str,
+) -> Path:
     """Store a network; config: the dataclass of its sizes."""
     import safetensors.torch
 
     folder, description = Path(folder), describe(system, config, speakers)
-    packed = {key: (value.half() if value.is_floating_point() and value.ndim > 1 else value).cpu().contiguous()
-              for key, value in weights.items()}
+    packed = {
+        key: (value.half() if value.is_floating_point() and value.ndim > 1 else value).cpu().contiguous()
+        for key, value in weights.items()
+    }
     write_atomic(folder / WEIGHTS, safetensors.torch.save(packed, {"config": content_key(description)}))
     write_atomic(folder / CARD, card.encode())
     write_atomic(folder / CONFIG, json.dumps(description, indent=1).encode())
     return folder
 
 
-def load(folder: str | Path, system: str, config_type: type, build: Callable[[Any, int], torch.nn.Module]
-         ) -> tuple[Any, tuple[str, ...], torch.nn.Module]:
+def load(
+    folder: str | Path, system: str, config_type: type, build: Callable[[Any, int], torch.nn.Module]
+) -> tuple[Any, tuple[str, ...], torch.nn.Module]:
     """(config, speakers, network) from a folder of `save`; build: (config, n_speakers) -> network.
 
-    Raises MissingDataError where there is none, TrainingError where its files are damaged, do not belong together, or hold
-    another system.
+    Raises MissingDataError where there is none, TrainingError where its files are damaged, do not belong
+    together, or hold another system.
     """
     import safetensors
     import safetensors.torch
@@ -126,26 +151,41 @@ def load(folder: str | Path, system: str, config_type: type, build: Callable[[An
     folder = Path(folder)
     for file in (CONFIG, WEIGHTS):
         if not (folder / file).is_file():
-            raise MissingDataError(f"{folder} holds no {system}: {file} is missing; train one, or name another folder")
+            raise MissingDataError(
+                f"{folder} holds no {system}: {file} is missing; train one, or name another folder"
+            )
     try:
         description = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if description.get("system") != system:
-            raise TrainingError(f"{folder} holds a {description.get('system', 'nameless system')}, not a {system}")
+            raise TrainingError(
+                f"{folder} holds a {description.get('system', 'nameless system')}, not a {system}"
+            )
         config, speakers = config_type(**description["network"]), tuple(description["speakers"])
         with safetensors.safe_open(folder / WEIGHTS, "pt") as file:
             key = (file.metadata() or {}).get("config")
             weights = {name: file.get_tensor(name) for name in file.keys()}
         if content_key(describe(system, config, speakers)) != key:
-            raise TrainingError(f"{folder}: the weights were not saved with this config.json, or for other symbols or another "
-                                "mel; take both files from one checkpoint")
+            raise TrainingError(
+                f"{folder}: the weights were not saved with this config.json, or for other symbols or another "
+                "mel; take both files from one checkpoint"
+            )
         network = build(config, len(speakers))
-        network.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in weights.items()})
+        network.load_state_dict(
+            {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
-        raise TrainingError(f"the {system} in {folder} cannot be read ({error}): take it anew from its checkpoint") from error
+        raise TrainingError(
+            f"the {system} in {folder} cannot be read ({error}): take it anew from its checkpoint"
+        ) from error
     return config, speakers, network.eval()
 
 
 def describe(system: str, config: Any, speakers: Sequence[str]) -> dict:
     """All that the weights mean: sizes, voices, symbols, mel."""
-    return {"system": system, "network": dataclasses.asdict(config), "speakers": list(speakers),
-            "symbols": content_key(piper_onnx.voice_config()["phoneme_id_map"]), "mel": dataclasses.asdict(HIFIGAN)}
+    return {
+        "system": system,
+        "network": dataclasses.asdict(config),
+        "speakers": list(speakers),
+        "symbols": content_key(symbols.voice_config()["phoneme_id_map"]),
+        "mel": dataclasses.asdict(HIFIGAN),
+    }

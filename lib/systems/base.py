@@ -27,8 +27,9 @@ PAUSE_S = 0.25  # silence between the sentences of a long text
 class Speech:
     """Spoken text. waveform: (n_samples,) float32 in [-1, 1]; seconds: compute time of each stage, in order.
 
-    phones, frames: the symbols spoken and their exact lengths in frames, where the system knows them (one sentence only).
-    notes: what went wrong on the way, in words (skipped text, a cut by the length guard); empty where nothing is known to have.
+    phones, frames: the symbols spoken and their exact lengths in frames, where the system knows them (one
+    sentence only). notes: what went wrong on the way, in words (skipped text, a cut by the length guard); empty
+    where nothing is known to have.
     """
 
     waveform: np.ndarray
@@ -99,7 +100,9 @@ class System(ABC):
     variant: str = "baseline"
     target: str  # "torch/cpu"
     sample_rate: int
-    modules: dict[str, "torch.nn.Module"]  # stage name -> network, what `optimize/` works on; empty where there is no torch
+    modules: dict[
+        str, "torch.nn.Module"
+    ]  # stage name -> network, what `optimize/` works on; empty where there is no torch
     size_mb: float  # 10^6 bytes of weights as stored
     params_m: float  # 10^6 parameters
     attends: bool = False  # whether it finds its own way through a text, and notes where it went astray
@@ -129,8 +132,10 @@ class System(ABC):
 
     def _checked(self, speech: Speech, text: str) -> Speech:
         if not speech.waveform.size or not np.isfinite(speech.waveform).all():
-            raise AudioError(f"{self.name}/{self.variant} made {'NaN' if speech.waveform.size else 'no'} samples of {text[:60]!r}: "
-                             "its weights are broken; load it again from its package or checkpoint")
+            raise AudioError(
+                f"{self.name}/{self.variant} made {'NaN' if speech.waveform.size else 'no'} samples of {text[:60]!r}: "
+                "its weights are broken; load it again from its package or checkpoint"
+            )
         return speech
 
     def __repr__(self) -> str:

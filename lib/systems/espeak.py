@@ -71,7 +71,10 @@ class Espeak(System):
         loader = require("espeakng_loader", "espeakng-loader==0.2.4")
         data = Path(loader.get_data_path())
         english = [data / name for name in ("phondata", "phonindex", "phontab", "intonations", "en_dict")]
-        self.size_mb = (Path(loader.get_library_path()).stat().st_size + sum(p.stat().st_size for p in english if p.exists())) / 1e6
+        self.size_mb = (
+            Path(loader.get_library_path()).stat().st_size
+            + sum(p.stat().st_size for p in english if p.exists())
+        ) / 1e6
 
     def speak(self, sentence: str, seed: int) -> Speech:
         watch, chunks = Stopwatch(), []
@@ -87,7 +90,9 @@ class Espeak(System):
             library.espeak_ng_SetRandSeed(ctypes.c_long(seed + 1))
             with watch.stage("synthesis"):
                 library.espeak_SetSynthCallback(callback)
-                failed = library.espeak_Synth(encoded, ctypes.c_size_t(len(encoded) + 1), 0, _CHARACTERS, 0, _UTF8, None, None)
+                failed = library.espeak_Synth(
+                    encoded, ctypes.c_size_t(len(encoded) + 1), 0, _CHARACTERS, 0, _UTF8, None, None
+                )
                 library.espeak_Synchronize()
         if failed or not chunks:
             raise SpeechError(f"eSpeak NG refused {sentence[:40]!r} (code {failed})")

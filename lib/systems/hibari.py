@@ -10,7 +10,7 @@ import numpy as np
 
 from lib.errors import TextError, require
 from lib.systems.base import Speech, Stopwatch, System
-from lib.systems.vits_joe_onnx import session
+from lib.systems.vits_joe.stages import session
 
 PACKAGE = "hibari-tts==0.2.1"
 
@@ -29,7 +29,9 @@ class Hibari(System):
         package = require("hibari", PACKAGE)
         self._dsp = require("hibari.dsp", PACKAGE)
         self._voice = package.Hibari(threads=threads)
-        self._voice.sess = session(self._voice.model_path, threads)  # the package's own session leaves its threads spinning
+        self._voice.sess = session(
+            self._voice.model_path, threads
+        )  # the package's own session leaves its threads spinning
         self._voice.g2p  # noqa: B018  the lexicon is loaded on first use; load it here, not inside a measurement
         self.size_mb = Path(self._voice.model_path).stat().st_size / 1e6
         self.params_m = _weights(self._voice.model_path) / 1e6
@@ -44,7 +46,9 @@ class Hibari(System):
         parts = []
         for ids in chunks:
             with watch.stage("acoustic_model"):
-                outputs = self._voice.sess.run(None, {"ids": np.array([ids], np.int64), "speed": np.ones(1, np.float32)})
+                outputs = self._voice.sess.run(
+                    None, {"ids": np.array([ids], np.int64), "speed": np.ones(1, np.float32)}
+                )
             with watch.stage("vocoder"):
                 parts.append(self._dsp.synth(*(output[0] for output in outputs), noise))
         return Speech(np.concatenate(parts).astype(np.float32), self.sample_rate, watch.seconds)

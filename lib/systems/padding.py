@@ -1,4 +1,5 @@
-"""How does a sentence in a padded batch come out as it would alone? What lies beyond its end is kept out of every layer.
+"""How does a sentence in a padded batch come out as it would alone? What lies beyond its end is kept out of
+every layer.
 
 `real` is (B, time) bool, False where there is padding; None for a batch without any.
 """
@@ -28,5 +29,9 @@ def both_ways(lstm: nn.LSTM, sequence: torch.Tensor, real: torch.Tensor | None) 
     """A bidirectional LSTM over (B, time, C), which reads each sentence backward from its own end."""
     if real is None:
         return lstm(sequence)[0]
-    packed = nn.utils.rnn.pack_padded_sequence(sequence, real.sum(1).cpu(), batch_first=True, enforce_sorted=False)
-    return nn.utils.rnn.pad_packed_sequence(lstm(packed)[0], batch_first=True, total_length=sequence.shape[1])[0]
+    packed = nn.utils.rnn.pack_padded_sequence(
+        sequence, real.sum(1).cpu(), batch_first=True, enforce_sorted=False
+    )
+    return nn.utils.rnn.pad_packed_sequence(lstm(packed)[0], batch_first=True, total_length=sequence.shape[1])[
+        0
+    ]

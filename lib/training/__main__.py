@@ -1,4 +1,6 @@
-"""Train from a shell: `python -m lib.training RECIPE.yaml --out FOLDER`, alone or under `accelerate launch` or `torchrun`."""
+"""Train from a shell: `python -m lib.training RECIPE.yaml --out FOLDER`, alone or under `accelerate launch` or
+`torchrun`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one recipe; 0 when it ended by itself, 1 with one line on stderr when it could not."""
     parser = argparse.ArgumentParser(prog="python -m lib.training", description=__doc__)
     parser.add_argument("recipe", help="a recipe file, such as params/study/recipes/hifigan.yaml")
-    parser.add_argument("--out", required=True, help="the run's folder; an interrupted run goes on from its last checkpoint")
+    parser.add_argument(
+        "--out", required=True, help="the run's folder; an interrupted run goes on from its last checkpoint"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads of torch in this process")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -28,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     except SpeechError as error:
         print(f"training failed: {error}", file=sys.stderr)
         return 1
-    print(f"stopped by {outcome.reason} at step {outcome.step} after {outcome.seconds:.0f} s of training: {outcome.checkpoint}")
+    print(
+        f"stopped by {outcome.reason} at step {outcome.step} after {outcome.seconds:.0f} s of training: {outcome.checkpoint}"
+    )
     return 0
 
 

@@ -1,9 +1,10 @@
-"""Is there always a whole checkpoint on the disk? A new one is written beside the old, made durable, then renamed into place.
+"""Is there always a whole checkpoint on the disk? A new one is written beside the old, made durable, then
+renamed into place.
 
-    <run>/checkpoints/step-00000500/
-        <module>.safetensors, ema-<module>.safetensors    weights, readable without this package
-        state.pt                                          optimizers, schedulers, scaler, place in the data, random states
-        recipe.json                                       what the weights depend on, and its hash
+<run>/checkpoints/step-00000500/
+    <module>.safetensors, ema-<module>.safetensors    weights, readable without this package
+    state.pt                                          optimizers, schedulers, scaler, place in the data, random states
+    recipe.json                                       what the weights depend on, and its hash
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def save(folder: Path, checkpoint: Checkpoint, recipe: Recipe, *, keep: int, also: frozenset[int] = frozenset()) -> Path:
-    """Write `<folder>/step-N` all or nothing, then delete all but the newest `keep` checkpoints and the steps in `also`.
+def save(
+    folder: Path, checkpoint: Checkpoint, recipe: Recipe, *, keep: int, also: frozenset[int] = frozenset()
+) -> Path:
+    """Write `<folder>/step-N` all or nothing, then delete all but the newest `keep` checkpoints and the steps
+    in `also`.
 
     Raises OutputError where it cannot be written (a full disk); what was there before stays.
     """
@@ -64,8 +68,10 @@ def save(folder: Path, checkpoint: Checkpoint, recipe: Recipe, *, keep: int, als
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         last = latest(folder)
-        raise OutputError(f"cannot save {final}: {error.strerror or error}; free some space and start again: "
-                          f"training goes on from {last.name if last else 'its beginning'}") from error
+        raise OutputError(
+            f"cannot save {final}: {error.strerror or error}; free some space and start again: "
+            f"training goes on from {last.name if last else 'its beginning'}"
+        ) from error
     for old in sorted(everything(folder))[:-keep]:
         if step_of(old) not in also:
             shutil.rmtree(old, ignore_errors=True)
@@ -73,21 +79,28 @@ def save(folder: Path, checkpoint: Checkpoint, recipe: Recipe, *, keep: int, als
 
 
 def load(path: Path, recipe: Recipe | None = None) -> Checkpoint:
-    """Read a checkpoint; with a recipe, raise TrainingError where it was trained by another one, naming what differs."""
+    """Read a checkpoint; with a recipe, raise TrainingError where it was trained by another one, naming what
+    differs.
+    """
     import safetensors
     import safetensors.torch
 
     try:
         description = json.loads((path / "recipe.json").read_text(encoding="utf-8"))
         key, trained = description["key"], description["recipe"]
-        weights = {file.stem: safetensors.torch.load(file.read_bytes()) for file in sorted(path.glob(f"*{WEIGHTS}"))}
+        weights = {
+            file.stem: safetensors.torch.load(file.read_bytes()) for file in sorted(path.glob(f"*{WEIGHTS}"))
+        }
         state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
     except (OSError, KeyError, json.JSONDecodeError, safetensors.SafetensorError, RuntimeError) as error:
-        raise TrainingError(f"checkpoint {path} cannot be read ({error}): delete it, and training goes on from the one before"
-                            ) from error
+        raise TrainingError(
+            f"checkpoint {path} cannot be read ({error}): delete it, and training goes on from the one before"
+        ) from error
     if recipe is not None and key != recipe.key():
-        raise TrainingError(f"checkpoint {path} was trained by another recipe ({_difference(trained, recipe)}): train in another folder, "
-                            "or with that recipe")
+        raise TrainingError(
+            f"checkpoint {path} was trained by another recipe ({_difference(trained, recipe)}): train in another folder, "
+            "or with that recipe"
+        )
     return Checkpoint(description["step"], weights, state)
 
 
@@ -117,8 +130,12 @@ def random_states() -> dict[str, Any]:
     name, keys, position, has_gauss, gauss = np.random.get_state()
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
     version, internal, gauss_next = random.getstate()
-    return {"python": (version, list(internal), gauss_next), "torch": torch.get_rng_state(), "cuda": cuda,
-            "numpy": (name, keys.tolist(), int(position), int(has_gauss), float(gauss))}
+    return {
+        "python": (version, list(internal), gauss_next),
+        "torch": torch.get_rng_state(),
+        "cuda": cuda,
+        "numpy": (name, keys.tolist(), int(position), int(has_gauss), float(gauss)),
+    }
 
 
 def set_random_states(states: dict[str, Any]) -> None:
@@ -152,4 +169,6 @@ def _sync(folder: Path) -> None:
 def _difference(theirs: dict[str, Any], recipe: Recipe) -> str:
     ours = json.loads(json.dumps(recipe.identity()))  # tuples as lists, as they were saved
     keys = [key for key in sorted({*theirs, *ours}) if theirs.get(key, "unset") != ours.get(key, "unset")]
-    return "; ".join(f"{key} is {theirs.get(key, 'unset')!r} there, {ours.get(key, 'unset')!r} here" for key in keys[:5])
+    return "; ".join(
+        f"{key} is {theirs.get(key, 'unset')!r} there, {ours.get(key, 'unset')!r} here" for key in keys[:5]
+    )

@@ -1,7 +1,7 @@
 """Which items form the next batch, and is it ready when the network wants it?
 
-A batch is a pure function of (seed, epoch, index, process): nothing random is kept between batches, so a run resumes at the
-very batch where it stopped, whatever was being prepared when it was killed.
+A batch is a pure function of (seed, epoch, index, process): nothing random is kept between batches, so a run
+resumes at the very batch where it stopped, whatever was being prepared when it was killed.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class Sampler:
         pool = self.batch_size * POOL
         batches = []
         for begin in range(0, len(order), pool):
-            part = order[begin:begin + pool]
+            part = order[begin : begin + pool]
             batches += self._cut(part[np.argsort(lengths[part], kind="stable")], lengths)
         batches = [batches[i] for i in rng.permutation(len(batches))]
         while len(batches) % self.processes:  # no process may wait for a batch that another one has not got
             batches.append(batches[len(batches) % self.processes - 1])
-        return batches[self.rank::self.processes]
+        return batches[self.rank :: self.processes]
 
     def _cut(self, items: np.ndarray, lengths: np.ndarray) -> list[list[int]]:
         batches, batch = [], []
@@ -80,6 +80,7 @@ class Sampler:
 
 def stream(task: Task, sampler: Sampler, place: Place, threads: int = 1) -> Iterator[tuple[Place, Batch]]:
     """Endless (place of the next batch, batch), prepared ahead in `threads` threads while the network computes."""
+
     def prepare(at: Place, indices: list[int]) -> Batch:
         return task.collate([task.item(i, np.random.default_rng((sampler.seed, at.epoch, i))) for i in indices])
 

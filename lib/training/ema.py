@@ -10,11 +10,16 @@ from torch import nn
 
 
 class Ema:
-    """An exponential moving average of the state of some modules. Early on the decay is small: min(decay, (1+n)/(10+n))."""
+    """An exponential moving average of the state of some modules. Early on the decay is small: min(decay,
+    (1+n)/(10+n)).
+    """
 
     def __init__(self, modules: dict[str, nn.Module], decay: float):
         self.modules, self.decay, self.updates = modules, decay, 0
-        self.average = {name: {k: v.detach().clone() for k, v in module.state_dict().items()} for name, module in modules.items()}
+        self.average = {
+            name: {k: v.detach().clone() for k, v in module.state_dict().items()}
+            for name, module in modules.items()
+        }
 
     @torch.no_grad()
     def update(self) -> None:
@@ -38,7 +43,10 @@ class Ema:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Inside, the modules hold the averaged weights."""
-        now = {name: {k: v.detach().clone() for k, v in module.state_dict().items()} for name, module in self.modules.items()}
+        now = {
+            name: {k: v.detach().clone() for k, v in module.state_dict().items()}
+            for name, module in self.modules.items()
+        }
         try:
             for name, module in self.modules.items():
                 module.load_state_dict(self.average[name])

@@ -1,7 +1,7 @@
 """What happened during training? A learning curve in JSON lines, written as it goes, and the same in TensorBoard.
 
-    <run>/curve.jsonl      {"step": 10, "seconds": 8.1, "loss": 0.71, ...} and, at validations, {"step": 500, "validation": {...}}
-    <run>/tensorboard/     scalars, figures and audio
+<run>/curve.jsonl      {"step": 10, "seconds": 8.1, "loss": 0.71, ...} and, at validations, {"step": 500,
+"validation": {...}} <run>/tensorboard/     scalars, figures and audio
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ WINDOW = 200  # steps
 class Speed:
     """Steps and frames against the clock, without validation, checkpoints and the first (warm-up) step of a call.
 
-    Rates are those of the last `WINDOW` steps, so that a machine that slept, or was busy an hour ago, is soon forgotten.
+    Rates are those of the last `WINDOW` steps, so that a machine that slept, or was busy an hour ago, is soon
+    forgotten.
     """
 
     def __init__(self, seconds: float = 0.0):
@@ -35,18 +36,26 @@ class Speed:
         self._warm = False
 
     def add(self, seconds: float, waited_s: float, frames: int) -> None:
-        """One step took `seconds`, of which it waited `waited_s` for its data, and saw `frames` frames over all processes."""
+        """One step took `seconds`, of which it waited `waited_s` for its data, and saw `frames` frames over all
+        processes.
+        """
         self.seconds += seconds
         if self._warm:
             self._recent.append((seconds, waited_s, frames))
         self._warm = True
 
     def rates(self) -> dict[str, float]:
-        """steps_per_s, frames_per_s, and wait_pct: the share of time spent waiting for data; empty before the second step."""
+        """steps_per_s, frames_per_s, and wait_pct: the share of time spent waiting for data; empty before the
+        second step.
+        """
         if not self._recent:
             return {}
         seconds, waited_s, frames = (sum(column) for column in zip(*self._recent))
-        return {"steps_per_s": len(self._recent) / seconds, "frames_per_s": frames / seconds, "wait_pct": 100 * waited_s / seconds}
+        return {
+            "steps_per_s": len(self._recent) / seconds,
+            "frames_per_s": frames / seconds,
+            "wait_pct": 100 * waited_s / seconds,
+        }
 
 
 class Journal:
@@ -100,8 +109,10 @@ class Journal:
         try:
             yield
         except OSError as error:
-            raise OutputError(f"cannot write the learning curve in {self.path.parent}: {error.strerror or error}; "
-                              "free some space and start again: training goes on from its last checkpoint") from error
+            raise OutputError(
+                f"cannot write the learning curve in {self.path.parent}: {error.strerror or error}; "
+                "free some space and start again: training goes on from its last checkpoint"
+            ) from error
 
 
 def curve(folder: str | Path) -> list[dict]:

@@ -35,7 +35,8 @@ Monitor = Callable[[], dict[str, float]]  # power_w, utilization_pct and the lik
 
 
 def train(task: Task, recipe: Recipe, folder: str | Path, *, monitor: Monitor | None = None) -> Outcome:
-    """Train until the recipe's steps, its patience or its minutes are used up, or SIGTERM comes; always ends with a checkpoint.
+    """Train until the recipe's steps, its patience or its minutes are used up, or SIGTERM comes; always ends
+    with a checkpoint.
 
     Raises TrainingError when a loss is no longer a number or the folder's checkpoint belongs to another recipe,
     OutputError when a checkpoint cannot be written. The last good checkpoint survives each of them.
@@ -49,9 +50,19 @@ class _Run:
     """The state of one call: what Accelerate prepared, where in the data it is, what it has counted."""
 
     def __init__(self, task: Task, recipe: Recipe, folder: Path, monitor: Monitor | None):
-        self.task, self.recipe, self.settings, self.folder, self.monitor = task, recipe, recipe.training, folder, monitor
+        self.task, self.recipe, self.settings, self.folder, self.monitor = (
+            task,
+            recipe,
+            recipe.training,
+            folder,
+            monitor,
+        )
         self.step, self.place = 0, data.Place()
-        self.best, self.best_step, self.stale = float("inf"), -1, 0  # the best validation, its step, how many came since
+        self.best, self.best_step, self.stale = (
+            float("inf"),
+            -1,
+            0,
+        )  # the best validation, its step, how many came since
         self.recent: dict[str, list[float]] = {}  # losses since the last record
         self.losses: dict[str, float] = {}  # their means at the last record
         self.validation: dict[str, float] = {}
@@ -63,37 +74,56 @@ class _Run:
         accelerate = require("accelerate", "accelerate==1.15.0")
         from accelerate.state import AcceleratorState
 
-        AcceleratorState._reset_state()  # it remembers the precision of an earlier run in this process, and would refuse another
+        # it remembers the precision of an earlier run in this process, and would refuse another
+        AcceleratorState._reset_state()
         precision = {"fp32": "no"}.get(self.settings.precision, self.settings.precision)
         if precision == "fp16" and not torch.cuda.is_available():
             raise ParameterError("training.precision is fp16, which needs a GPU; use bf16 or fp32 on the CPU")
-        # Unless it is told that there is no device, Accelerate takes each process of torchrun on a CPU for the only one.
-        self.accelerator = accelerate.Accelerator(mixed_precision=precision, cpu=not torch.accelerator.is_available())
+        # Unless it is told that there is no device, Accelerate takes each process of torchrun on a CPU for the
+        # only one.
+        self.accelerator = accelerate.Accelerator(
+            mixed_precision=precision, cpu=not torch.accelerator.is_available()
+        )
         accelerate.utils.set_seed(self.settings.seed, device_specific=True)  # each process has its own dropout
         self.main = self.accelerator.is_main_process
         task, self.saved = self.task, self.folder / "checkpoints"
         task.plain, bare = dict(task.modules), dict(task.optimizers)
-        self.parameters = {name: [p for group in o.param_groups for p in group["params"]] for name, o in task.optimizers.items()}
+        self.parameters = {
+            name: [p for group in o.param_groups for p in group["params"]]
+            for name, o in task.optimizers.items()
+        }
         for module in task.plain.values():
             module.to(self.accelerator.device)
         averaged = {name: task.plain[name] for name in task.averaged}
         self.ema = Ema(averaged, self.settings.ema) if self.settings.ema and averaged else None
-        task.modules = {name: self.accelerator.prepare(module) if any(p.requires_grad for p in module.parameters()) else module
-                        for name, module in task.plain.items()}
+        task.modules = {
+            name: self.accelerator.prepare(module)
+            if any(p.requires_grad for p in module.parameters())
+            else module
+            for name, module in task.plain.items()
+        }
         task.optimizers = {name: self.accelerator.prepare(optimizer) for name, optimizer in bare.items()}
         try:
             self._resume()
             yield
         finally:
-            task.modules = {n: self.accelerator.unwrap_model(m, keep_fp32_wrapper=False) for n, m in task.modules.items()}
+            task.modules = {
+                n: self.accelerator.unwrap_model(m, keep_fp32_wrapper=False) for n, m in task.modules.items()
+            }
             task.plain, task.optimizers = dict(task.modules), bare
             self.accelerator.free_memory()
 
     def go(self, asked: threading.Event) -> Outcome:
         """The loop itself."""
         settings, accelerator = self.settings, self.accelerator
-        sampler = data.Sampler(self.task.lengths, settings.batch_size, settings.seed, settings.max_frames,
-                               accelerator.process_index, accelerator.num_processes)
+        sampler = data.Sampler(
+            self.task.lengths,
+            settings.batch_size,
+            settings.seed,
+            settings.max_frames,
+            accelerator.process_index,
+            accelerator.num_processes,
+        )
         batches = data.stream(self.task, sampler, self.place, settings.loader_threads)
         journal = Journal(self.folder, self.step) if self.main else None
         begin, reason, first = time.monotonic(), "steps", self.step
@@ -106,12 +136,20 @@ class _Run:
                     record = self._record()
                     if journal:
                         journal.train(self.step, record)
-                if settings.validate_every and (self.step % settings.validate_every == 0 or self.step == settings.steps):
+                if settings.validate_every and (
+                    self.step % settings.validate_every == 0 or self.step == settings.steps
+                ):
                     self._validate(journal)
                 late = settings.minutes and time.monotonic() - begin > 60 * settings.minutes
                 flat = settings.patience and self.stale >= settings.patience
-                stop = self._agreed("signal" if asked.is_set() else "minutes" if late else "patience" if flat else "")
-                if stop or self.step % settings.checkpoint_every == 0 or self.step in (settings.steps, self.best_step):
+                stop = self._agreed(
+                    "signal" if asked.is_set() else "minutes" if late else "patience" if flat else ""
+                )
+                if (
+                    stop
+                    or self.step % settings.checkpoint_every == 0
+                    or self.step in (settings.steps, self.best_step)
+                ):
                     self._save()
                 if stop:
                     reason = stop
@@ -140,7 +178,9 @@ class _Run:
                 self._follow(update, batch, last)
             self.place = place
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)  # an optimizer may set in later
+            warnings.filterwarnings(
+                "ignore", "Detected call of `lr_scheduler.step", UserWarning
+            )  # an optimizer may set in later
             for scheduler in task.schedulers.values():
                 scheduler.step()
         if self.ema:
@@ -156,7 +196,9 @@ class _Run:
         self._guard("loss", loss.detach(), update, batch)
         parameters = [p for name in update.optimizers for p in self.parameters[name]]
         with ExitStack() as stack:
-            for module in [] if last else self.task.modules.values():  # processes exchange gradients once per step
+            for module in (
+                [] if last else self.task.modules.values()
+            ):  # processes exchange gradients once per step
                 stack.enter_context(self.accelerator.no_sync(module))
             self.accelerator.backward(loss / self.settings.accumulate, inputs=parameters)
         for name, value in {"loss/" + "+".join(update.optimizers): loss, **update.scalars}.items():
@@ -168,7 +210,9 @@ class _Run:
             self.accelerator.unscale_gradients(optimizer)
             gradients = [p.grad for p in self.parameters[name] if p.grad is not None]
             norm = torch.nn.utils.get_total_norm(gradients)
-            if not self.accelerator.scaler:  # with fp16 the scaler expects overflows, skips the step and lowers its scale
+            if (
+                not self.accelerator.scaler
+            ):  # with fp16 the scaler expects overflows, skips the step and lowers its scale
                 self._guard("gradient", norm, update, batch)
             if self.settings.clip_norm:
                 torch.nn.utils.clip_grads_with_norm_(self.parameters[name], self.settings.clip_norm, norm)
@@ -184,7 +228,8 @@ class _Run:
         raise TrainingError(
             f"the {what} for {', '.join(update.optimizers)} is {value.item()} at step {self.step + 1}, on utterances "
             f"{', '.join(batch.ids)}: look at these clips, or lower the learning rate; "
-            f"{f'{kept.name} is intact' if kept else 'there is no checkpoint yet'}")
+            f"{f'{kept.name} is intact' if kept else 'there is no checkpoint yet'}"
+        )
 
     def _validate(self, journal: Journal | None) -> None:
         """Judge in the main process without touching the random states; every process learns whether it got better."""
@@ -227,12 +272,20 @@ class _Run:
             state = {
                 "optimizers": {name: optimizer.state_dict() for name, optimizer in task.optimizers.items()},
                 "schedulers": {name: scheduler.state_dict() for name, scheduler in task.schedulers.items()},
-                "scaler": scaler.state_dict() if scaler else None, "ema_updates": self.ema.updates if self.ema else 0,
-                "place": (self.place.epoch, self.place.index), "random": randoms, "seconds": self.speed.seconds,
+                "scaler": scaler.state_dict() if scaler else None,
+                "ema_updates": self.ema.updates if self.ema else 0,
+                "place": (self.place.epoch, self.place.index),
+                "random": randoms,
+                "seconds": self.speed.seconds,
                 "best": (self.best, self.best_step, self.stale),
             }
-            checkpoints.save(self.saved, checkpoints.Checkpoint(self.step, weights, state), self.recipe, keep=self.settings.keep,
-                             also=frozenset({self.best_step}))
+            checkpoints.save(
+                self.saved,
+                checkpoints.Checkpoint(self.step, weights, state),
+                self.recipe,
+                keep=self.settings.keep,
+                also=frozenset({self.best_step}),
+            )
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> None:
@@ -249,9 +302,15 @@ class _Run:
                 module.load_state_dict(found.weights[name])
             for name, optimizer in task.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
-        except (RuntimeError, KeyError, ValueError) as error:  # torch's own words for missing names and other shapes
-            raise TrainingError(f"checkpoint {newest} does not fit the networks of {self.recipe.task} as they are now "
-                                f"({' '.join(str(error).split())}): train in another folder") from error
+        except (
+            RuntimeError,
+            KeyError,
+            ValueError,
+        ) as error:  # torch's own words for missing names and other shapes
+            raise TrainingError(
+                f"checkpoint {newest} does not fit the networks of {self.recipe.task} as they are now "
+                f"({' '.join(str(error).split())}): train in another folder"
+            ) from error
         for name, scheduler in task.schedulers.items():
             scheduler.load_state_dict(state["schedulers"][name])
         if state["scaler"] and self.accelerator.scaler:
@@ -262,29 +321,52 @@ class _Run:
         if len(state["random"]) == self.accelerator.num_processes:
             checkpoints.set_random_states(state["random"][rank])
         else:
-            log.warning("%s was written by %d processes, now there are %d: training goes on, but not bit for bit",
-                        newest, len(state["random"]), self.accelerator.num_processes)
-        self.step, self.place, self.speed = found.step, data.Place(*state["place"]), Speed(state["seconds"])
+            log.warning(
+                "%s was written by %d processes, now there are %d: training goes on, but not bit for bit",
+                newest,
+                len(state["random"]),
+                self.accelerator.num_processes,
+            )
+        self.step, self.place, self.speed = (found.step, data.Place(*state["place"]), Speed(state["seconds"]))
         self.best, self.best_step, self.stale = state["best"]
         log.info("training goes on from %s", newest)
 
     def _record(self) -> dict[str, float]:
-        self.losses, self.recent = {name: sum(values) / len(values) for name, values in self.recent.items()}, {}
+        self.losses, self.recent = (
+            {name: sum(values) / len(values) for name, values in self.recent.items()},
+            {},
+        )
         rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in self.task.optimizers.items()}
         now = self.monitor() if self.monitor else {}
         for name, value in now.items():
             self.monitored.setdefault(name, []).append(value)
-        return {**self.losses, **rates, **now, **self.speed.rates(), "seconds": self.speed.seconds, **peak_memory()}
+        return {
+            **self.losses,
+            **rates,
+            **now,
+            **self.speed.rates(),
+            "seconds": self.speed.seconds,
+            **peak_memory(),
+        }
 
     def _outcome(self, reason: str) -> Outcome:
         newest, memory = checkpoints.latest(self.saved), peak_memory()
         best = self.saved / f"step-{self.best_step:08d}"
         return Outcome(
-            step=self.step, reason=reason, checkpoint=newest, best=best if best.exists() else newest, seconds=self.speed.seconds,
-            losses=dict(self.losses), validation=dict(self.validation), rates=self.speed.rates(),
-            peak_rss_mb=memory["peak_rss_mb"], peak_gpu_mb=memory.get("peak_gpu_mb"), processes=self.accelerator.num_processes,
+            step=self.step,
+            reason=reason,
+            checkpoint=newest,
+            best=best if best.exists() else newest,
+            seconds=self.speed.seconds,
+            losses=dict(self.losses),
+            validation=dict(self.validation),
+            rates=self.speed.rates(),
+            peak_rss_mb=memory["peak_rss_mb"],
+            peak_gpu_mb=memory.get("peak_gpu_mb"),
+            processes=self.accelerator.num_processes,
             threads=torch.get_num_threads(),
-            monitored={name: sum(values) / len(values) for name, values in self.monitored.items()})
+            monitored={name: sum(values) / len(values) for name, values in self.monitored.items()},
+        )
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from lib.files import write_atomic
 
 @dataclass(frozen=True)
 class Outcome:
-    """reason: "steps", "patience", "minutes" or "signal"; checkpoint: the last one; best: the one with the lowest `watch`, or
-    the last one where nothing was validated; losses: means of the last `log_every` steps;
-    seconds: of training, over all calls; validation: the last scalars; rates: steps_per_s, frames_per_s (all processes),
-    wait_pct (share of time spent waiting for data); peak_rss_mb, peak_gpu_mb (None without one); monitored: means of the monitor;
-    threads: of each process on the CPU.
+    """reason: "steps", "patience", "minutes" or "signal"; checkpoint: the last one; best: the one with the
+    lowest `watch`, or the last one where nothing was validated; losses: means of the last `log_every` steps;
+    seconds: of training, over all calls; validation: the last scalars; rates: steps_per_s, frames_per_s (all
+    processes), wait_pct (share of time spent waiting for data); peak_rss_mb, peak_gpu_mb (None without one);
+    monitored: means of the monitor; threads: of each process on the CPU.
     """
 
     step: int
@@ -43,22 +43,38 @@ class Outcome:
         write_atomic(folder / "outcome.json", json.dumps(record, indent=1, default=str).encode())
 
     def remembered(self, folder: Path) -> "Outcome":
-        """For a call that found the training finished and made no step: what <folder>/outcome.json holds of the call that made the last."""
+        """For a call that found the training finished and made no step: what <folder>/outcome.json holds of the
+        call that made the last.
+        """
         path = folder / "outcome.json"
         before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if before.get("step") != self.step:
             return self
-        names = ("losses", "validation", "rates", "peak_rss_mb", "peak_gpu_mb", "processes", "threads", "monitored")
+        names = (
+            "losses",
+            "validation",
+            "rates",
+            "peak_rss_mb",
+            "peak_gpu_mb",
+            "processes",
+            "threads",
+            "monitored",
+        )
         return dataclasses.replace(self, **{name: before[name] for name in names if name in before})
 
     @property
     def metrics(self) -> dict[str, float]:
         """The outcome under the names of the results contract; the loss is that of the update computed last."""
         losses = [value for name, value in self.losses.items() if name.startswith("loss/")]
-        found = {"train_loss": losses[-1] if losses else None, "train_steps_per_s": self.rates.get("steps_per_s"),
-                 "train_frames_per_s": self.rates.get("frames_per_s"),
-                 "peak_rss_mb": self.peak_rss_mb, "peak_gpu_mb": self.peak_gpu_mb,
-                 "power_w": self.monitored.get("power_w"), "utilization_pct": self.monitored.get("utilization_pct")}
+        found = {
+            "train_loss": losses[-1] if losses else None,
+            "train_steps_per_s": self.rates.get("steps_per_s"),
+            "train_frames_per_s": self.rates.get("frames_per_s"),
+            "peak_rss_mb": self.peak_rss_mb,
+            "peak_gpu_mb": self.peak_gpu_mb,
+            "power_w": self.monitored.get("power_w"),
+            "utilization_pct": self.monitored.get("utilization_pct"),
+        }
         return {name: value for name, value in found.items() if value is not None}
 
 

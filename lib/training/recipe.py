@@ -1,9 +1,10 @@
-"""How is a training run described? By one YAML file with four parts, every key checked, its identity kept beside the weights.
+"""How is a training run described? By one YAML file with four parts, every key checked, its identity kept
+beside the weights.
 
-    task: hifigan                     which system trains (see `tasks.py`)
-    data: {voices: [vits-joe], ...}   what it hears (`sources.Data`)
-    model: {...}                      the system's own configuration
-    training: {steps: 2000, ...}      the loop's (`Settings`)
+task: hifigan                     which system trains (see `tasks.py`)
+data: {voices: [vits-joe], ...}   what it hears (`sources.Data`)
+model: {...}                      the system's own configuration
+training: {steps: 2000, ...}      the loop's (`Settings`)
 """
 
 from __future__ import annotations
@@ -22,7 +23,16 @@ Config = TypeVar("Config")
 PARTS = ("task", "data", "model", "training")
 PRECISIONS = ("fp32", "bf16", "fp16")
 # What may change between a checkpoint and its continuation: how long and how often, not what is computed.
-FREE = ("steps", "minutes", "checkpoint_every", "keep", "validate_every", "log_every", "patience", "loader_threads")
+FREE = (
+    "steps",
+    "minutes",
+    "checkpoint_every",
+    "keep",
+    "validate_every",
+    "log_every",
+    "patience",
+    "loader_threads",
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,15 @@ class Settings:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
-        for name in ("steps", "batch_size", "accumulate", "checkpoint_every", "keep", "log_every", "loader_threads"):
+        for name in (
+            "steps",
+            "batch_size",
+            "accumulate",
+            "checkpoint_every",
+            "keep",
+            "log_every",
+            "loader_threads",
+        ):
             if getattr(self, name) < 1:
                 raise ParameterError(f"training.{name} is {getattr(self, name)}, it must be at least 1")
         if not 0 <= self.ema < 1:
@@ -73,8 +91,11 @@ class Recipe:
     def identity(self) -> dict[str, Any]:
         """Everything that the weights depend on, flat: "model.width" -> 64."""
         training = {k: v for k, v in dataclasses.asdict(self.training).items() if k not in FREE}
-        flat = {f"{part}.{key}": value for part, values in (("data", self.data), ("model", self.model), ("training", training))
-                for key, value in values.items()}
+        flat = {
+            f"{part}.{key}": value
+            for part, values in (("data", self.data), ("model", self.model), ("training", training))
+            for key, value in values.items()
+        }
         return {"task": self.task, **flat}
 
     def key(self) -> str:
@@ -99,8 +120,15 @@ def load(file: str | Path) -> Recipe:
         if name not in PARTS:
             raise unknown(f"part of recipe {path.name}", name, PARTS)
         if not isinstance(value, str if name == "task" else dict):
-            raise ParameterError(f"{path}: `{name}` must hold {'a name' if name == 'task' else '`key: value` lines'}")
-    return Recipe(parts["task"], parse(Settings, parts["training"], "training"), parts.get("model", {}), parts.get("data", {}))
+            raise ParameterError(
+                f"{path}: `{name}` must hold {'a name' if name == 'task' else '`key: value` lines'}"
+            )
+    return Recipe(
+        parts["task"],
+        parse(Settings, parts["training"], "training"),
+        parts.get("model", {}),
+        parts.get("data", {}),
+    )
 
 
 def path(profile: str, task: str) -> Path:
@@ -126,12 +154,19 @@ def parse(config: type[Config], values: dict[str, Any], part: str) -> Config:
             value = float(value)
         if kind is tuple and isinstance(value, list):
             value = tuple(value)
-        if isinstance(kind, type) and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
-            hint = " (YAML reads 1e-4 as text: write 1.0e-4)" if kind is float and isinstance(value, str) else ""
+        if isinstance(kind, type) and (
+            not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
+        ):
+            hint = (
+                " (YAML reads 1e-4 as text: write 1.0e-4)" if kind is float and isinstance(value, str) else ""
+            )
             raise ParameterError(f"{part}.{name} is {value!r}, it must be of type {kind.__name__}{hint}")
         given[name] = value
-    missing = [name for name, f in fields.items()
-               if name not in given and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    missing = [
+        name
+        for name, f in fields.items()
+        if name not in given and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
     if missing:
         raise ParameterError(f"the recipe's {part} lacks {', '.join(missing)}")
     return config(**given)

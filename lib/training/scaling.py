@@ -1,7 +1,8 @@
-"""Do two processes train twice as fast as one? The same recipe with 1 and, under torchrun, with n processes of as many threads.
+"""Do two processes train twice as fast as one? The same recipe with 1 and, under torchrun, with n processes of
+as many threads.
 
-Scaling efficiency = (frames/s of n processes) / (n * frames/s of one). The runs alternate, so that a busy machine slows both
-alike; the median of the rounds counts.
+Scaling efficiency = (frames/s of n processes) / (n * frames/s of one). The runs alternate, so that a busy
+machine slows both alike; the median of the rounds counts.
 """
 
 from __future__ import annotations
@@ -48,18 +49,38 @@ def measure(recipe: str | Path, processes: int = 2, *, threads: int = 1, rounds:
 def _run(recipe: Path, processes: int, threads: int, out: Path) -> float:
     """Frames/s of one run under torchrun."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    command = [sys.executable, *(torchrun if processes > 1 else []), "-m", "lib.training", str(recipe.resolve()),
-               "--out", str(out), "--threads", str(threads)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True,
-                          env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+    command = [
+        sys.executable,
+        *(torchrun if processes > 1 else []),
+        "-m",
+        "lib.training",
+        str(recipe.resolve()),
+        "--out",
+        str(out),
+        "--threads",
+        str(threads),
+    ]
+    done = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+    )
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("training failed")] or done.stderr.splitlines()[-1:]
+        lines = [
+            line for line in done.stderr.splitlines() if line.startswith("training failed")
+        ] or done.stderr.splitlines()[-1:]
         raise TrainingError(f"training {recipe.name} on {processes} processes failed: {' '.join(lines)}")
     outcome = json.loads((out / "outcome.json").read_text(encoding="utf-8"))
     if outcome["processes"] != processes:
-        raise TrainingError(f"{recipe.name} trained on {outcome['processes']} processes where {processes} were started: torchrun's "
-                            "variables did not reach them")
+        raise TrainingError(
+            f"{recipe.name} trained on {outcome['processes']} processes where {processes} were started: torchrun's "
+            "variables did not reach them"
+        )
     rates = outcome["rates"]
     if not rates:
-        raise ParameterError(f"{recipe.name} trains for a single step; the first one warms up, give it some more to be timed")
+        raise ParameterError(
+            f"{recipe.name} trains for a single step; the first one warms up, give it some more to be timed"
+        )
     return rates["frames_per_s"]

@@ -12,8 +12,9 @@ from lib.errors import ParameterError
 
 @dataclass(frozen=True)
 class Data:
-    """voices: systems that read the Gutenberg sentences, or corpus, source: a public one, as `corpora.public.load` takes them
-    (source: a folder or a hub repository; by default the corpus's own repository on the hub).
+    """voices: systems that read the Gutenberg sentences, or corpus, source: a public one, as
+    `corpora.public.load` takes them (source: a folder or a hub repository; by default the corpus's own
+    repository on the hub).
 
     train, validation: how many utterances of each split are used, of each voice (0: all);
     threads: of the voices while they speak.
@@ -28,7 +29,9 @@ class Data:
 
     def __post_init__(self) -> None:
         if bool(self.voices) == bool(self.corpus):
-            raise ParameterError("the recipe's data names either `voices` or a `corpus`, not both and not neither")
+            raise ParameterError(
+                "the recipe's data names either `voices` or a `corpus`, not both and not neither"
+            )
 
 
 def start(name: str) -> Path:
@@ -46,16 +49,29 @@ def corpus(data: Data) -> Corpus:
 
         whole = public.load(data.corpus, data.source or None)
         limits = {"train": data.train, "validation": data.validation, "test": 0}
-        chosen = tuple(u for split in SPLITS if split != "test" for u in whole.split(split)[:limits[split] or None])
+        chosen = tuple(
+            u for split in SPLITS if split != "test" for u in whole.split(split)[: limits[split] or None]
+        )
         return replace(whole, utterances=chosen)
     from lib import systems
     from lib.corpora import gutenberg, synthetic
 
-    sentences = gutenberg.split("validation", data.validation or None) + gutenberg.split("train", data.train or None)
+    sentences = gutenberg.split("validation", data.validation or None) + gutenberg.split(
+        "train", data.train or None
+    )
     made = []
     for name in data.voices:
-        target = "onnxruntime/cpu" if "onnxruntime/cpu" in systems.targets(name) else None  # the fastest way to speak
+        target = (
+            "onnxruntime/cpu" if "onnxruntime/cpu" in systems.targets(name) else None
+        )  # the fastest way to speak
         # One thread per voice object: what a voice says depends, in the last bits, on how many threads add it up.
-        made.append(synthetic.corpus(systems.load(name, target=target, threads=1), sentences, workers=data.threads))
-    return Corpus("+".join(c.name for c in made), "; ".join(c.source for c in made), "; ".join(sorted({c.licence for c in made})),
-                  tuple(u for c in made for u in c.utterances), {k: v for c in made for k, v in c.skipped.items()})
+        made.append(
+            synthetic.corpus(systems.load(name, target=target, threads=1), sentences, workers=data.threads)
+        )
+    return Corpus(
+        "+".join(c.name for c in made),
+        "; ".join(c.source for c in made),
+        "; ".join(sorted({c.licence for c in made})),
+        tuple(u for c in made for u in c.utterances),
+        {k: v for c in made for k, v in c.skipped.items()},
+    )

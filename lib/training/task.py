@@ -1,4 +1,6 @@
-"""What does a model bring to be trained? Its networks, its data and its losses; the loop (`loop.py`) brings everything else."""
+"""What does a model bring to be trained? Its networks, its data and its losses; the loop (`loop.py`) brings
+everything else.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from lib.errors import MissingDataError
 
 @dataclass(frozen=True)
 class Batch:
-    """What one forward pass sees. ids: utterances in it, for error messages; frames: how many real (not padded) ones it holds."""
+    """What one forward pass sees. ids: utterances in it, for error messages; frames: how many real (not padded)
+    ones it holds.
+    """
 
     ids: tuple[str, ...]
     frames: int
@@ -25,12 +29,15 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on `device`."""
-        return Batch(self.ids, self.frames, {name: t.to(device, non_blocking=True) for name, t in self.tensors.items()})
+        return Batch(
+            self.ids, self.frames, {name: t.to(device, non_blocking=True) for name, t in self.tensors.items()}
+        )
 
 
 @dataclass(frozen=True)
 class Update:
-    """A loss and the optimizers that follow it: the loop computes gradients for their parameters alone, then steps them.
+    """A loss and the optimizers that follow it: the loop computes gradients for their parameters alone, then
+    steps them.
 
     loss: scalar; scalars: its parts, for the learning curve.
     """
@@ -42,7 +49,9 @@ class Update:
 
 @dataclass(frozen=True)
 class Validation:
-    """scalars: name -> mean over the validation split; figures: name -> matplotlib figure; audio: name -> (waveform, rate)."""
+    """scalars: name -> mean over the validation split; figures: name -> matplotlib figure; audio: name ->
+    (waveform, rate).
+    """
 
     scalars: dict[str, float]
     figures: dict[str, Any] = field(default_factory=dict)
@@ -81,13 +90,17 @@ class Task(ABC):
 
     @abstractmethod
     def validate(self, step: int) -> Validation:
-        """Judge the networks (in evaluation mode, averaged weights in place if there are any) on the validation split."""
+        """Judge the networks (in evaluation mode, averaged weights in place if there are any) on the validation
+        split.
+        """
 
 
 def split(corpus: Corpus, name: str) -> tuple[Utterance, ...]:
     """The utterances of a split, or an error where there are none."""
     utterances = corpus.split(name)
     if not utterances:
-        raise MissingDataError(f"the {name} split of corpus {corpus.name} is empty: nothing to train or judge on; "
-                               f"it holds {len(corpus)} utterances in all and skipped {len(corpus.skipped)}")
+        raise MissingDataError(
+            f"the {name} split of corpus {corpus.name} is empty: nothing to train or judge on; "
+            f"it holds {len(corpus)} utterances in all and skipped {len(corpus.skipped)}"
+        )
     return utterances

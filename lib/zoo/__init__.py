@@ -1,12 +1,13 @@
-"""Which models has this project trained itself? Small checkpoints, each in a folder with its card, recipe and learning curve.
+"""Which models has this project trained itself? Small checkpoints, each in a folder with its card, recipe and
+learning curve.
 
     lib/zoo/<name>/model.safetensors   weights, half precision
                    config.json         what they mean
-                   README.md           the card: data, steps, hardware, measured quality, licence, the command that trains it again
-                   recipe.yaml         for `python -m lib.training`
+                   README.md           the card: data, steps, hardware, measured quality, licence, the command
+                   that trains it again recipe.yaml         for `python -m lib.training`
                    curve.jsonl         how it learnt
 
-`python -m lib.zoo publish RUN` turns a training run into such a folder (see `publish.py`).
+`python -m lib.publish RUN` turns a training run into such a folder (see `lib/publish.py`).
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ def names() -> list[str]:
 def folder(name: str) -> Path:
     """Where a checkpoint lies; MissingDataError with the command that trains it where it does not."""
     if name not in names():
-        raise MissingDataError(f"lib/zoo holds no {name} (it holds: {', '.join(names()) or 'nothing'}); train one: python -m "
-                               f"lib.training params/study/recipes/{name}.yaml --out RUN, then python -m lib.zoo publish RUN")
+        raise MissingDataError(
+            f"lib/zoo holds no {name} (it holds: {', '.join(names()) or 'nothing'}); train one: python -m "
+            f"lib.training params/study/recipes/{name}.yaml --out RUN, then python -m lib.publish RUN"
+        )
     return HERE / name
 
 
@@ -38,6 +41,8 @@ def card(name: str) -> str:
 
 
 def curve(name: str) -> list[dict]:
-    """How a checkpoint learnt: records of `training.journal`, {"step", "seconds", losses...} and {"step", "validation": {...}}."""
+    """How a checkpoint learnt: records of `training.journal`, {"step", "seconds", losses...} and {"step",
+    "validation": {...}}.
+    """
     lines = (folder(name) / "curve.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]

@@ -1,0 +1,1 @@
+"""ONNX graphs, whatever system they come from: cut, rewritten, run."""

@@ -1,0 +1,1 @@
+"""Experiments made of systems, trainings and measures, which notebooks call."""

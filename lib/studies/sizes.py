@@ -1,0 +1,162 @@
+"""What does the size of an acoustic model buy? The same recipe trained in several sizes for the same steps,
+then judged alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib.errors import unknown
+from lib.measure import evaluate, speed
+from lib.studies import retrained
+from lib.measure.scorer import Scorer
+
+if TYPE_CHECKING:
+    from lib.corpora.gutenberg import Sentence
+    from lib.results import Run
+    from lib.training.recipe import Recipe
+
+WIDTHS = ("hidden", "feed_forward", "predictor", "postnet")
+BASE = "size-base"
+# Variant -> what becomes of the recipe's model: a factor of all widths, or a sum to (or a factor of) one number.
+SIZES = {
+    BASE: {},
+    "size-width-half": {"width": 0.5},
+    "size-width-1.5": {"width": 1.5},
+    "size-layers-minus-2": {"layers": -2},
+    "size-layers-plus-2": {"layers": 2},
+    "size-heads-double": {"heads": 2},
+}
+
+
+def resized(model: Mapping, *, width: float = 1.0, layers: int = 0, heads: int = 1) -> dict:
+    """A recipe's `model` in another size, from random weights; widths stay multiples of 16, depths at least 1.
+
+    hidden is also the width of the symbol and speaker embeddings.
+    """
+    from lib.systems.fastspeech2.network import NetworkConfig
+
+    defaults = {f.name: f.default for f in dataclasses.fields(NetworkConfig)}
+    full = {**{k: defaults[k] for k in (*WIDTHS, "heads", "encoder_layers", "decoder_layers")}, **model}
+    full.pop("start_from", None)
+    for name in WIDTHS:
+        full[name] = max(16, round(full[name] * width / 16) * 16)
+    for name in ("encoder_layers", "decoder_layers"):
+        full[name] = max(1, full[name] + layers)
+    full["heads"] *= heads
+    return full
+
+
+def sweep(
+    run: "Run",
+    base: "Recipe",
+    sentences: Sequence["Sentence"],
+    scorer: Scorer,
+    *,
+    steps: int,
+    folder: str | Path,
+    names: Sequence[str] = tuple(SIZES),
+    threads: int = 2,
+    repeats: int = 3,
+) -> None:
+    """Train each size for `steps` steps (a stopped sweep goes on), speak the sentences through the zoo's
+    vocoder, write the rows.
+
+    System fastspeech2, variants as in SIZES: word errors, predicted MOS, parameters, RTF, the last training
+    loss and steps/s.
+    """
+    from lib.systems import hifigan
+
+    speed.pin_threads(threads)
+    vocoder = hifigan.pretrained(threads=threads)
+    voices, base_judged = {}, None
+    for name in names:
+        if name not in SIZES:
+            raise unknown("size", name, SIZES)
+        model = resized(base.model, **SIZES[name])
+        found = retrained.fastspeech2(
+            base, name, model, steps=steps, folder=folder, vocoder=vocoder, threads=threads
+        )
+        voice, outcome = found.voice, found.outcome
+        voices[name] = voice
+        names_ = (voice.name, name, voice.target)
+        detail = {
+            "steps": steps,
+            "threads": outcome.threads,
+            "model": {k: model[k] for k in (*WIDTHS, "heads", "encoder_layers", "decoder_layers")},
+        }
+        judged = evaluate.quality(
+            run,
+            names_,
+            evaluate.speak(voice, sentences, seed=run.seed),
+            scorer,
+            baseline=base_judged,
+            baseline_name=BASE,
+            second_opinion=0,
+        )
+        base_judged = judged if name == BASE else base_judged
+        run.add(
+            *names_,
+            "params_m",
+            voice.params_m - vocoder.params_m,
+            source="the acoustic model alone",
+            detail=detail,
+        )
+        for metric in ("train_loss", "train_steps_per_s"):
+            if metric in outcome.metrics:
+                run.add(
+                    *names_,
+                    metric,
+                    outcome.metrics[metric],
+                    source="the training loop's own clock",
+                    detail=detail,
+                )
+    evaluate.speeds(run, voices, sentences[:5], repeats=repeats, threads=threads)
+
+
+def verdict(table) -> str | None:
+    """The best size by predicted MOS, and what the others lose or save against the base, in a sentence; None
+    without rows.
+
+    table: rows as `lib.results.read` returns them.
+    """
+    found = table[(table.system == "fastspeech2") & table.variant.isin(SIZES) & table.value.notna()]
+    wide = found.pivot_table(index="variant", columns="metric", values="value", aggfunc="last")
+    if BASE not in wide.index or not {"mos_predicted", "wer", "params_m"} <= set(wide.columns):
+        return None
+    base, best = wide.loc[BASE], wide.mos_predicted.idxmax()
+    words = [
+        f"{name.removeprefix('size-')} ({row.params_m:.1f} M) {retrained.change(found, name, BASE)}"
+        for name, row in wide.iterrows()
+        if name != BASE
+    ]
+    return (
+        f"After the same steps {best.removeprefix('size-')} is best by predicted MOS ({wide.loc[best].mos_predicted:.2f}). "
+        f"Against the base of {base.params_m:.1f} M parameters: " + "; ".join(words) + "." + _share(found)
+    )
+
+
+def _share(found) -> str:
+    """What the acoustic model takes of the time, in each size: the vocoder is the same for all and hides it in
+    the RTF.
+    """
+    seconds = {
+        row.variant: json.loads(row.detail)["stages"] for row in found[found.metric == "rtf"].itertuples()
+    }
+    base = seconds.pop(BASE, None)
+    if base is None:
+        return ""
+    cost = {
+        name.removeprefix("size-"): stages["acoustic_model"] / base["acoustic_model"]
+        for name, stages in seconds.items()
+    }
+    return (
+        f" The acoustic model takes {1000 * base['acoustic_model']:.0f} ms for a second of speech in the base, "
+        f"{100 * base['acoustic_model'] / sum(base.values()):.0f} % of the whole; the others take "
+        + ", ".join(f"{cost[name]:.2f} ({name})" for name in sorted(cost, key=cost.get))
+        + " times as long."
+    )

@@ -1,0 +1,126 @@
+"""What does a mel spectrogram lose on its way back to a waveform? Vocoders compared on copies of the same
+clips, and timed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lib import audio, features
+from lib.measure import evaluate, speed
+from lib.measure.scorer import Scorer
+
+if TYPE_CHECKING:
+    from lib.results import Run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Vocoder:
+    """name, target: as in the results; vocode: log-mel (n_frames, 80) -> waveform at 22.05 kHz; size: MB and
+    10^6 parameters.
+    """
+
+    name: str
+    target: str
+    vocode: Callable[[np.ndarray], np.ndarray]
+    size_mb: float = 0.0
+    params_m: float = 0.0
+
+
+def known(threads: int = 2) -> dict[str, Vocoder]:
+    """The vocoders of this project: the trained one, and the one without learning."""
+    from lib.systems import hifigan
+
+    network = hifigan.pretrained(threads=threads)
+    return {
+        "HiFi-GAN": Vocoder("hifigan", network.target, network.vocode, network.size_mb, network.params_m),
+        "Griffin-Lim": Vocoder("griffin-lim", "numpy/cpu", features.griffin_lim),
+    }
+
+
+def copies(
+    run: "Run",
+    vocoders: Mapping[str, Vocoder],
+    clips: Sequence[evaluate.Clip],
+    scorer: Scorer,
+    *,
+    of: str = "",
+    keep: int = 0,
+    group: str = "",
+) -> dict[str, evaluate.Judged]:
+    """Copy the clips through each vocoder and judge the copies beside the originals; "original" is one of the
+    answer's keys.
+
+    of: whose clips, for the variant ("" for the usual one: vits-joe's own). Predicted MOS, WER, PESQ, STOI and the
+    error of the pitch become rows.
+    """
+    variant = f"baseline@{of}" if of else "baseline"
+    judged = {}
+    for label, vocoder in vocoders.items():
+        originals, made = evaluate.copies(clips, vocoder.vocode, f"{label} copies {of or 'vits-joe'}")
+        if "original" not in judged:
+            judged["original"] = evaluate.judge(originals, scorer)
+        judged[label] = evaluate.quality(
+            run,
+            (vocoder.name, variant, vocoder.target),
+            made,
+            scorer,
+            originals=originals,
+            keep=keep,
+            baseline=judged["original"],
+            baseline_name="original",
+            second_opinion=0,
+            group=group,
+        )
+    return judged
+
+
+def speeds(
+    run: "Run",
+    vocoders: Mapping[str, Vocoder],
+    clips: Sequence[evaluate.Clip],
+    *,
+    repeats: int = 5,
+    threads: int = 2,
+) -> dict[str, speed.Timing]:
+    """Time the vocoders in turns on the mels of the clips; rows for speed, size and parameters."""
+    speed.pin_threads(threads)
+    rate = features.HIFIGAN.sample_rate
+    mels = [features.log_mel(audio.resample(c.waveform, c.sample_rate, rate)) for c in clips]
+    seconds = features.HIFIGAN.hop / rate
+    candidates = {
+        label: (lambda mel, v=v: (v.vocode(mel), len(mel) * seconds)[1]) for label, v in vocoders.items()
+    }
+    timings = speed.interleaved(candidates, mels, repeats=repeats, seed=run.seed)
+    for label, vocoder in vocoders.items():
+        names = (vocoder.name, "baseline", vocoder.target)
+        evaluate.add_timing(run, names, timings[label])
+        if vocoder.params_m:
+            run.add(*names, "size_mb", vocoder.size_mb, source="weights as loaded")
+            run.add(*names, "params_m", vocoder.params_m, source="weights as loaded")
+    return timings
+
+
+def verdict(judged: Mapping[str, evaluate.Judged], label: str, other: str) -> str:
+    """How one vocoder's copies compare with the other's and with the originals, in a sentence."""
+    mos, wer = (
+        {key: judged[key].summary[metric].value for key in (label, other, "original")}
+        for metric in ("mos_predicted", "wer")
+    )
+    pesq, pitch = (
+        {key: judged[key].summary[metric].value for key in (label, other)}
+        for metric in ("pesq_wb", "f0_error_cents")
+    )
+    return (
+        f"Copies by {label} get a predicted MOS of {mos[label]:.2f}, those by {other} {mos[other]:.2f}, the originals "
+        f"{mos['original']:.2f}; WER {100 * wer[label]:.1f} %, {100 * wer[other]:.1f} % and {100 * wer['original']:.1f} %. "
+        f"PESQ says {pesq[label]:.2f} against {pesq[other]:.2f}: it compares waveforms sample by sample. The pitch of the copies is "
+        f"off by {pitch[label]:.0f} cents (a semitone is 100) against {pitch[other]:.0f}."
+    )

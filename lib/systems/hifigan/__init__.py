@@ -1,0 +1,281 @@
+"""`hifigan`: how well can a waveform be rebuilt from its mel spectrogram? A vocoder of our own, with the losses
+of HiFi-GAN.
+
+Kong et al. 2020, arXiv:2010.05646. Two generators:
+
+- the decoder of `vits-joe` (a HiFi-GAN of type-2 residual blocks that upsamples 192 latents by 8 * 8 * 4),
+  behind a small network that finds the latents of a log-mel spectrogram. It starts with a voice instead of with
+  noise, so an hour on one core suffices. Two of the latents' directions carry where in the glottal cycle a
+  frame begins, which no mel spectrogram shows: the mean over all phases makes the decoder pulse once a frame,
+  at 86 Hz, whatever the pitch. So a second network reads F0 in the mel, and its integral, the phase, goes into
+  the front beside the mel (as the sine source does in neural source-filter models, Wang et al. 2019, arXiv:1904.12088);
+- transformers' `SpeechT5HifiGan` in the published V1 layout, for a GPU.
+
+How they are trained is in `lib.training.tasks.hifigan`, the discriminators are in `hifigan_discriminators.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from lib import zoo
+from lib.errors import AudioError, MissingDataError, ParameterError, unknown
+from lib.features import HIFIGAN, MelConfig
+from lib.files import content_key, write_atomic
+from lib.systems.base import Networks
+
+GENERATORS = ("vits-joe", "v1")
+MEL_MEAN, MEL_SCALE = (
+    -5.0,
+    2.5,
+)  # of natural-log mel magnitudes of speech: brings the front's input near zero mean, unit variance
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """generator: "vits-joe" (its decoder behind a mel-to-latent front) or "v1" (published HiFi-GAN V1, random
+    at first); front_width, front_blocks, pitch_width, pitch_blocks: channels and depth of the front, and of the
+    network that reads F0.
+    """
+
+    generator: str = "vits-joe"
+    front_width: int = 256
+    front_blocks: int = 6
+    pitch_width: int = 64
+    pitch_blocks: int = 4
+
+    def __post_init__(self) -> None:
+        if self.generator not in GENERATORS:
+            raise unknown("generator", self.generator, GENERATORS)
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution over time, then a network per frame, added to the input (Liu et al. 2022,
+    arXiv:2201.03545).
+    """
+
+    def __init__(self, width: int, kernel_size: int = 7, expansion: int = 3):
+        super().__init__()
+        self.depthwise = nn.Conv1d(width, width, kernel_size, padding=kernel_size // 2, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, expansion * width)
+        self.project = nn.Linear(expansion * width, width)
+        self.scale = nn.Parameter(torch.full((width,), 1e-1))
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:  # (B, width, F) in and out
+        frames = self.norm(self.depthwise(hidden).transpose(1, 2))  # (B, F, width)
+        frames = self.project(nn.functional.gelu(self.expand(frames)))
+        return hidden + (self.scale * frames).transpose(1, 2)
+
+
+class MelReader(nn.Module):
+    """Log-mel frames, and what else is known of each, -> what shall be known; sees 3 * blocks + 3 frames to
+    either side.
+    """
+
+    def __init__(self, width: int, blocks: int, n_others: int, n_outputs: int):
+        super().__init__()
+        self.input = nn.Conv1d(HIFIGAN.n_bands + n_others, width, 7, padding=3)
+        self.blocks = nn.Sequential(*(ConvNeXtBlock(width) for _ in range(blocks)))
+        self.output = nn.Conv1d(width, n_outputs, 1)
+
+    def forward(
+        self, log_mel: torch.Tensor, *others: torch.Tensor
+    ) -> torch.Tensor:  # (B, F, n_bands), (B, F, n) -> (B, n_outputs, F)
+        frames = torch.cat([(log_mel - MEL_MEAN) / MEL_SCALE, *others], -1)
+        return self.output(self.blocks(self.input(frames.transpose(1, 2))))
+
+
+def source(phase: torch.Tensor, hz: torch.Tensor) -> torch.Tensor:
+    """What the front is told of the glottal pulses: (..., 4), sine and cosine of the phase, voiced or not, F0
+    in half octaves over 100 Hz.
+
+    phase: (...) in cycles; hz: (...), 0 where unvoiced: all four are 0 there.
+    """
+    angle, voiced = 2 * torch.pi * phase, (hz > 0).to(phase.dtype)
+    return (
+        torch.stack(
+            [angle.sin(), angle.cos(), torch.ones_like(phase), 2 * torch.log2(hz.clamp_min(1) / 100)], -1
+        )
+        * voiced[..., None]
+    )
+
+
+def read_pitch(modules: dict[str, nn.Module], log_mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, F, n_bands) -> the logit of "voiced" and log2(F0 / 100 Hz), each (B, F)."""
+    logit, octaves = modules["pitch"](log_mel).unbind(1)
+    return logit, octaves
+
+
+def read_source(modules: dict[str, nn.Module], log_mel: torch.Tensor) -> torch.Tensor:
+    """`source` for a mel alone: F0 as the mel shows it, the phase its integral, (B, F, 4)."""
+    logit, octaves = read_pitch(modules, log_mel)
+    hz = torch.where(logit > 0, 100 * 2 ** octaves.clamp(-1, 2.5), torch.zeros_like(octaves))  # 50 to 566 Hz
+    cycles = (hz.double() * HIFIGAN.hop / HIFIGAN.sample_rate).cumsum(-1)  # a minute of speech has 10^4 of them
+    return source((cycles % 1).to(log_mel.dtype), hz)
+
+
+def build(config: GeneratorConfig, *, warm: bool = True, seed: int = 0) -> dict[str, nn.Module]:
+    """The generator's networks by name: "front", "pitch" and "decoder", or for V1 "decoder" alone.
+
+    warm: the decoder starts with the weights of `vits-joe`; without, its weights are random until a checkpoint
+    is loaded.
+    """
+    torch.manual_seed(seed)
+    if config.generator == "v1":
+        from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+        decoder = SpeechT5HifiGan(
+            SpeechT5HifiGanConfig(
+                model_in_dim=HIFIGAN.n_bands,
+                sampling_rate=HIFIGAN.sample_rate,
+                upsample_initial_channel=512,
+                upsample_rates=[8, 8, 2, 2],
+                upsample_kernel_sizes=[16, 16, 4, 4],
+                normalize_before=False,
+            )
+        )
+        return {"decoder": decoder}
+    from lib.systems import vits_joe
+
+    front = MelReader(config.front_width, config.front_blocks, n_others=4, n_outputs=192)
+    pitch = MelReader(config.pitch_width, config.pitch_blocks, n_others=0, n_outputs=2)
+    return {
+        "front": front,
+        "pitch": pitch,
+        "decoder": (vits_joe.load_model() if warm else vits_joe.build_model()).decoder,
+    }
+
+
+def decode(modules: dict[str, nn.Module], log_mel: torch.Tensor) -> torch.Tensor:
+    """(B, F, n_bands) -> waveforms (B, F * hop), through the networks of `build`."""
+    if "front" not in modules:
+        return modules["decoder"](log_mel)
+    return modules["decoder"](modules["front"](log_mel, read_source(modules, log_mel)))[:, 0]
+
+
+class HifiGan(Networks):
+    """A trained vocoder, loaded from the folder that `save` made: `vocode(log_mel)` -> waveform.
+
+    identity: what the weights are, for whoever keeps their speech in a cache.
+    """
+
+    name, variant = "hifigan", "baseline"
+    mel: MelConfig = HIFIGAN
+    sample_rate = HIFIGAN.sample_rate
+
+    def __init__(self, folder: str | Path, target: str = "torch/cpu", threads: int = 2):
+        import safetensors.torch
+
+        self.folder, self.target, self.device = (
+            Path(folder),
+            target,
+            torch.device(target.removeprefix("torch/")),
+        )
+        description, weights = self.folder / "config.json", self.folder / "model.safetensors"
+        for file in (description, weights):
+            if not file.is_file():
+                raise MissingDataError(
+                    f"{self.folder} holds no vocoder: {file.name} is missing; train one, or name another folder"
+                )
+        torch.set_num_threads(threads)
+        self.identity = (content_key(description.read_bytes(), weights.read_bytes()),)
+        self.config = GeneratorConfig(**json.loads(description.read_text(encoding="utf-8"))["generator"])
+        self.modules = build(self.config, warm=False)
+        flat = {name: tensor.float() for name, tensor in safetensors.torch.load_file(weights).items()}
+        for name, module in self.modules.items():
+            own = {
+                key.removeprefix(f"{name}."): value for key, value in flat.items() if key.startswith(f"{name}.")
+            }
+            module.load_state_dict(own)
+            module.eval().to(self.device)
+
+    @property
+    def card(self) -> str:
+        """What the checkpoint is: data, recipe, steps, measured quality, licence (Markdown); "" where it has none."""
+        path = self.folder / "README.md"
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    @torch.inference_mode()
+    def vocode(self, log_mel: np.ndarray) -> np.ndarray:
+        """(n_frames, 80) log-mel of `features.HIFIGAN` -> (n_frames * 256,) float32 in [-1, 1]. AudioError for
+        bad input.
+        """
+        log_mel = np.asarray(log_mel)
+        if (
+            log_mel.ndim != 2
+            or log_mel.shape[1] != self.mel.n_bands
+            or not len(log_mel)
+            or not np.isfinite(log_mel).all()
+        ):
+            raise AudioError(
+                f"log-mel of shape {log_mel.shape} is not (at least 1 frame, {self.mel.n_bands}) finite numbers"
+            )
+        batch = torch.from_numpy(log_mel.astype(np.float32))[None].to(self.device)
+        return decode(self.modules, batch)[0].float().cpu().numpy()
+
+
+def pretrained(target: str = "torch/cpu", threads: int = 2) -> HifiGan:
+    """The vocoder of `lib.zoo`, which knows both embedded voices."""
+    return HifiGan(zoo.folder("hifigan"), target, threads)
+
+
+def save(
+    folder: str | Path,
+    config: GeneratorConfig,
+    weights: dict[str, dict[str, torch.Tensor]],
+    card: str,
+    *,
+    half: bool = True,
+) -> Path:
+    """Store a vocoder as `config.json`, `model.safetensors` and its card `README.md`.
+
+    weights: module name -> state dict; half: as fp16, 8.6 MB instead of 17.3 (an error 60 dB below the signal).
+    """
+    import safetensors.torch
+
+    expected = build(config, warm=False)
+    if weights.keys() != expected.keys():
+        raise ParameterError(
+            f"a {config.generator} vocoder consists of {', '.join(expected)}, not of {', '.join(weights)}"
+        )
+    flat = {
+        f"{name}.{key}": (value.half() if half and value.is_floating_point() else value).cpu().contiguous()
+        for name, state in weights.items()
+        for key, value in state.items()
+    }
+    folder = Path(folder)
+    write_atomic(folder / "model.safetensors", safetensors.torch.save(flat))
+    write_atomic(folder / "README.md", card.encode())
+    description = {
+        "system": "hifigan",
+        "generator": dataclasses.asdict(config),
+        "mel": dataclasses.asdict(HIFIGAN),
+    }
+    write_atomic(folder / "config.json", json.dumps(description, indent=1).encode())
+    return folder
+
+
+def from_checkpoint(checkpoint: str | Path, config: GeneratorConfig) -> dict[str, dict[str, torch.Tensor]]:
+    """The generator's weights in a training checkpoint, averaged ones where it has them, as `save` wants them."""
+    from lib.training import checkpoint as checkpoints
+
+    weights = checkpoints.load(Path(checkpoint)).weights
+    return {name: _folded(weights.get(f"ema-{name}", weights[name])) for name in build(config, warm=False)}
+
+
+def _folded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state dict with torch's weight normalisation (a length and a direction per filter) multiplied out."""
+    marker = ".parametrizations.weight.original"
+    folded = {key: value for key, value in state.items() if marker not in key}
+    for key in (k for k in state if k.endswith(f"{marker}1")):
+        stem = key.removesuffix(f"{marker}1")
+        folded[f"{stem}.weight"] = torch._weight_norm(state[key], state[f"{stem}{marker}0"], 0)
+    return folded

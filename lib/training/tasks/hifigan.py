@@ -1,0 +1,373 @@
+"""How does `hifigan` learn? First the front finds the decoder's latents, then both move, held by the discriminators.
+
+Stage A, until step `adversarial_from`: the decoder of `vits-joe` stays as it is. The front learns from the true
+latents where the clip was spoken by that voice (its flow yields them) and, from step `spectral_from`, through
+the decoder, from the mel and STFT distance for every clip. Latents alone cost a third of a step and teach most of it.
+Stage B: the losses of the paper (least squares, feature matching, 45 x mel) move front and decoder. Spectral
+losses alone would wreck the decoder: they do not hear the buzz that they allow. The V1 generator starts in stage B.
+
+While it learns, the front is told the phase of the clip's own glottal pulses; the network that reads F0 in the
+mel learns beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from lib.corpora.base import Corpus, Utterance
+from lib.errors import ParameterError, TrainingError
+from lib.features import HIFIGAN, log_mel_torch
+from lib.systems import hifigan
+from lib.systems.hifigan.discriminators import (
+    FEATURE_WEIGHT,
+    MEL_WEIGHT,
+    PERIODS,
+    SCALES,
+    Discriminators,
+    discriminator_loss,
+    generator_loss,
+)
+from lib.training import checkpoint as checkpoints, sources
+from lib.training.tasks import predicted_mels
+from lib.training.recipe import Recipe, parse
+from lib.training.task import Batch, Task, Update, Validation, split
+from lib.training.tasks.vocoder_losses import latent_distance, stft_loss
+from lib.training.tasks.vocoder_targets import glottal_pulses, true_latents
+
+HOP = HIFIGAN.hop
+CONTEXT = 24  # frames the front sees on either side of a segment: its whole receptive field
+EDGE = 4  # further frames whose spectra reach over the crop's end; computed, then dropped
+SILENCE = math.log(HIFIGAN.floor)  # the log-mel of digital silence
+FULL_SCALE = 32_768  # of 16-bit samples
+FRONT = "front", "pitch"  # the networks before the decoder
+
+
+@dataclass(frozen=True)
+class VocoderConfig(hifigan.GeneratorConfig):
+    """The recipe's `model` part.
+
+    segment_frames: length of a training clip; spectral_from: step of stage A from which clips are decoded;
+    decoded: in stage A, how many clips of a batch go through the decoder, and how many frames of each (0: all):
+    the latents of a long clip cost a tenth of its waveform; adversarial_from: step at
+    which stage B begins; warm_up: steps before it in which the discriminators already learn. Learning rates halve every
+    `half_life` steps of stage B; the front's falls geometrically from front_learning_rate to learning_rate
+    during stage A. latent_weight, stft_weight: stage A. start_from: a vocoder of `lib.zoo`, a folder, or the
+    folder of an earlier run, whose discriminators come along ("": as `generator` says). mels_from: a FastSpeech
+    2 of `lib.zoo`, or a folder, whose mels of `mels_clips` clips (0: of all) take the place of the true ones in
+    `mels_share` of their turns.
+    """
+
+    segment_frames: int = 32
+    decoded: tuple[int, int] = (0, 0)
+    spectral_from: int = 0
+    adversarial_from: int = 0
+    warm_up: int = 0
+    period_width: float = 1.0
+    scale_width: float = 1.0
+    periods: tuple[int, ...] = PERIODS
+    scales: int = SCALES
+    learning_rate: float = 2e-4
+    front_learning_rate: float = 1e-3
+    discriminator_learning_rate: float = 2e-4
+    half_life: int = 100_000
+    latent_weight: float = 10.0
+    stft_weight: float = 5.0
+    seed: int = 0
+    start_from: str = ""
+    mels_from: str = ""
+    mels_share: float = 0.5
+    mels_clips: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.generator == "v1" and self.adversarial_from:
+            raise ParameterError(
+                "model.adversarial_from is for the vits-joe generator; V1 has no trained decoder to keep: set 0"
+            )
+        if self.spectral_from and not self.latent_weight:
+            raise ParameterError(
+                f"model.spectral_from is {self.spectral_from} and model.latent_weight 0: until that step nothing "
+                "would be learnt"
+            )
+        if len(self.decoded) != 2 or not 0 <= self.decoded[1] <= self.segment_frames or self.decoded[0] < 0:
+            raise ParameterError(
+                f"model.decoded is {list(self.decoded)}: give clips of a batch and frames of a clip, at most "
+                f"{self.segment_frames}; 0 means all"
+            )
+        if self.segment_frames < 16:
+            raise ParameterError(
+                f"model.segment_frames is {self.segment_frames}; below 16 the largest STFT window would see "
+                "little but padding"
+            )
+
+    @property
+    def network(self) -> hifigan.GeneratorConfig:
+        """The part that the finished vocoder needs."""
+        return hifigan.GeneratorConfig(
+            self.generator, self.front_width, self.front_blocks, self.pitch_width, self.pitch_blocks
+        )
+
+
+class Piece(NamedTuple):
+    """A segment of a clip. waveform: with contexts and edges; latents: (192, segment), pulses: (2, segment and
+    contexts), mel: (segment and contexts, 80), of an acoustic model; None where not known, mel also where the
+    true one is wanted.
+    """
+
+    id: str
+    waveform: np.ndarray
+    latents: np.ndarray | None
+    pulses: np.ndarray | None
+    mel: np.ndarray | None
+
+
+def build(recipe: Recipe) -> "VocoderTask":
+    """The task of a recipe: its corpus (made where the cache lacks it), the true latents, the networks."""
+    return VocoderTask(
+        sources.corpus(parse(sources.Data, recipe.data, "data")), parse(VocoderConfig, recipe.model, "model")
+    )
+
+
+class VocoderTask(Task):
+    """HiFi-GAN on any corpus; clips are resampled to 22.05 kHz and kept in memory as 16-bit samples (160 MB an
+    hour).
+    """
+
+    watch = "mel_l1"
+
+    def __init__(self, corpus: Corpus, config: VocoderConfig):
+        self.config = config
+        self.train_split, self.validation_split = (split(corpus, "train"), split(corpus, "validation"))
+        self.lengths = [config.segment_frames] * len(self.train_split)
+        self._clips: dict[str, np.ndarray] = {}
+        self._latents = (
+            true_latents(self.train_split) if config.adversarial_from and config.latent_weight else {}
+        )
+        self._mels = (
+            predicted_mels.predicted(corpus, config.mels_from, config.mels_clips) if config.mels_from else {}
+        )
+        self._pulses = {} if config.generator == "v1" else glottal_pulses(self.train_split)
+        generator = hifigan.build(config.network, seed=config.seed)
+        judges = Discriminators(config.period_width, config.scale_width, config.periods, config.scales)
+        if config.start_from:
+            self._start({**generator, "discriminators": judges})
+        if config.generator == "v1":
+            generator["decoder"].apply_weight_norm()  # as published; folded in when the vocoder is saved
+        self.modules = {**generator, "discriminators": judges}
+        self.plain = dict(self.modules)
+        self.averaged = tuple(generator)
+        rates = {
+            **dict.fromkeys(FRONT, config.front_learning_rate),
+            "discriminators": config.discriminator_learning_rate,
+        }
+        self.optimizers = {
+            name: torch.optim.AdamW(
+                module.parameters(), rates.get(name, config.learning_rate), betas=(0.8, 0.99)
+            )
+            for name, module in self.modules.items()
+        }
+        self.schedulers = {
+            name: torch.optim.lr_scheduler.LambdaLR(
+                optimizer, self._front_rate if name in FRONT else self._rate
+            )
+            for name, optimizer in self.optimizers.items()
+        }
+
+    def item(self, index: int, rng: np.random.Generator) -> Piece:
+        """A segment of the clip at a random place, with what is known of it."""
+        utterance, config = self.train_split[index], self.config
+        clip = self._clip(utterance)
+        frames = len(clip) // HOP
+        begin = int(rng.integers(max(frames - config.segment_frames, 0) + 1))
+
+        def cut(values: np.ndarray | None, around: int) -> np.ndarray | None:
+            return None if values is None else _window(values, begin, config.segment_frames, around)
+
+        samples = _window(clip[None], begin * HOP, config.segment_frames * HOP, (CONTEXT + EDGE) * HOP)[0]
+        mel = self._mels.get(utterance.id)
+        if mel is not None:
+            mel = cut(mel.T - SILENCE, CONTEXT).T + SILENCE if rng.random() < config.mels_share else None
+        return Piece(
+            utterance.id,
+            samples.astype(np.float32) / FULL_SCALE,
+            cut(self._latents.get(utterance.id), 0),
+            cut(self._pulses.get(utterance.id), CONTEXT),
+            mel,
+        )
+
+    def collate(self, items: list[Piece]) -> Batch:
+        n_frames, around = self.config.segment_frames, self.config.segment_frames + 2 * CONTEXT
+        tensors = {"waveform": np.stack([i.waveform for i in items])}
+        if self._latents:
+            tensors["latents"] = _stack([i.latents for i in items], (192, n_frames))
+            tensors["known"] = np.array([i.latents is not None for i in items], np.float32)
+        if self._pulses:
+            tensors["pulses"] = _stack([i.pulses for i in items], (2, around))
+        if self._mels:
+            tensors["mel"] = _stack([i.mel for i in items], (around, HIFIGAN.n_bands))
+            tensors["predicted"] = np.array([i.mel is not None for i in items])
+        return Batch(
+            tuple(i.id for i in items),
+            len(items) * n_frames,
+            {k: torch.from_numpy(v) for k, v in tensors.items()},
+        )
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        config, adversarial = self.config, step >= self.config.adversarial_from
+        crop = batch.tensors["waveform"]  # (B, (EDGE + CONTEXT + segment + CONTEXT + EDGE) * HOP)
+        real = crop[:, (EDGE + CONTEXT) * HOP : -(EDGE + CONTEXT) * HOP]
+        log_mel = log_mel_torch(crop)[:, EDGE:-EDGE]
+        if "mel" in batch.tensors:
+            log_mel = torch.where(batch.tensors["predicted"][:, None, None], batch.tensors["mel"], log_mel)
+        loss, scalars, hidden = self._front(log_mel, batch.tensors, adversarial)
+        moving = tuple(n for n in self.averaged if adversarial or n in FRONT)
+        if step < config.spectral_from and not adversarial:
+            yield Update(loss, moving, scalars)
+            return
+        if not adversarial and any(config.decoded):
+            clips, length = (n or full for n, full in zip(config.decoded, (len(real), config.segment_frames)))
+            begin = int(np.random.default_rng((config.seed, step)).integers(config.segment_frames - length + 1))
+            real = real[:clips, begin * HOP : (begin + length) * HOP]
+            hidden = hidden[:clips, :, begin : begin + length]
+        decoder = (self.modules if adversarial else self.plain)["decoder"]
+        fake = decoder(hidden.transpose(1, 2)) if config.generator == "v1" else decoder(hidden)[:, 0]
+        if step >= config.adversarial_from - config.warm_up:
+            judgements = self.modules["discriminators"](torch.cat([real, fake.detach()]))
+            # What they saw in the real clips is the goal of feature matching, too: looking again after their
+            # step costs 8 % more.
+            wanted = [(None, [layer.detach().chunk(2)[0] for layer in layers]) for _, layers in judgements]
+            yield Update(discriminator_loss(judgements), ("discriminators",))
+        scalars["mel"] = F.l1_loss(log_mel_torch(fake), log_mel_torch(real))
+        loss = loss + MEL_WEIGHT * scalars["mel"]
+        if adversarial:
+            judges = self.plain["discriminators"]  # they pass the gradient on, and do not learn from it
+            scalars["adversarial"], scalars["features"] = generator_loss(wanted, judges(fake))
+            loss = loss + scalars["adversarial"] + FEATURE_WEIGHT * scalars["features"]
+        else:
+            scalars["stft"] = stft_loss(fake, real)
+            loss = loss + config.stft_weight * scalars["stft"]
+        yield Update(loss, moving, scalars)
+
+    def validate(self, step: int) -> Validation:
+        """Copy-synthesis of whole validation clips: mean absolute difference of the log-mels, and the STFT distance."""
+        device = next(self.plain["decoder"].parameters()).device
+        mels, stfts, audio, figures = [], [], {}, {}
+        for number, utterance in enumerate(self.validation_split):
+            clip = self._clip(utterance).astype(np.float32) / FULL_SCALE
+            real = torch.from_numpy(clip[: len(clip) // HOP * HOP])[None].to(device)
+            log_mel = log_mel_torch(real)
+            fake = hifigan.decode(self.plain, log_mel)
+            copied = log_mel_torch(fake)
+            mels.append(F.l1_loss(copied, log_mel).item())
+            stfts.append(stft_loss(fake, real).item())
+            if number % max(1, len(self.validation_split) // 2) == 0:
+                audio[utterance.id] = (fake[0].cpu().numpy(), HIFIGAN.sample_rate)
+                figures[utterance.id] = _figure(log_mel[0].cpu().numpy(), copied[0].cpu().numpy())
+        return Validation({"mel_l1": float(np.mean(mels)), "stft": float(np.mean(stfts))}, figures, audio)
+
+    def _front(
+        self, log_mel: torch.Tensor, known: dict[str, torch.Tensor], adversarial: bool
+    ) -> tuple[torch.Tensor | float, dict, torch.Tensor]:
+        """The loss of what lies before the decoder, its parts, and the decoder's input between the contexts (B,
+        channels, segment).
+        """
+        if "front" not in self.modules:
+            return 0.0, {}, log_mel[:, CONTEXT:-CONTEXT].transpose(1, 2)
+        cycles, hz = known["pulses"].unbind(1)
+        latents = self.modules["front"](log_mel, hifigan.source(cycles, hz))[..., CONTEXT:-CONTEXT]
+        logit, octaves = (x[:, CONTEXT:-CONTEXT] for x in hifigan.read_pitch(self.modules, log_mel))
+        hz = hz[:, CONTEXT:-CONTEXT]
+        voiced = (hz > 0).float()
+        off = (octaves - torch.log2(hz.clamp_min(1) / 100)).abs() * voiced
+        scalars = {
+            "voicing": F.binary_cross_entropy_with_logits(logit, voiced),
+            "pitch": off.sum() / voiced.sum().clamp_min(1),
+        }
+        loss = scalars["voicing"] + scalars["pitch"]
+        if adversarial or "known" not in known:
+            return loss, scalars, latents
+        if known["known"].any():
+            scalars["latents"] = (latent_distance(latents, known["latents"]) * known["known"]).sum() / known[
+                "known"
+            ].sum()
+            loss = loss + self.config.latent_weight * scalars["latents"]
+        else:
+            loss = loss + 0.0 * latents.sum()  # no clip of the batch has known ones: the front waits
+        return loss, scalars, latents
+
+    def _start(self, networks: dict[str, torch.nn.Module]) -> None:
+        """Take over the weights of an earlier run, all of them, or those of a finished vocoder, which has no
+        discriminators.
+        """
+        folder = sources.start(self.config.start_from)
+        if (run := checkpoints.latest(folder / "checkpoints")) is not None:
+            weights = checkpoints.load(run).weights
+        else:
+            weights = {
+                name: module.state_dict()
+                for name, module in hifigan.HifiGan(folder, threads=torch.get_num_threads()).modules.items()
+            }
+        try:
+            for name in networks.keys() & weights.keys():
+                networks[name].load_state_dict(weights[name])
+        except RuntimeError as error:  # torch's own words for other shapes
+            raise TrainingError(
+                f"the vocoder in {folder} has other sizes than the recipe's ({' '.join(str(error).split())[:200]}): "
+                "take its own recipe's `model`, or another start_from"
+            ) from error
+
+    def _clip(self, utterance: Utterance) -> np.ndarray:
+        """(n_samples,) int16 at 22.05 kHz, read once."""
+        if utterance.id not in self._clips:
+            scaled = np.rint(utterance.load(HIFIGAN.sample_rate) * FULL_SCALE)
+            self._clips[utterance.id] = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+        return self._clips[utterance.id]
+
+    def _rate(self, step: int) -> float:
+        return 0.5 ** (max(0, step - self.config.adversarial_from) / self.config.half_life)
+
+    def _front_rate(self, step: int) -> float:
+        done = min(1.0, step / self.config.adversarial_from) if self.config.adversarial_from else 1.0
+        return (self.config.learning_rate / self.config.front_learning_rate) ** done * self._rate(step)
+
+
+def publish(
+    run: str | Path, config: VocoderConfig, folder: str | Path, card: str, checkpoint: str | Path | None = None
+) -> Path:
+    """Turn a training run's newest (or the given) checkpoint into a vocoder that `hifigan.HifiGan` loads."""
+    path = Path(checkpoint) if checkpoint else checkpoints.latest(Path(run) / "checkpoints")
+    if path is None:
+        raise ParameterError(f"{run} holds no checkpoint to publish")
+    return hifigan.save(folder, config.network, hifigan.from_checkpoint(path, config.network), card)
+
+
+def _stack(pieces: list[np.ndarray | None], shape: tuple[int, ...]) -> np.ndarray:
+    """(B, *shape) float32, zeros where a clip has none."""
+    return np.stack([np.zeros(shape, np.float32) if p is None else p.astype(np.float32) for p in pieces])
+
+
+def _window(values: np.ndarray, begin: int, length: int, around: int) -> np.ndarray:
+    """(n, length + 2 * around) of (n, time), zeros beyond the ends."""
+    first, last = begin - around, begin + length + around
+    cut = values[:, max(first, 0) : max(last, 0)]
+    return np.pad(cut, ((0, 0), (max(-first, 0), length + 2 * around - max(-first, 0) - cut.shape[1])))
+
+
+def _figure(real: np.ndarray, fake: np.ndarray):
+    """Both log-mels (F, bands), one above the other."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    for axes, mel, title in zip(figure.subplots(2, sharex=True), (real, fake), ("original", "copy")):
+        axes.imshow(mel.T, origin="lower", aspect="auto", vmin=real.min(), vmax=real.max())
+        axes.set(title=title, ylabel="mel band")
+    axes.set_xlabel(f"frame ({1000 * HOP / HIFIGAN.sample_rate:.1f} ms)")
+    return figure

@@ -1,0 +1,168 @@
+"""How does `tacotron2` learn? It says each step's frames given the true ones before, and is shown where in the
+text it is.
+
+The losses of the paper (Shen et al. 2018, arXiv:1712.05884): squared errors of the mel before and after the
+postnet, and the cross-entropy of the gate. Two more beside them: absolute errors, which blur less, and guided
+attention (see `stepwise.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from lib.corpora.base import Corpus
+from lib.errors import TrainingError
+from lib.systems import tacotron2
+from lib.systems.tacotron2.network import NetworkConfig, Prediction, Reading, build as build_network
+from lib.training import sources
+from lib.training.tasks import acoustic as acoustic_task
+from lib.training.tasks import stepwise
+from lib.training.tasks.acoustic import MODULE
+from lib.training.recipe import Recipe, parse
+from lib.training.tasks.stepwise import STATISTICS, attention_loss, true_alignment
+from lib.training.task import Batch, Update
+
+
+@dataclass(frozen=True)
+class AcousticConfig(stepwise.Guided, NetworkConfig):
+    """The recipe's `model` part.
+
+    stop_weight: of the one step that is the last against those that are not; absolute_weight: of the absolute
+    errors beside the squared ones; start_from: a checkpoint of `lib.zoo`, a folder, or a file of published
+    weights (.pt) that the training goes on from ("": random ones).
+    """
+
+    weight_decay: float = 1e-6
+    stop_weight: float = 1.0
+    absolute_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check("stop_weight", "absolute_weight")
+
+    @property
+    def network(self) -> NetworkConfig:
+        """The part that the finished network needs."""
+        return self.sizes(NetworkConfig)
+
+
+def build(recipe: Recipe) -> "AcousticTask":
+    """The task of a recipe: its corpus (made, aligned and measured where the cache lacks it) and the network."""
+    return AcousticTask(
+        sources.corpus(parse(sources.Data, recipe.data, "data")), parse(AcousticConfig, recipe.model, "model")
+    )
+
+
+class AcousticTask(stepwise.StepwiseTask):
+    """Tacotron 2 on any corpus."""
+
+    def __init__(self, corpus: Corpus, config: AcousticConfig):
+        super().__init__(corpus, frames_per_step=config.frames_per_step)
+        self.config = config
+        network = build_network(config.network, len(self.speakers), config.seed)
+        if config.start_from:
+            self._start(network)
+        for name in STATISTICS:
+            getattr(network, name).copy_(torch.from_numpy(getattr(self.statistics, name)))
+        optimizer = torch.optim.Adam(
+            network.parameters(), config.learning_rate, eps=1e-6, weight_decay=config.weight_decay
+        )
+        self.follow(network, optimizer, config.warm_up, config.half_life)
+
+    def _start(self, network: torch.nn.Module) -> None:
+        """Take over weights with their statistics: all of an own checkpoint, all but the symbols of a published one."""
+        start = Path(self.config.start_from)
+        if start.suffix not in (".pt", ".pth"):
+            folder = sources.start(self.config.start_from)
+            self.take_over(network, folder, tacotron2.load(folder), self.config.network, STATISTICS)
+            return
+        weights, own = tacotron2.published(start), network.network.state_dict()
+        fresh = {name for name in own if "embedding" in name}
+        if {k: v.shape for k, v in weights.items() if k not in fresh} != {
+            k: v.shape for k, v in own.items() if k not in fresh
+        }:
+            raise TrainingError(
+                f"{start} is not of the sizes of the recipe's `model`: the published ones are in "
+                "params/full/recipes/tacotron2.yaml"
+            )
+        network.network.load_state_dict({**own, **{k: v for k, v in weights.items() if k not in fresh}})
+        bands = len(self.statistics.mel_mean)
+        self.statistics = replace(
+            self.statistics, mel_mean=np.zeros(bands, np.float32), mel_deviation=np.ones(bands, np.float32)
+        )
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        config, scalars = (
+            self.config,
+            losses(predict(self.modules[MODULE], batch), batch, self.config.stop_weight),
+        )
+        weights = {
+            "mel": config.absolute_weight,
+            "rough": config.absolute_weight,
+            "attention": config.guidance(step),
+        }
+        yield Update(sum(weights.get(name, 1.0) * value for name, value in scalars.items()), (MODULE,), scalars)
+
+    def predict(self, network: torch.nn.Module, batch: Batch) -> tuple[Prediction, torch.Tensor]:
+        prediction = predict(network, batch)
+        return prediction, prediction.alignment
+
+    def losses(self, prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
+        return losses(prediction, batch, self.config.stop_weight)
+
+    def read(self, network: torch.nn.Module, batch: Batch) -> Reading:
+        return network.read(batch.tensors["ids"], batch.tensors["speakers"], self.config.seed)
+
+
+def predict(network: torch.nn.Module, batch: Batch) -> Prediction:
+    """The network's answer to a batch under teacher forcing."""
+    return Prediction(*network(*(batch.tensors[name] for name in ("ids", "speakers", "mel", "mask"))))
+
+
+def losses(prediction: Prediction, batch: Batch, stop_weight: float = 1.0) -> dict[str, torch.Tensor]:
+    """mel, rough: mean absolute errors after and before the postnet; mel_squared, rough_squared: mean squared
+    ones; stop: cross- entropy of the gate; attention: of the alignment, in nats per step. Scalars, over what is
+    not padding.
+    """
+    given = batch.tensors
+    frames, n_steps = given["mask"], prediction.stop.shape[1]
+    steps = frames.reshape(len(frames), n_steps, -1)[..., 0]  # (B, S), 1 where real
+    last = steps - F.pad(steps, (0, 1))[:, 1:]  # 1 at the last real step
+    gate = F.binary_cross_entropy_with_logits(
+        prediction.stop, last, reduction="none", pos_weight=torch.full_like(last[0, 0], stop_weight)
+    )
+    found = {}
+    for name, mel in (("mel", prediction.mel), ("rough", prediction.rough)):
+        error = mel - given["mel"]
+        found[name] = (error.abs().mean(-1) * frames).sum() / frames.sum()
+        found[f"{name}_squared"] = (error.square().mean(-1) * frames).sum() / frames.sum()
+    truth = true_alignment(given["frames"], n_steps, frames.shape[1] // n_steps)
+    return {
+        **found,
+        "stop": (gate * steps).sum() / steps.sum(),
+        "attention": attention_loss(prediction.alignment, truth),
+    }
+
+
+def publish(
+    run: str | Path,
+    config: AcousticConfig,
+    speakers: tuple[str, ...],
+    folder: str | Path,
+    card: str,
+    checkpoint: str | Path | None = None,
+) -> Path:
+    """Turn a training run's newest (or the given) checkpoint, averaged weights if it has them, into a system to load.
+
+    speakers: the task's `speakers`, sorted names of all voices of the train split. Raises TrainingError where
+    they are not as many as the checkpoint's, or its network has other sizes.
+    """
+    expected = build_network(config.network, len(speakers)).state_dict()
+    weights = acoustic_task.trained(run, checkpoint, expected, len(speakers))
+    return tacotron2.save(folder, config.network, speakers, weights, card)

@@ -1,0 +1,265 @@
+"""How does `tortoise` learn? Its decoder is shown mels in noise, with the latents of what is said, and says
+what the noise is.
+
+The loss is the squared error of v at timesteps spread evenly over the batch (Kingma et al. 2021,
+arXiv:2107.00630: less chance in the gradient). In terms of the mel this weighs an error by SNR + 1 (Salimans
+and Ho 2022): neither the nearly clean nor the nearly hopeless timesteps rule. A tenth of the items loses its
+condition, so that guidance has something to lead away from; and, as in TorToiSe, a head guesses the mel from
+the condition alone, which teaches the condition's own layers directly.
+
+Every batch is cut to one length, a window of each sentence as long as its shortest (and at most `segment`): the
+decoder's norms take means over all frames, so that no padding may be among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from lib.corpora.base import Corpus
+from lib.errors import MissingDataError, ParameterError, TrainingError
+from lib.features import HIFIGAN, griffin_lim
+from lib.systems import fastspeech2, tortoise
+from lib.systems.tortoise import diffusion
+from lib.systems.tortoise.diffusion import Sampling
+from lib.systems.tortoise import NetworkConfig, Sizes
+from lib.training import sources
+from lib.training.tasks import acoustic as acoustic_task
+from lib.training.tasks.acoustic_data import Example
+from lib.training.tasks.acoustic import MODULE
+from lib.training.recipe import Recipe, parse
+from lib.training.task import Batch, Update, Validation
+
+STATISTICS = ("mel_mean", "mel_deviation", "pitch_mean", "pitch_deviation", "energy_mean", "energy_deviation")
+SHOWN = Sampling("dpm++", 16)  # how validation draws a mel
+JUDGED = 8  # timesteps at which each sentence of the validation split is judged
+
+
+@dataclass(frozen=True)
+class AcousticConfig(acoustic_task.Learning, Sizes):
+    """The recipe's `model` part.
+
+    front: a FastSpeech 2 of `lib.zoo`, or the folder of one, that knows every voice of the corpus; segment:
+    frames of a window (0: as many as the shortest sentence has); unconditioned: share of items without their
+    condition; rough_weight: of the mel guessed from the condition; min_snr: gamma of `diffusion.loss_weight`
+    (0: none). The front end of `start_from` comes along.
+    """
+
+    front: str = "fastspeech2"
+    segment: int = 0
+    unconditioned: float = 0.1
+    rough_weight: float = 0.5
+    min_snr: float = 0.0
+    learning_rate: float = 5e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_schedule()
+        for name, high in (("unconditioned", 0.9), ("rough_weight", 100.0), ("min_snr", 1e6), ("segment", 1e9)):
+            if not 0 <= getattr(self, name) <= high:
+                raise ParameterError(
+                    f"model.{name} is {getattr(self, name)}, it must lie between 0 and {high:g}"
+                )
+
+    def network(self, front: fastspeech2.NetworkConfig) -> NetworkConfig:
+        """The part that the finished network needs."""
+        return NetworkConfig(**vars(self.sizes(Sizes)), front=front)
+
+
+def build(recipe: Recipe) -> "AcousticTask":
+    """The task of a recipe: its corpus (made, aligned and measured where the cache lacks it), front end and decoder."""
+    return AcousticTask(
+        sources.corpus(parse(sources.Data, recipe.data, "data")), parse(AcousticConfig, recipe.model, "model")
+    )
+
+
+class AcousticTask(acoustic_task.AcousticTask):
+    """The decoder behind a trained front end, whose voices and statistics it takes over."""
+
+    watch = "denoise"
+
+    def __init__(self, corpus: Corpus, config: AcousticConfig):
+        super().__init__(corpus)
+        self.config = config
+        sizes, speakers, front = fastspeech2.load(sources.start(config.front))
+        if strangers := set(self.speakers) - set(speakers):
+            raise MissingDataError(
+                f"the front end {config.front} does not know {', '.join(sorted(strangers)[:5])} of corpus "
+                f"{corpus.name}, only {', '.join(speakers)}: train one on this corpus first"
+            )
+        self.speakers = speakers
+        self.statistics = replace(
+            self.statistics, speakers=speakers, **{name: getattr(front, name).numpy() for name in STATISTICS}
+        )
+        network = tortoise.build(config.network(sizes), len(speakers), config.seed)
+        network.front.load_state_dict(front.state_dict())
+        if config.start_from:
+            folder = sources.start(config.start_from)
+            self.take_over(network, folder, tortoise.load(folder), config.network(sizes), ())
+            self.statistics = replace(
+                self.statistics, **{name: getattr(network.front, name).numpy() for name in STATISTICS}
+            )
+        optimizer = torch.optim.AdamW(
+            network.decoder.parameters(),
+            config.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=config.weight_decay,
+        )
+        self.follow(network, optimizer, config.warm_up, config.half_life)
+
+    def item(self, index: int, rng: np.random.Generator) -> tuple[Example, np.ndarray, float]:
+        """The example, its mel, and where in it the window begins, in [0, 1)."""
+        return *super().item(index, rng), rng.random()
+
+    def collate(self, items: list[tuple[Example, np.ndarray, float]]) -> Batch:
+        """ids, frames, pitch, energy: (B, T); mel: (B, n_bands, F) standardised, frames from `starts` (B,) on;
+        speakers: (B,).
+        """
+        shortest = min(e.n_frames for e, _, _ in items)
+        return self._cut(items, min(shortest, self.config.segment or shortest))
+
+    def _cut(self, items: list[tuple[Example, np.ndarray, float]], length: int) -> Batch:
+        found, known = [e for e, _, _ in items], self.statistics
+        shape = (len(items), max(len(e.ids) for e in found))
+        tensors = {
+            "ids": np.zeros(shape, np.int64),
+            "frames": np.zeros(shape, np.int64),
+            **known.prosody(found, shape[1]),
+        }
+        speakers = np.array([self.speakers.index(e.speaker) for e in found], np.int64)
+        starts = np.array([int(place * (e.n_frames - length + 1)) for e, _, place in items], np.int64)
+        mel = np.zeros((len(items), HIFIGAN.n_bands, length), np.float32)
+        for row, ((e, target, _), start) in enumerate(zip(items, starts)):
+            tensors["ids"][row, : len(e.ids)], tensors["frames"][row, : len(e.ids)] = (e.ids, e.frames)
+            mel[row] = ((target[start : start + length] - known.mel_mean) / known.mel_deviation).T
+        tensors |= {"mel": mel, "starts": starts, "speakers": speakers}
+        return Batch(
+            tuple(e.id for e in found),
+            len(items) * length,
+            {name: torch.from_numpy(values) for name, values in tensors.items()},
+        )
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        size, device = len(batch.ids), batch.tensors["mel"].device
+        # Drawn on the CPU, whose random state a checkpoint keeps: the same on every device.
+        timesteps = spread(size, self.config.schedule_steps, torch.rand(()).item())
+        noise = torch.randn(batch.tensors["mel"].shape)
+        dropped = torch.rand(size) < self.config.unconditioned
+        timesteps, noise, dropped = (values.to(device) for values in (timesteps, noise, dropped))
+        given = batch.tensors
+        scalars = losses(
+            self.config,
+            given["mel"],
+            timesteps,
+            noise,
+            lambda x: self.modules[MODULE](
+                *(given[name] for name in ("ids", "speakers", "frames", "pitch", "energy", "starts")),
+                x,
+                timesteps,
+                dropped,
+            ),
+        )
+        yield Update(scalars["denoise"] + self.config.rough_weight * scalars["rough"], (MODULE,), scalars)
+
+    def validate(self, step: int) -> Validation:
+        """The losses on whole sentences, in the same noise every time; of each speaker's first one a mel drawn,
+        and its sound.
+        """
+        network = self.plain[MODULE]
+        device = next(network.parameters()).device
+        sums: dict[str, float] = {}
+        audio, figures, heard = {}, {}, set()
+        generator = torch.Generator().manual_seed(0)
+        timesteps = spread(JUDGED, self.config.schedule_steps, 0.5).to(device)
+        for e in self.validation:
+            given = self._cut([(e, e.mel(), 0.0)], e.n_frames).to(device).tensors
+            said = tortoise.latents(
+                network.front,
+                network.front.encode(given["ids"], given["speakers"]),
+                given["frames"],
+                given["pitch"],
+                given["energy"],
+            )
+            noise = torch.randn((JUDGED, *given["mel"].shape[1:]), generator=generator).to(device)
+            found = losses(
+                self.config,
+                given["mel"].expand(JUDGED, -1, -1),
+                timesteps,
+                noise,
+                lambda x: network.decoder(
+                    x, timesteps, said.expand(JUDGED, -1, -1), given["speakers"].expand(JUDGED)
+                ),
+            )
+            for name, value in found.items():
+                sums[name] = sums.get(name, 0.0) + value.item() / len(self.validation)
+            if e.speaker in heard:
+                continue
+            heard.add(e.speaker)
+            drawn = (
+                tortoise.denoised(network.decoder, self.config, said, given["speakers"], SHOWN, seed=0).x0[0].T
+            )
+            figures[e.id] = acoustic_task.figure(
+                given["mel"][0].T.cpu().numpy(),
+                drawn.float().cpu().numpy(),
+                f"drawn in {SHOWN.steps} steps, with the original's prosody",
+            )
+            log_mel = (drawn * network.front.mel_deviation + network.front.mel_mean).float().cpu().numpy()
+            audio[e.id] = (griffin_lim(log_mel), HIFIGAN.sample_rate)
+        return Validation(sums, figures, audio)
+
+
+def spread(count: int, steps: int, offset: float) -> torch.Tensor:
+    """`count` timesteps (count,) int64 evenly spread over 0 .. steps - 1, all moved by `offset` in [0, 1) of
+    their distance.
+    """
+    places = (torch.arange(count, dtype=torch.float64) + offset) / count
+    return (places * steps).long().clamp(max=steps - 1)
+
+
+def losses(
+    config: AcousticConfig,
+    mel: torch.Tensor,
+    timesteps: torch.Tensor,
+    noise: torch.Tensor,
+    answer: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
+) -> dict[str, torch.Tensor]:
+    """denoise: squared error of the prediction; rough: of the mel guessed from the condition alone. Scalars.
+
+    mel, noise: (B, n_bands, F); answer: the mel in that noise -> (prediction, rough mel).
+    """
+    alpha, sigma = config.noise.signal_noise(timesteps, mel)
+    prediction, rough = answer(diffusion.noised(mel, noise, alpha, sigma))
+    error = (prediction.float() - diffusion.target(config.prediction, mel, noise, alpha, sigma)).square()
+    weight = diffusion.loss_weight(config.prediction, alpha, sigma, config.min_snr)
+    return {"denoise": (weight * error).mean(), "rough": F.mse_loss(rough.float(), mel)}
+
+
+def publish(
+    run: str | Path,
+    config: AcousticConfig,
+    speakers: tuple[str, ...],
+    folder: str | Path,
+    card: str,
+    checkpoint: str | Path | None = None,
+) -> Path:
+    """Turn a training run's newest (or the given) checkpoint, averaged weights if it has them, into a system to load.
+
+    speakers: voices it was trained on; the system keeps all of its front end's. Raises TrainingError where the
+    front end does not know them, or the checkpoint's network has other sizes.
+    """
+    sizes, known, _ = fastspeech2.load(sources.start(config.front))
+    if set(speakers) - set(known):
+        raise TrainingError(
+            f"the front end {config.front} knows {', '.join(known)}, not {', '.join(speakers)}: take the recipe "
+            "of this run"
+        )
+    network = config.network(sizes)
+    expected = tortoise.build(network, len(known)).state_dict()
+    return tortoise.save(
+        folder, network, known, acoustic_task.trained(run, checkpoint, expected, len(known)), card
+    )
