@@ -163,7 +163,9 @@ def card(
     last = [r for r in curve if "seconds" in r][-1]
     validations = [r for r in curve if "validation" in r]
     names = [
-        n for n in ("mos_predicted", "wer", "cer", *ALIGNED, FAILURES) if any(n in row.scores for row in rows)
+        n
+        for n in ("mos_predicted", "wer", "cer", "asr_nll", *ALIGNED, FAILURES)
+        if any(n in row.scores for row in rows)
     ]
     titles = {
         "mos_predicted": "predicted MOS",
@@ -172,6 +174,8 @@ def card(
         "pesq_wb": "PESQ",
         "stoi": "STOI",
         "f0_error_cents": "pitch error, cents",
+        "voicing_error_pct": "voicing error, %",
+        "asr_nll": "recogniser's loss, nats/word",
         FAILURES: "attention failures, %",
     }
     lines = [
@@ -219,9 +223,13 @@ def thinned(curve: Sequence[dict], points: int = POINTS) -> list[dict]:
 def _cell(estimate: Estimate | None, metric: str) -> str:
     if estimate is None:
         return ""
-    scale, digits = {"wer": (100, 1), "cer": (100, 1), "f0_error_cents": (1, 0), FAILURES: (1, 0)}.get(
-        metric, (1, 2)
-    )
+    scale, digits = {
+        "wer": (100, 1),
+        "cer": (100, 1),
+        "f0_error_cents": (1, 0),
+        "voicing_error_pct": (1, 1),
+        FAILURES: (1, 0),
+    }.get(metric, (1, 2))
     interval = (
         f" [{scale * estimate.low:.{digits}f}, {scale * estimate.high:.{digits}f}]" if estimate.ci else ""
     )

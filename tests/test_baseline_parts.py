@@ -316,8 +316,9 @@ def test_learning_curves_show_training_validation_and_what_went_on():
 
 def test_vocoder_verdicts_name_both_and_the_original():
     def judged(mos, wer, pesq=None):
-        estimate = lambda x: type("E", (), {"value": x})  # noqa: E731
-        aligned = {"pesq_wb": estimate(pesq), "f0_error_cents": estimate(50 * pesq)} if pesq else {}
+        estimate = lambda x: type("E", (), {"value": x, "n": 9})  # noqa: E731
+        aligned = {"pesq_wb": estimate(pesq), "voicing_error_pct": estimate(2 * pesq)} if pesq else {}
+        aligned |= {"f0_error_cents": estimate(50 * pesq)} if pesq and pesq > 1.5 else {}
         return type("J", (), {"summary": {"mos_predicted": estimate(mos), "wer": estimate(wer), **aligned}})
 
     said = vocoders.verdict(
@@ -327,7 +328,14 @@ def test_vocoder_verdicts_name_both_and_the_original():
         "predicted MOS of 4.00, those by B 3.50, the originals 4.20" in said
         and "WER 11.0 %, 10.0 % and 10.0 %" in said
     )
-    assert "off by 100 cents (a semitone is 100) against 165" in said
+    assert (
+        "is off by 100 cents, voicing wrong in 4.0 % of the frames, against off by 165 cents, voicing wrong in 6.6 %"
+        in said
+    )
+    lost = vocoders.verdict(
+        {"original": judged(4.2, 0.1), "A": judged(4.0, 0.11, 1.2), "B": judged(3.5, 0.1, 3.3)}, "A", "B"
+    )
+    assert "The pitch of the copies is lost, voicing wrong in 2.4 % of the frames, against off by 165" in lost
 
 
 def test_the_zoo_says_how_to_train_what_it_lacks(tmp_path, monkeypatch):
