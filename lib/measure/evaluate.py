@@ -59,7 +59,8 @@ def speak(voice: "System", sentences: Iterable[Sentence | Utterance], *, seed: i
     """Every sentence spoken once (or found in the cache); sentence i with seed + i."""
     sentences = tuple(sentences)
     label = f"{voice.name} on {voice.target} speaks"
-    made = (synthetic.speak(voice, s.text, seed + i) for i, s in enumerate(sentences))
+    key = voice.cache_key()
+    made = (synthetic.speak(voice, s.text, seed + i, key=key) for i, s in enumerate(sentences))
     return tuple(
         Clip(s.id, s.text, waveform, rate, tuple(details["notes"]) if voice.attends else None)
         for s, (waveform, rate, details) in zip(

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib import systems
 from lib.errors import unknown
 from lib.measure import evaluate, speed
-from lib.studies import retrained
 from lib.measure.scorer import Scorer
+from lib.studies import retrained
 
 if TYPE_CHECKING:
     from lib.corpora.gutenberg import Sentence
@@ -69,18 +70,15 @@ def sweep(
     System fastspeech2, variants as in SIZES: word errors, predicted MOS, parameters, RTF, the last training
     loss and steps/s.
     """
-    from lib.systems import hifigan
 
     speed.pin_threads(threads)
-    vocoder = hifigan.pretrained(threads=threads)
+    vocoder = systems.load("hifigan", threads=threads)
     voices, base_judged = {}, None
     for name in names:
         if name not in SIZES:
             raise unknown("size", name, SIZES)
         model = resized(base.model, **SIZES[name])
-        found = retrained.fastspeech2(
-            base, name, model, steps=steps, folder=folder, vocoder=vocoder, threads=threads
-        )
+        found = retrained.fastspeech2(base, name, model, steps=steps, folder=folder, threads=threads)
         voice, outcome = found.voice, found.outcome
         voices[name] = voice
         names_ = (voice.name, name, voice.target)

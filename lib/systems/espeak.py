@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from lib import text
 from lib.errors import SpeechError, require
 from lib.systems.base import Speech, Stopwatch, System
 
@@ -59,22 +60,13 @@ class Espeak(System):
     """Formant synthesis; the seed feeds the noise of its fricatives."""
 
     name = "espeak-ng"
-    modules: dict = {}
     params_m = 0.0
 
     def __init__(self, target: str = "native/cpu", threads: int = 1):
-        from pathlib import Path
-
-        self.target = target
+        self.target, self.threads = target, threads
         with _engine() as (_, self.sample_rate):
             pass
-        loader = require("espeakng_loader", "espeakng-loader==0.2.4")
-        data = Path(loader.get_data_path())
-        english = [data / name for name in ("phondata", "phonindex", "phontab", "intonations", "en_dict")]
-        self.size_mb = (
-            Path(loader.get_library_path()).stat().st_size
-            + sum(p.stat().st_size for p in english if p.exists())
-        ) / 1e6
+        self.files = text.front_end_files()
 
     def speak(self, sentence: str, seed: int) -> Speech:
         watch, chunks = Stopwatch(), []
