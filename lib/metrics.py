@@ -1,4 +1,4 @@
-"""What is measured, in which unit, and which way is better? The metrics and the kinds of numbers of the results contract."""
+"""What is measured, in which unit, which way is better? Metrics and kinds of numbers of the results contract."""
 
 from __future__ import annotations
 
