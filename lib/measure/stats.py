@@ -46,9 +46,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference(Estimate):
-    """`a` minus `b` on the same utterances. p_value: two-sided, of the sign-flip permutation test."""
+    """`a` minus `b` on the same utterances. p_value: two-sided, of the sign-flip permutation test; sd: of the
+    utterances' differences, from which follows how many would decide.
+    """
 
     p_value: float
+    sd: float | None = None
 
     @property
     def significant(self) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lib import results
 from lib.features import HIFIGAN, griffin_lim
 from lib.measure import evaluate, speed
 from lib.measure import scorer as scoring
@@ -190,7 +191,9 @@ def verdict(table: "pd.DataFrame") -> str | None:
     """What the rows of `prosody` say, in a sentence; None without them. table: rows as `lib.results.read`
     returns them.
     """
-    found = table[(table.system == "fastspeech2") & table.variant.isin(VARIANTS) & table.value.notna()]
+    found = results.newest_run(
+        table[(table.system == "fastspeech2") & table.variant.isin(VARIANTS) & table.value.notna()]
+    )
     wide = found.pivot_table(index="variant", columns="metric", values="value", aggfunc="last")
     if WHOLE not in wide.index or not {"mos_predicted", "wer", "f0_error_cents"} <= set(wide.columns):
         return None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib import systems
+from lib import results, systems
 from lib.errors import unknown
 from lib.measure import evaluate, speed
 from lib.measure.scorer import Scorer
@@ -122,7 +122,9 @@ def verdict(table) -> str | None:
 
     table: rows as `lib.results.read` returns them.
     """
-    found = table[(table.system == "fastspeech2") & table.variant.isin(SIZES) & table.value.notna()]
+    found = results.newest_run(
+        table[(table.system == "fastspeech2") & table.variant.isin(SIZES) & table.value.notna()]
+    )
     wide = found.pivot_table(index="variant", columns="metric", values="value", aggfunc="last")
     if BASE not in wide.index or not {"mos_predicted", "wer", "params_m"} <= set(wide.columns):
         return None
