@@ -56,12 +56,12 @@ class Timing:
     @property
     def latency_ms_p50(self) -> stats.Estimate:
         """Median over inputs of the time of a whole utterance."""
-        return stats.median_ci(1000 * self.medians_s, seed=self.seed)
+        return stats.median_ci(1000 * self.medians_s)
 
     @property
     def latency_ms_p90(self) -> stats.Estimate:
         """90th percentile over inputs of the time of a whole utterance."""
-        return stats.quantile_ci(1000 * self.medians_s, 0.9, seed=self.seed)
+        return stats.quantile_ci(1000 * self.medians_s, 0.9)
 
     @property
     def stage_rtf(self) -> dict[str, float]:
