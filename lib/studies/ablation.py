@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lib import environment
 from lib.features import HIFIGAN, griffin_lim
-from lib.measure import evaluate, scorer as scoring, speed
+from lib.measure import evaluate, scorer as scoring
 from lib.studies import retrained
 from lib.studies.retrained import VOICE
 from lib.measure.scorer import ALIGNED, Scorer
@@ -66,7 +67,7 @@ def prosody(
     from lib.systems import hifigan, load
     from lib.training.tasks import acoustic_data
 
-    speed.pin_threads(threads)
+    environment.pin_threads(threads)
     vocoder = hifigan.pretrained(threads=threads)
     read = synthetic.corpus(load(VOICE, target="onnxruntime/cpu", threads=1), sentences)
     examples = [acoustic_data.example(u) for u in read.utterances]
