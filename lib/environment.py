@@ -64,7 +64,9 @@ CPU_FLAGS = (
 
 @functools.cache
 def cpu_flags() -> tuple[str, ...]:
-    """Those of CPU_FLAGS that the kernel says this processor has (x86 "flags", Arm "Features"); () where it tells none."""
+    """Those of CPU_FLAGS that the kernel says this processor has (x86 "flags", Arm "Features"); () where it
+    tells none.
+    """
     try:
         with open("/proc/cpuinfo") as file:
             for line in file:
@@ -79,18 +81,17 @@ def cpu_flags() -> tuple[str, ...]:
 def pin_threads(n: int) -> int | None:
     """Let this process compute with n threads; returns how many torch had, None where torch is not loaded.
 
-    torch takes its own call; OpenMP and the BLAS behind NumPy and SciPy are told by threadpoolctl, as far as they are loaded
-    already: call it again after loading. Sessions of ONNX Runtime and OpenVINO and models of CTranslate2 take their number when
-    they are built (`systems.load(..., threads=n)`).
+    torch takes its own call; OpenMP and the BLAS behind NumPy and SciPy are told by threadpoolctl, as far as
+    they are loaded already: call it again after loading. Sessions of ONNX Runtime and OpenVINO and models of
+    CTranslate2 take their number when they are built (`systems.load(..., threads=n)`).
     """
     if n < 1:
         raise ParameterError(f"{n} threads cannot compute: give at least 1")
-    require("threadpoolctl", "threadpoolctl==3.8.0").threadpool_limits(n)
     torch = sys.modules.get("torch")  # whoever computes with it has imported it
-    if torch is None:
-        return None
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
+    before = None if torch is None else torch.get_num_threads()
+    require("threadpoolctl", "threadpoolctl==3.8.0").threadpool_limits(n)
+    if torch is not None:
+        torch.set_num_threads(n)
     return before
 
 

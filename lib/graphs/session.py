@@ -1,8 +1,10 @@
-"""Where do sessions of ONNX Runtime come from? From here, so that threads, spinning and memory are decided once.
+"""Where do sessions of ONNX Runtime come from? From here, so that threads, spinning and memory are decided
+once.
 
-A session's threads wait for work either asleep or spinning. Spinning threads answer sooner, but they hold their cores: beside
-torch, or beside other sessions that have something to do, they were seen to slow the other fivefold. So sessions sleep, unless the
-process was started to run one system alone (`ALONE` in its environment, as the bench does for its children).
+A session's threads wait for work either asleep or spinning. Spinning threads answer sooner, but they hold their
+cores: beside torch, or beside other sessions that have something to do, they were seen to slow the other
+fivefold. So sessions sleep, unless the process was started to run one system alone (`ALONE` in its environment,
+as the bench does for its children).
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ def alone() -> bool:
 
 
 def open(model: bytes | str | Path, threads: int, *, spinning: bool | None = None):
-    """An InferenceSession on the CPU provider. model: a serialized graph or its file; threads: of one operator; operators run
-    one after the other.
+    """An InferenceSession on the CPU provider. model: a serialized graph or its file; threads: of one operator;
+    operators run one after the other.
 
-    spinning: by default where the process is `alone`. Memory patterns are off: they plan one block for each new shape, and
-    every sentence is one (measured on the three stages of `vits-joe`, ten sentences: 650 MB at most instead of 860, times alike).
+    spinning: by default where the process is `alone`. Memory patterns are off: they plan one block for each new
+    shape, and every sentence is one (measured on the three stages of `vits-joe`, ten sentences: 650 MB at most
+    instead of 860, times alike).
     """
     if threads < 1:
         raise ParameterError(f"{threads} threads cannot compute: give at least 1")

@@ -1,13 +1,14 @@
-"""How fast is it, how soon does it start, what memory and energy does it take? One harness for every such number.
+"""How fast is it, how soon does it start, what memory and energy does it take? One harness for every such
+number.
 
-    benched = bench.bench({"VITS": Candidate.of(voice), "int8": Candidate.of(variant)}, texts, rounds=3, threads=2)
-    bench.write(run, benched)
-    print(bench.faster(benched["int8"], benched["VITS"], "int8", "fp32"))
+    benched = bench.bench({"VITS": Candidate.of(voice), "int8": Candidate.of(variant)}, texts, rounds=3,
+    threads=2) bench.write(run, benched) print(bench.faster(benched["int8"], benched["VITS"], "int8", "fp32"))
 
-Each round starts one fresh process for every candidate, in an order drawn anew: load, first sentence, warm-up over all inputs,
-each input timed, memory, energy, end (`bench_child`). So no candidate meets what another has left behind (threads that spin,
-a heap in pieces, a thread count set for all), and every runtime may use its own best settings, for nothing else of ours runs
-meanwhile. What others do on the machine is measured beside it, and said.
+Each round starts one fresh process for every candidate, in an order drawn anew: load, first sentence, warm-up
+over all inputs, each input timed, memory, energy, end (`bench_child`). So no candidate meets what another has
+left behind (threads that spin, a heap in pieces, a thread count set for all), and every runtime may use its own
+best settings, for nothing else of ours runs meanwhile. What others do on the machine is measured beside it, and
+said.
 """
 
 from __future__ import annotations
@@ -48,10 +49,11 @@ def bench(
 ) -> dict[str, Benched]:
     """Bench every candidate on its inputs; the answer has the same labels.
 
-    inputs: what all candidates are given, or a dict from a candidate's `kind` to what those of that kind are given: texts, clips
-    (`waveform`, `sample_rate`), log-mels (n_frames, n_bands). seed: input i is spoken with seed + i in every process. energy: joules
-    of a sensor over at least 10 s a round where there is one, else estimated from the CPU seconds. timeout_s: of one process. A
-    candidate whose process crashes, hangs or is not what it says it is has `why_not` set; the others go on.
+    inputs: what all candidates are given, or a dict from a candidate's `kind` to what those of that kind are
+    given: texts, clips (`waveform`, `sample_rate`), log-mels (n_frames, n_bands). seed: input i is spoken with
+    seed + i in every process. energy: joules of a sensor over at least 10 s a round where there is one, else
+    estimated from the CPU seconds. timeout_s: of one process. A candidate whose process crashes, hangs or is
+    not what it says it is has `why_not` set; the others go on.
     """
     by_kind = {kind: list(values) for kind, values in _by_kind(candidates, inputs).items()}
     if rounds < 1 or passes < 1 or threads < 1:
@@ -154,7 +156,9 @@ def _load_average() -> float | None:
 
 
 def _circumstances(threads: int) -> dict[str, Any]:
-    """Of the machine, before the first process: who else is busy, and what the processor is. Warns where somebody is."""
+    """Of the machine, before the first process: who else is busy, and what the processor is. Warns where
+    somebody is.
+    """
     busy = busy_processes()
     if busy:
         names = ", ".join(f"{name} ({percent:.0f} % of a core)" for name, percent in busy.items())
@@ -199,7 +203,8 @@ def _check(candidate: Candidate, answer: dict) -> None:
         )
     if candidate.fingerprint and answer["fingerprint"] != candidate.fingerprint:
         raise SpeechError(
-            f"{candidate.origin} rebuilds {candidate} with other weights or settings than it has here: save the variant again"
+            f"{candidate.origin} rebuilds {candidate} with other weights or settings than it has here: "
+            "save the variant again"
         )
 
 

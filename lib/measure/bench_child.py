@@ -1,6 +1,7 @@
 """What happens inside one round of the bench: a process that loads one system, speaks, is timed, and ends.
 
-Nothing is imported here that the system does not need itself, as far as that can be helped: imports are part of the cold start.
+Nothing is imported here that the system does not need itself, as far as that can be helped: imports are part of
+the cold start.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ def one_round(
 ) -> dict[str, Any]:
     """Load, speak the first input, warm up over all, time each `passes` times; returns JSON.
 
-    origin: what `rebuild` takes; inputs: file of `save_inputs`; input i is spoken with seed + i, in an order drawn by `turn`;
-    energy: the device that is metered ("cpu", "cuda") or None; started: time.monotonic() of before the process. The memory
-    peak is that of loading and one pass over all inputs: while the clock runs, nothing collects garbage.
+    origin: what `rebuild` takes; inputs: file of `save_inputs`; input i is spoken with seed + i, in an order
+    drawn by `turn`; energy: the device that is metered ("cpu", "cuda") or None; started: time.monotonic() of
+    before the process. The memory peak is that of loading and one pass over all inputs: while the clock runs,
+    nothing collects garbage.
     """
     values = load_inputs(inputs, kind)
     begin = time.monotonic()
@@ -77,7 +79,9 @@ def one_round(
 
 
 def rebuild(origin: dict, threads: int):
-    """The system that an origin describes: {"system", "target", "settings"} or {"folder", "target"} of a saved variant."""
+    """The system that an origin describes: {"system", "target", "settings"} or {"folder", "target"} of a saved
+    variant.
+    """
     if "folder" in origin:
         from lib import optimize
 
@@ -184,7 +188,9 @@ def _timed(system, speak: Callable, values: list, passes: int, turn: int) -> dic
 
 
 def _energy(device: str, system, speak: Callable, values: list, timed: dict) -> dict[str, Any]:
-    """Joules, watts, utilisation: of a sensor over ENERGY_WINDOW_S, or estimated from the timed CPU seconds; or why not."""
+    """Joules, watts, utilisation: of a sensor over ENERGY_WINDOW_S, or estimated from the timed CPU seconds; or
+    why not.
+    """
     from lib import environment
     from lib.measure import energy
 
@@ -216,7 +222,9 @@ def _energy(device: str, system, speak: Callable, values: list, timed: dict) -> 
 
 
 def _synchronize() -> None:
-    """Wait for the GPU, if this process has started to use one: its work is queued, not done, when a call returns."""
+    """Wait for the GPU, if this process has started to use one: its work is queued, not done, when a call
+    returns.
+    """
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.synchronize()

@@ -1,6 +1,8 @@
-"""What did the bench see of one candidate? Its times, starts and memory with their intervals, its rows, and sentences about them.
+"""What did the bench see of one candidate? Its times, starts and memory with their intervals, its rows, and
+sentences about them.
 
-RTF is compute seconds per audio second (lower is better), RTFx its inverse; latency is the time of one whole utterance.
+RTF is compute seconds per audio second (lower is better), RTFx its inverse; latency is the time of one whole
+utterance.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ CLOCK = "time.perf_counter, fresh processes in turns"
 class Candidate:
     """Something that any process can rebuild and speak with. kind: of its inputs, of `bench_child.KINDS`.
 
-    origin: {"system", "target", "settings"} or {"folder", "target"}; fingerprint: what the rebuilt one must have, "" to trust.
+    origin: {"system", "target", "settings"} or {"folder", "target"}; fingerprint: what the rebuilt one must
+    have, "" to trust.
     """
 
     system: str
@@ -44,10 +47,12 @@ class Candidate:
 
     @classmethod
     def of(cls, model, *, kind: str = "text") -> "Candidate":
-        """A loaded system, recogniser or vocoder as a candidate. Raises ParameterError for one that no process can rebuild."""
+        """A loaded system, recogniser or vocoder as a candidate. Raises ParameterError for one that no process
+        can rebuild.
+        """
         if not model.origin:
             raise ParameterError(
-                f"{model.name} {model.variant} has not been saved: what cannot be rebuilt from a folder cannot be benched; "
+                f"{model.name} {model.variant} has not been saved: what cannot be rebuilt cannot be benched; "
                 "save it with lib.optimize.save and load it again"
             )
         return cls(model.name, model.variant, model.target, model.origin, kind, model.fingerprint())
@@ -63,12 +68,14 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Benched:
-    """One candidate's R rounds of P passes over N inputs; `why_not` says why there are none, and then nothing else is asked of it.
+    """One candidate's R rounds of P passes over N inputs; `why_not` says why there are none, and then nothing
+    else is asked of it.
 
-    seconds: (R, P, N); audio_s: (N,) of speech made (or heard); stages: name -> (R, P, N) seconds; first_audio_s: (R, P, N) or
-    None; one value a round (R,): cold_start_s (from before the process to the end of the first sentence), load_s,
-    first_sentence_s, peak_rss_mb, peak_gpu_mb (None without a GPU), cpu_s; energy: a dict a round, of
-    `bench_child`; footprint: size_mb, loaded_mb, params_m; circumstances: what `detail` says of how it was benched.
+    seconds: (R, P, N); audio_s: (N,) of speech made (or heard); stages: name -> (R, P, N) seconds;
+    first_audio_s: (R, P, N) or None; one value a round (R,): cold_start_s (from before the process to the end
+    of the first sentence), load_s, first_sentence_s, peak_rss_mb, peak_gpu_mb (None without a GPU), cpu_s;
+    energy: a dict a round, of `bench_child`; footprint: size_mb, loaded_mb, params_m; circumstances: what
+    `detail` says of how it was benched.
     """
 
     candidate: Candidate
@@ -132,7 +139,9 @@ class Benched:
 
     @cached_property
     def stage_rtf(self) -> dict[str, float]:
-        """Each stage's share of the RTF: its seconds (median over passes, mean over rounds) per second of audio."""
+        """Each stage's share of the RTF: its seconds (median over passes, mean over rounds) per second of
+        audio.
+        """
         return {
             name: float(np.median(spent, axis=1).mean(0).sum() / self.audio_s.sum())
             for name, spent in self.stages.items()
@@ -152,8 +161,8 @@ class Benched:
 def speedup(one: Benched, baseline: Benched) -> Ratio:
     """How many times as fast as the baseline, per second of audio, paired by round and input; with p value.
 
-    Both must come from one bench: what a round did to one it did to the other. Where a variant speaks faster or slower than its
-    baseline, both are taken per second of their own audio.
+    Both must come from one bench: what a round did to one it did to the other. Where a variant speaks faster or
+    slower than its baseline, both are taken per second of their own audio.
     """
     if one.medians_s.shape != baseline.medians_s.shape:
         raise ParameterError(
@@ -168,7 +177,9 @@ def speedup(one: Benched, baseline: Benched) -> Ratio:
 
 
 def write(run: "Run", benched: dict[str, Benched]) -> None:
-    """Rows of every candidate: speeds, cold start, memory, size, energy where it was asked for; one not_run row for who failed."""
+    """Rows of every candidate: speeds, cold start, memory, size, energy where it was asked for; one not_run row
+    for who failed.
+    """
     for one in benched.values():
         if one.why_not:
             run.not_run(*one.candidate.names, "rtf", one.why_not)
@@ -206,7 +217,9 @@ def _add_rounds(
 
 
 def _add_energy(run: "Run", one: Benched) -> None:
-    """Joules per second of audio, watts and utilisation, of every round; joules can be 0 above a wavering idle power."""
+    """Joules per second of audio, watts and utilisation, of every round; joules can be 0 above a wavering idle
+    power.
+    """
     metrics = ("energy_j_per_audio_s", "power_w", "utilization_pct")
     for why_not in {e["why_not"] for e in one.energy if "why_not" in e}:
         run.not_run(*one.candidate.names, metrics[0], why_not)
@@ -260,7 +273,8 @@ def largest_stage(one: Benched, name: str) -> str:
         return f"{name} tells no stages{': ' + one.why_not if one.why_not else ''}."
     stages = one.stage_rtf
     stage = max(stages, key=stages.get)
-    return f"In {name}, the stage {stage.replace('_', ' ')} takes {100 * stages[stage] / sum(stages.values()):.0f} % of the time."
+    share = 100 * stages[stage] / sum(stages.values())
+    return f"In {name}, the stage {stage.replace('_', ' ')} takes {share:.0f} % of the time."
 
 
 def _rtf(seconds: np.ndarray, audio_s: np.ndarray) -> np.ndarray:

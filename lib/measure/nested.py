@@ -1,12 +1,16 @@
 """How sure is a number that was taken in rounds? Intervals over the rounds and the sentences of a bench.
 
-Two things would be other if the bench were repeated elsewhere: how the machine fares in a round (one process, one layout of its
-memory, one mood of its neighbours), and which sentences were chosen. All sentences are spoken in every round, so the two are
-crossed: each is resampled alone, its bootstrap variance multiplied by n / (n - 1), which it lacks, and the two variances add (what
-they share, the noise of a single timing, is counted twice: the interval errs to the wide side). With three rounds percentiles of
-a bootstrap would cover 60 to 80 % instead of 95; so the ends come from Student's t with Satterthwaite's degrees of freedom
-(1946, https://doi.org/10.2307/3002019), in logarithms, because what slows a machine down multiplies.
-@COVERAGE@
+Two things would be other if the bench were repeated elsewhere: how the machine fares in a round (one process,
+one layout of its memory, one mood of its neighbours), and which sentences were chosen. All sentences are spoken
+in every round, so the two are crossed: each is resampled alone, its bootstrap variance multiplied by the
+n / (n - 1) that it lacks, and the two variances add (what they share, the noise of a single timing, is counted
+twice: the interval errs to the wide side). The ends come from Student's t with Satterthwaite's degrees of
+freedom (1946, https://doi.org/10.2307/3002019), in logarithms, because what slows a machine down multiplies.
+
+Coverage, simulated with a known truth on 36 kinds of machine (3 or 5 rounds, 8, 12 or 40 sentences; rounds that
+differ by 0 to 10 %, sentences by 2 to 30 %, single timings by 2 to 10 %): 90.5 to 97 % for a ratio of sums,
+92 to 97.5 % for a median, 91.5 to 99 % for a paired speed-up. Percentiles of the same bootstrap with 3 rounds
+cover 74 to 89 % (tests/test_nested.py).
 """
 
 from __future__ import annotations
@@ -26,7 +30,9 @@ DRAWS = 1_000  # of each level: a standard error is then within 5 % of its limit
 
 @dataclass(frozen=True)
 class Ratio(Estimate):
-    """How many times as much one is as the other, paired; p_value: two-sided, of a ratio of 1 (None without an interval)."""
+    """How many times as much one is as the other, paired; p_value: two-sided, of a ratio of 1 (None without an
+    interval).
+    """
 
     p_value: float | None = None
 
@@ -39,8 +45,8 @@ class Ratio(Estimate):
 def estimate(statistic: Callable[..., np.ndarray], *columns: np.ndarray, seed: int = 0) -> Estimate:
     """A positive statistic of (rounds, sentences, ...) arrays with its interval.
 
-    statistic: of the same arrays with one leading axis more (draws), -> (draws,). Estimate.n is the number of sentences; low and
-    high are None below MIN_ROUNDS rounds or MIN_SENTENCES sentences.
+    statistic: of the same arrays with one leading axis more (draws), -> (draws,). Estimate.n is the number of
+    sentences; low and high are None below MIN_ROUNDS rounds or MIN_SENTENCES sentences.
     """
     value, error, freedom = _log_error(statistic, columns, seed)
     n = columns[0].shape[1]
@@ -51,7 +57,9 @@ def estimate(statistic: Callable[..., np.ndarray], *columns: np.ndarray, seed: i
 
 
 def ratio(statistic: Callable[..., np.ndarray], *columns: np.ndarray, seed: int = 0) -> Ratio:
-    """As `estimate`, of a statistic that is 1 where there is no difference; the p value belongs to the same interval."""
+    """As `estimate`, of a statistic that is 1 where there is no difference; the p value belongs to the same
+    interval.
+    """
     from scipy.stats import t
 
     value, error, freedom = _log_error(statistic, columns, seed)
@@ -66,11 +74,13 @@ def ratio(statistic: Callable[..., np.ndarray], *columns: np.ndarray, seed: int 
 
 
 def over_rounds(values: Sequence[float]) -> Estimate:
-    """Geometric mean of one positive value per round, with Student's t in logarithms; no interval below MIN_ROUNDS.
+    """Geometric mean of one positive value per round, with Student's t in logarithms; no interval below
+    MIN_ROUNDS.
 
-    Of a cold start or a memory peak there is one value a process, and no sentences: three to five numbers, whose bootstrap
-    percentiles would cover 75 to 85 %. The t interval covers 95 % where the logarithms are normal, 90 to 95 % where every tenth
-    start is half as long again (simulated in the tests).
+    Of a cold start or a memory peak there is one value a process, and no sentences: three to five numbers, of which
+    bootstrap percentiles would cover 75 to 85 %. Simulated coverage of this: 95 % where the logarithms are normal,
+    94 to 95 % where every tenth start is a fifth slower, but 84 to 90 % where every tenth is half as slow again: a
+    few rounds cannot know of what happens rarely.
     """
     logs = np.log(_positive(np.asarray(values, np.float64)))
     n, mean = len(logs), float(np.exp(logs.mean()))

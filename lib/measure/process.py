@@ -1,6 +1,7 @@
 """What does it cost to start from nothing? A call in a new Python process that has done nothing else.
 
-    call("lib.measure.bench_child:speak_once", {"origin": {"system": "vits-joe", "target": "torch/cpu"}, ...}, threads=2)
+    call("lib.measure.bench_child:speak_once", {"origin": {"system": "vits-joe", "target": "torch/cpu"}, ...},
+    threads=2)
 
 The child (`python -m lib.measure.process`) reads the call from its standard input and answers with one line of
 JSON. Its clock starts in the parent, before the process exists; its memory is its own. Files that the kernel
@@ -36,7 +37,9 @@ THREAD_VARIABLES = (
 
 @dataclass(frozen=True)
 class Finished:
-    """value: what the function returned; seconds: from before the process started to the return of the function."""
+    """value: what the function returned; seconds: from before the process started to the return of the
+    function.
+    """
 
     value: Any
     seconds: float
@@ -54,10 +57,10 @@ def call(
 ) -> Finished:
     """Call "module:function" with JSON arguments in a new process; its result must be JSON, too.
 
-    threads: what the environment of the child tells OpenMP and BLAS. alone: nothing else of ours computes meanwhile, so the
-    child's runtimes may keep their cores: sessions spin (`graphs.session`), OpenMP waits as it likes best. An argument "started"
-    with the value None becomes the parent's time.monotonic() of before the process. Raises SpeechError with the child's own
-    message when the call fails or does not return in time.
+    threads: what the environment of the child tells OpenMP and BLAS. alone: nothing else of ours computes
+    meanwhile, so the child's runtimes may keep their cores: sessions spin (`graphs.session`), OpenMP waits as
+    it likes best. An argument "started" with the value None becomes the parent's time.monotonic() of before the
+    process. Raises SpeechError with the child's own message when the call fails or does not return in time.
     """
     if ":" not in function:
         raise ParameterError(f"{function!r} is not of the form 'package.module:function'")
@@ -84,7 +87,9 @@ def call(
 
 
 def environment_of_child(threads: int, *, alone: bool) -> dict[str, str]:
-    """The environment variables a child starts with: this process's, its threads pinned, this checkout importable."""
+    """The environment variables a child starts with: this process's, its threads pinned, this checkout
+    importable.
+    """
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
     variables |= dict.fromkeys(THREAD_VARIABLES, str(threads))

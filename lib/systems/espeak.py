@@ -1,6 +1,8 @@
-"""`espeak-ng`: a formant synthesiser of the 1990s kind, the low anchor that every naturalness measure must put last.
+"""`espeak-ng`: a formant synthesiser of the 1990s kind, the low anchor that every naturalness measure must put
+last.
 
-Called through the shared library of the pip package `espeakng-loader` (eSpeak NG 1.52, GPL-3.0); no program is started.
+Called through the shared library of the pip package `espeakng-loader` (eSpeak NG 1.52, GPL-3.0); no program is
+started.
 """
 
 from __future__ import annotations
@@ -36,9 +38,10 @@ def _copy() -> str:
 
 
 class _Engine:
-    """A freshly loaded library. Good for one sentence: its noise and pitch generators keep state that no call resets
-    (espeak_ng_SetRandSeed, terminating and initialising again, a fixed sentence before it: all were tried), and the same
-    text would sound different the second time."""
+    """A freshly loaded library. Good for one sentence: its noise and pitch generators keep state that no call
+    resets (espeak_ng_SetRandSeed, terminating and initialising again, a fixed sentence before it: all were
+    tried), and the same text would sound different the second time.
+    """
 
     def __init__(self):
         loader = require("espeakng_loader", "espeakng-loader==0.2.4")
@@ -54,7 +57,7 @@ class _Engine:
         _ctypes.dlclose(self.library._handle)
 
 
-# The engine for the next sentence, where one was prepared; guarded by _LOCK. Never two: they would be one library with one state.
+# The engine for the next sentence, where one was prepared; guarded by _LOCK. Never two: they would share one state.
 _waiting: list[_Engine] = []
 
 
@@ -84,8 +87,8 @@ class Espeak(System):
     def prepare(self) -> None:
         """Load the library for the next sentence, outside of what a bench times.
 
-        A resident program does not mind other samples for the same text and never loads it again; a `speak` without
-        preparation loads by itself (stage "reload", about twice the time of the synthesis).
+        A resident program does not mind other samples for the same text and never loads it again; a `speak`
+        without preparation loads by itself (stage "reload", about twice the time of the synthesis).
         """
         with _LOCK:
             if not _waiting:
