@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib import results
+from lib import environment, results
 from lib.features import HIFIGAN, griffin_lim
-from lib.measure import evaluate, speed
+from lib.measure import evaluate
 from lib.measure import scorer as scoring
 from lib.measure.scorer import ALIGNED, Scorer
 from lib.studies import retrained
@@ -68,7 +68,7 @@ def prosody(
     from lib.corpora import synthetic
     from lib.training.tasks import acoustic_data
 
-    speed.pin_threads(threads)
+    environment.pin_threads(threads)
     vocoder = systems.load("hifigan", threads=threads)
     read = synthetic.corpus(systems.load(VOICE, target="onnxruntime/cpu", threads=1), sentences)
     examples = [acoustic_data.example(u) for u in read.utterances]

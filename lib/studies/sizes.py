@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib import results, systems
+from lib import environment, results, systems
 from lib.errors import unknown
-from lib.measure import evaluate, speed
+from lib.measure import bench, evaluate
 from lib.measure.scorer import Scorer
 from lib.studies import retrained
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WIDTHS = ("hidden", "feed_forward", "predictor", "postnet")
 BASE = "size-base"
+TIMED = 10  # sentences of the bench
 # Variant -> what becomes of the recipe's model: a factor of all widths, or a sum to (or a factor of) one number.
 SIZES = {
     BASE: {},
@@ -62,7 +63,7 @@ def sweep(
     folder: str | Path,
     names: Sequence[str] = tuple(SIZES),
     threads: int = 2,
-    repeats: int = 3,
+    rounds: int = 3,
 ) -> None:
     """Train each size for `steps` steps (a stopped sweep goes on), speak the sentences through the zoo's
     vocoder, write the rows.
@@ -71,7 +72,7 @@ def sweep(
     loss and steps/s.
     """
 
-    speed.pin_threads(threads)
+    environment.pin_threads(threads)
     vocoder = systems.load("hifigan", threads=threads)
     voices, base_judged = {}, None
     for name in names:
@@ -113,7 +114,9 @@ def sweep(
                     source="the training loop's own clock",
                     detail=detail,
                 )
-    evaluate.speeds(run, voices, sentences[:5], repeats=repeats, threads=threads)
+    candidates = {name: bench.Candidate.of(voice) for name, voice in voices.items()}
+    timed = [s.text for s in sentences[:TIMED]]
+    bench.write(run, bench.bench(candidates, timed, rounds=rounds, threads=threads, seed=run.seed))
 
 
 def verdict(table) -> str | None:

@@ -8,8 +8,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lib import audio, features, systems
-from lib.measure import evaluate, speed
+from lib.measure import bench, evaluate
 from lib.measure.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -65,29 +67,15 @@ def copies(
 
 
 def speeds(
-    run: "Run",
-    vocoders: Mapping[str, "Vocoder"],
-    clips: Sequence[evaluate.Clip],
-    *,
-    repeats: int = 5,
-    threads: int = 2,
-) -> dict[str, speed.Timing]:
-    """Time the vocoders in turns on the mels of the clips; rows for speed, size and parameters."""
-    speed.pin_threads(threads)
+    run: "Run", vocoders: Mapping[str, "Vocoder"], clips: Sequence[evaluate.Clip], **settings
+) -> dict[str, bench.Benched]:
+    """Bench the vocoders on the mels of the clips, and write the rows. settings: of `bench.bench`."""
     rate = features.HIFIGAN.sample_rate
     mels = [features.log_mel(audio.resample(c.waveform, c.sample_rate, rate)) for c in clips]
-    seconds = features.HIFIGAN.hop / rate
-    candidates = {
-        label: (lambda mel, v=v: (v.vocode(mel), len(mel) * seconds)[1]) for label, v in vocoders.items()
-    }
-    timings = speed.interleaved(candidates, mels, repeats=repeats, seed=run.seed)
-    for label, vocoder in vocoders.items():
-        names = (vocoder.name, "baseline", vocoder.target)
-        evaluate.add_timing(run, names, timings[label])
-        if vocoder.params_m:
-            run.add(*names, "size_mb", vocoder.size_mb, source="weights as loaded")
-            run.add(*names, "params_m", vocoder.params_m, source="weights as loaded")
-    return timings
+    candidates = {label: bench.Candidate.of(vocoder) for label, vocoder in vocoders.items()}
+    benched = bench.bench(candidates, mels, **{"seed": run.seed, **settings})
+    bench.write(run, benched)
+    return benched
 
 
 def verdict(judged: Mapping[str, evaluate.Judged], label: str, other: str) -> str:
