@@ -8,8 +8,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lib import audio, features, systems
 from lib.measure import bench, evaluate
 from lib.measure.scorer import Scorer
