@@ -64,7 +64,7 @@ class ClipScores:
 class Scorer:
     """The metrics, loaded when first needed. threads: clips judged at once; cache: whether scores are kept on disk.
 
-    Predicted MOS runs on torch's own threads (`speed.pin_threads`), one clip after the other: that is as fast
+    Predicted MOS runs on torch's own threads (`environment.pin_threads`), one clip after the other: that is as fast
     as clips side by side. The judge and DNSMOS gain from neighbours, not from more threads for one clip.
     """
 
