@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib import audio, progress
-from lib.corpora import synthetic
+from lib import audio, progress, systems
+from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus, Utterance
 from lib.corpora.gutenberg import Sentence
 from lib.errors import MissingDataError, SpeechError
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from lib.results import Run
     from lib.systems.base import System
     from lib.systems.whisper import Whisper
+
+
+SPEECH = ("wer", "asr_nll", "mos_predicted")  # what any clip with its text is judged by
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ def speak(voice: "System", sentences: Iterable[Sentence | Utterance], *, seed: i
     """Every sentence spoken once (or found in the cache); sentence i with seed + i."""
     sentences = tuple(sentences)
     label = f"{voice.name} on {voice.target} speaks"
-    made = (synthetic.speak(voice, s.text, seed + i) for i, s in enumerate(sentences))
+    key = voice.cache_key()
+    made = (synthetic.speak(voice, s.text, seed + i, key=key) for i, s in enumerate(sentences))
     return tuple(
         Clip(s.id, s.text, waveform, rate, tuple(details["notes"]) if voice.attends else None)
         for s, (waveform, rate, details) in zip(
@@ -92,13 +96,32 @@ def recordings(
     return tuple(chosen)
 
 
+def reference_clips(
+    speaker: str | System | Corpus | None, n: int = 8, *, seed: int = 0, threads: int = 2
+) -> tuple[Clip, ...]:
+    """Clips of the speaker who should be heard, none of them on the test sentences: what `quality` takes as `voice`.
+
+    speaker: the teacher of a pupil or of a vocoder's copies, loaded or by name ("vits-joe", "hibari"), for it is
+    its voice that they were to learn; a corpus of one person, for that person's own test clips; None for a system that
+    imitates nobody (eSpeak): no clips, and no similarity. A teacher compared with its own clips shows how alike two
+    sentences of one voice are: the most that a pupil can reach.
+    """
+    if speaker is None:
+        return ()
+    if isinstance(speaker, Corpus):
+        return recordings(speaker, split="validation", limit=n)
+    if isinstance(speaker, str):
+        speaker = systems.load(speaker, threads=threads)
+    return speak(speaker, gutenberg.split("validation", n), seed=seed)
+
+
 def quality(
     run: "Run",
     names: tuple[str, str, str],
     clips: Sequence[Clip],
     scorer: Scorer,
     *,
-    voice: Clip | None = None,
+    voice: Sequence[Clip] = (),
     originals: Sequence[Clip] | None = None,
     baseline: Judged | None = None,
     baseline_name: str = "",
@@ -106,27 +129,22 @@ def quality(
     keep: int = 0,
     group: str = "",
 ) -> Judged:
-    """Score clips and write their rows: word and character errors, predicted MOS, DNSMOS, and what the
-    references allow.
+    """Score clips and write their rows: word and character errors, the recogniser's loss, predicted MOS, DNSMOS,
+    and what the references allow.
 
-    names: (system, variant, target); voice: a clip of the speaker who should be heard -> speaker_similarity;
-    originals: the same sentences aligned in time -> pesq_wb, stoi, f0_error_cents; baseline: the same sentences
+    names: (system, variant, target); voice: clips of the speaker who should be heard (`reference_clips`) ->
+    speaker_similarity; originals: the same sentences aligned in time -> `scorer.ALIGNED`; baseline: the same sentences
     before a change, whose paired difference goes into the rows' detail; second_opinion: on how many clips
     DNSMOS, the slowest metric, is computed (all by default); keep: how many clips go into the report, under `group`.
     """
     log.info("%s %s on %s: judging %d clips", *names, len(clips))
-    metrics = [
-        "wer",
-        "mos_predicted",
-        *(("speaker_similarity",) if voice else ()),
-        *(scoring.ALIGNED if originals else ()),
-    ]
+    metrics = [*SPEECH, *(("speaker_similarity",) if voice else ()), *(scoring.ALIGNED if originals else ())]
     sounds = [(clip.waveform, clip.sample_rate, clip.text) for clip in clips]
     scores = scorer.rate_all(
         sounds,
         metrics=metrics,
         originals=[clip.waveform for clip in originals] if originals else None,
-        voice=(voice.waveform, voice.sample_rate) if voice else None,
+        voice=[(clip.waveform, clip.sample_rate) for clip in voice],
     )
     seconds = scorer.rate_all(sounds[:second_opinion], metrics=["dnsmos_ovrl"])
     summary = {
@@ -142,7 +160,8 @@ def quality(
             estimate.value,
             n=estimate.n,
             ci=estimate.ci,
-            source=scoring.source(metric),
+            source=scoring.source(metric)
+            + (f", with the mean of {len(voice)} clips" if metric == "speaker_similarity" else ""),
             baseline=baseline_name if baseline else "",
             detail=_difference(differences.get(metric)),
         )
@@ -175,12 +194,12 @@ def attention_failures(clips: Sequence[Clip]) -> Estimate | None:
 def judge(
     clips: Sequence[Clip], scorer: Scorer, *, originals: Sequence[Clip] | None = None, seed: int = 0
 ) -> Judged:
-    """Clips with their word errors and predicted MOS, and what aligned originals allow, for comparison; no rows
-    are written.
+    """Clips with their word errors, recogniser's loss and predicted MOS, and what aligned originals allow, for
+    comparison; no rows are written.
     """
     scores = scorer.rate_all(
         [(c.waveform, c.sample_rate, c.text) for c in clips],
-        metrics=("wer", "mos_predicted", *(scoring.ALIGNED if originals else ())),
+        metrics=(*SPEECH, *(scoring.ALIGNED if originals else ())),
         originals=[c.waveform for c in originals] if originals else None,
     )
     return Judged(tuple(clips), tuple(scores), scoring.summarise(scores, seed=seed))
@@ -253,9 +272,16 @@ def try_or_not_run(run: "Run", names: tuple[str, str, str], metrics: Sequence[st
 def _difference(difference: Difference | None) -> object:
     if difference is None:
         return ""
-    low, high = difference.ci or (float("nan"), float("nan"))
-    found = {"difference": difference.value, "ci_low": low, "ci_high": high, "p_value": difference.p_value}
-    return {name: round(value, 4) for name, value in found.items()}
+    low, high = difference.ci or (None, None)
+    numbers = {
+        "difference": difference.value,
+        "ci_low": low,
+        "ci_high": high,
+        "p_value": difference.p_value,
+        "sd": difference.sd,
+    }
+    rounded = {name: None if value is None else round(value, 4) for name, value in numbers.items()}
+    return {**rounded, "n": difference.n}
 
 
 def same_voice(one: Judged, other: Judged, name: str, other_name: str) -> str:

@@ -187,11 +187,12 @@ def scaled(table: "pd.DataFrame") -> str:
     """What the rows of `scale` in a table say, a sentence each; "" without any."""
     rows = table[(table.metric == "scaling_efficiency") & (table.variant == VARIANT) & table.value.notna()]
     said = []
-    for row in rows.drop_duplicates(["system", "target"], keep="last").itertuples():
+    rows = rows.sort_values("time", kind="stable").drop_duplicates(["system", "target", "host"], keep="last")
+    for row in rows.itertuples():
         detail = json.loads(row.detail)
         one, many = detail["frames_per_s"]
         said.append(
-            f"{row.system}: {detail['processes']} processes make {many:,} frames/s, one makes {one:,}: {many / one:.2f} times as "
+            f"{row.system}{f' on {row.host}' if rows.host.nunique() > 1 else ''}: {detail['processes']} processes make {many:,} frames/s, one makes {one:,}: {many / one:.2f} times as "
             f"many, an efficiency of {row.value:.2f}."
         )
     return " ".join(said)

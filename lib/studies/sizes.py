@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib import environment
+from lib import environment, results, systems
 from lib.errors import unknown
 from lib.measure import bench, evaluate
-from lib.studies import retrained
 from lib.measure.scorer import Scorer
+from lib.studies import retrained
 
 if TYPE_CHECKING:
     from lib.corpora.gutenberg import Sentence
@@ -71,18 +71,15 @@ def sweep(
     System fastspeech2, variants as in SIZES: word errors, predicted MOS, parameters, RTF, the last training
     loss and steps/s.
     """
-    from lib.systems import hifigan
 
     environment.pin_threads(threads)
-    vocoder = hifigan.pretrained(threads=threads)
+    vocoder = systems.load("hifigan", threads=threads)
     voices, base_judged = {}, None
     for name in names:
         if name not in SIZES:
             raise unknown("size", name, SIZES)
         model = resized(base.model, **SIZES[name])
-        found = retrained.fastspeech2(
-            base, name, model, steps=steps, folder=folder, vocoder=vocoder, threads=threads
-        )
+        found = retrained.fastspeech2(base, name, model, steps=steps, folder=folder, threads=threads)
         voice, outcome = found.voice, found.outcome
         voices[name] = voice
         names_ = (voice.name, name, voice.target)
@@ -128,7 +125,9 @@ def verdict(table) -> str | None:
 
     table: rows as `lib.results.read` returns them.
     """
-    found = table[(table.system == "fastspeech2") & table.variant.isin(SIZES) & table.value.notna()]
+    found = results.newest_run(
+        table[(table.system == "fastspeech2") & table.variant.isin(SIZES) & table.value.notna()]
+    )
     wide = found.pivot_table(index="variant", columns="metric", values="value", aggfunc="last")
     if BASE not in wide.index or not {"mos_predicted", "wer", "params_m"} <= set(wide.columns):
         return None

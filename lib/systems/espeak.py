@@ -14,6 +14,7 @@ import threading
 
 import numpy as np
 
+from lib import text
 from lib.errors import SpeechError, require
 from lib.systems.base import Speech, Stopwatch, System
 
@@ -65,24 +66,15 @@ class Espeak(System):
     """Formant synthesis; the seed feeds the noise of its fricatives."""
 
     name = "espeak-ng"
-    modules: dict = {}
     params_m = 0.0
 
     def __init__(self, target: str = "native/cpu", threads: int = 1):
-        from pathlib import Path
-
-        self.target = target
+        self.target, self.threads = target, threads
         with _LOCK:
             engine = _waiting.pop() if _waiting else _Engine()
             self.sample_rate = engine.rate
             engine.close()
-        loader = require("espeakng_loader", "espeakng-loader==0.2.4")
-        data = Path(loader.get_data_path())
-        english = [data / name for name in ("phondata", "phonindex", "phontab", "intonations", "en_dict")]
-        self.size_mb = (
-            Path(loader.get_library_path()).stat().st_size
-            + sum(p.stat().st_size for p in english if p.exists())
-        ) / 1e6
+        self.files = text.front_end_files()
 
     def prepare(self) -> None:
         """Load the library for the next sentence, outside of what a bench times.
