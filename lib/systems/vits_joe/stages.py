@@ -12,8 +12,7 @@ import functools
 
 import numpy as np
 
-from lib.errors import require
-from lib.graphs import convolutions, cut
+from lib.graphs import convolutions, cut, session
 from lib.systems import symbols
 from lib.systems.base import Speech, Stopwatch, System
 from lib.systems.vits_joe import piper
@@ -58,19 +57,6 @@ def fast_graphs(threads: int) -> dict[str, bytes]:
     )
 
 
-def session(model: bytes | str, threads: int):
-    """An ONNX Runtime CPU session with a pinned thread count whose idle threads sleep.
-
-    Spinning threads of an idle session slow whatever else runs on those cores, a competitor being timed above all.
-    """
-    onnxruntime = require("onnxruntime", "onnxruntime==1.31.1")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
 class VitsJoeOnnx(System):
     """The voice on ONNX Runtime's CPU provider."""
 
@@ -99,7 +85,7 @@ class VitsJoeOnnx(System):
         self.scales = piper.scaled(self.scales, scales)
 
     def _open(self) -> None:
-        self.sessions = {stage: session(graph, self.threads) for stage, graph in self.graphs.items()}
+        self.sessions = {stage: session.open(graph, self.threads) for stage, graph in self.graphs.items()}
 
     _changed = _open
 
