@@ -12,15 +12,10 @@ import pytest
 from lib import features, results
 from lib.corpora import gutenberg
 from lib.errors import MissingDataError, ParameterError
-from lib.studies import ablation
-from lib.studies import control
-from lib.studies import learning
-from lib.studies import published
-from lib.studies import sizes
-from lib.studies import vocoders
 from lib.measure.evaluate import Clip
 from lib.measure.scorer import Scorer
 from lib.report import curves, pictures
+from lib.studies import ablation, control, learning, published, sizes, vocoders
 from lib.systems.attention import Reading
 
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.measure import fresh
+from lib.measure import process
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ def measure(
             "threads": threads,
             "precision": precision,
         }
-        done = fresh.run("lib.studies.learning:train_here", arguments, threads=threads, timeout_s=3600)
+        done = process.call("lib.studies.learning:train_here", arguments, threads=threads, timeout_s=3600)
     value = done.value
     learned = Learned(
         value["metrics"] | {"peak_rss_mb": done.peak_rss_mb},
