@@ -83,7 +83,9 @@ def file_name(notebook: str, profile: str, table: "pd.DataFrame", recorded: Path
 
 def problems(path: Path) -> list[str]:
     """What keeps a file from being one run of committed code on one host; empty where nothing does."""
-    rows = list(results.read_lines(path))  # all of them: `results.read` leaves out those that a later one replaced
+    rows = list(
+        results.read_lines(path)
+    )  # all of them: `results.read` leaves out those that a later one replaced
     loose = sum(row["commit"] == "" or row["commit"].endswith("-dirty") for row in rows)
     said = [f"{loose} rows come from code that is in no commit: commit, and run it again"] if loose else []
     for field in ("commit", "host"):
