@@ -74,9 +74,9 @@ def test_ten_thousand_characters_are_spoken_sentence_by_sentence():
 
 @functools.cache
 def published_graph():
-    from lib.systems.vits_joe.stages import session
+    from lib.graphs import session
 
-    return session(str(piper.model_path()), threads=2)
+    return session.open(str(piper.model_path()), threads=2)
 
 
 def published(sentence):

@@ -286,6 +286,12 @@ def test_a_saved_graph_comes_back(tmp_path, monkeypatch):
     again = optimize.load(tmp_path / "halved")
     said = [v.synthesize(SENTENCE, 1).waveform for v in (made, again)]
     assert np.array_equal(*said) and again.graphs == made.graphs
+    alone = optimize.load(tmp_path / "halved", threads=1)  # where the decoder runs rewritten
+    assert np.abs(alone.synthesize(SENTENCE, 1).waveform - said[0]).max() < 1e-4
+    graph = tmp_path / "halved" / "graphs" / "decoder.onnx"
+    graph.write_bytes(graph.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match="is damaged"):
+        optimize.load(tmp_path / "halved")
 
 
 def test_targets_are_rows_of_one_table():

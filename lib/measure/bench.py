@@ -1,8 +1,9 @@
 """How fast is it, how soon does it start, what memory and energy does it take? One harness for every such
 number.
 
-    benched = bench.bench({"VITS": Candidate.of(voice), "int8": Candidate.of(variant)}, texts, rounds=3,
-    threads=2) bench.write(run, benched) print(bench.faster(benched["int8"], benched["VITS"], "int8", "fp32"))
+    benched = bench.bench({"VITS": Candidate.of(voice), "int8": Candidate.of(variant)}, texts, rounds=3)
+    bench.write(run, benched)
+    print(bench.faster(benched["int8"], benched["VITS"], "int8", "fp32"))
 
 Each round starts one fresh process for every candidate, in an order drawn anew: load, first sentence, warm-up
 over all inputs, each input timed, memory, energy, end (`bench_child`). So no candidate meets what another has

@@ -1,8 +1,8 @@
 """What is a changed system, and how does any process get it back? A folder that holds all it needs beside its base.
 
-    variant.json           base and its fingerprint, technique, arguments, data, settings, own fingerprint, what
-    was measured weights.safetensors    its networks' weights (weights.pt where some are packed, as int8 layers
-    pack theirs) graphs/<stage>.onnx    its graphs, of a system on ONNX Runtime
+    variant.json           base and its fingerprint, technique, arguments, data, settings, what was measured
+    weights.safetensors    its networks' weights (weights.pt where some are packed, as those of int8 layers are)
+    graphs/<stage>.onnx    its graphs, of a system on ONNX Runtime
 
 A technique is one file in this folder and one line in `_TECHNIQUES`: a function that changes a system in place,
 and one that gives a fresh base the changed structure, into which the saved weights fit.
@@ -19,7 +19,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from lib import environment, systems
+from lib import environment, systems, targets
 from lib.errors import MissingDataError, ParameterError, TrainingError, unknown
 from lib.files import write_atomic
 from lib.systems.model import Model
@@ -81,7 +81,8 @@ def save(
     """
     if system.made is None or not system.made["base"]["origin"]:
         raise ParameterError(
-            f"{system.name} {system.variant} was not made by a technique from a system that can be loaded: use optimize.make"
+            f"{system.name} {system.variant} was not made by a technique from a system that can be loaded: "
+            "use optimize.make"
         )
     folder = Path(folder)
     files = [*_write_weights(system, folder), *_write_graphs(system, folder)]
@@ -118,17 +119,18 @@ def load(folder: str | Path, *, target: str | None = None, threads: int = 2) -> 
     base = description["base"]
     origin = base["origin"] | ({"target": target} if target else {})
     system = rebuild(origin, threads=threads)
-    same_target = system.target == description["target"]
-    if same_target and system.weights_key() != base["weights"]:
+    saved_on = targets.find(description["target"])
+    if targets.find(system.target).runtime != saved_on.runtime:
+        raise ParameterError(
+            f"{folder} was saved on {saved_on.name}: its weights do not fit {system.target}; make it there"
+        )
+    if system.weights_key() != base["weights"]:
         raise TrainingError(
-            f"{folder} was made from another {description['system']} than the one that is here: its base has other weights"
+            f"{folder} was made from another {description['system']} than the one that is here: "
+            "its base has other weights"
         )
     try:
         system.variant = description["variant"]
-        if description["files"] and not same_target:
-            raise ParameterError(
-                f"{folder} was saved on {description['target']}: its weights do not fit {system.target}; make it there"
-            )
         if any(name.startswith(GRAPHS) for name in description["files"]):
             system.graphs = {
                 Path(name).stem: (folder / name).read_bytes()
@@ -138,12 +140,12 @@ def load(folder: str | Path, *, target: str | None = None, threads: int = 2) -> 
         else:
             chosen.structure(system, **description["arguments"])
             _load_weights(system, folder, description)
+        if system.weights_key() != description["weights"]:
+            raise TrainingError(f"{folder} is damaged: its weights are not those that were saved; make it anew")
         system._changed()
         system.configure(**{k: v for k, v in description["settings"].items() if v != system.settings().get(k)})
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise TrainingError(f"the variant in {folder} cannot be read ({error}): make it anew") from error
-    if system.weights_key() != description["weights"]:
-        raise TrainingError(f"{folder} is damaged: its weights are not those that were saved; make it anew")
     system.made = {key: description[key] for key in ("technique", "arguments", "base")}
     _settle(system, folder, description)
     return system

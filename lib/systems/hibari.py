@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import TextError, require
-from lib.graphs import cut
+from lib.graphs import cut, session
 from lib.systems.base import Speech, Stopwatch, System
-from lib.systems.vits_joe.stages import session
 
 PACKAGE = "hibari-tts==0.2.1"
 
@@ -44,7 +43,7 @@ class Hibari(System):
         return cut.parameters(self.graphs["voice"]) / 1e6
 
     def _open(self) -> None:
-        self._voice.sess = session(
+        self._voice.sess = session.open(
             self.graphs["voice"], self.threads
         )  # the package's own leaves its threads spinning
 
