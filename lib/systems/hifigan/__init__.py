@@ -144,7 +144,7 @@ def build(config: GeneratorConfig, *, warm: bool = True, seed: int = 0) -> dict[
             )
         )
         return {"decoder": decoder}
-    from lib.systems import vits_joe
+    from lib.systems.vits_joe import network as vits_joe
 
     front = MelReader(config.front_width, config.front_blocks, n_others=4, n_outputs=192)
     pitch = MelReader(config.pitch_width, config.pitch_blocks, n_others=0, n_outputs=2)
