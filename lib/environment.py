@@ -59,6 +59,29 @@ def _memory_gib() -> float:
     return psutil.virtual_memory().total / 2**30
 
 
+def peak_rss_mb() -> float:
+    """The most resident memory that this process has held since it started, in 10^6 bytes.
+
+    Linux's VmHWM, not ru_maxrss: the latter survives exec, so a child would report the peak of the parent that
+    started it.
+    """
+    try:
+        with open("/proc/self/status") as status:
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024 / 1e6
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6  # macOS counts bytes
+
+
 @functools.cache
 def commit() -> str:
     """The commit of this checkout, with "-dirty" when tracked files differ from it; "" outside git."""

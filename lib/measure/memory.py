@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib.environment import peak_rss_mb
 from lib.errors import MissingDataError
 
 if TYPE_CHECKING:
@@ -24,25 +25,6 @@ def rss_mb() -> float:
     import psutil
 
     return psutil.Process().memory_info().rss / MB
-
-
-def peak_rss_mb() -> float:
-    """The most resident memory this process has held since it started, or since `PeakMemory` last reset the mark.
-
-    Linux's VmHWM, not ru_maxrss: the latter survives exec, so a child would report the peak of the parent that
-    started it.
-    """
-    try:
-        with open("/proc/self/status") as status:
-            for line in status:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024 / MB
-    except OSError:
-        pass
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MB if sys.platform == "darwin" else peak * 1024 / MB  # macOS counts bytes
 
 
 def peak_gpu_mb() -> float | None:
