@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from acoustic_checks import three_and_three_steps_equal_six, two_voices, wrong_folders_are_named
+from acoustic_checks import of_config, three_and_three_steps_equal_six, two_voices, wrong_folders_are_named
 
 from lib.corpora.base import Corpus
 from lib.errors import AudioError, MissingDataError, ParameterError, TextError, TrainingError
@@ -23,9 +23,9 @@ from lib.systems import speecht5
 from lib.systems import symbols
 from lib.systems.speecht5.decoding import Limits, decode, keep_masks, lay_out
 from lib.systems.speecht5.network import POSITIONS, PUBLISHED, NetworkConfig, Prediction, build, take_over
-from lib.training import checkpoint, recipe
+from lib.training import checkpoint, recipe, tasks
 from lib.training.loop import train
-from lib.training.tasks.speecht5 import MODULE, AcousticConfig, AcousticTask, losses, predict, publish, rescaled
+from lib.training.tasks.speecht5 import MODULE, AcousticConfig, AcousticTask, losses, predict, rescaled
 from lib.training.task import Batch
 
 SMALL = AcousticConfig(
@@ -588,10 +588,11 @@ def test_a_wrong_folder_is_named(folder, tmp_path):
 
 def test_a_run_is_published_with_its_averaged_weights(speech, tmp_path):
     task = AcousticTask(speech, SMALL)
-    train(
-        task, recipe.Recipe("speecht5", recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0)), tmp_path
+    chosen = of_config("speecht5", SMALL, recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0))
+    outcome = train(task, chosen, tmp_path)
+    config, speakers, model = speecht5.load(
+        tasks.export(chosen, outcome.checkpoint, tmp_path / "voice", "card")
     )
-    config, speakers, model = speecht5.load(publish(tmp_path, SMALL, task.speakers, tmp_path / "voice", "card"))
     average = checkpoint.load(checkpoint.latest(tmp_path / "checkpoints")).weights[f"ema-{MODULE}"]
     assert config == SMALL.network and speakers == ("hibari", "vits-joe")
     assert torch.allclose(model.voices.weight, average["voices.weight"], atol=2e-3)

@@ -70,6 +70,7 @@ def sweep(
     loss and steps/s.
     """
     from lib.systems import hifigan
+    from lib.training.outcome import SOURCES
 
     speed.pin_threads(threads)
     vocoder = hifigan.pretrained(threads=threads)
@@ -109,10 +110,12 @@ def sweep(
         for metric in ("train_loss", "train_steps_per_s"):
             if metric in outcome.metrics:
                 run.add(
-                    *names_,
+                    voice.name,
+                    name,
+                    outcome.target,
                     metric,
                     outcome.metrics[metric],
-                    source="the training loop's own clock",
+                    source=SOURCES[metric],
                     detail=detail,
                 )
     evaluate.speeds(run, voices, sentences[:5], repeats=repeats, threads=threads)

@@ -114,8 +114,9 @@ class Run:
         )
         journal = Journal(self.folder, self.step) if self.main else None
         started, first = time.monotonic(), self.step
-        # A run that had reached its target, or lost its patience, stays where it is.
-        reason = self._stop(False, False, True)
+        reason = self._stop(
+            False, False, True
+        )  # a run that had reached its target, or lost its patience, stays
         for module in self.task.plain.values():
             module.train()
         self.speed.begin()
@@ -279,7 +280,7 @@ class Run:
             processes=self.accelerator.num_processes,
             threads=torch.get_num_threads(),
             monitored={name: sum(values) / len(values) for name, values in self.monitored.items()},
-            device=self.device.type,
+            target=hardware.target(self.device),
             settings={
                 "precision": self.settings.precision,
                 **({"tf32": self.settings.tf32} if self.device.type == "cuda" else {}),

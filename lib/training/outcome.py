@@ -41,7 +41,7 @@ class Outcome:
     processes: int
     threads: int  # of each process, on the CPU
     monitored: dict[str, float] = field(default_factory=dict)  # means of what the monitor said
-    device: str = "cpu"  # "cpu" or "cuda": where the networks learnt
+    target: str = "torch/cpu"  # where the networks learnt, as rows of results name it
     settings: dict[str, object] = field(
         default_factory=dict
     )  # what decides the arithmetic there: precision, tf32
@@ -68,15 +68,10 @@ class Outcome:
             "processes",
             "threads",
             "monitored",
-            "device",
+            "target",
             "settings",
         )
         return dataclasses.replace(self, **{name: before[name] for name in names if name in before})
-
-    @property
-    def target(self) -> str:
-        """Where it ran, as rows of results name it: "torch/cpu"."""
-        return f"torch/{self.device}"
 
     @property
     def metrics(self) -> dict[str, float]:
