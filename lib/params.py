@@ -26,8 +26,8 @@ PROFILES = {
 RANGES: dict[str, tuple[float, float | None]] = {
     "seed": (0, 2**32 - 1),  # what NumPy's generators take
     "threads": (1, None),
-    "repeats": (1, None),
-    "cold_starts": (1, None),
+    "rounds": (1, None),
+    "passes": (1, None),
     "n_sentences": (1, None),
     "n_described": (1, None),
     "n_aligned": (1, None),

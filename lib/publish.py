@@ -9,7 +9,6 @@ embedded voices, against the teacher's own clips of the same sentences.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import logging
 import sys
@@ -75,29 +74,17 @@ def publish(
                 recipe.task, draft, recipe.data["voices"], gutenberg.split("test", sentences), threads=threads
             )
         )
-        own = (
-            sum(
-                p.numel()
-                for module in load(recipe.task, draft, threads).modules.values()
-                for p in module.parameters()
-            )
-            / 1e6
+        networks = systems.load(recipe.task, threads=threads, checkpoint=draft).modules
+        own = sum(
+            p.numel()
+            for network, module in networks.items()
+            if not network.startswith("vocoder.")  # that has a card of its own
+            for p in module.parameters()
         )
-    tasks.export(recipe, path, target, card(recipe, curve, measured, sentences, own, note))
+    tasks.export(recipe, path, target, card(recipe, curve, measured, sentences, own / 1e6, note))
     write_atomic(target / "recipe.yaml", Path(recipe_file).read_bytes())
     write_atomic(target / "curve.jsonl", "".join(json.dumps(r) + "\n" for r in thinned(curve)).encode())
     return target
-
-
-def load(task: str, folder: str | Path, threads: int):
-    """The vocoder, or the acoustic model before the zoo's vocoder."""
-    from lib.systems import hifigan
-
-    if tasks.find(task).kind == "vocoder":
-        return hifigan.HifiGan(folder, threads=threads)
-    module = importlib.import_module(f"lib.systems.{task}")
-    cls = next(c for c in vars(module).values() if getattr(c, "name", "") == task)
-    return cls(folder, vocoder=hifigan.pretrained(threads=threads).vocode, threads=threads)
 
 
 def measure(
@@ -114,7 +101,7 @@ def measure(
     A voice that the zoo's vocoder has not learnt is spoken by Griffin-Lim.
     """
     scorer = Scorer(threads=threads)
-    model = load(task, folder, threads)
+    model = systems.load(task, threads=threads, checkpoint=folder)
     heard = recipes.load(zoo.folder("hifigan") / "recipe.yaml").data["voices"]
     for voice in voices:
         teacher = evaluate.speak(systems.load(voice, target="onnxruntime/cpu", threads=threads), sentences)
@@ -126,7 +113,8 @@ def measure(
         else:
             speaker, who = model.adjusted(speaker=voice), "hifigan"
             if voice not in heard:
-                speaker.vocoder, speaker.variant, who = None, "griffin-lim", "Griffin-Lim"
+                speaker = speaker.derive("griffin-lim", vocoder="griffin-lim")
+                who = "Griffin-Lim"
             clips = evaluate.speak(speaker, sentences)
             failed = evaluate.attention_failures(clips)
             yield Row(

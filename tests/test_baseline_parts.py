@@ -12,16 +12,11 @@ import pytest
 from lib import features, results
 from lib.corpora import gutenberg
 from lib.errors import MissingDataError, ParameterError
-from lib.studies import ablation
-from lib.studies import control
-from lib.studies import learning
-from lib.studies import published
-from lib.studies import sizes
-from lib.studies import vocoders
 from lib.measure.evaluate import Clip
-from lib.measure.fresh import FreshRun
+from lib.measure.process import Finished
 from lib.measure.scorer import Scorer
 from lib.report import curves, pictures
+from lib.studies import ablation, control, learning, published, sizes, vocoders
 from lib.systems.attention import Reading
 
 
@@ -253,7 +248,7 @@ def test_published_figures_are_marked_and_sourced(tmp_path):
     published.add(run)
     table = results.read(run.path)
     assert (
-        len(table) == len(published.FIGURES)
+        len(table) == len(published.FIGURES) + len(published.CLAIMS)
         and set(table.kind) == {"published"}
         and table.source.str.len().min() > 20
     )
@@ -262,7 +257,10 @@ def test_published_figures_are_marked_and_sourced(tmp_path):
     # A score stands beside that of the recordings in the same test, except where none was quoted.
     judged = table[table.metric == "mos_human"]
     alone = {v for v in judged.variant if "ground-truth" not in set(judged[judged.variant == v].system)}
-    assert alone == {"distributed"}
+    assert alone == set(published.CLAIM_VARIANTS) == {"distributed"}
+    claims = table.source.str.startswith(results.CLAIM)
+    assert set(table[claims].variant) == {"distributed"} and claims.sum() == len(published.CLAIMS)
+    assert not set(published.VARIANTS) & set(published.CLAIM_VARIANTS)
 
 
 def test_training_is_measured_in_a_process_of_its_own(tmp_path):
@@ -308,8 +306,8 @@ def test_rows_of_a_training_say_where_it_ran_and_power_needs_ten_seconds(tmp_pat
             "utilization_pct": 95.0,
             "source": "NVML",
         }
-        answer = FreshRun(value | {"energy": energy}, seconds, 2000.0, 100.0)
-        monkeypatch.setattr(learning.fresh, "run", lambda *arguments, **options: answer)
+        answer = Finished(value | {"energy": energy}, seconds, 2000.0, 100.0)
+        monkeypatch.setattr(learning.process, "call", lambda *arguments, **options: answer)
         run = results.Run(name, tmp_path)
         learning.measure(run, "tacotron2.yaml")
         return results.read(run.path).set_index("metric")

@@ -322,19 +322,12 @@ def test_tf32_is_for_a_gpu_and_is_given_back():
     assert (products.allow_tf32, convolutions.allow_tf32) == before
 
 
-def test_a_gpu_is_named_in_the_target(monkeypatch):
-    assert hardware.target(torch.device("cpu")) == "torch/cpu"
-    names = {"NVIDIA H100 80GB HBM3": "h100", "NVIDIA A100-SXM4-40GB": "a100-sxm4-40gb", "Tesla T4": "t4"}
-    for name, expected in names.items():
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, name=name: name)
-        assert hardware.target(torch.device("cuda")) == f"torch/cuda-{expected}"
-
-
 def test_the_peak_memory_of_a_run_is_not_that_of_whoever_started_it():
     """ru_maxrss survives exec: a small child of a large parent would be as large as its parent."""
     script = (
         "import subprocess, sys; large = b'x' * 400_000_000; "
-        "child = 'import sys; sys.path.insert(0, sys.argv[1]); from lib import environment as e; print(e.peak_rss_mb())'; "
+        "child = 'import sys; sys.path.insert(0, sys.argv[1]); from lib import environment as e; '"
+        "        'print(e.peak_rss_mb())'; "
         "print(subprocess.run([sys.executable, '-c', child, sys.argv[1]], capture_output=True, text=True).stdout)"
     )
     done = subprocess.run(

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.measure import fresh
+from lib.measure import process
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 VARIANT = "training"
-METERED_S = 10.0  # a power meter's readings are averages themselves: below this many seconds they say little
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,10 @@ def measure(run: "Run", recipe_file: str | Path, *, precision: str = "", threads
     variant "training", and the target that the process found itself on.
 
     precision: instead of the recipe's, of `training.recipe.PRECISIONS`; it is part of the variant then:
-    "training-bf16". Power that was metered for less than `METERED_S` seconds is not run: an estimate from CPU
+    "training-bf16". Power that was metered for less than `bench_child.ENERGY_WINDOW_S` is not run: an estimate from CPU
     seconds needs no such time.
     """
+    from lib.measure.bench_child import ENERGY_WINDOW_S
     from lib.training.outcome import SOURCES
 
     log.info("training by %s in a process of its own", recipe_file)
@@ -57,7 +57,7 @@ def measure(run: "Run", recipe_file: str | Path, *, precision: str = "", threads
             "threads": threads,
             "precision": precision,
         }
-        done = fresh.run("lib.studies.learning:train_here", arguments, threads=threads, timeout_s=3600)
+        done = process.call("lib.studies.learning:train_here", arguments, threads=threads, timeout_s=3600)
     value = done.value
     energy, metrics = value["energy"], value["metrics"] | {"peak_rss_mb": done.peak_rss_mb}
     names = (value["task"], f"{VARIANT}-{precision}" if precision else VARIANT, value["target"])
@@ -69,8 +69,8 @@ def measure(run: "Run", recipe_file: str | Path, *, precision: str = "", threads
     }
     for metric, number in metrics.items():
         run.add(*names, metric, number, source=SOURCES[metric], detail=detail)
-    if energy["kind"] == "measured" and energy["seconds"] < METERED_S:
-        why = f"trained for {energy['seconds']:.1f} s, power is metered over at least {METERED_S:g} s"
+    if energy["kind"] == "measured" and energy["seconds"] < ENERGY_WINDOW_S:
+        why = f"trained for {energy['seconds']:.1f} s, power is metered over at least {ENERGY_WINDOW_S:g} s"
         for metric in ("power_w", "utilization_pct"):
             run.add(*names, metric, None, kind="not_run", source=energy["source"], detail=why)
     else:
@@ -139,11 +139,13 @@ def scaled(table: "pd.DataFrame") -> str:
     """What the rows of `scale` in a table say, a sentence each; "" without any."""
     rows = table[(table.metric == "scaling_efficiency") & (table.variant == VARIANT) & table.value.notna()]
     said = []
-    for row in rows.drop_duplicates(["system", "target"], keep="last").itertuples():
+    rows = rows.sort_values("time", kind="stable").drop_duplicates(["system", "target", "host"], keep="last")
+    for row in rows.itertuples():
         detail = json.loads(row.detail)
         one, many = detail["frames_per_s"]
         said.append(
-            f"{row.system}: {detail['processes']} processes make {many:,} frames/s, one makes {one:,}: {many / one:.2f} times as "
+            f"{row.system}{f' on {row.host}' if rows.host.nunique() > 1 else ''}: {detail['processes']} "
+            f"processes make {many:,} frames/s, one makes {one:,}: {many / one:.2f} times as "
             f"many, an efficiency of {row.value:.2f}."
         )
     return " ".join(said)
@@ -159,7 +161,8 @@ def sooner(learned: Learned, other: Learned, name: str, other_name: str) -> str:
     )
     return (
         f"{name} learns from {frames[0] / frames[1]:.2f} times as many frames a second as {other_name}, its loss after "
-        f"{learned.steps} steps is {loss[0]:.3f} (that of {other_name} {loss[1]:.3f} after {other.steps}), its peak memory "
+        f"{learned.steps} steps is {loss[0]:.3f} (that of {other_name} {loss[1]:.3f} after {other.steps}), its "
+        "peak memory "
         f"{memory[0]:,.0f} MB ({memory[1]:,.0f})."
     )
 
@@ -192,7 +195,10 @@ def verdict(learned: Learned, name: str) -> str:
     shares = learned.shares
     steps, frames = learned.metrics["train_steps_per_s"], learned.metrics["train_frames_per_s"]
     return (
-        f"{name} makes {steps:.2f} steps/s ({frames:,.0f} frames/s). Of a step, {shares['forward']:.0f} % of the time goes "
-        f"into the forward pass, {shares['backward']:.0f} % into the backward pass, {shares['optimizer']:.0f} % into the "
-        f"optimizer, {shares['wait']:.1f} % into waiting for data and {shares['bookkeeping']:.1f} % into the loop's records."
+        f"{name} makes {steps:.2f} steps/s ({frames:,.0f} frames/s). Of a step, {shares['forward']:.0f} % of "
+        "the time goes "
+        f"into the forward pass, {shares['backward']:.0f} % into the backward pass, {shares['optimizer']:.0f} "
+        "% into the "
+        f"optimizer, {shares['wait']:.1f} % into waiting for data and {shares['bookkeeping']:.1f} % into the "
+        "loop's records."
     )

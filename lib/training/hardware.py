@@ -33,14 +33,6 @@ def accelerator(precision: str, seed: int) -> "Accelerator":
     return made
 
 
-def target(device: torch.device) -> str:
-    """The device as rows of results name it: "torch/cpu", "torch/cuda-h100"."""
-    if device.type != "cuda":
-        return f"torch/{device.type}"
-    name = torch.cuda.get_device_name(device).removeprefix("NVIDIA ").lower()  # "h100 80gb hbm3"
-    return f"torch/cuda-{name.removeprefix('geforce ').removeprefix('tesla ').split()[0]}"
-
-
 @contextmanager
 def tensor_cores(device: torch.device, tf32: bool) -> Iterator[None]:
     """Inside, float32 products and convolutions on a GPU read their inputs as TF32 (10 bits of mantissa instead of 23,

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from lib import targets
 from lib.training import checkpoint as checkpoints
 from lib.training import data, hardware, state
 from lib.training.ema import Ema
@@ -280,7 +281,7 @@ class Run:
             processes=self.accelerator.num_processes,
             threads=torch.get_num_threads(),
             monitored={name: sum(values) / len(values) for name, values in self.monitored.items()},
-            target=hardware.target(self.device),
+            target=targets.label(f"torch/{self.device.type}"),
             settings={
                 "precision": self.settings.precision,
                 **({"tf32": self.settings.tf32} if self.device.type == "cuda" else {}),

@@ -7,8 +7,6 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from lib import environment
 from lib.files import write_atomic
 
@@ -18,7 +16,7 @@ SOURCES = {
     "train_steps_per_s": "the training loop's own clock",
     "train_frames_per_s": "the training loop's own clock",
     "peak_rss_mb": "the kernel's high-water mark of the process (VmHWM)",
-    "peak_gpu_mb": "torch.cuda.max_memory_allocated: tensors, without the CUDA context",
+    "peak_gpu_mb": "torch.cuda.max_memory_reserved: without the CUDA context",
     "power_w": "mean of the monitor's readings at each record",
     "utilization_pct": "mean of the monitor's readings at each record",
 }
@@ -90,6 +88,6 @@ class Outcome:
 
 
 def peak_memory() -> dict[str, float]:
-    """Peak memory of this process (and of its GPU) so far, in 10^6 bytes."""
-    gpu = {"peak_gpu_mb": torch.cuda.max_memory_allocated() / 1e6} if torch.cuda.is_available() else {}
-    return {"peak_rss_mb": environment.peak_rss_mb(), **gpu}
+    """Peak memory of this process (and of its GPU, where it uses one) so far, in 10^6 bytes."""
+    gpu = environment.peak_gpu_mb()
+    return {"peak_rss_mb": environment.peak_rss_mb(), **({} if gpu is None else {"peak_gpu_mb": gpu})}

@@ -19,8 +19,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from lib.errors import AudioError, ParameterError
-from lib.systems.symbols import vocabulary_size
 from lib.systems.padding import both_ways, normalised, silenced
+from lib.systems.symbols import vocabulary_size
 from lib.systems.tacotron2.decoder import BANDS, Convolution, Decoder
 
 

@@ -58,7 +58,9 @@ class AcousticTask(Task):
 
     watch = "mel"
     averaged = (MODULE,)
-    system: ClassVar[ModuleType]  # of `lib.systems`, whose `save` makes the folder that is published
+    system: ClassVar[
+        ModuleType
+    ]  # of `lib.systems`, whose `checkpoints.save` makes the folder that is published
 
     def __init__(self, corpus: Corpus, *, frames_per_step: int = 1):
         self.frames_per_step = frames_per_step
@@ -99,7 +101,7 @@ class AcousticTask(Task):
                 f"checkpoint {checkpoint} is of another network than {cls.system.__name__} makes now of this "
                 f"configuration with {len(speakers)} speakers: take the recipe it was trained with"
             )
-        return cls.system.save(folder, config, speakers, weights, card)
+        return cls.system.checkpoints.save(folder, config, speakers, weights, card)
 
     def take_over(
         self, network: torch.nn.Module, folder: Path, loaded: tuple, config: Any, statistics: Sequence[str]

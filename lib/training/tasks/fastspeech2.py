@@ -64,7 +64,7 @@ class AcousticTask(acoustic_task.AcousticTask):
         network = build_network(config.network, len(self.speakers), config.seed)
         if config.start_from:
             folder = sources.start(config.start_from)
-            self.take_over(network, folder, fastspeech2.load(folder), config.network, STATISTICS)
+            self.take_over(network, folder, fastspeech2.checkpoints.load(folder), config.network, STATISTICS)
         for name in STATISTICS:
             getattr(network, name).copy_(torch.from_numpy(getattr(self.statistics, name)))
         for name in config.without:

@@ -89,7 +89,7 @@ class AcousticTask(stepwise.StepwiseTask):
         network = build_network(config.network, len(self.speakers), config.seed)
         if config.start_from and _own(config.start_from):
             folder = sources.start(config.start_from)
-            self.take_over(network, folder, speecht5.load(folder), config.network, STATISTICS)
+            self.take_over(network, folder, speecht5.checkpoints.load(folder), config.network, STATISTICS)
         elif config.start_from:
             take_over(network, config.start_from)
         for name in STATISTICS:
@@ -191,8 +191,8 @@ def rescaled(frames: np.ndarray, ratio: float, total: int) -> np.ndarray:
 
 
 def _own(start: str) -> bool:
-    """Whether `start_from` names a checkpoint of this project: one of the zoo, or a folder that `speecht5.save`
-    made.
+    """Whether `start_from` names a checkpoint of this project: one of the zoo, or a folder that
+    `speecht5.checkpoints.save` made.
     """
     description = Path(start) / "config.json"
     return '"system"' in description.read_text(encoding="utf-8") if description.is_file() else "/" not in start

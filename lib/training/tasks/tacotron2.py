@@ -76,7 +76,7 @@ class AcousticTask(stepwise.StepwiseTask):
         start = Path(self.config.start_from)
         if start.suffix not in (".pt", ".pth"):
             folder = sources.start(self.config.start_from)
-            self.take_over(network, folder, tacotron2.load(folder), self.config.network, STATISTICS)
+            self.take_over(network, folder, tacotron2.checkpoints.load(folder), self.config.network, STATISTICS)
             return
         weights, own = tacotron2.published(start), network.network.state_dict()
         fresh = {name for name in own if "embedding" in name}

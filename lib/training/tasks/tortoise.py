@@ -72,7 +72,7 @@ class AcousticTask(acoustic_task.AcousticTask):
     def __init__(self, corpus: Corpus, config: AcousticConfig):
         super().__init__(corpus)
         self.config = config
-        sizes, speakers, front = fastspeech2.load(sources.start(config.front))
+        sizes, speakers, front = fastspeech2.checkpoints.load(sources.start(config.front))
         if strangers := set(self.speakers) - set(speakers):
             raise MissingDataError(
                 f"the front end {config.front} does not know {', '.join(sorted(strangers)[:5])} of corpus "
@@ -86,7 +86,7 @@ class AcousticTask(acoustic_task.AcousticTask):
         network.front.load_state_dict(front.state_dict())
         if config.start_from:
             folder = sources.start(config.start_from)
-            self.take_over(network, folder, tortoise.load(folder), config.network(sizes), ())
+            self.take_over(network, folder, tortoise.checkpoints.load(folder), config.network(sizes), ())
             self.statistics = replace(
                 self.statistics, **{name: getattr(network.front, name).numpy() for name in STATISTICS}
             )
@@ -103,7 +103,7 @@ class AcousticTask(acoustic_task.AcousticTask):
         cls, config: AcousticConfig, speakers: tuple[str, ...]
     ) -> tuple[NetworkConfig, tuple[str, ...], torch.nn.Module]:
         """The system keeps all voices of its front end, also those that the decoder never met."""
-        sizes, known, _ = fastspeech2.load(sources.start(config.front))
+        sizes, known, _ = fastspeech2.checkpoints.load(sources.start(config.front))
         if set(speakers) - set(known):
             raise TrainingError(
                 f"the front end {config.front} knows {', '.join(known)}, not {', '.join(speakers)}: take the recipe "
