@@ -72,7 +72,7 @@ def running_imports(node: ast.AST):
 
 
 def imported(path: Path, known: dict[str, Path], *, at_load: bool = False) -> set[str]:
-    """The modules of lib that a file imports, inside functions too; at_load: only those it needs to be loaded at all."""
+    """The modules of lib that a file imports, inside functions too; at_load: only those that loading it needs."""
     parsed = tree(path)
     statements = list(running_imports(parsed))
     if at_load:
