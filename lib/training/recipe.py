@@ -1,7 +1,7 @@
 """How is a training run described? By one YAML file with four parts, every key checked, its identity kept
 beside the weights.
 
-task: hifigan                     which system trains (see `tasks.py`)
+task: hifigan                     which system trains (see `tasks/__init__.py`)
 data: {voices: [vits-joe], ...}   what it hears (`sources.Data`)
 model: {...}                      the system's own configuration
 training: {steps: 2000, ...}      the loop's (`Settings`)
