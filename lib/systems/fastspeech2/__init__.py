@@ -2,7 +2,7 @@
 
 FastSpeech 2 (Ren et al. 2021, arXiv:2006.04558) with Conformer blocks and pitch and energy averaged per phone,
 as transformers has it. It reads the symbols of the Piper voices, knows its own voices by a speaker embedding,
-and leaves the waveform to a vocoder (`hifigan`, else Griffin-Lim). The network is in `fastspeech2_network.py`;
+and leaves the waveform to a vocoder (`hifigan`, else Griffin-Lim). The network is in `network.py`;
 how it learns in `lib.training.tasks.fastspeech2`.
 """
 
@@ -20,7 +20,7 @@ from lib.errors import unknown
 from lib.systems import acoustic, hifigan
 from lib.systems.acoustic import AcousticSystem
 from lib.systems.base import Speech
-from lib.systems.fastspeech2.network import AcousticModel, Controls, NetworkConfig, build
+from lib.systems.fastspeech2.network import Controls, FastSpeech2Network, NetworkConfig, build
 
 
 class FastSpeech2(AcousticSystem):
@@ -98,10 +98,10 @@ def save(
     weights: dict[str, torch.Tensor],
     card: str,
 ) -> Path:
-    """Store a network with its card; weights: of an `AcousticModel`."""
+    """Store a network with its card; weights: of a `FastSpeech2Network`."""
     return acoustic.save(folder, "fastspeech2", config, speakers, weights, card)
 
 
-def load(folder: str | Path) -> tuple[NetworkConfig, tuple[str, ...], AcousticModel]:
+def load(folder: str | Path) -> tuple[NetworkConfig, tuple[str, ...], FastSpeech2Network]:
     """(config, speakers, network) from a folder of `save`; raises what `acoustic.load` raises."""
     return acoustic.load(folder, "fastspeech2", NetworkConfig, build)

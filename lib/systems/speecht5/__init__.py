@@ -26,7 +26,7 @@ from lib.systems.attention import Reading
 from lib.systems.base import Networks, Speech, Stopwatch, System
 from lib.systems.symbols import ids
 from lib.systems.speecht5.decoding import Limits, decode, lay_out
-from lib.systems.speecht5.network import PUBLISHED, AcousticModel, NetworkConfig, build
+from lib.systems.speecht5.network import PUBLISHED, NetworkConfig, SpeechT5Network, build
 
 log = logging.getLogger(__name__)
 
@@ -183,11 +183,11 @@ def save(
     weights: dict[str, torch.Tensor],
     card: str,
 ) -> Path:
-    """Store a network with its card; weights: of an `AcousticModel`."""
+    """Store a network with its card; weights: of a `SpeechT5Network`."""
     return acoustic.save(folder, "speecht5", config, speakers, weights, card)
 
 
-def load(folder: str | Path) -> tuple[NetworkConfig, tuple[str, ...], AcousticModel]:
+def load(folder: str | Path) -> tuple[NetworkConfig, tuple[str, ...], SpeechT5Network]:
     """(config, speakers, network) from a folder of `save`; raises what `acoustic.load` raises."""
     return acoustic.load(folder, "speecht5", NetworkConfig, build)
 
@@ -208,7 +208,7 @@ def portions(phones: Sequence[str], longest: int = LONGEST) -> list[tuple[str, .
 
 
 def _stages(
-    model: AcousticModel,
+    model: SpeechT5Network,
     batch: torch.Tensor,
     speaker: torch.Tensor,
     limits: Limits,

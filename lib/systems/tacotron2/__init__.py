@@ -22,7 +22,7 @@ from lib.systems import acoustic, hifigan
 from lib.systems.acoustic import AcousticSystem
 from lib.systems.attention import Reading
 from lib.systems.base import Speech
-from lib.systems.tacotron2.network import AcousticModel, NetworkConfig, build
+from lib.systems.tacotron2.network import NetworkConfig, Tacotron2Network, build
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def pretrained(target: str = "torch/cpu", threads: int = 2) -> Tacotron2:
 
 
 def published(path: str | Path) -> dict[str, torch.Tensor]:
-    """The weights in a file of NVIDIA's public checkpoints, under the names of `tacotron2_network.Network`:
+    """The weights in a file of NVIDIA's public checkpoints, under the names of `network.Tacotron2Layers`:
     those of its own symbols (148 characters and ARPAbet phones), on log-mels that are not standardised.
 
     Raises MissingDataError where there is no file, TrainingError where it holds no Tacotron 2.
@@ -124,10 +124,10 @@ def save(
     weights: dict[str, torch.Tensor],
     card: str,
 ) -> Path:
-    """Store a network with its card; weights: of an `AcousticModel`."""
+    """Store a network with its card; weights: of a `Tacotron2Network`."""
     return acoustic.save(folder, "tacotron2", config, speakers, weights, card)
 
 
-def load(folder: str | Path) -> tuple[NetworkConfig, tuple[str, ...], AcousticModel]:
+def load(folder: str | Path) -> tuple[NetworkConfig, tuple[str, ...], Tacotron2Network]:
     """(config, speakers, network) from a folder of `save`; raises what `acoustic.load` raises."""
     return acoustic.load(folder, "tacotron2", NetworkConfig, build)
