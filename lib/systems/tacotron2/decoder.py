@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from lib.features import HIFIGAN
 from lib.systems.tacotron2.config import NetworkConfig
-from lib.systems.tacotron2.layers import Attention, Linear, Prenet, advance, joined, lstm
+from lib.systems.tacotron2.layers import Attention, Linear, Prenet, advance, direct, joined, lstm
 from lib.systems.tacotron2.reader import Reader
 
 # The length guard, in frames. The symbols of a sentence of the training speech take 3.2 to 8 frames each, 4.6
@@ -70,6 +70,7 @@ class Decoder(nn.Module):
         state = reader.start()
         hidden = cell = memory.new_zeros(1, self.config.decoder_rnn)
         fused = joined(self.decoder_rnn)  # of the weights as they are for this sentence
+        say, gate = direct(self.linear_projection), direct(self.gate_layer)
         keep = self.prenet.masks(allowed, seed, memory)  # (S, layers, 1, prenet)
         said, alignment = [memory.new_zeros(1, BANDS * self.frames)], []
         stopped = False
@@ -81,9 +82,9 @@ class Decoder(nn.Module):
             else:
                 hidden, cell = self.decoder_rnn(torch.cat([state.hidden, state.context], -1), (hidden, cell))
             known = torch.cat([hidden, state.context], -1)  # (1, decoder_rnn + embedding)
-            said.append(self.linear_projection(known))  # (1, r * n_bands)
+            said.append(say(known))  # (1, r * n_bands)
             alignment.append(state.weights)  # (1, T)
-            stopped = len(alignment) >= needed and torch.sigmoid(self.gate_layer(known)).item() > threshold
+            stopped = len(alignment) >= needed and torch.sigmoid(gate(known)).item() > threshold
         return torch.cat(said[1:]).reshape(1, -1, BANDS), torch.stack(alignment, 1), stopped
 
     def _kept(self, steps: int, n: int, device: torch.device) -> tuple[torch.Tensor | None, ...]:

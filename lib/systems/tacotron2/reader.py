@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lib.systems.tacotron2.config import NetworkConfig
-from lib.systems.tacotron2.layers import Attention, advance, joined
+from lib.systems.tacotron2.layers import Attention, advance, direct, joined
 
 
 class State(NamedTuple):
@@ -48,6 +48,7 @@ class Reader:
     ):
         self.layer, self.rnn, self.config, self.memory = layer, rnn, config, memory
         self.projected = layer.memory_layer(memory)  # (B, T, attention)
+        self.query, self.judge = direct(layer.query_layer), direct(layer.v)
         self.kernel = layer.location_layer.kernel()  # (2 * location_kernel, attention) or None
         self.closed = (
             None if real is None else torch.zeros_like(real, dtype=torch.float32).masked_fill(~real, -torch.inf)
@@ -85,8 +86,8 @@ class Reader:
         hidden, cell = self._recur(heard, state)  # (B, attention_rnn) each
         hidden = hidden if keep is None else hidden * keep
         places = self._places(torch.stack([state.weights, state.total], 1))  # (B, T, attention)
-        matches = torch.tanh(self.projected + self.layer.query_layer(hidden)[:, None] + places)
-        energies = self.layer.v(matches)[..., 0].float()  # (B, T)
+        matches = torch.tanh(self.projected + self.query(hidden)[:, None] + places)
+        energies = self.judge(matches)[..., 0].float()  # (B, T)
         weights = torch.softmax(energies if self.closed is None else energies + self.closed, -1)
         context = torch.bmm(weights[:, None].to(self.memory.dtype), self.memory)[:, 0]  # (B, embedding)
         return State(hidden, cell, context, weights, state.total + weights)
