@@ -1,4 +1,7 @@
-"""What ran this: processor, threads, versions, commit. Stamped on every measurement, printed in the report."""
+"""What ran this: processor, threads, versions, commit. Stamped on every measurement, printed in the report.
+
+And the one place where a process is told how many threads it may compute with.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import subprocess
 import sys
 
 from lib import REPOSITORY
+from lib.errors import ParameterError, require
 
 PACKAGES = (
     "torch",
@@ -43,14 +47,64 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+# What decides how fast int8 and bf16 are: the same model name can be a virtual machine without them.
+CPU_FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+    "asimddp",
+    "i8mm",
+    "bf16",
+)
+
+
+@functools.cache
+def cpu_flags() -> tuple[str, ...]:
+    """Those of CPU_FLAGS that the kernel says this processor has (x86 "flags", Arm "Features"); () where it
+    tells none.
+    """
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith(("flags", "Features")):
+                    has = set(line.split(":", 1)[1].split())
+                    return tuple(flag for flag in CPU_FLAGS if flag in has)
+    except OSError:
+        pass
+    return ()
+
+
+def pin_threads(n: int) -> int | None:
+    """Let this process compute with n threads; returns how many torch had, None where torch is not loaded.
+
+    torch takes its own call; OpenMP and the BLAS behind NumPy and SciPy are told by threadpoolctl, as far as
+    they are loaded already: call it again after loading. Sessions of ONNX Runtime and OpenVINO and models of
+    CTranslate2 take their number when they are built (`systems.load(..., threads=n)`).
+    """
+    if n < 1:
+        raise ParameterError(f"{n} threads cannot compute: give at least 1")
+    torch = sys.modules.get("torch")  # whoever computes with it has imported it
+    before = None if torch is None else torch.get_num_threads()
+    require("threadpoolctl", "threadpoolctl==3.8.0").threadpool_limits(n)
+    if torch is not None:
+        torch.set_num_threads(n)
+    return before
+
+
 def cores() -> int:
     """Cores this process may use (a container's or taskset's share, not the whole machine)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def host() -> str:
-    """The machine in words, without its name: processor, usable cores, memory."""
-    return f"{processor()}, {cores()} cores, {_memory_gib():.0f} GiB"
+    """The machine in words, without its name: processor, usable cores, memory, and its GPUs where it has any."""
+    gpus = accelerators()
+    boards = {f"{gpus.count(name)} x {name}" if gpus.count(name) > 1 else name: None for name in gpus}
+    return ", ".join([processor(), f"{cores()} cores", f"{_memory_gib():.0f} GiB", *boards])
 
 
 def _memory_gib() -> float:

@@ -112,7 +112,7 @@ def load(task: str, folder: str | Path, threads: int):
         return hifigan.HifiGan(folder, threads=threads)
     module = importlib.import_module(f"lib.systems.{task}")
     cls = next(c for c in vars(module).values() if getattr(c, "name", "") == task)
-    return cls(folder, vocoder=hifigan.pretrained(threads=threads).vocode, threads=threads)
+    return cls(folder, vocoder=systems.load("hifigan", threads=threads), threads=threads)
 
 
 def measure(
@@ -141,7 +141,8 @@ def measure(
         else:
             speaker, who = model.adjusted(speaker=voice), "hifigan"
             if voice not in heard:
-                speaker.vocoder, speaker.variant, who = None, "griffin-lim", "Griffin-Lim"
+                speaker = speaker.derive("griffin-lim", vocoder="griffin-lim")
+                who = "Griffin-Lim"
             clips = evaluate.speak(speaker, sentences)
             failed = evaluate.attention_failures(clips)
             yield Row(

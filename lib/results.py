@@ -19,66 +19,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lib import REPOSITORY, audio, environment
 from lib.errors import OutputError, ParameterError, SpeechError, unknown
 from lib.files import write_atomic
+from lib.metrics import CLAIM, KINDS, METRICS
 
-KINDS = {
-    "measured": "a clock, a meter or a metric",
-    "estimated": "a formula or a power model",
-    "simulated": "a vendor's cycle model or emulator",
-    "published": "somebody's table, with its source",
-    "not_run": "could not run here; the detail says why",
-}
-
-
-@dataclass(frozen=True)
-class Metric:
-    """label: how people call it; unit; better: +1 higher, -1 lower, 0 neither; digits: decimals worth showing."""
-
-    label: str
-    unit: str
-    better: int
-    digits: int
-
-
-METRICS = {
-    "wer": Metric("WER, normalised", "fraction", -1, 3),
-    "wer_raw": Metric("WER, raw", "fraction", -1, 3),
-    "cer": Metric("CER, normalised", "fraction", -1, 3),
-    "cer_raw": Metric("CER, raw", "fraction", -1, 3),
-    "mos_predicted": Metric("Predicted MOS", "MOS", +1, 2),
-    "dnsmos_ovrl": Metric("DNSMOS overall", "MOS", +1, 2),
-    "pesq_wb": Metric("PESQ wideband", "MOS-LQO", +1, 2),
-    "stoi": Metric("STOI", "index", +1, 3),
-    "f0_error_cents": Metric("Pitch error", "cents", -1, 0),
-    "attention_failures_pct": Metric("Attention failures", "%", -1, 1),
-    "speaker_similarity": Metric("Speaker similarity", "cosine", +1, 3),
-    "mos_human": Metric("MOS by listeners", "MOS", +1, 2),
-    "rtf": Metric("RTF", "s/s", -1, 3),
-    "latency_ms_p50": Metric("Latency, median", "ms", -1, 0),
-    "latency_ms_p90": Metric("Latency, 90th percentile", "ms", -1, 0),
-    "throughput_rtfx": Metric("Throughput (RTFx)", "s/s", +1, 1),
-    "cold_start_s": Metric("Cold start", "s", -1, 2),
-    "size_mb": Metric("Size", "MB", -1, 1),
-    "params_m": Metric("Parameters", "M", -1, 2),
-    "trainable_params_pct": Metric("Trainable parameters", "%", -1, 2),
-    "peak_rss_mb": Metric("Peak memory", "MB", -1, 0),
-    "peak_gpu_mb": Metric("Peak GPU memory", "MB", -1, 0),
-    "energy_j_per_audio_s": Metric("Energy per second of audio", "J/s", -1, 2),
-    "power_w": Metric("Power", "W", -1, 1),
-    "utilization_pct": Metric("Utilisation", "%", 0, 0),
-    "nfe": Metric("Network evaluations", "count", -1, 0),
-    "train_loss": Metric("Training loss", "loss", -1, 4),
-    "train_steps_per_s": Metric("Training steps", "1/s", +1, 2),
-    "train_frames_per_s": Metric("Training frames", "1/s", +1, 0),
-    "scaling_efficiency": Metric("Scaling efficiency", "fraction", +1, 2),
-    "npu_ops_pct": Metric("Operators on the NPU", "%", +1, 1),
-    "cycles": Metric("Cycles", "count", -1, 0),
-}
+if TYPE_CHECKING:
+    import pandas as pd
 
 RECORDED = REPOSITORY / "outputs" / "recorded"  # rows that are kept in git
 
@@ -108,6 +59,11 @@ class Measurement:
 
     def __post_init__(self) -> None:
         validate(self)
+
+    @property
+    def claimed(self) -> bool:
+        """Stated by somebody without a publication: shown as a claim, never among published figures."""
+        return self.source.startswith(CLAIM)
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Measurement))
@@ -301,10 +257,11 @@ def numbered_lines(path: Path) -> Iterable[tuple[int, dict]]:
             raise SpeechError(f"{path}:{number} is not JSON ({error}); delete that line or the file") from error
 
 
-def read(*paths: str | Path):
+def read(*paths: str | Path) -> "pd.DataFrame":
     """Measurements of the given files or folders as a pandas DataFrame, columns FIELDS + notebook + recorded.
 
-    Where the same (system, variant, target, metric) was measured twice by one notebook, the later row stands.
+    A row is the same as another where notebook, machine and (system, variant, target, metric) agree, and of recorded
+    ones the commit, too: then the later one stands. `newest_run` picks one run where several measured the same.
     """
     import pandas as pd
 
@@ -321,6 +278,16 @@ def read(*paths: str | Path):
     table = pd.DataFrame(rows, columns=[*FIELDS, "notebook", "recorded"])
     numbers = ["value", "n", "ci_low", "ci_high"]
     table[numbers] = table[numbers].astype(float)  # a column of nothing but None would otherwise hold objects
-    return table.drop_duplicates(
-        ["system", "variant", "target", "metric", "notebook", "recorded"], keep="last"
-    ).reset_index(drop=True)
+    identity = table[["system", "variant", "target", "metric", "notebook", "recorded", "host"]].assign(
+        commit=table.commit.where(table.recorded.astype(bool), "")
+    )
+    return table[~identity.duplicated(keep="last")].reset_index(drop=True)
+
+
+def newest_run(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows of the newest run (notebook, host, commit) among those given: a sentence never mixes two runs."""
+    columns = [name for name in ("notebook", "host", "commit") if name in table]
+    if table.empty or not columns:
+        return table
+    newest = table.loc[table.time.astype(str).idxmax()] if "time" in table else table.iloc[-1]
+    return table[(table[columns] == newest[columns]).all(axis=1)]

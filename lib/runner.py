@@ -134,6 +134,7 @@ def run(
         left = sum(_expected(state, p.stem) for p, _ in work[index:])
         log.info("%s: starts (%d of %d, about %s left in all)", path.stem, index + 1, len(work), _minutes(left))
         result = execute(path, parameters, target / "notebooks" / path.name)
+        _article(target / "notebooks" / path.name)
         state[path.stem] = {**result, "fingerprint": fingerprint}
         write_atomic(state_path, json.dumps(state, indent=1).encode())
         if result["status"] == "failed":
@@ -167,6 +168,8 @@ def execute(notebook: Path, parameters: dict[str, object], output: Path) -> dict
     from papermill.exceptions import PapermillExecutionError
 
     start = time.monotonic()
+    for old in (output, output.with_suffix(".html")):  # a run that dies early must not leave those of another
+        old.unlink(missing_ok=True)
     result: dict[str, object] = {"status": "ok"}
     try:
         papermill.execute_notebook(
@@ -194,6 +197,16 @@ def execute(notebook: Path, parameters: dict[str, object], output: Path) -> dict
             "traceback": str(error),
         }
     return {**result, "seconds": round(time.monotonic() - start, 1), "peak_gb": _children_peak_gb()}
+
+
+def _article(executed: Path) -> None:
+    """The executed notebook as a page to read, of what ran; without it the numbers still count, so it is only said."""
+    from lib.report import articles
+
+    try:
+        articles.write(executed)
+    except SpeechError as error:
+        log.error("%s: no article: %s", executed.stem, error)
 
 
 def _headless_environment(outputs: Path) -> None:

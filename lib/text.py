@@ -10,6 +10,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from lib.errors import TextError, require
 
@@ -134,6 +135,14 @@ def _espeak(language: str):
     return EspeakBackend(
         language, preserve_punctuation=True, with_stress=True, language_switch="remove-flags", logger=quiet
     )
+
+
+def front_end_files() -> tuple[Path, ...]:
+    """What somebody downloads to read English: eSpeak NG's library and those of its data that English needs."""
+    loader = require("espeakng_loader", "espeakng-loader==0.2.4")
+    data = Path(loader.get_data_path())
+    english = (data / name for name in ("phondata", "phonindex", "phontab", "intonations", "en_dict"))
+    return (Path(loader.get_library_path()), *(path for path in english if path.exists()))
 
 
 _SPELLED = re.compile(r"\b(?!I A\b)[A-Z](?: [A-Z])+\b")

@@ -12,15 +12,10 @@ import pytest
 from lib import features, results
 from lib.corpora import gutenberg
 from lib.errors import MissingDataError, ParameterError
-from lib.studies import ablation
-from lib.studies import control
-from lib.studies import learning
-from lib.studies import published
-from lib.studies import sizes
-from lib.studies import vocoders
 from lib.measure.evaluate import Clip
 from lib.measure.scorer import Scorer
 from lib.report import curves, pictures
+from lib.studies import ablation, control, learning, published, sizes, vocoders
 from lib.systems.attention import Reading
 
 
@@ -252,7 +247,7 @@ def test_published_figures_are_marked_and_sourced(tmp_path):
     published.add(run)
     table = results.read(run.path)
     assert (
-        len(table) == len(published.FIGURES)
+        len(table) == len(published.FIGURES) + len(published.CLAIMS)
         and set(table.kind) == {"published"}
         and table.source.str.len().min() > 20
     )
@@ -261,7 +256,10 @@ def test_published_figures_are_marked_and_sourced(tmp_path):
     # A score stands beside that of the recordings in the same test, except where none was quoted.
     judged = table[table.metric == "mos_human"]
     alone = {v for v in judged.variant if "ground-truth" not in set(judged[judged.variant == v].system)}
-    assert alone == {"distributed"}
+    assert alone == set(published.CLAIM_VARIANTS) == {"distributed"}
+    claims = table.source.str.startswith(results.CLAIM)
+    assert set(table[claims].variant) == {"distributed"} and claims.sum() == len(published.CLAIMS)
+    assert not set(published.VARIANTS) & set(published.CLAIM_VARIANTS)
 
 
 def test_training_is_measured_in_a_process_of_its_own(tmp_path):

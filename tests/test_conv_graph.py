@@ -5,8 +5,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from lib.systems.vits_joe import stages as vits_joe_onnx
 from lib.graphs.convolutions import blocked
+from lib.systems.vits_joe import stages as vits_joe_onnx
 
 
 def test_the_decoder_of_the_voice_says_the_same_samples():

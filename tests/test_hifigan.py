@@ -23,8 +23,8 @@ from lib.systems.hifigan.discriminators import (
 )
 from lib.systems.vits_joe.stages import VitsJoeOnnx
 from lib.training import checkpoint, recipe
-from lib.training.tasks.hifigan import CONTEXT, EDGE, HOP, VocoderConfig, VocoderTask, publish
 from lib.training.loop import train
+from lib.training.tasks.hifigan import CONTEXT, EDGE, HOP, VocoderConfig, VocoderTask, publish
 from lib.training.tasks.vocoder_targets import true_latents
 
 SMALL = VocoderConfig(
@@ -383,7 +383,7 @@ def test_mels_of_an_acoustic_model_lie_under_the_clip(speech, tmp_path):
         postnet_layers=2,
     )
     speakers = tuple(sorted({u.speaker for u in speech.utterances}))
-    fastspeech2.save(tmp_path, config, speakers, build(config, len(speakers)).state_dict(), "")
+    fastspeech2.checkpoints.save(tmp_path, config, speakers, build(config, len(speakers)).state_dict(), "")
     found = predicted_mels.predicted(speech, str(tmp_path))
     frames = {u.id: sum(u.frames) for u in speech.split("train")}
     assert found.keys() == frames.keys()

@@ -1,51 +1,106 @@
-"""Recorded rows come out of runs of committed code, as they were written."""
+"""Recorded rows come out of runs of committed code, as they were written, a file for each run."""
 
 import dataclasses
 import json
 
 import pytest
 
-from lib import recorded, results
+from lib import REPOSITORY, recorded, results
 from lib.errors import MissingDataError, ParameterError
 
+FILES = sorted((REPOSITORY / "outputs" / "recorded").glob("*.jsonl"))
 
-def write(folder, commit):
-    row = results.Measurement(
-        "hibari",
-        "baseline",
-        "onnxruntime/cpu",
-        "rtf",
-        0.008,
-        "s/s",
-        "measured",
-        commit=commit,
-        host="a processor",
-        time="2026-11-01T10:00:00+00:00",
-    )
-    mos = dataclasses.replace(row, metric="mos_predicted", value=4.5, unit="MOS")
+
+def write(folder, *stamps, metrics=("rtf", "mos_predicted")):
+    """A results file of study with the metrics for each (commit, host)."""
+    values = {"rtf": (0.008, "s/s"), "mos_predicted": (4.5, "MOS"), "size_mb": (7.9, "MB")}
+    rows = [
+        results.Measurement(
+            "hibari",
+            "baseline",
+            "onnxruntime/cpu",
+            metric,
+            *values[metric],
+            "measured",
+            commit=commit,
+            host=host,
+            time="2026-11-01T10:00:00+00:00",
+        )
+        for commit, host in stamps
+        for metric in metrics
+    ]
     path = folder / "study" / "results" / "01_baselines.jsonl"
-    path.parent.mkdir(parents=True)
-    path.write_text("".join(json.dumps(dataclasses.asdict(r)) + "\n" for r in (row, mos)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(dataclasses.asdict(r)) + "\n" for r in rows))
     return path
 
 
+def keep(folder, **options):
+    return recorded.record("study", outputs=folder, recorded=folder / "recorded", **options)
+
+
+def names(folder):
+    return sorted(path.name for path in (folder / "recorded").glob("*.jsonl"))
+
+
 def test_rows_are_copied_as_they_are_and_read_back_as_recorded(tmp_path):
-    path = write(tmp_path, "0123456789")
-    (kept,) = recorded.record("study", outputs=tmp_path, recorded=tmp_path / "recorded")
-    assert kept.name == "01_baselines@study.jsonl" and kept.read_bytes() == path.read_bytes()
+    path = write(tmp_path, ("0123456789", "a processor"))
+    (kept,) = keep(tmp_path)
+    assert kept.name == "01_baselines@study@0123456789.jsonl" and kept.read_bytes() == path.read_bytes()
     table = results.read(tmp_path / "recorded")
     assert table.recorded.all() and set(table.commit) == {"0123456789"}
-    assert (tmp_path / "recorded" / "pareto.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("commit", ["", "0123456789-dirty"])
 def test_rows_of_uncommitted_code_are_refused(tmp_path, commit):
-    write(tmp_path, commit)
-    with pytest.raises(
-        ParameterError, match="2 rows of .*01_baselines.jsonl come from code that is in no commit"
-    ):
-        recorded.record("study", outputs=tmp_path, recorded=tmp_path / "recorded")
+    write(tmp_path, (commit, "a processor"))
+    with pytest.raises(ParameterError, match="01_baselines.jsonl: 2 rows come from code that is in no commit"):
+        keep(tmp_path)
     assert not (tmp_path / "recorded").exists()
+
+
+@pytest.mark.parametrize(
+    ("stamps", "message"),
+    [
+        ([("0123456789", "a"), ("9876543210", "a")], "several commits .*'0123456789', '9876543210'"),
+        ([("0123456789", "a"), ("0123456789", "b")], "several hosts .*'a', 'b'"),
+    ],
+)
+def test_a_file_of_two_runs_is_refused(tmp_path, stamps, message):
+    write(tmp_path, *stamps)
+    with pytest.raises(ParameterError, match=message):
+        keep(tmp_path)
+    assert not (tmp_path / "recorded").exists()
+
+
+def test_an_older_recording_is_replaced_only_when_asked(tmp_path):
+    write(tmp_path, ("0000000001", "a"))
+    keep(tmp_path)
+    write(tmp_path, ("0000000002", "a"))
+    with pytest.raises(ParameterError, match="01_baselines@study@0000000001.jsonl .*--replace .*--beside"):
+        keep(tmp_path)
+    assert names(tmp_path) == ["01_baselines@study@0000000001.jsonl"]
+    keep(tmp_path, beside=True)
+    assert len(names(tmp_path)) == 2
+    write(tmp_path, ("0000000003", "a"))
+    keep(tmp_path, replace=True)
+    assert names(tmp_path) == ["01_baselines@study@0000000003.jsonl"]
+    write(tmp_path, ("0000000004", "a"), metrics=("size_mb",))
+    keep(tmp_path)  # nothing in common: both stay
+    assert len(names(tmp_path)) == 2
+
+
+def test_two_machines_at_one_commit_keep_a_file_each(tmp_path):
+    write(tmp_path, ("0000000001", "a processor"))
+    keep(tmp_path)
+    write(tmp_path, ("0000000001", "NVIDIA H100, 16 cores"))
+    keep(tmp_path)
+    assert names(tmp_path) == [
+        "01_baselines@study@0000000001.jsonl",
+        "01_baselines@study@0000000001@nvidia-h100-16-cores.jsonl",
+    ]
+    table = results.read(tmp_path / "recorded")
+    assert len(table) == 4 and set(table.host) == {"a processor", "NVIDIA H100, 16 cores"}
 
 
 def test_without_a_run_it_says_what_to_run(tmp_path):
@@ -53,13 +108,16 @@ def test_without_a_run_it_says_what_to_run(tmp_path):
         recorded.record("study", outputs=tmp_path)
 
 
-def test_what_the_repository_holds_obeys_the_contract():
-    from lib import REPOSITORY
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_each_recorded_file_is_one_run_of_committed_code_on_one_host(path):
+    table = results.read(path)
+    notebook, profile, commit, *_ = path.stem.split("@")
+    assert recorded.problems(path) == []
+    assert table.recorded.all() and set(table.commit) == {commit} and set(table.host) != {""}
+    assert notebook[:2].isdigit() and profile in ("quick", "study", "full")
 
-    table = results.read(REPOSITORY / "outputs" / "recorded")
-    assert table.recorded.all()
-    assert (
-        not table.commit.str.endswith("-dirty").any()
-        and (table.commit != "").all()
-        and (table.host != "").all()
-    )
+
+def test_no_claim_passes_for_a_publication():
+    table = results.read(*FILES)
+    published = table[table.kind == "published"]
+    assert len(published) and not published.source.str.contains("publication was not seen").any()

@@ -3,8 +3,10 @@
 import json
 import os
 import stat
+from dataclasses import asdict, replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lib import results
@@ -86,6 +88,40 @@ def test_the_later_of_two_measurements_stands(run):
     run.add("a", "baseline", "torch/cpu", "rtf", 0.2)
     run.add("a", "baseline", "torch/cpu", "rtf", 0.1)
     assert results.read(run.path).value.tolist() == [0.1]
+
+
+def test_the_rows_of_two_machines_stand_beside_each_other(tmp_path):
+    row = results.Measurement(
+        "a", "baseline", "torch/cpu", "rtf", 0.2, "s/s", "measured", host="small", commit="1"
+    )
+    files = {
+        "01_demo.jsonl": [row, replace(row, host="large", value=0.1), replace(row, value=0.3)],
+        "recorded/01_demo@quick.jsonl": [row, replace(row, commit="2", value=0.1), replace(row, value=0.3)],
+    }
+    for name, rows in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("".join(json.dumps(asdict(r)) + "\n" for r in rows))
+    table = results.read(tmp_path)
+    assert table[["host", "value"]].values.tolist() == [["large", 0.1], ["small", 0.3]]
+    table = results.read(tmp_path / "recorded")  # another commit is another run
+    assert table[["commit", "value"]].values.tolist() == [["2", 0.1], ["1", 0.3]]
+
+
+def test_the_newest_run_mixes_nothing(tmp_path):
+    row = results.Measurement(
+        "a", "baseline", "torch/cpu", "rtf", 0.2, "s/s", "measured", host="small", commit="2"
+    )
+    newer = replace(row, host="large", commit="1", time="2026-11-02T10:00:00+00:00", metric="nfe", unit="count")
+    table = pd.DataFrame([asdict(r) for r in (newer, replace(row, time="2026-11-01T10:00:00+00:00"))])
+    assert results.newest_run(table).metric.tolist() == ["nfe"]
+    assert results.newest_run(results.read()).empty
+
+
+def test_a_claim_is_known_by_its_source():
+    row = results.Measurement(
+        "a", "b", "8-devices", "power_w", 128, "W", "published", source=results.CLAIM + "a web page"
+    )
+    assert row.claimed and not replace(row, source="Somebody 2020, Table 1").claimed
 
 
 def test_a_new_run_keeps_the_previous_rows_aside(run, tmp_path):

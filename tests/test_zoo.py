@@ -9,9 +9,8 @@ from lib import audio, features, systems, zoo
 from lib.corpora import gutenberg
 from lib.features import log_mel
 from lib.measure import aligned, evaluate
-from lib.studies import control
 from lib.measure.scorer import Scorer
-from lib.systems import hifigan
+from lib.studies import control
 from lib.systems.fastspeech2 import FastSpeech2
 from lib.training import recipe
 
@@ -68,7 +67,7 @@ def teacher(scorer) -> evaluate.Judged:
 def test_copies_by_hifigan_sound_better_than_griffin_lims_and_stay_understood(teacher, scorer):
     ours, theirs = (
         evaluate.judge(evaluate.copies(teacher.clips, vocode, "copies")[1], scorer)
-        for vocode in (hifigan.pretrained().vocode, features.griffin_lim)
+        for vocode in (systems.load("hifigan").vocode, features.griffin_lim)
     )
     judged = {"ours": ours, "theirs": theirs, "teacher": teacher}
     mos, wer = (
@@ -132,7 +131,7 @@ def test_the_vocoder_copies_a_clip_in_place():
     )
     waveform = speech.waveform[: len(speech.waveform) // 256 * 256]
     mel = log_mel(waveform)
-    copied = log_mel(hifigan.pretrained().vocode(mel))
+    copied = log_mel(systems.load("hifigan").vocode(mel))
     assert np.abs(copied - mel).mean() < 0.4 < np.abs(np.roll(copied, 8, axis=0) - mel).mean()
 
 
@@ -146,5 +145,5 @@ def test_the_vocoder_speaks_at_the_pitch_of_the_mel(speed, within_cents):
     )
     waveform = audio.resample(speech.waveform, round(22_050 * speed), 22_050)
     waveform = waveform[: len(waveform) // 256 * 256]
-    copied = hifigan.pretrained().vocode(log_mel(waveform))
+    copied = systems.load("hifigan").vocode(log_mel(waveform))
     assert aligned.f0_error_cents(waveform, copied, 22_050) < within_cents

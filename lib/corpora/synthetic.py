@@ -24,7 +24,7 @@ from lib.normalise import spoken
 if TYPE_CHECKING:
     from lib.systems.base import System
 
-_REVISION = 2  # raised when a voice says the same text otherwise, or its phones are counted otherwise
+_REVISION = 3  # raised when a voice says the same text otherwise, or its phones are counted otherwise
 
 
 def corpus(voice: "System", sentences: Iterable[Sentence], *, seed: int = 0, workers: int = 1) -> Corpus:
@@ -34,10 +34,10 @@ def corpus(voice: "System", sentences: Iterable[Sentence], *, seed: int = 0, wor
     workers: sentences made at the same time. A voice on ONNX Runtime with one thread makes the most of n cores
     with n workers.
     """
-    sentences = tuple(sentences)
+    sentences, key = tuple(sentences), voice.cache_key()
     utterances, failed = [], {}
     with ThreadPoolExecutor(workers) as pool:
-        made = pool.map(lambda s: _try(voice, s, seed), sentences)
+        made = pool.map(lambda s: _try(voice, key, s, seed), sentences)
         for sentence, outcome in zip(
             sentences, progress.track(made, f"speech of {voice.name}", total=len(sentences), unit="sentence")
         ):
@@ -54,26 +54,20 @@ def corpus(voice: "System", sentences: Iterable[Sentence], *, seed: int = 0, wor
     )
 
 
-def speak(voice: "System", text: str, seed: int = 0) -> tuple[np.ndarray, int, dict]:
-    """(waveform, sample rate, {"phones", "frames", "notes"}) of one text, from the cache where it was made before."""
-    clip = _make(voice, text, seed)
+def speak(voice: "System", text: str, seed: int = 0, *, key: str = "") -> tuple[np.ndarray, int, dict]:
+    """(waveform, sample rate, {"phones", "frames", "notes"}) of one text, from the cache where it was made before.
+
+    key: `voice.cache_key()`, for a caller with many texts: it reads every weight of the voice.
+    """
+    clip = _make(voice, key or voice.cache_key(), text, seed)
     details = json.loads(clip.with_suffix(".json").read_text(encoding="utf-8"))
     return *audio.load(clip), details
 
 
-def _make(voice: "System", text: str, seed: int) -> Path:
-    key = content_key(
-        _REVISION,
-        voice.name,
-        voice.variant,
-        voice.target,
-        round(voice.size_mb, 3),
-        voice.sample_rate,
-        text,
-        seed,
-        *voice.identity,
-    )
-    clip = cache_folder("speech", voice.name, key[:2], f"{key}.flac")
+def _make(voice: "System", key: str, text: str, seed: int) -> Path:
+    """The clip of a text in the cache, made now where it is not there."""
+    name = content_key(_REVISION, key, voice.sample_rate, text, seed)
+    clip = cache_folder("speech", voice.name, name[:2], f"{name}.flac")
     if not (clip.exists() and clip.with_suffix(".json").exists()):
         speech = voice.synthesize(text, seed)
         details = {
@@ -82,15 +76,16 @@ def _make(voice: "System", text: str, seed: int) -> Path:
             "phones": speech.phones,
             "frames": speech.frames,
             "notes": speech.notes,
+            "nfe": speech.nfe,
         }
         write_atomic(clip.with_suffix(".json"), json.dumps(details, ensure_ascii=False).encode())
         audio.save(clip, speech.waveform, speech.sample_rate)
     return clip
 
 
-def _try(voice: "System", sentence: Sentence, seed: int) -> Path | SpeechError:
+def _try(voice: "System", key: str, sentence: Sentence, seed: int) -> Path | SpeechError:
     try:
-        return _make(voice, sentence.text, seed)
+        return _make(voice, key, sentence.text, seed)
     except SpeechError as error:
         return error
 

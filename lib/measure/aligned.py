@@ -1,7 +1,7 @@
-"""How close is a waveform to its original, sample by sample? PESQ, STOI, the pitch, and the guard that keeps
+"""How close is a waveform to its original, sample by sample? PESQ, STOI, pitch and voicing, and the guard that keeps
 them honest.
 
-Both compare two recordings of the same speech at the same time: before and after a codec, a vocoder's copy, or
+All compare two recordings of the same speech at the same time: before and after a codec, a vocoder's copy, or
 one network before and after an optimization with the same seed and durations. Between two readings of a
 sentence their values mean nothing, so every call first checks that the two are aligned, and refuses with
 AlignmentError when they are not.
@@ -73,21 +73,25 @@ def stoi(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float
             ) from error
 
 
-def f0_error_cents(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
+def f0_error_cents(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float | None:
     """Median distance of the two F0 tracks (Praat's autocorrelation method) in cents, over the frames voiced in both.
 
-    At most 1,200, an octave; that is also the answer where no frame is voiced in both. Raises AudioError,
-    AlignmentError.
+    None where no frame is voiced in both: there is no pitch to compare, and `voicing_error_pct` tells how much was
+    lost. Raises AudioError, AlignmentError.
     """
-    from lib.prosody import f0
-
-    tracks = [f0(w, RATE).hz for w in _aligned_pair(reference, degraded, sample_rate)]
-    length = min(map(len, tracks))
-    first, second = (track[:length] for track in tracks)
+    first, second = _f0_tracks(reference, degraded, sample_rate)
     voiced = (first > 0) & (second > 0)
     if not voiced.any():
-        return OCTAVE_CENTS
-    return float(min(OCTAVE_CENTS, np.median(np.abs(OCTAVE_CENTS * np.log2(second[voiced] / first[voiced])))))
+        return None
+    return float(np.median(np.abs(OCTAVE_CENTS * np.log2(second[voiced] / first[voiced]))))
+
+
+def voicing_error_pct(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
+    """Share of all frames, in %, that are voiced in one of the two and unvoiced in the other (Nakatani et al. 2008,
+    https://doi.org/10.1016/j.specom.2007.09.003). Raises AudioError, AlignmentError.
+    """
+    first, second = _f0_tracks(reference, degraded, sample_rate)
+    return float(100 * np.mean((first > 0) != (second > 0)))
 
 
 def alignment(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> Alignment:
@@ -119,6 +123,15 @@ def alignment(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> 
     if not lags:
         return Alignment(0.0, 0.0)
     return Alignment(float(np.mean(np.abs(lags) < MAX_LAG_S + 1e-9)), float(np.median(lags)))
+
+
+def _f0_tracks(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """F0 in Hz of both, (frames,) each, 0 where unvoiced."""
+    from lib.prosody import f0
+
+    tracks = [f0(w, RATE).hz for w in _aligned_pair(reference, degraded, sample_rate)]
+    length = min(map(len, tracks))
+    return tracks[0][:length], tracks[1][:length]
 
 
 def _aligned_pair(

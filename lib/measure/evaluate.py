@@ -1,4 +1,4 @@
-"""The whole measurement of a text-to-speech system, step by step: quality, speed, footprint, energy.
+"""How good is what a system says or hears? Quality measured step by step; speed, memory and energy are the bench's.
 
 Each function does one step, writes its rows into the run it is given, and returns what a notebook shows. Clips,
 transcripts and scores are remembered by content, so a step that ran before costs nothing.
@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib import audio, progress
-from lib.corpora import synthetic
+from lib import audio, progress, systems
+from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus, Utterance
 from lib.corpora.gutenberg import Sentence
 from lib.errors import MissingDataError, SpeechError
 from lib.measure import scorer as scoring
-from lib.measure import speed, stats
-from lib.measure.energy import EnergyMeter
+from lib.measure import intelligibility, stats
 from lib.measure.scorer import ClipScores, Scorer
 from lib.measure.stats import Difference, Estimate
 
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
     from lib.results import Run
     from lib.systems.base import System
     from lib.systems.whisper import Whisper
+
+
+SPEECH = ("wer", "asr_nll", "mos_predicted")  # what any clip with its text is judged by
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def speak(voice: "System", sentences: Iterable[Sentence | Utterance], *, seed: i
     """Every sentence spoken once (or found in the cache); sentence i with seed + i."""
     sentences = tuple(sentences)
     label = f"{voice.name} on {voice.target} speaks"
-    made = (synthetic.speak(voice, s.text, seed + i) for i, s in enumerate(sentences))
+    key = voice.cache_key()
+    made = (synthetic.speak(voice, s.text, seed + i, key=key) for i, s in enumerate(sentences))
     return tuple(
         Clip(s.id, s.text, waveform, rate, tuple(details["notes"]) if voice.attends else None)
         for s, (waveform, rate, details) in zip(
@@ -93,13 +96,32 @@ def recordings(
     return tuple(chosen)
 
 
+def reference_clips(
+    speaker: str | System | Corpus | None, n: int = 8, *, seed: int = 0, threads: int = 2
+) -> tuple[Clip, ...]:
+    """Clips of the speaker who should be heard, none of them on the test sentences: what `quality` takes as `voice`.
+
+    speaker: the teacher of a pupil or of a vocoder's copies, loaded or by name ("vits-joe", "hibari"), for it is
+    its voice that they were to learn; a corpus of one person, for that person's own test clips; None for a system that
+    imitates nobody (eSpeak): no clips, and no similarity. A teacher compared with its own clips shows how alike two
+    sentences of one voice are: the most that a pupil can reach.
+    """
+    if speaker is None:
+        return ()
+    if isinstance(speaker, Corpus):
+        return recordings(speaker, split="validation", limit=n)
+    if isinstance(speaker, str):
+        speaker = systems.load(speaker, threads=threads)
+    return speak(speaker, gutenberg.split("validation", n), seed=seed)
+
+
 def quality(
     run: "Run",
     names: tuple[str, str, str],
     clips: Sequence[Clip],
     scorer: Scorer,
     *,
-    voice: Clip | None = None,
+    voice: Sequence[Clip] = (),
     originals: Sequence[Clip] | None = None,
     baseline: Judged | None = None,
     baseline_name: str = "",
@@ -107,27 +129,22 @@ def quality(
     keep: int = 0,
     group: str = "",
 ) -> Judged:
-    """Score clips and write their rows: word and character errors, predicted MOS, DNSMOS, and what the
-    references allow.
+    """Score clips and write their rows: word and character errors, the recogniser's loss, predicted MOS, DNSMOS,
+    and what the references allow.
 
-    names: (system, variant, target); voice: a clip of the speaker who should be heard -> speaker_similarity;
-    originals: the same sentences aligned in time -> pesq_wb, stoi, f0_error_cents; baseline: the same sentences
+    names: (system, variant, target); voice: clips of the speaker who should be heard (`reference_clips`) ->
+    speaker_similarity; originals: the same sentences aligned in time -> `scorer.ALIGNED`; baseline: the same sentences
     before a change, whose paired difference goes into the rows' detail; second_opinion: on how many clips
     DNSMOS, the slowest metric, is computed (all by default); keep: how many clips go into the report, under `group`.
     """
     log.info("%s %s on %s: judging %d clips", *names, len(clips))
-    metrics = [
-        "wer",
-        "mos_predicted",
-        *(("speaker_similarity",) if voice else ()),
-        *(scoring.ALIGNED if originals else ()),
-    ]
+    metrics = [*SPEECH, *(("speaker_similarity",) if voice else ()), *(scoring.ALIGNED if originals else ())]
     sounds = [(clip.waveform, clip.sample_rate, clip.text) for clip in clips]
     scores = scorer.rate_all(
         sounds,
         metrics=metrics,
         originals=[clip.waveform for clip in originals] if originals else None,
-        voice=(voice.waveform, voice.sample_rate) if voice else None,
+        voice=[(clip.waveform, clip.sample_rate) for clip in voice],
     )
     seconds = scorer.rate_all(sounds[:second_opinion], metrics=["dnsmos_ovrl"])
     summary = {
@@ -143,7 +160,8 @@ def quality(
             estimate.value,
             n=estimate.n,
             ci=estimate.ci,
-            source=scoring.source(metric),
+            source=scoring.source(metric)
+            + (f", with the mean of {len(voice)} clips" if metric == "speaker_similarity" else ""),
             baseline=baseline_name if baseline else "",
             detail=_difference(differences.get(metric)),
         )
@@ -176,12 +194,12 @@ def attention_failures(clips: Sequence[Clip]) -> Estimate | None:
 def judge(
     clips: Sequence[Clip], scorer: Scorer, *, originals: Sequence[Clip] | None = None, seed: int = 0
 ) -> Judged:
-    """Clips with their word errors and predicted MOS, and what aligned originals allow, for comparison; no rows
-    are written.
+    """Clips with their word errors, recogniser's loss and predicted MOS, and what aligned originals allow, for
+    comparison; no rows are written.
     """
     scores = scorer.rate_all(
         [(c.waveform, c.sample_rate, c.text) for c in clips],
-        metrics=("wer", "mos_predicted", *(scoring.ALIGNED if originals else ())),
+        metrics=(*SPEECH, *(scoring.ALIGNED if originals else ())),
         originals=[c.waveform for c in originals] if originals else None,
     )
     return Judged(tuple(clips), tuple(scores), scoring.summarise(scores, seed=seed))
@@ -193,98 +211,8 @@ def first(judged: Judged, n: int) -> Judged:
     return Judged(judged.clips[:n], scores, scoring.summarise(scores))
 
 
-def speeds(
-    run: "Run",
-    voices: Mapping[str, "System"],
-    sentences: Sequence[Sentence],
-    *,
-    repeats: int = 5,
-    threads: int = 2,
-) -> dict[str, speed.Timing]:
-    """Time all voices on the same sentences in turns; rows for RTF (with its stages), latency and throughput.
-
-    threads: what torch gets, as many as the other voices were loaded with; pinned here, whatever ran before.
-    """
-    speed.pin_threads(threads)
-    log.info("timing %s on %d sentences, %d times each", ", ".join(voices), len(sentences), repeats + 1)
-    candidates = {
-        name: (lambda text, voice=voice: voice.synthesize(text, run.seed)) for name, voice in voices.items()
-    }
-    timings = speed.interleaved(candidates, [s.text for s in sentences], repeats=repeats, seed=run.seed)
-    for name, timing in timings.items():
-        add_timing(run, (voices[name].name, voices[name].variant, voices[name].target), timing)
-    return timings
-
-
-def add_timing(run: "Run", names: tuple[str, str, str], timing: speed.Timing) -> None:
-    """The four speeds of one timing as rows; how it was timed is the detail of each."""
-    for metric, estimate in timing.metrics().items():
-        run.add(
-            *names,
-            metric,
-            estimate.value,
-            n=estimate.n,
-            ci=estimate.ci,
-            source="time.perf_counter, interleaved",
-            detail=timing.detail(),
-        )
-
-
-def footprint(
-    run: "Run", voice: "System", sentences: Sequence[Sentence], *, threads: int = 2, starts: int = 3
-) -> speed.ColdStart:
-    """Size, parameters, and of a fresh process: cold start and peak memory."""
-    names = (voice.name, voice.variant, voice.target)
-    log.info("%s on %s: starting %d fresh processes", voice.name, voice.target, starts)
-    cold = speed.cold_start(voice.name, voice.target, [s.text for s in sentences], threads=threads, runs=starts)
-    run.add(*names, "size_mb", voice.size_mb, source="weights as stored")
-    if voice.params_m:
-        run.add(*names, "params_m", voice.params_m, source="weights as stored")
-    run.add(
-        *names,
-        "cold_start_s",
-        cold.cold_start_s,
-        n=cold.runs,
-        source="fresh process, median",
-        detail={"load_s": round(cold.load_s, 3), "first_sentence_s": round(cold.first_sentence_s, 3)},
-    )
-    run.add(
-        *names,
-        "peak_rss_mb",
-        cold.peak_rss_mb,
-        n=cold.runs,
-        source="fresh process, median",
-        detail={"before_loading_mb": round(cold.rss_before_mb, 1), "sentences": len(sentences)},
-    )
-    return cold
-
-
-def energy(run: "Run", voice: "System", sentences: Sequence[Sentence], *, repeats: int = 3):
-    """Joules per second of audio, watts and utilisation while the voice speaks the sentences over and over."""
-    names = (voice.name, voice.variant, voice.target)
-    voice.synthesize(sentences[0].text, run.seed)
-    with EnergyMeter("cuda" if "cuda" in voice.target else "cpu") as meter:
-        audio_s = sum(voice.synthesize(s.text, run.seed).audio_s for _ in range(repeats) for s in sentences)
-    found = meter.energy
-    count = repeats * len(sentences)
-    run.add(
-        *names, "energy_j_per_audio_s", found.joules / audio_s, kind=found.kind, n=count, source=found.source
-    )
-    run.add(*names, "power_w", found.watts, kind=found.kind, n=count, source=found.source)
-    run.add(
-        *names, "utilization_pct", found.utilization_pct, n=count, source="CPU seconds over seconds x cores"
-    )
-    return found
-
-
-def recogniser(
-    run: "Run", listener: "Whisper", clips: Sequence[Clip], *, timed: int = 10, repeats: int = 5
-) -> list[str]:
-    """The recogniser as a system under test: word errors on clips, speed on the first `timed`, size. Returns
-    its transcripts.
-    """
-    from lib.measure import intelligibility, stats
-
+def recogniser(run: "Run", listener: "Whisper", clips: Sequence[Clip]) -> list[str]:
+    """The recogniser as a system under test: word and character errors on clips. Returns its transcripts."""
     names = (listener.name, listener.variant, listener.target)
     heard = [
         listener.transcribe(c.waveform, c.sample_rate).text
@@ -306,20 +234,6 @@ def recogniser(
             ci=estimate.ci,
             source="greedy decoding of real recordings, jiwer",
         )
-
-    def listen(clip: Clip) -> float:
-        listener.transcribe(clip.waveform, clip.sample_rate)
-        return len(clip.waveform) / clip.sample_rate
-
-    add_timing(
-        run,
-        names,
-        speed.interleaved({listener.name: listen}, clips[:timed], repeats=repeats, seed=run.seed)[
-            listener.name
-        ],
-    )
-    run.add(*names, "params_m", listener.params_m, source="weights as stored")
-    run.add(*names, "size_mb", listener.size_mb, source="weights as stored")
     return heard
 
 
@@ -358,9 +272,16 @@ def try_or_not_run(run: "Run", names: tuple[str, str, str], metrics: Sequence[st
 def _difference(difference: Difference | None) -> object:
     if difference is None:
         return ""
-    low, high = difference.ci or (float("nan"), float("nan"))
-    found = {"difference": difference.value, "ci_low": low, "ci_high": high, "p_value": difference.p_value}
-    return {name: round(value, 4) for name, value in found.items()}
+    low, high = difference.ci or (None, None)
+    numbers = {
+        "difference": difference.value,
+        "ci_low": low,
+        "ci_high": high,
+        "p_value": difference.p_value,
+        "sd": difference.sd,
+    }
+    rounded = {name: None if value is None else round(value, 4) for name, value in numbers.items()}
+    return {**rounded, "n": difference.n}
 
 
 def same_voice(one: Judged, other: Judged, name: str, other_name: str) -> str:
@@ -405,18 +326,3 @@ def versus(one: Judged, other: Judged, name: str, other_name: str) -> str:
         interval = f" [{gap.low * scale:+.2f}, {gap.high * scale:+.2f}]" if gap.ci else ""
         words.append(f"{abs(gap.value) * scale:.2f} {unit} {direction}{interval} ({stats.p_text(gap.p_value)})")
     return f"{name} gets {words[0]} and {words[1]} than {other_name}; {mos.n} texts, paired."
-
-
-def faster(one: speed.Timing, other: speed.Timing, name: str, other_name: str) -> str:
-    """The speed-up of one over the other with its interval, and whether it is one."""
-    gain = one.speedup_over(other)
-    interval = f" [{gain.low:.2f}, {gain.high:.2f}]" if gain.ci else ""
-    verdict = "faster" if gain.value >= 1 else "slower, so not recommended for speed"
-    return f"{name} runs at {gain.value:.2f} times the speed of {other_name}{interval}: {verdict}."
-
-
-def largest_stage(timing: speed.Timing, name: str) -> str:
-    """Where the time of a system goes."""
-    stages = timing.stage_rtf
-    stage = max(stages, key=stages.get)
-    return f"In {name}, the stage {stage.replace('_', ' ')} takes {100 * stages[stage] / sum(stages.values()):.0f} % of the time."

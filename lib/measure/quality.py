@@ -19,6 +19,7 @@ import functools
 import io
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,14 @@ def speaker_embedding(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         )
     embedding = _voice_encoder().embed_utterance(speech)
     return embedding.astype(np.float32)
+
+
+def mean_embedding(embeddings: Sequence[np.ndarray]) -> np.ndarray:
+    """Who speaks in several clips: the mean of their embeddings, (256,) float32 of length 1. One clip's embedding
+    also knows its sentence; the mean of many knows the voice.
+    """
+    mean = np.mean(embeddings, axis=0)
+    return (mean / np.linalg.norm(mean)).astype(np.float32)
 
 
 def speaker_similarity(first: np.ndarray, second: np.ndarray) -> float:

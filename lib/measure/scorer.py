@@ -20,20 +20,22 @@ import numpy as np
 from lib import audio
 from lib.errors import ParameterError, unknown
 from lib.files import cache_folder, content_key, write_atomic
-from lib.measure import aligned, intelligibility, quality, stats
+from lib.measure import aligned, intelligibility, likelihood, quality, stats
 from lib.measure.intelligibility import ErrorCounts
+from lib.measure.likelihood import Loss
 
 _PACKAGES = {  # metric -> (what people call it, distribution)
     "mos_predicted": ("DistillMOS", "distillmos"),
     "dnsmos_ovrl": ("DNSMOS P.835, speechmos", "speechmos"),
     "pesq_wb": ("PESQ P.862.2, pesq", "pesq"),
     "stoi": ("STOI, pystoi", "pystoi"),
-    "f0_error_cents": ("F0 by Praat, praat-parselmouth", "praat-parselmouth"),
+    "f0_error_cents": ("F0 by Praat where both are voiced, praat-parselmouth", "praat-parselmouth"),
+    "voicing_error_pct": ("F0 by Praat, praat-parselmouth", "praat-parselmouth"),
     "speaker_similarity": ("Resemblyzer", "resemblyzer"),
 }
-ALIGNED = ("pesq_wb", "stoi", "f0_error_cents")  # compare with the original
+ALIGNED = ("pesq_wb", "stoi", "f0_error_cents", "voicing_error_pct")  # compare with the original
 _RECOGNISED = ("wer", "cer", "wer_raw", "cer_raw")
-DEFAULT_METRICS = ("wer", "mos_predicted", "dnsmos_ovrl")
+DEFAULT_METRICS = ("wer", "asr_nll", "mos_predicted", "dnsmos_ovrl")
 _REVISION = 1  # raise it when a metric here comes to mean something else, so that no old score is read back
 
 
@@ -50,16 +52,19 @@ class Recognition:
 
 @dataclass(frozen=True)
 class ClipScores:
-    """All scores of one clip. recognition: None where `wer` was not asked for; values: metric name -> score."""
+    """All scores of one clip. recognition, loss: None where `wer`, `asr_nll` were not asked for; values: metric name
+    -> score, without those that are not defined for this clip (the pitch error of a copy without a voiced frame).
+    """
 
     recognition: Recognition | None
     values: dict[str, float] = field(default_factory=dict)
+    loss: Loss | None = None
 
 
 class Scorer:
     """The metrics, loaded when first needed. threads: clips judged at once; cache: whether scores are kept on disk.
 
-    Predicted MOS runs on torch's own threads (`speed.pin_threads`), one clip after the other: that is as fast
+    Predicted MOS runs on torch's own threads (`environment.pin_threads`), one clip after the other: that is as fast
     as clips side by side. The judge and DNSMOS gain from neighbours, not from more threads for one clip.
     """
 
@@ -68,6 +73,7 @@ class Scorer:
             raise ParameterError(f"{threads} threads cannot score anything: give at least 1")
         self.threads, self.cache, self.compute_type = threads, cache, compute_type
         self._judge_loaded: intelligibility.Judge | None = None
+        self._listener: likelihood.Listener | None = None
         self._lock = threading.Lock()
         self._memory: dict[str, object] = {}  # content key -> score
 
@@ -88,6 +94,22 @@ class Scorer:
             words(text, heard, normalise=False),
             characters(text, heard, normalise=False),
         )
+
+    def losses(self, sounds: Sequence[tuple[np.ndarray, int]], texts: Sequence[str]) -> list[Loss]:
+        """`likelihood.Listener.losses` of clips (waveform, sample_rate) and what was to be said in them."""
+        keys = [self._key("asr_nll", sound, text) for sound, text in zip(sounds, texts, strict=True)]
+        new = [i for i, key in enumerate(keys) if self._recall("asr_nll", key) is None]
+        if new and self._listener is None:
+            self._listener = likelihood.Listener()
+        for start in range(
+            0, len(new), likelihood.BATCH
+        ):  # stored as they come: a stopped run goes on from there
+            part = new[start : start + likelihood.BATCH]
+            for i, loss in zip(
+                part, self._listener.losses([sounds[i] for i in part], [texts[i] for i in part])
+            ):
+                self._store("asr_nll", keys[i], loss.nats)
+        return [Loss(self._recall("asr_nll", key)[0], likelihood.word_count(t)) for key, t in zip(keys, texts)]
 
     def mos(self, waveform: np.ndarray, sample_rate: int) -> float:
         """`quality.predicted_mos`."""
@@ -119,12 +141,21 @@ class Scorer:
             beside=(reference, sample_rate),
         )
 
-    def f0_error(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
-        """`aligned.f0_error_cents`: of aligned pairs only."""
+    def f0_error(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float | None:
+        """`aligned.f0_error_cents`: of aligned pairs only; None where no frame is voiced in both."""
         return self._remember(
             "f0_error_cents",
             (degraded, sample_rate),
             lambda w: aligned.f0_error_cents(reference, w, sample_rate),
+            beside=(reference, sample_rate),
+        )
+
+    def voicing_error(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
+        """`aligned.voicing_error_pct`: of aligned pairs only."""
+        return self._remember(
+            "voicing_error_pct",
+            (degraded, sample_rate),
+            lambda w: aligned.voicing_error_pct(reference, w, sample_rate),
             beside=(reference, sample_rate),
         )
 
@@ -136,9 +167,13 @@ class Scorer:
 
         return np.asarray(self._remember("speaker_similarity", (waveform, sample_rate), compute), np.float32)
 
-    def similarity(self, first: tuple[np.ndarray, int], second: tuple[np.ndarray, int]) -> float:
-        """`quality.speaker_similarity` of two clips (waveform, sample_rate): is it the same voice?"""
-        return quality.speaker_similarity(self.embedding(*first), self.embedding(*second))
+    def similarity(self, voice: Sequence[tuple[np.ndarray, int]], sound: tuple[np.ndarray, int]) -> float:
+        """`quality.speaker_similarity` of a clip (waveform, sample_rate) and the mean of the clips of a voice.
+
+        What is kept are the embeddings, each under its own clip's content, so another reference is another answer.
+        """
+        speaker = quality.mean_embedding([self.embedding(*clip) for clip in voice])
+        return quality.speaker_similarity(speaker, self.embedding(*sound))
 
     def rate(
         self,
@@ -147,7 +182,7 @@ class Scorer:
         text: str | None = None,
         *,
         original: np.ndarray | None = None,
-        voice: tuple[np.ndarray, int] | None = None,
+        voice: Sequence[tuple[np.ndarray, int]] = (),
         metrics: Sequence[str] = DEFAULT_METRICS,
     ) -> ClipScores:
         """The scores of one clip; see `rate_all`."""
@@ -161,17 +196,17 @@ class Scorer:
         clips: Sequence[tuple[np.ndarray, int, str | None]],
         *,
         originals: Sequence[np.ndarray] | None = None,
-        voice: tuple[np.ndarray, int] | None = None,
+        voice: Sequence[tuple[np.ndarray, int]] = (),
         metrics: Sequence[str] = DEFAULT_METRICS,
     ) -> list[ClipScores]:
         """The scores of (waveform, sample_rate, text) clips, in their order.
 
-        metrics: `wer` (brings the other three error rates), `mos_predicted`, `dnsmos_ovrl`; with `originals`,
-        one aligned waveform per clip at its sample rate, also `pesq_wb`, `stoi` and `f0_error_cents`; with
-        `voice`, a clip of the speaker who should be heard, also `speaker_similarity`. Raises AudioError naming
-        the first clip that is no usable audio.
+        metrics: `wer` (brings the other three error rates), `asr_nll`, `mos_predicted`, `dnsmos_ovrl`; with
+        `originals`, one aligned waveform per clip at its sample rate, also those of ALIGNED; with `voice`, clips
+        (waveform, sample_rate) of the speaker who should be heard, also `speaker_similarity`. Raises AudioError
+        naming the first clip that is no usable audio.
         """
-        known = ("wer", *_PACKAGES)
+        known = ("wer", "asr_nll", *_PACKAGES)
         for metric in metrics:
             if metric not in known:
                 raise unknown("clip metric", metric, known)
@@ -179,14 +214,14 @@ class Scorer:
                 raise ParameterError(
                     f"{metric} compares with the original: give `originals`, one for each of {len(clips)} clips"
                 )
-            if metric == "speaker_similarity" and voice is None:
+            if metric == "speaker_similarity" and not voice:
                 raise ParameterError(
-                    "speaker_similarity compares with a voice: give `voice`, a clip of the speaker"
+                    "speaker_similarity compares with a voice: give `voice`, clips of the speaker"
                 )
-        if "wer" in metrics and any(text is None for _, _, text in clips):
-            raise ParameterError(
-                "wer compares with the text that was to be spoken: give the text of every clip"
-            )
+            if metric in ("wer", "asr_nll") and any(text is None for _, _, text in clips):
+                raise ParameterError(
+                    f"{metric} compares with the text that was to be spoken: give the text of every clip"
+                )
         sounds = [
             (audio.check(waveform, rate, f"clip {i}"), rate) for i, (waveform, rate, _) in enumerate(clips)
         ]
@@ -196,18 +231,23 @@ class Scorer:
                 self.transcript, sounds
             )  # now every transcript is known, and the next line reads it back
             columns["wer"] = [self.word_errors(*sound, text) for sound, (_, _, text) in zip(sounds, clips)]
+        losses = (
+            self.losses(sounds, [text for *_, text in clips]) if "asr_nll" in metrics else [None] * len(clips)
+        )
         if "mos_predicted" in metrics:
             columns["mos_predicted"] = [self.mos(*sound) for sound in sounds]
         if "dnsmos_ovrl" in metrics:
             columns["dnsmos_ovrl"] = self._side_by_side(self.dnsmos, sounds)
-        for metric, call in zip(ALIGNED, (self.pesq, self.stoi, self.f0_error)):
+        for metric, call in zip(ALIGNED, (self.pesq, self.stoi, self.f0_error, self.voicing_error)):
             if metric in metrics:
                 columns[metric] = [call(original, *sound) for original, sound in zip(originals, sounds)]
         if "speaker_similarity" in metrics:
             columns["speaker_similarity"] = [self.similarity(voice, sound) for sound in sounds]
         recognised = columns.pop("wer", [None] * len(clips))
         return [
-            ClipScores(recognised[i], {name: column[i] for name, column in columns.items()})
+            ClipScores(
+                recognised[i], {name: c[i] for name, c in columns.items() if c[i] is not None}, losses[i]
+            )
             for i in range(len(clips))
         ]
 
@@ -232,30 +272,40 @@ class Scorer:
         beside: tuple[np.ndarray, int] | None = None,
     ):
         """The stored score of a clip (beside another), or compute(clip), then stored."""
-        clip = audio.check(*sound)
-        parts = [clip.tobytes(), int(sound[1])]
+        key = self._key(metric, sound, beside=beside)
+        if (stored := self._recall(metric, key)) is not None:
+            return stored[0]
+        score = compute(audio.check(*sound))
+        self._store(metric, key, score)
+        return score
+
+    def _key(
+        self,
+        metric: str,
+        sound: tuple[np.ndarray, int],
+        *told: str,
+        beside: tuple[np.ndarray, int] | None = None,
+    ) -> str:
+        """The content key of all that a score depends on: the clip, the one beside it, what the metric was told."""
+        parts = [audio.check(*sound).tobytes(), int(sound[1]), *told]
         if beside is not None:
             parts += [audio.check(*beside, "reference").tobytes(), int(beside[1])]
-        key = content_key(*parts, metric, source(metric, self.compute_type), _REVISION)
-        if key in self._memory:
-            return self._memory[key]
-        path = cache_folder("scores", metric) / f"{key}.json"
-        if self.cache:
+        return content_key(*parts, metric, source(metric, self.compute_type), _REVISION)
+
+    def _recall(self, metric: str, key: str) -> tuple | None:
+        """(score,) from memory or disk; None where it is not there, or cut short by an older crash."""
+        if key not in self._memory and self.cache:
             try:
+                path = cache_folder("scores", metric) / f"{key}.json"
                 self._memory[key] = json.loads(path.read_text())["score"]
-                return self._memory[key]
-            except (
-                OSError,
-                ValueError,
-                KeyError,
-                TypeError,
-            ):  # not there, or cut short by an older crash: compute it again
-                pass
-        score = compute(clip)
+            except (OSError, ValueError, KeyError, TypeError):
+                return None
+        return (self._memory[key],) if key in self._memory else None
+
+    def _store(self, metric: str, key: str, score: object) -> None:
         if self.cache:
-            write_atomic(path, json.dumps({"score": score}).encode())
+            write_atomic(cache_folder("scores", metric) / f"{key}.json", json.dumps({"score": score}).encode())
         self._memory[key] = score
-        return score
 
 
 @functools.cache
@@ -263,8 +313,10 @@ def source(metric: str, compute_type: str = "int8") -> str:
     """Which implementation and version a metric's value comes from, for a result's `source`."""
     if metric in _RECOGNISED:
         return intelligibility.judge_source(compute_type)
+    if metric == "asr_nll":
+        return likelihood.source()
     if metric not in _PACKAGES:
-        raise unknown("clip metric", metric, (*_RECOGNISED, *_PACKAGES))
+        raise unknown("clip metric", metric, (*_RECOGNISED, "asr_nll", *_PACKAGES))
     label, distribution = _PACKAGES[metric]
     try:
         return f"{label} {version(distribution)}"
@@ -273,8 +325,8 @@ def source(metric: str, compute_type: str = "int8") -> str:
 
 
 def summarise(scores: Sequence[ClipScores], *, seed: int = 0) -> dict[str, stats.Estimate]:
-    """Corpus values with 95 % intervals over clips: error rates as sums of errors over sums of lengths, the
-    rest as means.
+    """Corpus values with 95 % intervals over clips: error rates and `asr_nll` as sums over sums of lengths, the rest
+    as means over the clips that have the score (their number is the estimate's n).
     """
     if not scores:
         raise ParameterError("there are no scores to summarise")
@@ -283,15 +335,22 @@ def summarise(scores: Sequence[ClipScores], *, seed: int = 0) -> dict[str, stats
         for metric in _RECOGNISED:
             counts = [getattr(clip.recognition, metric) for clip in scores]
             summary[metric] = stats.ratio_ci([c.errors for c in counts], [c.length for c in counts], seed=seed)
-    for metric in scores[0].values:
-        summary[metric] = stats.mean_ci([clip.values[metric] for clip in scores], seed=seed)
+    if scores[0].loss is not None:
+        summary["asr_nll"] = stats.ratio_ci(
+            [s.loss.nats for s in scores], [s.loss.words for s in scores], seed=seed
+        )
+    for metric in dict.fromkeys(name for clip in scores for name in clip.values):
+        defined = [clip.values[metric] for clip in scores if metric in clip.values]
+        summary[metric] = stats.mean_ci(defined, seed=seed)
     return summary
 
 
 def compare(
     scores: Sequence[ClipScores], baseline: Sequence[ClipScores], *, seed: int = 0
 ) -> dict[str, stats.Difference]:
-    """`scores` minus `baseline` on the same texts in the same order, for every metric that both have."""
+    """`scores` minus `baseline` on the same texts in the same order, for every metric and over the clips that both
+    have.
+    """
     if len(scores) != len(baseline) or not scores:
         raise ParameterError(
             f"{len(scores)} clips cannot be paired with {len(baseline)}: compare the same texts, in order"
@@ -307,8 +366,17 @@ def compare(
                 [c.length for c in before],
                 seed=seed,
             )
-    for metric in (name for name in scores[0].values if name in baseline[0].values):
-        difference[metric] = stats.paired_difference(
-            [clip.values[metric] for clip in scores], [clip.values[metric] for clip in baseline], seed=seed
+    if scores[0].loss is not None and baseline[0].loss is not None:
+        difference["asr_nll"] = stats.paired_ratio_difference(
+            *([getattr(s.loss, of) for s in side] for side in (scores, baseline) for of in ("nats", "words")),
+            seed=seed,
         )
+    for metric in dict.fromkeys(name for clip in scores for name in clip.values):
+        pairs = [
+            (now.values[metric], before.values[metric])
+            for now, before in zip(scores, baseline)
+            if metric in now.values and metric in before.values
+        ]
+        if pairs:
+            difference[metric] = stats.paired_difference(*zip(*pairs), seed=seed)
     return difference

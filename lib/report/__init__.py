@@ -9,6 +9,7 @@ forbids the rest. The chapters: `collect` reads, `summary` answers, `plots` draw
 from __future__ import annotations
 
 import base64
+import collections
 import hashlib
 import logging
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from lib.files import write_atomic
-from lib.report import plots, style, summary, tables, vocabulary
+from lib.report import articles, cards, plots, style, summary, svg, tables, verdicts, vocabulary
 from lib.report.collect import Figure, Findings, Row, collect
 from lib.report.players import compare, notebook_title
 from lib.results import METRICS
@@ -88,8 +89,13 @@ def _context(findings: Findings) -> dict:
         for metric in metrics
         if any(row.metric == metric for row in rows)
     ]
-    kinds = {row.kind for row in rows} | ({"recorded"} if len(current) < len(rows) else set())
-    cards = summary.cards(rows)
+    judged = verdicts.judged(rows)
+    links = articles.links(findings.folder)
+    words = {(j.system, j.variant, j.target, bool(j.origin)): j.word for j in judged}
+    kinds = {"claimed" if row.claimed else row.kind for row in rows} | (
+        {"recorded"} if len(current) < len(rows) else set()
+    )
+    made = cards.cards(rows)
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     return {
         "question": vocabulary.QUESTION,
@@ -99,12 +105,18 @@ def _context(findings: Findings) -> dict:
         "commits": sorted({row.commit for row in current} - {""}),
         "hosts": sorted({row.host for row in current} - {""}),
         "sentences": summary.sentences(rows),
-        "cards": _most(cards),
-        "more_cards": max(0, len(cards) - summary.MAX_CARDS),
+        "cards": _most(made),
+        "more_cards": max(0, len(made) - cards.MAX_CARDS),
         "failed": [s for s in findings.states if s.status == "failed" and not s.notebook.endswith("_report")],
         "pareto": _pareto(rows),
         "stages": _stages(rows),
-        "wide": tables.wide(rows),
+        "costs": _costs(rows),
+        "verdicts": judged,
+        "margins": verdicts.margins(),
+        "claims": tables.claims(rows),
+        "articles": links,
+        "hrefs": collections.defaultdict(str, {link.notebook: link.href for link in links}),
+        "wide": tables.wide(rows, words),
         "not_run": tables.not_run(rows),
         "long": rows[:MAX_LONG_ROWS],
         "long_left_out": max(0, len(rows) - MAX_LONG_ROWS),
@@ -120,13 +132,13 @@ def _context(findings: Findings) -> dict:
     }
 
 
-def _most(cards: list[summary.Card]) -> list[summary.Card]:
+def _most(made: list[cards.Card]) -> list[cards.Card]:
     """As many cards as fit the first screen, the real recordings always among them."""
-    if len(cards) <= summary.MAX_CARDS:
-        return cards
-    references = [card for card in cards if card.role == "reference"]
-    others = [card for card in cards if card.role != "reference"]
-    return others[: summary.MAX_CARDS - len(references)] + references
+    if len(made) <= cards.MAX_CARDS:
+        return made
+    references = [card for card in made if card.role == "reference"]
+    others = [card for card in made if card.role != "reference"]
+    return others[: cards.MAX_CARDS - len(references)] + references
 
 
 def _pareto(rows: tuple[Row, ...]) -> dict | None:
@@ -136,17 +148,27 @@ def _pareto(rows: tuple[Row, ...]) -> dict | None:
         return None
     small = plots.pareto(rows, size=(4.3, 4.6))
     return {
-        "wide": Markup(plots.svg(large, "pareto-wide")),
-        "narrow": Markup(plots.svg(small, "pareto-narrow")),
+        "wide": Markup(svg.render(large, "pareto-wide")),
+        "narrow": Markup(svg.render(small, "pareto-narrow")),
         "alt": plots.describe_pareto(rows),
     }
+
+
+def _costs(rows: tuple[Row, ...]) -> dict | None:
+    """What each voice costs, as bars, with its finding; of earlier runs only where this one measured nothing."""
+    current = [row for row in rows if not row.recorded] or list(rows)
+    figure = plots.costs(current)
+    if figure is None:
+        return None
+    said = (plots.costs_finding(current) or "").replace("**", "")
+    return {"svg": Markup(svg.render(figure, "costs")), "finding": said}
 
 
 def _stages(rows: tuple[Row, ...]) -> Markup | None:
     figure = plots.stages(
         [row for row in rows if row.variant == "baseline" or not row.recorded]
     )  # sweeps of earlier runs have their own
-    return None if figure is None else Markup(plots.svg(figure, "stages"))
+    return None if figure is None else Markup(svg.render(figure, "stages"))
 
 
 def _figures(findings: Findings, budget: int) -> tuple[list[dict], list[Figure]]:

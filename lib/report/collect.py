@@ -81,7 +81,7 @@ class NotebookState:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything one report is made of. missing: listed files that are not there, in words."""
+    """Everything one report is made of. missing: listed files that are not there; folder: outputs/<profile>."""
 
     profile: str
     rows: tuple[Row, ...]
@@ -90,6 +90,7 @@ class Findings:
     states: tuple[NotebookState, ...]
     environments: dict[str, dict[str, str]]
     missing: tuple[str, ...]
+    folder: Path
 
 
 def collect(profile_folder: str | Path, recorded: str | Path | None = None) -> Findings:
@@ -120,6 +121,7 @@ def collect(profile_folder: str | Path, recorded: str | Path | None = None) -> F
         _states(folder),
         _environments(folder),
         tuple(missing),
+        folder,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lib.report import style, vocabulary
 from lib.report.collect import records
 from lib.report.plots import spread
-from lib.results import METRICS
+from lib.results import METRICS, newest_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,8 +79,9 @@ def sweep(
     """
     import matplotlib.pyplot as plt
 
-    found = {(row.variant, row.metric): row for row in records(table) if row.value is not None}
-    complete = [name for name in variants if all((name, m) in found for m in (metric, *others))]
+    chosen = newest_run(table[table.variant.isin(variants) & table.value.notna()])
+    measured = {(row.variant, row.metric): row for row in records(chosen)}
+    complete = [name for name in variants if all((name, m) in measured for m in (metric, *others))]
     if not complete:
         return None
     with style.theme():
@@ -88,9 +89,9 @@ def sweep(
         for axes, other in zip(panels[0], others):
             scale = 100 if METRICS[other].unit == "fraction" else 1
             for place, name in enumerate(complete):
-                row = found[name, other]
+                row = measured[name, other]
                 axes.errorbar(
-                    found[name, metric].value,
+                    measured[name, metric].value,
                     row.value * scale,
                     yerr=spread(row, scale),
                     fmt=style.marker_of(place),

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib import audio, results
+from lib.report import verdicts as verdicts_module
 from lib.report import vocabulary
+from lib.report.collect import records
 from lib.results import METRICS, Run
 
 if TYPE_CHECKING:
@@ -36,8 +38,8 @@ def table(
     measured.
 
     system, variants: those alone; found: rows to show instead of this run's, such as recorded ones. Where
-    several runs measured the same thing (01_baselines@quick and 01_baselines@study), each has a line of its
-    own, named by its notebook.
+    several runs measured the same thing (01_baselines@quick and 01_baselines@study, or two machines), each has a line
+    of its own, named by its notebook or machine.
     """
     found = rows(run) if found is None else found
     found = found[found.metric.isin(metrics)]
@@ -47,8 +49,9 @@ def table(
         found = found[found.variant.isin(variants)]
     cells = found.assign(cell=[_cell(row) for row in found.itertuples()])
     keys = ["system", "variant", "target"]
-    if cells.duplicated([*keys, "metric"]).any():
-        keys.append("notebook")
+    for more in ("notebook", "host", "commit"):
+        if cells.duplicated([*keys, "metric"]).any():
+            keys.append(more)
     wide = cells.pivot(index=keys, columns="metric", values="cell").reindex(columns=list(metrics)).fillna("")
     wide = wide.reindex(
         cells[keys].drop_duplicates().apply(tuple, axis=1).tolist()
@@ -58,17 +61,35 @@ def table(
     )
 
 
-def value(
-    run: Run, system: str, metric: str, *, variant: str = "baseline", target: str | None = None
-) -> float | None:
-    """One number of this run, None where it was not measured."""
-    found = rows(run)
-    found = found[
-        (found.system == system) & (found.variant == variant) & (found.metric == metric) & found.value.notna()
-    ]
-    if target:
-        found = found[found.target == target]
-    return None if found.empty else float(found.value.iloc[0])
+def verdicts(run: Run, table: "pd.DataFrame | None" = None) -> "pd.DataFrame":
+    """What each variant of this run is called (`lib.measure.verdict`), a line each; table: other rows instead."""
+    return verdicts_module.table(records(rows(run) if table is None else table))
+
+
+def answer(table: "pd.DataFrame"):
+    """The answer of the report's first screen: its sentences and, below them, each system's headline numbers."""
+    from IPython.display import Markdown
+
+    from lib.report import cards, summary
+
+    measured = records(table)
+    said = [str(s).replace("<strong>", "**").replace("</strong>", "**") for s in summary.sentences(measured)]
+    made = cards.cards(measured)
+    if not made:
+        return Markdown("Nothing has been measured yet: run the other notebooks first.")
+    lines = ["| system | " + " | ".join(cards.LABELS) + " |", "|---|" + "---|" * len(cards.LABELS)]
+    for card in made:
+        shown = {
+            f.metric: f"{f.text} {f.interval}".strip() + ("" if f.kind == "measured" else f" ({f.kind})")
+            for f in card.figures
+        }
+        where = "" if card.role == "reference" else f", {card.target}"
+        lines.append(
+            f"| **{card.system}** {card.variant}{where} | "
+            + " | ".join(shown.get(m, "") for m in cards.HEADLINES)
+            + " |"
+        )
+    return Markdown("\n\n".join([*said, "\n".join(lines)]))
 
 
 def players(clips: Mapping[str, "Clip"], *, text: bool = True):
@@ -112,11 +133,6 @@ def say(*sentences: str | None) -> None:
         display(Markdown(" ".join(found)))
 
 
-def times(now: float | None, before: float | None) -> str | None:
-    """ "3.2 times" for two numbers that both exist."""
-    return None if not now or not before else f"{before / now:.1f} times"
-
-
 def link(path: Path):
     """A link to a file that was written."""
     from IPython.display import FileLink
@@ -130,4 +146,6 @@ def _cell(row) -> str:
     text = vocabulary.number(row.metric, row.value)
     if row.ci_low == row.ci_low:  # not NaN
         text += f" [{vocabulary.number(row.metric, row.ci_low)}, {vocabulary.number(row.metric, row.ci_high)}]"
-    return text if row.kind == "measured" else f"{text} ({row.kind})"
+    if row.kind == "measured":
+        return text
+    return f"{text} ({'claimed' if row.source.startswith(results.CLAIM) else row.kind})"

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lib import audio
-from lib.report import summary
+from lib.report import cards
 from lib.report.collect import Clip, Row
 
 
@@ -33,7 +33,7 @@ class Voice:
     system: str
     variant: str
     recorded: bool
-    card: summary.Card
+    card: cards.Card
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,12 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Clips that belong side by side. left_out: sentences dropped to keep the page small."""
+    """Clips that belong side by side, of one notebook ("" if recorded). left_out: sentences dropped to keep the page
+    small.
+    """
 
     title: str
+    notebook: str
     voices: tuple[Voice, ...]
     sentences: tuple[Sentence, ...]
     left_out: int
@@ -98,7 +101,10 @@ def compare(clips: Iterable[Clip], rows: Iterable[Row], budget_bytes: int) -> li
                 )
                 embedded.add(key)
             lines.append(Sentence(sentence, sentences[title][sentence][0].text or sentence, tuple(players)))
-        made.append(Comparison(title, tuple(columns), tuple(lines), len(sentences[title]) - len(lines)))
+        notebook = "" if members[0].recorded else members[0].notebook
+        made.append(
+            Comparison(title, notebook, tuple(columns), tuple(lines), len(sentences[title]) - len(lines))
+        )
     return made
 
 
@@ -141,7 +147,7 @@ def _columns(clips: list[Clip], rows: list[Row]) -> list[Voice]:
         (clip.system, clip.variant, clip.recorded) for clip in clips
     ):
         mine = [row for row in rows if row.recorded == recorded]
-        voices.append(Voice(system, variant, recorded, summary.headline(mine, system, variant)))
+        voices.append(Voice(system, variant, recorded, cards.headline(mine, system, variant)))
     return sorted(voices, key=lambda voice: order[voice.card.role])
 
 

@@ -1,20 +1,20 @@
 """What does it look like? Plots of measurements as matplotlib figures, the same in notebooks and in the report.
 
-Each takes the DataFrame that `lib.results.read` returns. `svg` turns a figure into inline SVG whose texts and
-lines take their colours from the page, so that it reads in light and in dark.
+Each takes the DataFrame that `lib.results.read` returns (or report rows), and returns a closed figure, or None where
+the table has nothing to draw. Beside each stands what it shows, in one sentence computed from the same rows:
+`pareto` and `pareto_finding`, `costs` and `costs_finding`, `stages` and `stages_finding`.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from lib.errors import unknown
-from lib.report import style, vocabulary
+from lib.report import labels, style, tradeoff, vocabulary
 from lib.report.collect import Row, records
 from lib.report.collect import stages as stage_seconds
-from lib.report.summary import name, pareto_front, points
 from lib.report.tables import kind_text
+from lib.report.tradeoff import name, points
 from lib.results import METRICS
 
 if TYPE_CHECKING:
@@ -24,9 +24,16 @@ if TYPE_CHECKING:
 
 MAX_LABELS = 14  # with more points only the Pareto front and the baselines are named
 MAX_BARS = 30
+COSTS = ("rtf", "size_mb", "energy_j_per_audio_s")
+_CHEAPEST = {"rtf": "fastest", "size_mb": "smallest to download", "energy_j_per_audio_s": "most frugal"}
+_AHEAD = {
+    "rtf": "times as fast as",
+    "size_mb": "times as small as",
+    "energy_j_per_audio_s": "times as frugal as",
+}
 
 
-def pareto(table: "pd.DataFrame", *, size: tuple[float, float] = (8.6, 4.6)) -> "Figure | None":
+def pareto(table: pd.DataFrame, *, size: tuple[float, float] = (8.6, 4.6)) -> Figure | None:
     """Predicted MOS against RTF (log axis) with 95 % intervals, the Pareto front, and real recordings as a band.
 
     table: rows as read by `lib.results.read`; size: inches. Filled markers are baselines, open ones other
@@ -35,146 +42,136 @@ def pareto(table: "pd.DataFrame", *, size: tuple[float, float] = (8.6, 4.6)) -> 
     only its front and its baselines. None when no voice has both numbers on one target.
     """
     import matplotlib.pyplot as plt
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     rows = records(table)
-    pairs = points(rows)
+    pairs, current = _pairs(rows)
     if not pairs:
         return None
-    current = [pair for pair in pairs if not pair[0].recorded and not pair[1].recorded]
-    now = {(mos.system, mos.variant, mos.target) for _, mos in current}
-    # What this run measured itself stands for an earlier run's point of the same thing, which the tables still list.
-    pairs = [
-        pair
-        for pair in pairs
-        if pair in current or (pair[1].system, pair[1].variant, pair[1].target) not in now
-    ]
-    front = [current[i] for i in pareto_front((rtf.value, mos.value) for rtf, mos in current)]
+    front = tradeoff.front(current)
+    named = _named(pairs, current, front)
     with style.theme():
         figure, axes = plt.subplots(figsize=size, layout="constrained")
-        axes.set_xscale("log")
-        named = [pair for pair in pairs if pair in current or pair[1].variant == "baseline"]
-        if len(named) > MAX_LABELS:
-            named = [pair for pair in current if pair in front or pair[1].variant == "baseline"]
-        named = sorted(named, key=lambda pair: (pair not in front, -pair[1].value))[: MAX_LABELS + 4]
         for pair in pairs:
             _point(axes, *pair, crowded=pair not in named)
+        corners = _places(front)
         if len(front) > 1:
-            axes.plot(
-                [rtf.value for rtf, _ in front],
-                [mos.value for _, mos in front],
-                color=style.MUTED,
-                linewidth=1.1,
-                linestyle=(0, (4, 3)),
-                zorder=2,
-            )
+            axes.plot(*zip(*corners), color=style.MUTED, linewidth=1.1, linestyle=(0, (4, 3)), zorder=2)
         wanted = ("ground-truth", "mos_predicted", "measured")
         truth = next((row for row in rows if (row.system, row.metric, row.kind) == wanted), None)
-        low, high = _span([rtf for rtf, _ in pairs])
-        axes.set_xlim(low / 1.7, high * 1.9)
-        values = [mos for _, mos in pairs] + ([truth] if truth else [])
-        bottom, top = (min(v.ci_low or v.value for v in values), max(v.ci_high or v.value for v in values))
-        margin = max(0.12, 0.1 * (top - bottom))
-        axes.set_ylim(max(1.0, bottom - margin), min(5.0, top + 1.4 * margin))
-        taken = []
-        if truth:
-            taken.append(_band(axes, truth))
-        if axes.get_xlim()[0] < 1 < axes.get_xlim()[1]:
-            axes.axvline(1, color=style.MUTED, linewidth=1, linestyle=":", zorder=1)
-            taken.append(
-                axes.text(
-                    1, axes.get_ylim()[0], " real time", color=style.MUTED, fontsize=8, va="bottom", ha="left"
-                )
-            )
-        axes.set_xlabel(
-            f"RTF{', compute seconds per second of speech' if size[0] > 6 else ''} (log; left is faster)"
-        )
-        axes.set_ylabel("Predicted MOS, 1 to 5")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 40 * size[0] else (1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        taken = _axes(axes, pairs, truth, wide=size[0] > 6)
         among = [mos for _, mos in current]
-        texts = [name(mos, among) + (" (recorded)" if mos.recorded else "") for _, mos in named]
-        _label(
-            figure,
-            axes,
-            [(rtf.value, mos.value) for rtf, mos in named],
-            texts,
-            [(rtf.value, mos.value) for rtf, mos in pairs],
-            taken,
-            [(rtf.value, mos.value) for rtf, mos in front],
-            truth,
-        )
+        texts = [name(mos, among or [mos]) + (" (recorded)" if mos.recorded else "") for _, mos in named]
+        lines = [corners] if len(front) > 1 else []
+        if truth:
+            lines.append([(x, truth.value) for x in axes.get_xlim()])
+        lines += [
+            [(rtf.value, mos.ci_low), (rtf.value, mos.ci_high)] for rtf, mos in named if mos.ci_low is not None
+        ]
+        labels.place(axes, texts, _places(named), points=_places(pairs), lines=lines, taken=taken)
     plt.close(figure)  # a notebook shows the returned figure, and only once
     return figure
 
 
-def bars(table: "pd.DataFrame", metric: str, *, size: tuple[float, float] | None = None) -> "Figure | None":
-    """One metric across everything that has it: a dot with its 95 % interval for quality, a bar from zero for amounts.
+def pareto_finding(table: pd.DataFrame) -> str | None:
+    """Who is on the front, in a sentence; None with fewer than two points. Rows of earlier runs take no part."""
+    said = tradeoff.finding([row for row in records(table) if not row.recorded])
+    return said and str(said).replace("<strong>", "**").replace("</strong>", "**")
 
-    The best `MAX_BARS` are shown. None when no row has the metric.
+
+def describe_pareto(table: pd.DataFrame) -> str:
+    """The plot in words, for those who cannot see it."""
+    pairs = [pair for pair in points(records(table)) if not pair[0].recorded][:MAX_LABELS]
+    parts = [
+        f"{mos.system} {mos.variant} on {mos.target}: RTF {vocabulary.number('rtf', rtf.value)}, "
+        f"predicted MOS {vocabulary.number('mos_predicted', mos.value)}"
+        for rtf, mos in pairs
+    ]
+    return "Predicted MOS against real-time factor. " + "; ".join(parts) + "."
+
+
+def costs(
+    table: pd.DataFrame,
+    metrics: Sequence[str] = COSTS,
+    *,
+    variants: Collection[str] | None = ("baseline",),
+    size: tuple[float, float] | None = None,
+) -> Figure | None:
+    """What each voice costs: one panel of bars from zero per metric, with 95 % intervals and the number at the end.
+
+    Estimated and simulated numbers are hatched, recorded ones pale. variants: those alone (None: all). The voices
+    stand in the order of the first metric, the cheapest first. None when no row has one of the metrics.
     """
     import matplotlib.pyplot as plt
 
-    if metric not in METRICS:
-        raise unknown("metric", metric, METRICS)
-    about = METRICS[metric]
-    rows = [row for row in records(table) if row.metric == metric and row.value is not None]
-    if not rows:
+    chosen = _newest(records(table), metrics, variants)
+    if not chosen:
         return None
-    rows = sorted(rows, key=lambda row: -row.value * (about.better or -1))[:MAX_BARS]
-    scale = 100 if about.unit == "fraction" else 1
-    labels = [
-        name(row, rows) + (f" ({kind_text(row)})" if kind_text(row) != "measured" else "") for row in rows
-    ]
+    lines = sorted(
+        chosen, key=lambda key: [chosen[key][m].value if m in chosen[key] else float("inf") for m in metrics]
+    )
+    lines = lines[:MAX_BARS]
+    first = [next(iter(chosen[key].values())) for key in lines]
+    shown = [m for m in metrics if any(m in chosen[key] for key in lines)]
     with style.theme():
-        figure, axes = plt.subplots(figsize=size or (8.6, 0.7 + 0.36 * len(rows)), layout="constrained")
-        for place, row in enumerate(rows):
-            value, ends = row.value * scale, spread(row, scale)
-            if about.unit in ("MOS", "MOS-LQO", "index", "cosine"):
-                axes.errorbar(
-                    value,
-                    place,
-                    xerr=ends,
-                    fmt=style.marker(row.system),
-                    color=style.color(row.system),
-                    markersize=8,
-                    capsize=3,
-                    elinewidth=1.4,
-                )
-            else:
-                axes.barh(
-                    place,
-                    value,
-                    xerr=ends,
-                    height=0.62,
-                    color=style.color(row.system),
-                    ecolor=style.MUTED,
-                    alpha=0.45 if row.recorded else 0.9,
-                    error_kw={"elinewidth": 1.2, "capsize": 3},
-                )
-        axes.set_yticks(range(len(rows)), labels)
-        axes.tick_params(axis="y", labelcolor=style.INK)
-        axes.invert_yaxis()
-        axes.grid(axis="y", visible=False)
-        arrow = {1: "; higher is better", -1: "; lower is better", 0: ""}[about.better]
-        axes.set_xlabel(f"{about.label} ({vocabulary.unit(metric)}{arrow})")
+        figure, panels = plt.subplots(
+            1,
+            len(shown),
+            figsize=size or (1.6 + 3.0 * len(shown), 1.0 + 0.34 * len(lines)),
+            layout="constrained",
+            squeeze=False,
+            sharey=True,
+        )
+        for axes, metric in zip(panels[0], shown):
+            for place, key in enumerate(lines):
+                if metric in chosen[key]:
+                    _bar(axes, place, chosen[key][metric])
+            axes.set_title(METRICS[metric].label, fontsize=10)
+            axes.set_xlabel(f"{vocabulary.unit(metric)}; less is better")
+            axes.margins(x=0.26)  # room for the numbers
+            axes.set_xlim(left=0)
+            axes.grid(axis="y", visible=False)
+        panels[0][0].set_yticks(range(len(lines)), [name(row, first) for row in first])
+        panels[0][0].tick_params(axis="y", labelcolor=style.INK)
+        panels[0][0].invert_yaxis()
+        kinds = {chosen[key][m].kind for key in lines for m in shown if m in chosen[key]} - {"measured"}
+        if kinds:
+            swatch = plt.Rectangle((0, 0), 1, 1, facecolor=style.SURFACE, edgecolor=style.MUTED, hatch="////")
+            figure.legend(
+                [swatch], [" or ".join(sorted(kinds))], loc="outside lower right", frameon=False, fontsize=9
+            )
     plt.close(figure)
     return figure
 
 
-def stages(table: "pd.DataFrame", *, size: tuple[float, float] | None = None) -> "Figure | None":
+def costs_finding(
+    table: pd.DataFrame, metrics: Sequence[str] = COSTS, *, variants: Collection[str] | None = ("baseline",)
+) -> str | None:
+    """Who is fastest, smallest and most frugal, and by how much before the next, in a sentence; None without two."""
+    chosen = _newest(records(table), metrics, variants)
+    said = []
+    for metric in metrics:
+        rows = sorted((row[metric] for row in chosen.values() if metric in row), key=lambda row: row.value)
+        if len(rows) < 2 or rows[0].value <= 0:
+            continue
+        best, following = rows[:2]
+        kind = "" if best.kind == "measured" else f", {best.kind}"
+        said.append(
+            f"{_CHEAPEST.get(metric, f'lowest in {METRICS[metric].label}')} is **{name(best, rows)}** "
+            f"({vocabulary.number(metric, best.value)} {vocabulary.unit(metric)}{kind}), "
+            f"{following.value / best.value:.1f} {_AHEAD.get(metric, 'times below')} {name(following, rows)}"
+        )
+    return None if not said else f"{said[0][0].upper()}{'; '.join(said)[1:]}."
+
+
+def stages(table: pd.DataFrame, *, size: tuple[float, float] | None = None) -> Figure | None:
     """Where the time goes: the RTF of each stage, stacked, for rows whose detail holds {"stages": {name: s/s}}.
 
-    Of each system, variant and target the RTF row is taken, else its first row with stages. None when there is none.
+    Of each system, variant, target and machine the RTF row is taken, else its first row with stages. None when there
+    is none.
     """
     import matplotlib.pyplot as plt
 
-    chosen: dict[tuple, Row] = {}
-    for row in sorted(records(table), key=lambda row: (row.recorded, row.metric != "rtf")):
-        if stage_seconds(row):
-            chosen.setdefault((row.system, row.variant, row.target), row)
-    rows = [chosen[key] for key in sorted(chosen)][:MAX_BARS]
+    rows = _with_stages(records(table))
     if not rows:
         return None
     names = list(dict.fromkeys(stage for row in rows for stage in stage_seconds(row)))
@@ -183,14 +180,9 @@ def stages(table: "pd.DataFrame", *, size: tuple[float, float] | None = None) ->
         for place, row in enumerate(rows):
             left = 0.0
             for stage, seconds in stage_seconds(row).items():
+                colour = style.stage_color(names.index(stage))
                 axes.barh(
-                    place,
-                    seconds,
-                    left=left,
-                    height=0.62,
-                    color=style.stage_color(names.index(stage)),
-                    edgecolor=style.SURFACE,
-                    linewidth=0.8,
+                    place, seconds, left=left, height=0.62, color=colour, edgecolor=style.SURFACE, linewidth=0.8
                 )
                 left += seconds
         handles = [plt.Rectangle((0, 0), 1, 1, color=style.stage_color(i)) for i in range(len(names))]
@@ -202,7 +194,11 @@ def stages(table: "pd.DataFrame", *, size: tuple[float, float] | None = None) ->
             ncols=min(len(names), 4),
             frameon=False,
         )
-        axes.set_yticks(range(len(rows)), [f"{row.system} {row.variant}, {row.target}" for row in rows])
+        machines = {row.host for row in rows}
+        on = [f", {row.host}" if len(machines) > 1 else "" for row in rows]
+        axes.set_yticks(
+            range(len(rows)), [f"{r.system} {r.variant}, {r.target}{host}" for r, host in zip(rows, on)]
+        )
         axes.tick_params(axis="y", labelcolor=style.INK)
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
@@ -211,72 +207,82 @@ def stages(table: "pd.DataFrame", *, size: tuple[float, float] | None = None) ->
     return figure
 
 
-def describe_pareto(table: "pd.DataFrame") -> str:
-    """The plot in words, for those who cannot see it."""
-    rows = records(table)
-    pairs = [pair for pair in points(rows) if not pair[0].recorded and not pair[1].recorded][:MAX_LABELS]
-    parts = [
-        f"{mos.system} {mos.variant} on {mos.target}: RTF {vocabulary.number('rtf', rtf.value)}, "
-        f"predicted MOS {vocabulary.number('mos_predicted', mos.value)}"
-        for rtf, mos in pairs
-    ]
-    return "Predicted MOS against real-time factor. " + "; ".join(parts) + "."
+def stages_finding(table: pd.DataFrame) -> str | None:
+    """Which stage takes most of each system's time, in a sentence; None where no row has stages."""
+    rows = _with_stages(records(table))
+    longest: dict[str, list[str]] = {}
+    for row in rows:
+        seconds = stage_seconds(row)
+        stage = max(seconds, key=seconds.get)
+        share = 100 * seconds[stage] / (sum(seconds.values()) or 1)
+        longest.setdefault(stage.replace("_", " "), []).append(f"{name(row, rows)} ({share:.0f} %)")
+    said = [f"the {stage} takes the largest share of {', '.join(of)}" for stage, of in longest.items()]
+    return None if not said else f"{said[0][0].upper()}{'; '.join(said)[1:]}."
 
 
-def svg(figure: "Figure", key: str) -> str:
-    """The figure as an <svg> element that scales to its container; key: makes the ids inside unique on the page."""
-    import io
-
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}):
-        figure.savefig(
-            buffer,
-            format="svg",
-            transparent=True,
-            metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
-        )
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r"font: (?:(\w+) )?([\d.]+)px[^;\"]*", r"font-size: \2px; font-weight: \1", text).replace(
-        " font-weight: ;", ""
-    )
-    text = text.replace('; font-weight: "', '"')
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="(figure_\d|axes_\d|[a-z_A-Z.0-9]+_\d+)"', "", text)  # groups nobody refers to
-    for colour, name_ in (
-        (style.INK, "ink"),
-        (style.MUTED, "muted"),
-        (style.GRID, "rule"),
-        (style.SURFACE, "surface"),
-    ):
-        text = text.replace(colour, f"var(--{name_})")
-    return text
+def spread(row: Row, scale: float = 1.0) -> list[list[float]] | None:
+    """How far a row's 95 % interval reaches down and up, as error bars want it; None where it has none."""
+    if row.ci_low is None:
+        return None
+    return [[max(0.0, row.value - row.ci_low) * scale], [max(0.0, row.ci_high - row.value) * scale]]
 
 
-def _point(axes: "Axes", rtf: Row, mos: Row, crowded: bool) -> None:
-    colour = style.color(mos.system)
-    pale = rtf.recorded or mos.recorded
+def _pairs(rows: list[Row]) -> tuple[list[tuple[Row, Row]], list[tuple[Row, Row]]]:
+    """(all points, those of this run); what this run measured stands for an earlier run's point of the same thing."""
+    pairs = points(rows)
+    current = [pair for pair in pairs if not pair[0].recorded]
+    now = {(mos.system, mos.variant, mos.target) for _, mos in current}
+    return [p for p in pairs if p in current or (p[1].system, p[1].variant, p[1].target) not in now], current
+
+
+def _named(pairs: list, current: list, front: list) -> list[tuple[Row, Row]]:
+    named = [pair for pair in pairs if pair in current or pair[1].variant == "baseline"]
+    if len(named) > MAX_LABELS:
+        named = [pair for pair in current if pair in front or pair[1].variant == "baseline"]
+    return sorted(named, key=lambda pair: (pair not in front, -pair[1].value))[: MAX_LABELS + 4]
+
+
+def _places(pairs: Sequence[tuple[Row, Row]]) -> list[tuple[float, float]]:
+    return [(rtf.value, mos.value) for rtf, mos in pairs]
+
+
+def _axes(axes: Axes, pairs: Sequence[tuple[Row, Row]], truth: Row | None, *, wide: bool) -> list:
+    """Limits, ticks, the band of real recordings and the line of real time; the texts that names must not hide."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = _span([rtf for rtf, _ in pairs])
+    axes.set_xscale("log")
+    axes.set_xlim(low / 1.7, high * 1.9)
+    values = [mos for _, mos in pairs] + ([truth] if truth else [])
+    bottom, top = (min(v.ci_low or v.value for v in values), max(v.ci_high or v.value for v in values))
+    margin = max(0.12, 0.1 * (top - bottom))
+    axes.set_ylim(max(1.0, bottom - margin), min(5.0, top + 1.4 * margin))
+    taken = [_band(axes, truth)] if truth else []
+    if axes.get_xlim()[0] < 1 < axes.get_xlim()[1]:
+        axes.axvline(1, color=style.MUTED, linewidth=1, linestyle=":", zorder=1)
+        foot = axes.get_ylim()[0]
+        taken.append(axes.text(1, foot, " real time", color=style.MUTED, fontsize=8, va="bottom", ha="left"))
+    axes.set_xlabel(f"RTF{', compute seconds per second of speech' if wide else ''} (log; left is faster)")
+    axes.set_ylabel("Predicted MOS, 1 to 5")
+    crowded = high / low > 40 * axes.figure.get_size_inches()[0]
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if crowded else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    return taken
+
+
+def _point(axes: Axes, rtf: Row, mos: Row, crowded: bool) -> None:
+    colour, shape = style.color(mos.system), style.marker(mos.system)
+    pale = rtf.recorded
     if crowded:
-        axes.plot(
-            rtf.value,
-            mos.value,
-            style.marker(mos.system),
-            color=colour,
-            markersize=4.5,
-            markeredgewidth=0,
-            alpha=0.5,
-        )
+        axes.plot(rtf.value, mos.value, shape, color=colour, markersize=4.5, markeredgewidth=0, alpha=0.5)
         return
     axes.errorbar(
         rtf.value,
         mos.value,
         xerr=spread(rtf),
         yerr=spread(mos),
-        fmt=style.marker(mos.system),
+        fmt=shape,
         markersize=8,
         color=colour,
         markerfacecolor=colour if mos.variant == "baseline" and not pale else style.SURFACE,
@@ -288,102 +294,64 @@ def _point(axes: "Axes", rtf: Row, mos: Row, crowded: bool) -> None:
     )
 
 
-def _band(axes: "Axes", truth: Row):
+def _band(axes: Axes, truth: Row):
+    """Real recordings: a line with its interval, named on the fast side, where fewer systems are."""
     colour = style.color("ground-truth")
     if truth.ci_low is not None:
         axes.axhspan(truth.ci_low, truth.ci_high, color=colour, alpha=0.16, linewidth=0, zorder=0)
     axes.axhline(truth.value, color=colour, linewidth=1.4, zorder=1)
     text = f"real recordings {vocabulary.number('mos_predicted', truth.value)}"
-    return axes.annotate(
-        text,
-        (0, truth.value),
-        (6, 4),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        ha="left",
-        va="bottom",
-        color=style.INK,
-        fontsize=9,
-    )  # on the fast side, where fewer systems are
+    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "left", "va": "bottom"}
+    return axes.annotate(text, (0, truth.value), (6, 4), color=style.INK, fontsize=9, **place)
 
 
-def spread(row: Row, scale: float = 1.0) -> list[list[float]] | None:
-    """How far a row's 95 % interval reaches down and up, as error bars want it; None where it has none."""
-    if row.ci_low is None:
-        return None
-    return [[max(0.0, row.value - row.ci_low) * scale], [max(0.0, row.ci_high - row.value) * scale]]
+def _bar(axes: Axes, place: int, row: Row) -> None:
+    """A bar with its interval; its number at the end, with the kind unless it was measured now."""
+    axes.barh(
+        place,
+        row.value,
+        xerr=spread(row),
+        height=0.62,
+        color=style.color(row.system),
+        edgecolor=style.SURFACE,
+        hatch="" if row.kind == "measured" else "////",
+        alpha=0.45 if row.recorded else 0.9,
+        error_kw={"elinewidth": 1.2, "capsize": 3, "ecolor": style.INK},
+    )
+    end = row.value if row.ci_high is None else row.ci_high
+    text = vocabulary.number(row.metric, row.value) + ("" if not row.recorded else f" ({kind_text(row)})")
+    axes.annotate(
+        text, (end, place), (5, 0), textcoords="offset points", va="center", fontsize=8.5, color=style.INK
+    )
+
+
+def _newest(
+    rows: list[Row], metrics: Sequence[str], variants: Collection[str] | None
+) -> dict[tuple, dict[str, Row]]:
+    """(system, variant, target, host) of the voices -> metric -> its row: this run's, else the newest recorded one."""
+    chosen: dict[tuple, dict[str, Row]] = {}
+    for row in sorted(rows, key=lambda row: row.time, reverse=True):
+        wanted = row.metric in metrics and (variants is None or row.variant in variants)
+        if (
+            wanted
+            and row.value is not None
+            and row.kind != "published"
+            and vocabulary.role(row.system) == "voice"
+        ):
+            cells = chosen.setdefault((row.system, row.variant, row.target, row.host), {})
+            if row.metric not in cells or cells[row.metric].recorded and not row.recorded:
+                cells[row.metric] = row
+    return chosen
+
+
+def _with_stages(rows: list[Row]) -> list[Row]:
+    chosen: dict[tuple, Row] = {}
+    for row in sorted(rows, key=lambda row: (row.recorded, row.metric != "rtf")):
+        if stage_seconds(row):
+            chosen.setdefault((row.system, row.variant, row.target, row.host), row)
+    return [chosen[key] for key in sorted(chosen)][:MAX_BARS]
 
 
 def _span(rows: list[Row]) -> tuple[float, float]:
     lows = [row.ci_low if row.ci_low and row.ci_low > 0 else row.value for row in rows]
-    return max(min(lows), 1e-6), max(max(row.ci_high or row.value for row in rows), 1e-6)
-
-
-def _label(
-    figure: "Figure",
-    axes: "Axes",
-    anchors: list,
-    texts: list[str],
-    markers: list,
-    taken: list,
-    front: list,
-    truth: Row | None,
-) -> None:
-    """Write each text beside its point where it hides least: no other text, marker or line, nothing outside the
-    axes.
-    """
-    import numpy as np
-    from matplotlib.transforms import Bbox
-
-    figure.canvas.draw()
-    renderer = figure.canvas.get_renderer()
-    frame = axes.get_window_extent(renderer)
-    pixel = figure.dpi / 72
-    full = [text.get_window_extent(renderer) for text in taken]
-    full += [
-        Bbox.from_bounds(x - 7 * pixel, y - 7 * pixel, 14 * pixel, 14 * pixel)
-        for x, y in axes.transData.transform(markers)
-    ]
-    corners = axes.transData.transform(front) if front else np.empty((0, 2))
-    for begin, end in zip(corners, corners[1:]):
-        steps = begin + (end - begin) * np.linspace(0, 1, 60)[:, None]
-        full += [Bbox.from_bounds(x - 2 * pixel, y - 2 * pixel, 4 * pixel, 4 * pixel) for x, y in steps]
-    if truth:
-        height = axes.transData.transform((1, truth.value))[1]
-        full.append(Bbox.from_extents(frame.x0, height - 1.5 * pixel, frame.x1, height + 1.5 * pixel))
-    offsets = [
-        (12, 7, "left"),
-        (-12, 7, "right"),
-        (12, -15, "left"),
-        (-12, -15, "right"),
-        (0, 15, "center"),
-        (0, -24, "center"),
-        (14, 22, "left"),
-        (-14, 22, "right"),
-        (14, -30, "left"),
-        (-14, -30, "right"),
-        (0, 34, "center"),
-        (0, -42, "center"),
-    ]
-    look = {"textcoords": "offset points", "va": "bottom", "fontsize": 9.5, "color": style.INK, "zorder": 6}
-    for anchor, text in zip(anchors, texts):
-        best = None
-        for rank, (dx, dy, align) in enumerate(offsets):
-            artist = axes.annotate(text, anchor, (dx, dy), ha=align, **look)
-            box = artist.get_window_extent(renderer)
-            hidden = sum(_overlap(box, other) for other in full) + 3 * (
-                box.width * box.height - _overlap(box, frame)
-            )
-            artist.remove()
-            if best is None or hidden + rank < best[0]:
-                best = (hidden + rank, dx, dy, align, box)
-        _, dx, dy, align, box = best
-        line = {"arrowstyle": "-", "color": style.MUTED, "linewidth": 0.7} if abs(dy) > 20 else None
-        axes.annotate(text, anchor, (dx, dy), ha=align, arrowprops=line, **look)
-        full.append(box)
-
-
-def _overlap(one, other) -> float:
-    width = min(one.x1, other.x1) - max(one.x0, other.x0)
-    height = min(one.y1, other.y1) - max(one.y0, other.y0)
-    return max(0.0, width) * max(0.0, height)
+    return max(min(lows), 1e-6), max(*(row.ci_high or row.value for row in rows), 1e-6)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lib.report import vocabulary
 from lib.report.collect import Row
-from lib.results import METRICS
+from lib.results import CLAIM, METRICS
 
 MAX_DETAIL_CHARS = 400
 
@@ -27,8 +27,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a wide table. origin: where a recorded line comes from; notebook: set where two notebooks
-    disagree.
+    """One line of a wide table. origin: where a recorded line comes from, or on which machine, where this run's rows
+    come from several; notebook: set where two notebooks disagree; verdict: what the variant is called.
     """
 
     system: str
@@ -37,6 +37,8 @@ class Line:
     role: str
     origin: str
     notebook: str
+    recorded: bool = False
+    verdict: str = ""
     cells: dict[str, Cell] = field(default_factory=dict)
 
 
@@ -61,6 +63,18 @@ class Wide:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What somebody states without a publication, and what was measured here of the same system and metric."""
+
+    system: str
+    metric: str
+    text: str
+    detail: str
+    source: str
+    ours: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class NotRun:
     """What could not run, which of its metrics are therefore absent, and why."""
 
@@ -73,8 +87,9 @@ class NotRun:
 
 
 def kind_text(row: Row) -> str:
-    """ "measured", or "recorded, measured" for a row of an earlier run."""
-    return f"recorded, {row.kind}" if row.recorded else row.kind
+    """ "measured", or "recorded, measured" for a row of an earlier run; "claimed" for a claim without a publication."""
+    kind = "claimed" if row.claimed else row.kind
+    return f"recorded, {kind}" if row.recorded else kind
 
 
 def interval_text(row: Row) -> str:
@@ -84,9 +99,12 @@ def interval_text(row: Row) -> str:
     return f"[{vocabulary.number(row.metric, row.ci_low)}, {vocabulary.number(row.metric, row.ci_high)}]"
 
 
-def wide(rows: Iterable[Row]) -> list[Wide]:
-    """One table per group of metrics that has any numbers, lines sorted by system, variant and target."""
-    numbers = [row for row in rows if row.value is not None]
+def wide(rows: Iterable[Row], verdicts: Mapping[tuple, str] | None = None) -> list[Wide]:
+    """One table per group of metrics that has any numbers, lines sorted by system, variant and target; no claims.
+
+    verdicts: (system, variant, target, recorded) -> the word a line carries.
+    """
+    numbers = [row for row in rows if row.value is not None and not row.claimed]
     best = _best(numbers)
     tables = []
     for title, metrics in vocabulary.groups().items():
@@ -95,7 +113,7 @@ def wide(rows: Iterable[Row]) -> list[Wide]:
             continue
         present = {row.metric for row in chosen}
         columns = tuple(column(metric) for metric in metrics if metric in present)
-        tables.append(Wide(title, columns, tuple(_lines(chosen, best))))
+        tables.append(Wide(title, columns, tuple(_lines(chosen, best, verdicts or {}))))
     return tables
 
 
@@ -105,6 +123,33 @@ def column(metric: str) -> Column:
     return Column(
         metric, about.label, vocabulary.unit(metric), about.better, vocabulary.DEFINITIONS.get(metric, "")
     )
+
+
+def claims(rows: Iterable[Row], most: int = 3) -> list[Claim]:
+    """Every claim once, beside the newest numbers that were measured here of the same system and metric."""
+    rows = list(rows)
+    made: dict[tuple, Claim] = {}
+    for row in rows:
+        if not row.claimed:
+            continue
+        ours = [
+            other
+            for other in sorted(rows, key=lambda other: (other.recorded, other.variant, other.target))
+            if (other.system, other.metric, other.kind) == (row.system, row.metric, "measured")
+        ]
+        said = dict.fromkeys(
+            f"{vocabulary.number(o.metric, o.value)} {vocabulary.unit(o.metric)} ({o.variant}, {o.target})"
+            for o in ours
+        )
+        made[row.system, row.metric, row.source] = Claim(
+            row.system,
+            row.metric,
+            f"{vocabulary.number(row.metric, row.value)} {vocabulary.unit(row.metric)}",
+            row.detail,
+            row.source.removeprefix(CLAIM),
+            tuple(said)[:most],
+        )
+    return list(made.values())
 
 
 def not_run(rows: Iterable[Row]) -> list[NotRun]:
@@ -156,8 +201,9 @@ def _best(rows: Iterable[Row]) -> set[int]:
     return best
 
 
-def _lines(rows: list[Row], best: set[int]) -> list[Line]:
+def _lines(rows: list[Row], best: set[int], verdicts: Mapping[tuple, str]) -> list[Line]:
     order = {"voice": 0, "vocoder": 1, "recogniser": 2, "reference": 3}
+    machines = {row.host for row in rows if not row.recorded}
     per_key: dict[tuple, dict[str, dict[str, Row]]] = {}
     for row in rows:
         key = (
@@ -166,11 +212,12 @@ def _lines(rows: list[Row], best: set[int]) -> list[Line]:
             row.variant != "baseline",
             row.variant,
             row.target,
-            row.stamp if row.recorded else "",
+            row.recorded,
+            row.stamp if row.recorded else row.host if len(machines) > 1 else "",
         )
         per_key.setdefault(key, {}).setdefault(row.notebook, {})[row.metric] = row
     lines = []
-    for (_, system, _, variant, target, origin), notebooks in sorted(per_key.items()):
+    for (_, system, _, variant, target, recorded, origin), notebooks in sorted(per_key.items()):
         merged: list[
             tuple[list[str], dict[str, Row]]
         ] = []  # notebooks that measured different things share a line
@@ -192,6 +239,8 @@ def _lines(rows: list[Row], best: set[int]) -> list[Line]:
                     vocabulary.role(system),
                     origin,
                     ", ".join(names) if len(merged) > 1 else "",
+                    recorded,
+                    verdicts.get((system, variant, target, recorded), ""),
                     shown,
                 )
             )

@@ -13,17 +13,27 @@ _GROUPS = {
         "cer",
         "wer_raw",
         "cer_raw",
+        "asr_nll",
         "dnsmos_ovrl",
         "speaker_similarity",
         "pesq_wb",
         "stoi",
         "f0_error_cents",
+        "voicing_error_pct",
         "attention_failures_pct",
         "mos_human",
     ),
-    "Speed": ("rtf", "throughput_rtfx", "latency_ms_p50", "latency_ms_p90", "cold_start_s", "nfe"),
+    "Speed": (
+        "rtf",
+        "throughput_rtfx",
+        "latency_ms_p50",
+        "latency_ms_p90",
+        "first_audio_ms",
+        "cold_start_s",
+        "nfe",
+    ),
     "Memory and energy": ("peak_rss_mb", "peak_gpu_mb", "energy_j_per_audio_s", "power_w", "utilization_pct"),
-    "Size": ("size_mb", "params_m", "trainable_params_pct"),
+    "Size": ("size_mb", "loaded_mb", "params_m", "trainable_params_pct"),
     "Training": ("train_loss", "train_steps_per_s", "train_frames_per_s", "scaling_efficiency"),
     "Accelerators": ("npu_ops_pct", "cycles"),
 }
@@ -60,6 +70,10 @@ DEFINITIONS = {
         "of one letter from a lost word."
     ),
     "cer_raw": "Character error rate with nothing folded but case and punctuation.",
+    "asr_nll": (
+        "How much of a surprise the true words are to a recogniser that listens to the clip, in nats a word "
+        "(teacher-forced). It goes on where WER counts nothing, so fewer sentences show a difference."
+    ),
     "mos_predicted": (
         "A neural network's guess (DistillMOS) at the mean opinion score, 1 bad to 5 excellent, that listeners "
         "would give the clip. It is predicted: no person listened. Differences below about 0.1 should not be "
@@ -74,19 +88,25 @@ DEFINITIONS = {
         " two are aligned in time."
     ),
     "f0_error_cents": (
-        "How far the pitch of a copy is from its original's, in hundredths of a semitone: the median over the frames that are voiced in "
-        "both, averaged over clips. It hears a lost intonation, which predicted MOS and WER forgive."
+        "How far the pitch of a copy is from its original's, in hundredths of a semitone: the median over the "
+        "frames that are voiced in both, averaged over clips. It hears a lost intonation, which predicted MOS and WER forgive."
     ),
+    "voicing_error_pct": "Share of the frames that are voiced in one of copy and original and unvoiced in the other.",
     "stoi": "Short-time objective intelligibility against an aligned reference, 0 to 1.",
-    "speaker_similarity": "Cosine between speaker embeddings (Resemblyzer) of the clip and the reference voice; 1 is the same.",
+    "speaker_similarity": (
+        "Cosine between speaker embeddings (Resemblyzer) of the clip and the reference voice; 1 is the same."
+    ),
     "mos_human": "Mean opinion score given by people in the listening test.",
     "rtf": (
         "Real-time factor: seconds of computing per second of speech. Below 1 is faster than real time; lower is "
         "better."
     ),
     "throughput_rtfx": "The inverse, RTFx: seconds of speech made per second of computing. Higher is better.",
-    "latency_ms_p50": "Time from handing over a sentence until its waveform is complete; half of the sentences take less.",
+    "latency_ms_p50": (
+        "Time from handing over a sentence until its waveform is complete; half of the sentences take less."
+    ),
     "latency_ms_p90": "As above; nine of ten sentences take less.",
+    "first_audio_ms": "Time from handing over a sentence until the first part of its waveform could be played.",
     "cold_start_s": "Seconds until the first sentence is finished, loading included; kept apart from the other times.",
     "nfe": "Network evaluations per clip, which is what diffusion samplers are compared by.",
     "peak_rss_mb": "Highest resident memory of the process while it spoke, in millions of bytes.",
@@ -95,10 +115,13 @@ DEFINITIONS = {
         "Joules per second of speech, idle power subtracted. Measured only where the machine has a sensor (NVML, "
         "RAPL); otherwise a power model, and marked estimated."
     ),
-    "attention_failures_pct": "Share of the sentences in which the decoder skipped text, read some again or did not stop by itself.",
+    "attention_failures_pct": (
+        "Share of the sentences in which the decoder skipped text, read some again or did not stop by itself."
+    ),
     "power_w": "Average power while speaking.",
     "utilization_pct": "Share of the processor's or accelerator's time that was busy.",
-    "size_mb": "Millions of bytes of the weights as stored.",
+    "size_mb": "Millions of bytes of all files that are needed to speak, the vocoder's too: what somebody downloads.",
+    "loaded_mb": "Millions of bytes of the weights in memory.",
     "params_m": "Parameters in millions, zeros included.",
     "trainable_params_pct": "Share of the parameters that the fine-tuning changes.",
     "train_loss": "Training loss at the end, comparable only within one recipe.",
@@ -114,6 +137,7 @@ KIND_MEANING = {
     "estimated": "by a formula or a power model",
     "simulated": "by a vendor's cycle model or emulator, no device involved",
     "published": "taken from somebody's table; the source is named",
+    "claimed": "stated by somebody without a publication that one could look up",
     "recorded": "by an earlier run or another machine; date, machine and commit stand beside it",
 }
 
@@ -124,7 +148,7 @@ def role(system: str) -> str:
         return "reference"
     if system.startswith(("whisper", "openai/whisper")):
         return "recogniser"
-    return "vocoder" if system in ("hifigan", "griffin-lim") else "voice"
+    return "vocoder" if system in ("hifigan", "istft", "griffin-lim") else "voice"
 
 
 ROLE_LABEL = {

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lib import environment, results
 from lib.features import HIFIGAN, griffin_lim
-from lib.measure import evaluate, scorer as scoring, speed
+from lib.measure import evaluate
+from lib.measure import scorer as scoring
+from lib.measure.scorer import ALIGNED, Scorer
 from lib.studies import retrained
 from lib.studies.retrained import VOICE
-from lib.measure.scorer import ALIGNED, Scorer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
 
     from lib.corpora.gutenberg import Sentence
     from lib.results import Run
-    from lib.systems.hifigan import HifiGan
     from lib.systems.fastspeech2 import FastSpeech2
-    from lib.training.tasks.acoustic_data import Example
+    from lib.systems.hifigan import HifiGan
     from lib.training.recipe import Recipe
+    from lib.training.tasks.acoustic_data import Example
 
 WHOLE = "without-nothing"
 ABLATIONS = {
@@ -62,13 +64,13 @@ def prosody(
     (`scorer.ALIGNED`), which EVEN has none of, of sentences read with the original's durations. A stopped study
     goes on.
     """
+    from lib import systems
     from lib.corpora import synthetic
-    from lib.systems import hifigan, load
     from lib.training.tasks import acoustic_data
 
-    speed.pin_threads(threads)
-    vocoder = hifigan.pretrained(threads=threads)
-    read = synthetic.corpus(load(VOICE, target="onnxruntime/cpu", threads=1), sentences)
+    environment.pin_threads(threads)
+    vocoder = systems.load("hifigan", threads=threads)
+    read = synthetic.corpus(systems.load(VOICE, target="onnxruntime/cpu", threads=1), sentences)
     examples = [acoustic_data.example(u) for u in read.utterances]
     originals = tuple(
         evaluate.Clip(u.id, u.text, u.load(HIFIGAN.sample_rate), HIFIGAN.sample_rate) for u in read.utterances
@@ -76,9 +78,7 @@ def prosody(
     whole = None
     for name in names:
         model = {**base.model, "without": list(ABLATIONS[name])}
-        found = retrained.fastspeech2(
-            base, name, model, steps=steps, folder=folder, vocoder=vocoder, threads=threads
-        )
+        found = retrained.fastspeech2(base, name, model, steps=steps, folder=folder, threads=threads)
         judged = _read_aloud(run, found.voice, sentences, scorer, whole)
         aligned = resynthesised(found.voice, vocoder, examples, originals)
         cut = [o.waveform[: len(c.waveform)] for o, c in zip(originals, aligned)]
@@ -99,12 +99,12 @@ def prosody(
             )
         if name == WHOLE:
             whole = judged
-            even = found.voice.adjusted(variant=EVEN)
-            even.modules = {
-                "acoustic_model": evenly(
-                    found.voice.modules["acoustic_model"], found.task.examples, found.voice.speakers
-                )
-            }
+
+            def forget(voice: "FastSpeech2") -> None:
+                network = voice.modules["acoustic_model"]
+                voice.modules["acoustic_model"] = evenly(network, found.task.examples, voice.speakers)
+
+            even = found.voice.derive(EVEN, forget)
             _read_aloud(run, even, sentences, scorer, whole)
 
 
@@ -160,9 +160,10 @@ def evenly(
         np.where(count > 0, total / np.maximum(count, 1), mean)
     ).float()  # (speakers, symbols)
     even = copy.deepcopy(network)
+    even.register_buffer("usual_log_frames", table)  # a buffer, so that it is part of what is saved and hashed
     encode = even.encode
     even.encode = lambda ids, voices: encode(ids, voices)._replace(
-        log_frames=table.to(ids.device)[voices[:, None], ids]
+        log_frames=even.usual_log_frames[voices[:, None], ids]
     )
     return even
 
@@ -190,7 +191,9 @@ def verdict(table: "pd.DataFrame") -> str | None:
     """What the rows of `prosody` say, in a sentence; None without them. table: rows as `lib.results.read`
     returns them.
     """
-    found = table[(table.system == "fastspeech2") & table.variant.isin(VARIANTS) & table.value.notna()]
+    found = results.newest_run(
+        table[(table.system == "fastspeech2") & table.variant.isin(VARIANTS) & table.value.notna()]
+    )
     wide = found.pivot_table(index="variant", columns="metric", values="value", aggfunc="last")
     if WHOLE not in wide.index or not {"mos_predicted", "wer", "f0_error_cents"} <= set(wide.columns):
         return None

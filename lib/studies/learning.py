@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.measure import fresh
+from lib.measure import process
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ def measure(
             "threads": threads,
             "precision": precision,
         }
-        done = fresh.run("lib.studies.learning:train_here", arguments, threads=threads, timeout_s=3600)
+        done = process.call("lib.studies.learning:train_here", arguments, threads=threads, timeout_s=3600)
     value = done.value
     learned = Learned(
         value["metrics"] | {"peak_rss_mb": done.peak_rss_mb},
@@ -187,11 +187,12 @@ def scaled(table: "pd.DataFrame") -> str:
     """What the rows of `scale` in a table say, a sentence each; "" without any."""
     rows = table[(table.metric == "scaling_efficiency") & (table.variant == VARIANT) & table.value.notna()]
     said = []
-    for row in rows.drop_duplicates(["system", "target"], keep="last").itertuples():
+    rows = rows.sort_values("time", kind="stable").drop_duplicates(["system", "target", "host"], keep="last")
+    for row in rows.itertuples():
         detail = json.loads(row.detail)
         one, many = detail["frames_per_s"]
         said.append(
-            f"{row.system}: {detail['processes']} processes make {many:,} frames/s, one makes {one:,}: {many / one:.2f} times as "
+            f"{row.system}{f' on {row.host}' if rows.host.nunique() > 1 else ''}: {detail['processes']} processes make {many:,} frames/s, one makes {one:,}: {many / one:.2f} times as "
             f"many, an efficiency of {row.value:.2f}."
         )
     return " ".join(said)

@@ -1,13 +1,16 @@
-"""What did others measure? Figures of the papers behind the systems, beside which ours can be laid but not ranked.
+"""What did others measure, and what do others claim? Figures beside which ours can be laid but not ranked.
 
 Other listeners, corpora and machines: an opinion score belongs to its own test, which is why the scores of the
-real recordings in the same tests stand beside those of the systems.
+real recordings in the same tests stand beside those of the systems. What somebody states without a publication is
+a claim: its source says so (`results.CLAIM`), and tables show it as "claimed", apart from published figures.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from lib.results import CLAIM
 
 if TYPE_CHECKING:
     from lib.results import Run
@@ -17,12 +20,12 @@ REN = "Ren et al. 2021, arXiv:2006.04558, Table 1 (LJ Speech, vocoder Parallel W
 KONG = "Kong et al. 2020, arXiv:2010.05646, Table 1 (LJ Speech, copy-synthesis)"
 KIM = "Kim et al. 2021, arXiv:2106.06103, Table 1 (LJ Speech)"
 RADFORD = "Radford et al. 2022, arXiv:2212.04356, appendix D (LibriSpeech test-clean, greedy decoding)"
-FOLLOWED = "a study of distributed Tacotron 2 training, as this study's commission quotes it; its publication was not seen"
+CLAIMED = f"{CLAIM}the description of a project that trained Tacotron 2 on eight devices"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A row of kind "published"; spread: half of the published 95 % interval, 0: none given."""
+    """A row of kind "published" (a claim if its source is one); spread: half of the published 95 % interval, 0: none given."""
 
     system: str
     variant: str
@@ -47,14 +50,11 @@ FIGURES = (
     Figure("vits", "kim-2021", "listeners", "mos_human", 4.43, KIM, 0.06),
     Figure("ground-truth", "kim-2021", "listeners", "mos_human", 4.46, KIM, 0.06),
     Figure("whisper-tiny.en", "radford-2022", "LibriSpeech", "wer", 0.056, RADFORD),
+)
+
+CLAIMS = (
     Figure(
-        "tacotron2",
-        "distributed",
-        "8-devices",
-        "mos_human",
-        4.460,
-        FOLLOWED,
-        detail="it is not said who judged",
+        "tacotron2", "distributed", "8-devices", "mos_human", 4.460, CLAIMED, detail="it is not said who judged"
     ),
     Figure(
         "tacotron2",
@@ -62,21 +62,22 @@ FIGURES = (
         "8-devices",
         "train_frames_per_s",
         9.2,
-        FOLLOWED,
+        CLAIMED,
         detail="given as FPS, per device",
     ),
-    Figure("tacotron2", "distributed", "8-devices", "power_w", 128, FOLLOWED, detail="per device"),
-    Figure("tacotron2", "distributed", "8-devices", "peak_gpu_mb", 18_400, FOLLOWED, detail="per device"),
+    Figure("tacotron2", "distributed", "8-devices", "power_w", 128, CLAIMED, detail="per device"),
+    Figure("tacotron2", "distributed", "8-devices", "peak_gpu_mb", 18_400, CLAIMED, detail="per device"),
     Figure(
-        "tacotron2", "distributed", "8-devices", "scaling_efficiency", 0.96, FOLLOWED, detail="eight devices"
+        "tacotron2", "distributed", "8-devices", "scaling_efficiency", 0.96, CLAIMED, detail="eight devices"
     ),
 )
-VARIANTS = tuple(dict.fromkeys(figure.variant for figure in FIGURES))
+VARIANTS = tuple(dict.fromkeys(figure.variant for figure in FIGURES))  # of publications
+CLAIM_VARIANTS = tuple(dict.fromkeys(figure.variant for figure in CLAIMS))
 
 
 def add(run: "Run") -> None:
-    """Write the rows."""
-    for f in FIGURES:
+    """Write the published figures and the claims."""
+    for f in (*FIGURES, *CLAIMS):
         run.add(
             f.system,
             f.variant,

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib import systems
 from lib.measure.stats import p_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lib.systems.fastspeech2 import FastSpeech2
-    from lib.systems.hifigan import HifiGan
-    from lib.training.tasks.fastspeech2 import AcousticTask
     from lib.training.outcome import Outcome
     from lib.training.recipe import Recipe
+    from lib.training.tasks.fastspeech2 import AcousticTask
 
 log = logging.getLogger(__name__)
 
@@ -36,20 +36,12 @@ class Retrained:
 
 
 def fastspeech2(
-    base: "Recipe",
-    name: str,
-    model: Mapping,
-    *,
-    steps: int,
-    folder: str | Path,
-    vocoder: "HifiGan",
-    threads: int = 2,
+    base: "Recipe", name: str, model: Mapping, *, steps: int, folder: str | Path, threads: int = 2
 ) -> Retrained:
     """Train the recipe with another `model` part for `steps` steps in <folder>/<name>; a stopped training goes on.
 
     name: also the variant of the voice.
     """
-    from lib.systems import fastspeech2 as system
     from lib.training import loop, recipe, tasks
     from lib.training.tasks.fastspeech2 import AcousticConfig, publish
 
@@ -65,7 +57,7 @@ def fastspeech2(
         Path(folder) / name / "published",
         "",
     )
-    voice = system.FastSpeech2(ready, vocoder=vocoder.vocode, speaker=VOICE, variant=name, threads=threads)
+    voice = systems.load("fastspeech2", threads=threads, checkpoint=ready, speaker=VOICE).adjusted(variant=name)
     return Retrained(voice, task, outcome)
 
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib import environment, results, systems
 from lib.errors import unknown
-from lib.measure import evaluate, speed
-from lib.studies import retrained
+from lib.measure import bench, evaluate
 from lib.measure.scorer import Scorer
+from lib.studies import retrained
 
 if TYPE_CHECKING:
     from lib.corpora.gutenberg import Sentence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 WIDTHS = ("hidden", "feed_forward", "predictor", "postnet")
 BASE = "size-base"
+TIMED = 10  # sentences of the bench
 # Variant -> what becomes of the recipe's model: a factor of all widths, or a sum to (or a factor of) one number.
 SIZES = {
     BASE: {},
@@ -61,7 +63,7 @@ def sweep(
     folder: str | Path,
     names: Sequence[str] = tuple(SIZES),
     threads: int = 2,
-    repeats: int = 3,
+    rounds: int = 3,
 ) -> None:
     """Train each size for `steps` steps (a stopped sweep goes on), speak the sentences through the zoo's
     vocoder, write the rows.
@@ -69,18 +71,15 @@ def sweep(
     System fastspeech2, variants as in SIZES: word errors, predicted MOS, parameters, RTF, the last training
     loss and steps/s.
     """
-    from lib.systems import hifigan
 
-    speed.pin_threads(threads)
-    vocoder = hifigan.pretrained(threads=threads)
+    environment.pin_threads(threads)
+    vocoder = systems.load("hifigan", threads=threads)
     voices, base_judged = {}, None
     for name in names:
         if name not in SIZES:
             raise unknown("size", name, SIZES)
         model = resized(base.model, **SIZES[name])
-        found = retrained.fastspeech2(
-            base, name, model, steps=steps, folder=folder, vocoder=vocoder, threads=threads
-        )
+        found = retrained.fastspeech2(base, name, model, steps=steps, folder=folder, threads=threads)
         voice, outcome = found.voice, found.outcome
         voices[name] = voice
         names_ = (voice.name, name, voice.target)
@@ -115,7 +114,9 @@ def sweep(
                     source="the training loop's own clock",
                     detail=detail,
                 )
-    evaluate.speeds(run, voices, sentences[:5], repeats=repeats, threads=threads)
+    candidates = {name: bench.Candidate.of(voice) for name, voice in voices.items()}
+    timed = [s.text for s in sentences[:TIMED]]
+    bench.write(run, bench.bench(candidates, timed, rounds=rounds, threads=threads, seed=run.seed))
 
 
 def verdict(table) -> str | None:
@@ -124,7 +125,9 @@ def verdict(table) -> str | None:
 
     table: rows as `lib.results.read` returns them.
     """
-    found = table[(table.system == "fastspeech2") & table.variant.isin(SIZES) & table.value.notna()]
+    found = results.newest_run(
+        table[(table.system == "fastspeech2") & table.variant.isin(SIZES) & table.value.notna()]
+    )
     wide = found.pivot_table(index="variant", columns="metric", values="value", aggfunc="last")
     if BASE not in wide.index or not {"mos_predicted", "wer", "params_m"} <= set(wide.columns):
         return None

@@ -5,49 +5,31 @@ clips, and timed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from lib import audio, features
-from lib.measure import evaluate, speed
+from lib import audio, features, systems
+from lib.measure import bench, evaluate
 from lib.measure.scorer import Scorer
 
 if TYPE_CHECKING:
     from lib.results import Run
+    from lib.systems.base import Vocoder
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Vocoder:
-    """name, target: as in the results; vocode: log-mel (n_frames, 80) -> waveform at 22.05 kHz; size: MB and
-    10^6 parameters.
-    """
-
-    name: str
-    target: str
-    vocode: Callable[[np.ndarray], np.ndarray]
-    size_mb: float = 0.0
-    params_m: float = 0.0
-
-
-def known(threads: int = 2) -> dict[str, Vocoder]:
+def known(threads: int = 2) -> dict[str, "Vocoder"]:
     """The vocoders of this project: the trained one, and the one without learning."""
-    from lib.systems import hifigan
-
-    network = hifigan.pretrained(threads=threads)
     return {
-        "HiFi-GAN": Vocoder("hifigan", network.target, network.vocode, network.size_mb, network.params_m),
-        "Griffin-Lim": Vocoder("griffin-lim", "numpy/cpu", features.griffin_lim),
+        "HiFi-GAN": systems.load("hifigan", threads=threads),
+        "Griffin-Lim": systems.load("griffin-lim", threads=threads),
     }
 
 
 def copies(
     run: "Run",
-    vocoders: Mapping[str, Vocoder],
+    vocoders: Mapping[str, "Vocoder"],
     clips: Sequence[evaluate.Clip],
     scorer: Scorer,
     *,
@@ -83,29 +65,15 @@ def copies(
 
 
 def speeds(
-    run: "Run",
-    vocoders: Mapping[str, Vocoder],
-    clips: Sequence[evaluate.Clip],
-    *,
-    repeats: int = 5,
-    threads: int = 2,
-) -> dict[str, speed.Timing]:
-    """Time the vocoders in turns on the mels of the clips; rows for speed, size and parameters."""
-    speed.pin_threads(threads)
+    run: "Run", vocoders: Mapping[str, "Vocoder"], clips: Sequence[evaluate.Clip], **settings
+) -> dict[str, bench.Benched]:
+    """Bench the vocoders on the mels of the clips, and write the rows. settings: of `bench.bench`."""
     rate = features.HIFIGAN.sample_rate
     mels = [features.log_mel(audio.resample(c.waveform, c.sample_rate, rate)) for c in clips]
-    seconds = features.HIFIGAN.hop / rate
-    candidates = {
-        label: (lambda mel, v=v: (v.vocode(mel), len(mel) * seconds)[1]) for label, v in vocoders.items()
-    }
-    timings = speed.interleaved(candidates, mels, repeats=repeats, seed=run.seed)
-    for label, vocoder in vocoders.items():
-        names = (vocoder.name, "baseline", vocoder.target)
-        evaluate.add_timing(run, names, timings[label])
-        if vocoder.params_m:
-            run.add(*names, "size_mb", vocoder.size_mb, source="weights as loaded")
-            run.add(*names, "params_m", vocoder.params_m, source="weights as loaded")
-    return timings
+    candidates = {label: bench.Candidate.of(vocoder) for label, vocoder in vocoders.items()}
+    benched = bench.bench(candidates, mels, **{"seed": run.seed, **settings})
+    bench.write(run, benched)
+    return benched
 
 
 def verdict(judged: Mapping[str, evaluate.Judged], label: str, other: str) -> str:

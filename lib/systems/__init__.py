@@ -1,4 +1,4 @@
-"""Text-to-speech systems and the recogniser, all behind one small protocol: see `base.System`.
+"""Text-to-speech systems, vocoders and the recogniser, all behind one small protocol: see `base` and `model`.
 
 >>> from lib import systems
 >>> voice = systems.load("vits-joe", target="onnxruntime/cpu")
@@ -10,52 +10,108 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from lib.errors import unknown
+from lib.errors import ParameterError, unknown
 
 if TYPE_CHECKING:
-    from lib.systems.base import System
+    from lib.systems.model import Model
 
-# (system, target) -> (module, its class or function that loads it). A new system is one file and one line here.
-_SYSTEMS = {
-    ("vits-joe", "torch/cpu"): ("vits_joe", "VitsJoe"),
-    ("vits-joe", "torch/cuda"): ("vits_joe", "VitsJoe"),
-    ("vits-joe", "onnxruntime/cpu"): ("vits_joe.stages", "VitsJoeOnnx"),
-    ("fastspeech2", "torch/cpu"): ("fastspeech2", "pretrained"),
-    ("fastspeech2", "torch/cuda"): ("fastspeech2", "pretrained"),
-    ("tacotron2", "torch/cpu"): ("tacotron2", "pretrained"),
-    ("tacotron2", "torch/cuda"): ("tacotron2", "pretrained"),
-    ("speecht5", "torch/cpu"): ("speecht5", "pretrained"),
-    ("speecht5", "torch/cuda"): ("speecht5", "pretrained"),
-    ("speecht5-base", "torch/cpu"): ("speecht5", "SpeechT5Base"),
-    ("speecht5-base", "torch/cuda"): ("speecht5", "SpeechT5Base"),
-    ("tortoise", "torch/cpu"): ("tortoise", "pretrained"),
-    ("tortoise", "torch/cuda"): ("tortoise", "pretrained"),
-    ("hibari", "onnxruntime/cpu"): ("hibari", "Hibari"),
-    ("espeak-ng", "native/cpu"): ("espeak", "Espeak"),
-}
+KINDS = ("speech", "vocoder", "recogniser")
+_TORCH = ("torch/cpu", "torch/cuda")
 
 
-def names() -> list[str]:
-    """The text-to-speech systems that can be loaded."""
-    return sorted({system for system, _ in _SYSTEMS})
+@dataclass(frozen=True)
+class Entry:
+    """loader: "module:callable" under lib.systems that takes target and threads; targets: its usual one first."""
+
+    kind: str
+    loader: str
+    targets: tuple[str, ...] = _TORCH
+
+
+# A new system is one file and one line here. Where targets want different classes, each has its own line.
+_SYSTEMS = (
+    ("vits-joe", Entry("speech", "vits_joe:VitsJoe")),
+    ("vits-joe", Entry("speech", "vits_joe.stages:VitsJoeOnnx", ("onnxruntime/cpu",))),
+    ("fastspeech2", Entry("speech", "fastspeech2:FastSpeech2.pretrained")),
+    ("tacotron2", Entry("speech", "tacotron2:Tacotron2.pretrained")),
+    ("speecht5", Entry("speech", "speecht5:SpeechT5.pretrained")),
+    ("speecht5-base", Entry("speech", "speecht5:SpeechT5Base")),
+    ("tortoise", Entry("speech", "tortoise:Tortoise.pretrained")),
+    ("hibari", Entry("speech", "hibari:Hibari", ("onnxruntime/cpu",))),
+    ("espeak-ng", Entry("speech", "espeak:Espeak", ("native/cpu",))),
+    ("hifigan", Entry("vocoder", "hifigan:pretrained")),
+    ("griffin-lim", Entry("vocoder", "griffin_lim:load", ("numpy/cpu",))),
+    ("whisper-tiny.en", Entry("recogniser", "whisper:Whisper")),
+)
+
+
+def names(kind: str = "speech") -> list[str]:
+    """The systems of a kind that can be loaded: text-to-speech "speech", "vocoder", "recogniser"."""
+    if kind not in KINDS:
+        raise unknown("kind of system", kind, KINDS)
+    return sorted({name for name, entry in _SYSTEMS if entry.kind == kind})
 
 
 def targets(name: str) -> list[str]:
     """The targets a system runs on, its usual one first."""
-    if name not in names():
-        raise unknown("system", name, names())
-    return [target for system, target in _SYSTEMS if system == name]
+    known = [target for system, entry in _SYSTEMS if system == name for target in entry.targets]
+    if not known:
+        raise unknown("system", name, {system for system, _ in _SYSTEMS})
+    return known
 
 
-def load(name: str, *, target: str | None = None, threads: int = 2) -> "System":
-    """Load a system, ready to speak. target: one of `targets(name)`, by default the first; threads: CPU threads
-    it may use.
+def load(
+    name: str,
+    *,
+    target: str | None = None,
+    threads: int = 2,
+    checkpoint: str | Path | None = None,
+    **settings: Any,
+) -> "Model":
+    """Load a system, ready to run.
+
+    target: one of `targets(name)`, by default the first; threads: CPU threads it may use; checkpoint: the folder of a
+    trained one, by default that of `lib.zoo`; settings: such as it has, for example speaker="hibari".
     """
     known = targets(name)
     target = target or known[0]
     if target not in known:
         raise unknown(f"target of {name}", target, known)
-    module, loader = _SYSTEMS[name, target]
-    return getattr(importlib.import_module(f"lib.systems.{module}"), loader)(target=target, threads=threads)
+    if threads < 1:
+        raise ParameterError(f"{threads} threads cannot compute: give at least 1")
+    entry = next(entry for system, entry in _SYSTEMS if system == name and target in entry.targets)
+    module, loader = entry.loader.split(":")
+    build = operator.attrgetter(loader)(importlib.import_module(f"lib.systems.{module}"))
+    trained = {"checkpoint": str(checkpoint)} if checkpoint else {}
+    system = build(target=target, threads=threads, **trained)
+    if settings:
+        system.configure(**settings)
+    system.origin = {
+        "system": name,
+        "target": target,
+        "settings": settings,
+        "variant": system.variant,
+        **trained,
+    }
+    return system
+
+
+def rebuild(origin: Mapping[str, Any], *, threads: int = 2) -> "Model":
+    """What `Model.origin` describes, in any process; a saved variant's is read by `lib.optimize.rebuild`."""
+    settings = origin.get("settings", {})
+    system = load(
+        origin["system"],
+        target=origin.get("target"),
+        threads=threads,
+        checkpoint=origin.get("checkpoint"),
+        **settings,
+    )
+    system.variant = origin.get("variant", system.variant)
+    system.origin = dict(origin)
+    return system

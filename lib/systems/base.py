@@ -7,7 +7,7 @@ book costs no more memory than its longest sentence, and no system sees longer i
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,9 +16,10 @@ import numpy as np
 
 from lib import text as text_module
 from lib.errors import AudioError
+from lib.systems.model import Model
 
 if TYPE_CHECKING:
-    import torch
+    from lib.features import MelConfig
 
 PAUSE_S = 0.25  # silence between the sentences of a long text
 
@@ -29,7 +30,7 @@ class Speech:
 
     phones, frames: the symbols spoken and their exact lengths in frames, where the system knows them (one
     sentence only). notes: what went wrong on the way, in words (skipped text, a cut by the length guard); empty
-    where nothing is known to have.
+    where nothing is known to have. nfe: how often an iterative network was evaluated; None where nothing iterates.
     """
 
     waveform: np.ndarray
@@ -38,6 +39,7 @@ class Speech:
     phones: tuple[str, ...] | None = None
     frames: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
+    nfe: int | None = None
 
     @property
     def audio_s(self) -> float:
@@ -66,47 +68,11 @@ class Stopwatch:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def stored_mb(module: "torch.nn.Module") -> float:
-    """Size of a network's weights as torch stores them, in 10^6 bytes; packed int8 weights count as they are."""
-    import io
+class System(Model):
+    """A loaded text-to-speech system; subclasses say how one sentence is spoken."""
 
-    import torch
-
-    buffer = io.BytesIO()
-    torch.save(module.state_dict(), buffer)
-    return buffer.tell() / 1e6
-
-
-class Networks:
-    """What every system made of torch networks has: `modules`, and from them its parameters and size."""
-
-    modules: dict[str, "torch.nn.Module"]
-
-    @property
-    def params_m(self) -> float:
-        """10^6 parameters."""
-        return sum(p.numel() for module in self.modules.values() for p in module.parameters()) / 1e6
-
-    @property
-    def size_mb(self) -> float:
-        """10^6 bytes of weights as loaded."""
-        return sum(stored_mb(module) for module in self.modules.values())
-
-
-class System(ABC):
-    """A loaded text-to-speech system; subclasses set the attributes and say how one sentence is spoken."""
-
-    name: str  # "vits-joe"
-    variant: str = "baseline"
-    target: str  # "torch/cpu"
-    sample_rate: int
-    modules: dict[
-        str, "torch.nn.Module"
-    ]  # stage name -> network, what `optimize/` works on; empty where there is no torch
-    size_mb: float  # 10^6 bytes of weights as stored
-    params_m: float  # 10^6 parameters
+    kind = "speech"
     attends: bool = False  # whether it finds its own way through a text, and notes where it went astray
-    identity: tuple = ()  # what else its speech depends on: weights trained here, a speaker, controls
 
     @abstractmethod
     def speak(self, sentence: str, seed: int) -> Speech:
@@ -120,7 +86,7 @@ class System(ABC):
         sentences = text_module.sentences(text)
         if len(sentences) == 1:
             return self._checked(self.speak(sentences[0], seed), text)
-        parts, seconds, notes = [], {}, []
+        parts, seconds, notes, nfe = [], {}, [], None
         pause = np.zeros(round(PAUSE_S * self.sample_rate), np.float32)
         for index, sentence in enumerate(sentences):
             speech = self.speak(sentence, seed + index)
@@ -128,7 +94,9 @@ class System(ABC):
             notes += [f"sentence {index + 1}: {note}" for note in speech.notes]
             for stage, spent in speech.seconds.items():
                 seconds[stage] = seconds.get(stage, 0.0) + spent
-        return self._checked(Speech(np.concatenate(parts), self.sample_rate, seconds, notes=tuple(notes)), text)
+            nfe = nfe if speech.nfe is None else (nfe or 0) + speech.nfe
+        waveform = np.concatenate(parts)
+        return self._checked(Speech(waveform, self.sample_rate, seconds, notes=tuple(notes), nfe=nfe), text)
 
     def _checked(self, speech: Speech, text: str) -> Speech:
         if not speech.waveform.size or not np.isfinite(speech.waveform).all():
@@ -138,5 +106,50 @@ class System(ABC):
             )
         return speech
 
-    def __repr__(self) -> str:
-        return f"<{self.name} {self.variant} on {self.target}, {self.params_m:.2f} M parameters, {self.size_mb:.1f} MB>"
+
+@dataclass(frozen=True)
+class Transcript:
+    """text: what was recognised; seconds: compute time of each stage; audio_s: length of what was heard."""
+
+    text: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    audio_s: float = 0.0
+
+    @property
+    def compute_s(self) -> float:
+        """Seconds it took, all stages together."""
+        return sum(self.seconds.values())
+
+
+class Recogniser(Model):
+    """A loaded speech recogniser."""
+
+    kind = "recogniser"
+
+    @abstractmethod
+    def transcribe(self, waveform: np.ndarray, sample_rate: int) -> Transcript:
+        """What is said in a clip (n_samples,) of any length."""
+
+
+class Vocoder(Model):
+    """What makes a waveform of a mel spectrogram."""
+
+    kind = "vocoder"
+    mel: "MelConfig"  # of the spectrograms it takes
+
+    @abstractmethod
+    def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:
+        """(n_frames, n_bands) log-mel -> (n_frames * hop,) float32 in [-1, 1]; the seed draws noise, where it uses any.
+
+        Raises AudioError for a mel of another shape or with values that are not finite.
+        """
+
+    def checked(self, log_mel: np.ndarray) -> np.ndarray:
+        """The log-mel as float32 (n_frames, n_bands), or AudioError."""
+        log_mel = np.asarray(log_mel)
+        wrong = log_mel.ndim != 2 or log_mel.shape[1] != self.mel.n_bands or not len(log_mel)
+        if wrong or not np.isfinite(log_mel).all():
+            raise AudioError(
+                f"log-mel of shape {log_mel.shape} is not (at least 1 frame, {self.mel.n_bands}) finite numbers"
+            )
+        return log_mel.astype(np.float32)

@@ -6,11 +6,14 @@ Kokoro-82M and generates harmonics and noise by classic signal processing after 
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import numpy as np
 
 from lib.errors import TextError, require
+from lib.graphs import cut, session
 from lib.systems.base import Speech, Stopwatch, System
-from lib.systems.vits_joe.stages import session
 
 PACKAGE = "hibari-tts==0.2.1"
 
@@ -20,21 +23,34 @@ class Hibari(System):
 
     name = "hibari"
     sample_rate = 24_000
-    modules: dict = {}
 
     def __init__(self, target: str = "onnxruntime/cpu", threads: int = 2):
-        from pathlib import Path
-
-        self.target = target
+        self.target, self.threads = target, threads
         package = require("hibari", PACKAGE)
         self._dsp = require("hibari.dsp", PACKAGE)
         self._voice = package.Hibari(threads=threads)
-        self._voice.sess = session(
-            self._voice.model_path, threads
-        )  # the package's own session leaves its threads spinning
         self._voice.g2p  # noqa: B018  the lexicon is loaded on first use; load it here, not inside a measurement
-        self.size_mb = Path(self._voice.model_path).stat().st_size / 1e6
-        self.params_m = _weights(self._voice.model_path) / 1e6
+        graph = Path(self._voice.model_path)
+        # The package holds what British voices read by, too, which this one does not need.
+        assets = [path for path in graph.parent.iterdir() if "_gb" not in path.name]
+        self.files = tuple(sorted(assets))
+        self.graphs = {"voice": graph.read_bytes()}
+        self._open()
+
+    @property
+    def params_m(self) -> float:
+        """10^6 parameters of the voice, without those of its front end."""
+        return cut.parameters(self.graphs["voice"]) / 1e6
+
+    def _open(self) -> None:
+        self._voice.sess = session.open(
+            self.graphs["voice"], self.threads
+        )  # the package's own leaves its threads spinning
+
+    def _copy_networks(self) -> None:
+        self._voice = copy.copy(self._voice)  # its session is another one's
+
+    _changed = _open
 
     def speak(self, sentence: str, seed: int) -> Speech:
         watch = Stopwatch()
@@ -52,12 +68,3 @@ class Hibari(System):
             with watch.stage("vocoder"):
                 parts.append(self._dsp.synth(*(output[0] for output in outputs), noise))
         return Speech(np.concatenate(parts).astype(np.float32), self.sample_rate, watch.seconds)
-
-
-def _weights(path: str) -> int:
-    """Parameters of a quantized ONNX file: its matrices and biases, without the scales and zero points."""
-    import onnx
-
-    graph = onnx.load(path).graph
-    skip = ("_scale", "_zero_point")
-    return sum(int(np.prod(t.dims)) for t in graph.initializer if t.dims and not t.name.endswith(skip))

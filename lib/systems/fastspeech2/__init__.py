@@ -9,18 +9,17 @@ how it learns in `lib.training.tasks.fastspeech2`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
-from lib import zoo
-from lib.errors import unknown
-from lib.systems import acoustic, hifigan
+from lib.systems import checkpoint
 from lib.systems.acoustic import AcousticSystem
-from lib.systems.base import Speech
-from lib.systems.fastspeech2.network import Controls, FastSpeech2Network, NetworkConfig, build
+from lib.systems.base import Speech, Vocoder
+from lib.systems.fastspeech2.network import Controls, NetworkConfig, build
+
+checkpoints = checkpoint.Kind("fastspeech2", NetworkConfig, build)
 
 
 class FastSpeech2(AcousticSystem):
@@ -32,7 +31,7 @@ class FastSpeech2(AcousticSystem):
         self,
         folder: str | Path,
         *,
-        vocoder: Callable[[np.ndarray], np.ndarray] | None = None,
+        vocoder: Vocoder | None = None,
         speaker: str | None = None,
         controls: Controls = Controls(),
         variant: str | None = None,
@@ -41,7 +40,7 @@ class FastSpeech2(AcousticSystem):
     ):
         super().__init__(
             folder,
-            *load(folder),
+            *checkpoints.load(folder),
             vocoder=vocoder,
             speaker=speaker,
             variant=variant,
@@ -50,21 +49,16 @@ class FastSpeech2(AcousticSystem):
         )
         self.controls = controls
 
-    @property
-    def identity(self) -> tuple:
-        """Weights, vocoder, speaker and controls: what a clip in a cache depends on beside text and seed."""
-        return (*super().identity, *dataclasses.astuple(self.controls))
+    def settings(self) -> dict[str, Any]:
+        """As of every acoustic system, and the controls."""
+        return {**super().settings(), **dataclasses.asdict(self.controls)}
 
-    def adjusted(
-        self, *, speaker: str | None = None, variant: str | None = None, **controls: float
-    ) -> "FastSpeech2":
-        """The same networks speaking otherwise: another speaker, or `rate`, `semitones`, `energy` of `Controls`."""
-        other = super().adjusted(speaker=speaker, variant=variant)
-        for name in controls:
-            if name not in (fields := {f.name for f in dataclasses.fields(Controls)}):
-                raise unknown("control", name, fields)
-        other.controls = dataclasses.replace(self.controls, **controls)
-        return other
+    def configure(self, **settings: Any) -> None:
+        """`rate`, `semitones`, `energy` of `Controls`, or what every acoustic system takes."""
+        names = {field.name for field in dataclasses.fields(Controls)}
+        controls = {name: settings.pop(name) for name in names & settings.keys()}
+        super().configure(**settings)
+        self.controls = dataclasses.replace(self.controls, **controls)
 
     @torch.inference_mode()
     def speak(self, sentence: str, seed: int) -> Speech:
@@ -78,30 +72,3 @@ class FastSpeech2(AcousticSystem):
         with watch.stage("vocoder"):
             waveform = self._voiced(log_mel, seed)
         return Speech(waveform, self.sample_rate, watch.seconds, phones, tuple(frames[0].tolist()))
-
-
-def pretrained(target: str = "torch/cpu", threads: int = 2) -> FastSpeech2:
-    """The acoustic model of `lib.zoo` before its vocoder, speaking with the voice of `vits-joe`."""
-    return FastSpeech2(
-        zoo.folder("fastspeech2"),
-        vocoder=hifigan.pretrained(target, threads).vocode,
-        speaker="vits-joe",
-        target=target,
-        threads=threads,
-    )
-
-
-def save(
-    folder: str | Path,
-    config: NetworkConfig,
-    speakers: Sequence[str],
-    weights: dict[str, torch.Tensor],
-    card: str,
-) -> Path:
-    """Store a network with its card; weights: of a `FastSpeech2Network`."""
-    return acoustic.save(folder, "fastspeech2", config, speakers, weights, card)
-
-
-def load(folder: str | Path) -> tuple[NetworkConfig, tuple[str, ...], FastSpeech2Network]:
-    """(config, speakers, network) from a folder of `save`; raises what `acoustic.load` raises."""
-    return acoustic.load(folder, "fastspeech2", NetworkConfig, build)

@@ -25,11 +25,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from lib import zoo
-from lib.errors import AudioError, MissingDataError, ParameterError, unknown
+from lib import targets, zoo
+from lib.errors import MissingDataError, ParameterError, unknown
 from lib.features import HIFIGAN, MelConfig
-from lib.files import content_key, write_atomic
-from lib.systems.base import Networks
+from lib.files import write_atomic
+from lib.systems import checkpoint
+from lib.systems.base import Vocoder
 
 GENERATORS = ("vits-joe", "v1")
 MEL_MEAN, MEL_SCALE = (
@@ -161,32 +162,25 @@ def decode(modules: dict[str, nn.Module], log_mel: torch.Tensor) -> torch.Tensor
     return modules["decoder"](modules["front"](log_mel, read_source(modules, log_mel)))[:, 0]
 
 
-class HifiGan(Networks):
-    """A trained vocoder, loaded from the folder that `save` made: `vocode(log_mel)` -> waveform.
+class HifiGan(Vocoder):
+    """A trained vocoder, loaded from the folder that `save` made."""
 
-    identity: what the weights are, for whoever keeps their speech in a cache.
-    """
-
-    name, variant = "hifigan", "baseline"
+    name = "hifigan"
     mel: MelConfig = HIFIGAN
     sample_rate = HIFIGAN.sample_rate
 
     def __init__(self, folder: str | Path, target: str = "torch/cpu", threads: int = 2):
         import safetensors.torch
 
-        self.folder, self.target, self.device = (
-            Path(folder),
-            target,
-            torch.device(target.removeprefix("torch/")),
-        )
-        description, weights = self.folder / "config.json", self.folder / "model.safetensors"
-        for file in (description, weights):
+        self.folder, self.target, self.threads = Path(folder), target, threads
+        self.device, self.files = torch.device(targets.find(target).device), checkpoint.files(folder)
+        description, weights = self.files
+        for file in self.files:
             if not file.is_file():
                 raise MissingDataError(
                     f"{self.folder} holds no vocoder: {file.name} is missing; train one, or name another folder"
                 )
         torch.set_num_threads(threads)
-        self.identity = (content_key(description.read_bytes(), weights.read_bytes()),)
         self.config = GeneratorConfig(**json.loads(description.read_text(encoding="utf-8"))["generator"])
         self.modules = build(self.config, warm=False)
         flat = {name: tensor.float() for name, tensor in safetensors.torch.load_file(weights).items()}
@@ -199,32 +193,18 @@ class HifiGan(Networks):
 
     @property
     def card(self) -> str:
-        """What the checkpoint is: data, recipe, steps, measured quality, licence (Markdown); "" where it has none."""
-        path = self.folder / "README.md"
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        """What the checkpoint is (Markdown)."""
+        return checkpoint.card(self.folder)
 
     @torch.inference_mode()
-    def vocode(self, log_mel: np.ndarray) -> np.ndarray:
-        """(n_frames, 80) log-mel of `features.HIFIGAN` -> (n_frames * 256,) float32 in [-1, 1]. AudioError for
-        bad input.
-        """
-        log_mel = np.asarray(log_mel)
-        if (
-            log_mel.ndim != 2
-            or log_mel.shape[1] != self.mel.n_bands
-            or not len(log_mel)
-            or not np.isfinite(log_mel).all()
-        ):
-            raise AudioError(
-                f"log-mel of shape {log_mel.shape} is not (at least 1 frame, {self.mel.n_bands}) finite numbers"
-            )
-        batch = torch.from_numpy(log_mel.astype(np.float32))[None].to(self.device)
+    def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:
+        batch = torch.from_numpy(self.checked(log_mel))[None].to(self.device)  # (1, F, n_bands)
         return decode(self.modules, batch)[0].float().cpu().numpy()
 
 
-def pretrained(target: str = "torch/cpu", threads: int = 2) -> HifiGan:
-    """The vocoder of `lib.zoo`, which knows both embedded voices."""
-    return HifiGan(zoo.folder("hifigan"), target, threads)
+def pretrained(target: str = "torch/cpu", threads: int = 2, checkpoint: str | Path | None = None) -> HifiGan:
+    """A checkpoint, by default that of `lib.zoo`, which knows the voice of `vits-joe`."""
+    return HifiGan(checkpoint or zoo.folder("hifigan"), target, threads)
 
 
 def save(

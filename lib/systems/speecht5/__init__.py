@@ -11,28 +11,31 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from lib.errors import ParameterError
-from lib.features import SPEECHT5, griffin_lim
-from lib.systems import acoustic
-from lib.systems import symbols
+from lib import targets
+from lib.features import SPEECHT5
+from lib.systems import checkpoint, symbols
 from lib.systems.acoustic import AcousticSystem
 from lib.systems.attention import Reading
-from lib.systems.base import Networks, Speech, Stopwatch, System
-from lib.systems.symbols import ids
+from lib.systems.base import Speech, Stopwatch, System, Vocoder
 from lib.systems.speecht5.decoding import Limits, decode, lay_out
 from lib.systems.speecht5.network import PUBLISHED, NetworkConfig, SpeechT5Network, build
+from lib.systems.symbols import ids
 
 log = logging.getLogger(__name__)
 
 # symbols read at once: the longest trained on have 197, and attention does not follow what it never learned
 LONGEST = 240
 CHARACTERS_PER_S = 15.0  # of English read aloud
+
+
+checkpoints = checkpoint.Kind("speecht5", NetworkConfig, build)
 
 
 class SpeechT5(AcousticSystem):
@@ -47,7 +50,7 @@ class SpeechT5(AcousticSystem):
         self,
         folder: str | Path,
         *,
-        vocoder: Callable[[np.ndarray], np.ndarray] | None = None,
+        vocoder: Vocoder | None = None,
         speaker: str | None = None,
         limits: Limits = Limits(),
         variant: str | None = None,
@@ -56,26 +59,27 @@ class SpeechT5(AcousticSystem):
     ):
         super().__init__(
             folder,
-            *load(folder),
+            *checkpoints.load(folder),
             vocoder=vocoder,
             speaker=speaker,
             variant=variant,
             target=target,
             threads=threads,
         )
-        self.limits, self.sample_rate = limits, self.config.features.sample_rate
-        if getattr(self._vocoder, "mel", self.config.features) != self.config.features:
-            raise ParameterError(
-                f"the vocoder wants another mel than the {self.config.mel!r} of the network in {folder}: take "
-                f"one of {self.sample_rate} Hz that was made for it, or none"
-            )
+        self.limits = limits
         if self.device.type == "cpu":
             lay_out(self.modules["acoustic_model"])
 
-    @property
-    def identity(self) -> tuple:
+    def settings(self) -> dict[str, Any]:
         """As of every acoustic system, and when it stops."""
-        return (*super().identity, *dataclasses.astuple(self.limits))
+        return {**super().settings(), **dataclasses.asdict(self.limits)}
+
+    def configure(self, **settings: Any) -> None:
+        """Fields of `Limits`, or what every acoustic system takes."""
+        names = {field.name for field in dataclasses.fields(Limits)}
+        limits = {name: settings.pop(name) for name in names & settings.keys()}
+        super().configure(**settings)
+        self.limits = dataclasses.replace(self.limits, **limits)
 
     def speak(self, sentence: str, seed: int) -> Speech:
         """One sentence, in portions where it has too many symbols. The seed draws the prenet's dropout, which
@@ -108,11 +112,8 @@ class SpeechT5(AcousticSystem):
             phones, *_stages(self.modules["acoustic_model"], batch, speaker, self.limits, seed, watch)
         )
 
-    def _voiced(self, log_mel: np.ndarray, seed: int) -> np.ndarray:
-        return self.vocoder(log_mel) if self.vocoder else griffin_lim(log_mel, self.config.features, seed=seed)
 
-
-class SpeechT5Base(Networks, System):
+class SpeechT5Base(System):
     """The published sizes with random weights, with the published vocoder: for speed, memory and size, never
     for quality.
 
@@ -127,7 +128,7 @@ class SpeechT5Base(Networks, System):
         from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
         torch.set_num_threads(threads)
-        self.target, self.device = target, torch.device(target.removeprefix("torch/"))
+        self.target, self.threads, self.device = target, threads, torch.device(targets.find(target).device)
         model = build(PUBLISHED, 1)
         self.modules = {
             "acoustic_model": lay_out(model) if self.device.type == "cpu" else model,
@@ -137,6 +138,11 @@ class SpeechT5Base(Networks, System):
             module.eval().to(self.device)
         frames = SPEECHT5.sample_rate / SPEECHT5.hop / CHARACTERS_PER_S  # per character
         self._limits = Limits(shortest=frames, longest=frames, slack=0)
+
+    @property
+    def size_mb(self) -> float:
+        """10^6 bytes that its weights would have as a file, which is as many as they have in memory."""
+        return self.loaded_mb
 
     @torch.inference_mode()
     def speak(self, sentence: str, seed: int) -> Speech:
@@ -160,36 +166,6 @@ class SpeechT5Base(Networks, System):
         return Speech(
             waveform, self.sample_rate, watch.seconds, notes=("random weights: noise, for its timing alone",)
         )
-
-
-def pretrained(target: str = "torch/cpu", threads: int = 2) -> SpeechT5:
-    """The acoustic model of `lib.zoo` before its vocoder, speaking with the voice of `vits-joe`."""
-    from lib import zoo
-    from lib.systems import hifigan
-
-    return SpeechT5(
-        zoo.folder("speecht5"),
-        vocoder=hifigan.pretrained(target, threads).vocode,
-        speaker="vits-joe",
-        target=target,
-        threads=threads,
-    )
-
-
-def save(
-    folder: str | Path,
-    config: NetworkConfig,
-    speakers: Sequence[str],
-    weights: dict[str, torch.Tensor],
-    card: str,
-) -> Path:
-    """Store a network with its card; weights: of a `SpeechT5Network`."""
-    return acoustic.save(folder, "speecht5", config, speakers, weights, card)
-
-
-def load(folder: str | Path) -> tuple[NetworkConfig, tuple[str, ...], SpeechT5Network]:
-    """(config, speakers, network) from a folder of `save`; raises what `acoustic.load` raises."""
-    return acoustic.load(folder, "speecht5", NetworkConfig, build)
 
 
 def portions(phones: Sequence[str], longest: int = LONGEST) -> list[tuple[str, ...]]:

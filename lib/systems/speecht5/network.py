@@ -16,8 +16,8 @@ from torch import nn
 
 from lib.errors import MissingDataError, ParameterError, unknown
 from lib.features import HIFIGAN, SPEECHT5, MelConfig
-from lib.systems.symbols import vocabulary_size
 from lib.systems.padding import normalised, silenced
+from lib.systems.symbols import vocabulary_size
 
 MELS = {"hifigan": HIFIGAN, "speecht5": SPEECHT5}
 # of the published model, in training and in use; transformers' code means what it says at this value alone

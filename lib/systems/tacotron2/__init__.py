@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
-from lib import zoo
-from lib.errors import MissingDataError, TrainingError
-from lib.systems import acoustic, hifigan
+from lib.errors import MissingDataError, ParameterError, TrainingError
+from lib.systems import checkpoint
 from lib.systems.acoustic import AcousticSystem
 from lib.systems.attention import Reading
-from lib.systems.base import Speech
-from lib.systems.tacotron2.network import NetworkConfig, Tacotron2Network, build
+from lib.systems.base import Speech, Vocoder
+from lib.systems.tacotron2.network import NetworkConfig, build
 
 log = logging.getLogger(__name__)
+
+
+checkpoints = checkpoint.Kind("tacotron2", NetworkConfig, build)
 
 
 class Tacotron2(AcousticSystem):
@@ -39,7 +40,7 @@ class Tacotron2(AcousticSystem):
         self,
         folder: str | Path,
         *,
-        vocoder: Callable[[np.ndarray], np.ndarray] | None = None,
+        vocoder: Vocoder | None = None,
         speaker: str | None = None,
         threshold: float = 0.5,
         variant: str | None = None,
@@ -48,7 +49,7 @@ class Tacotron2(AcousticSystem):
     ):
         super().__init__(
             folder,
-            *load(folder),
+            *checkpoints.load(folder),
             vocoder=vocoder,
             speaker=speaker,
             variant=variant,
@@ -56,6 +57,18 @@ class Tacotron2(AcousticSystem):
             threads=threads,
         )
         self.threshold = threshold
+
+    def settings(self) -> dict[str, Any]:
+        """As of every acoustic system, and the gate's threshold."""
+        return {**super().settings(), "threshold": self.threshold}
+
+    def configure(self, *, threshold: float | None = None, **settings: Any) -> None:
+        """threshold: of the gate, between 0 and 1; or what every acoustic system takes."""
+        if threshold is not None:
+            if not 0 < threshold < 1:
+                raise ParameterError(f"threshold is {threshold}, the gate's lies between 0 and 1")
+            self.threshold = threshold
+        super().configure(**settings)
 
     def speak(self, sentence: str, seed: int) -> Speech:
         """One sentence. The seed draws the prenet's dropout, which the network needs in use too, and
@@ -84,17 +97,6 @@ class Tacotron2(AcousticSystem):
         return Reading(phones, log_mel, alignment, found.stopped)
 
 
-def pretrained(target: str = "torch/cpu", threads: int = 2) -> Tacotron2:
-    """The acoustic model of `lib.zoo` before its vocoder, speaking with the voice of `vits-joe`."""
-    return Tacotron2(
-        zoo.folder("tacotron2"),
-        vocoder=hifigan.pretrained(target, threads).vocode,
-        speaker="vits-joe",
-        target=target,
-        threads=threads,
-    )
-
-
 def published(path: str | Path) -> dict[str, torch.Tensor]:
     """The weights in a file of NVIDIA's public checkpoints, under the names of `network.Tacotron2Layers`:
     those of its own symbols (148 characters and ARPAbet phones), on log-mels that are not standardised.
@@ -115,19 +117,3 @@ def published(path: str | Path) -> dict[str, torch.Tensor]:
     if "decoder.attention_rnn.weight_ih" not in weights:
         raise TrainingError(f"{path} holds no Tacotron 2: there is no decoder.attention_rnn.weight_ih in it")
     return weights
-
-
-def save(
-    folder: str | Path,
-    config: NetworkConfig,
-    speakers: Sequence[str],
-    weights: dict[str, torch.Tensor],
-    card: str,
-) -> Path:
-    """Store a network with its card; weights: of a `Tacotron2Network`."""
-    return acoustic.save(folder, "tacotron2", config, speakers, weights, card)
-
-
-def load(folder: str | Path) -> tuple[NetworkConfig, tuple[str, ...], Tacotron2Network]:
-    """(config, speakers, network) from a folder of `save`; raises what `acoustic.load` raises."""
-    return acoustic.load(folder, "tacotron2", NetworkConfig, build)

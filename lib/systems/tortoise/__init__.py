@@ -13,20 +13,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from lib.errors import AudioError, unknown
 from lib.features import HIFIGAN
-from lib.systems import acoustic
-from lib.systems.fastspeech2 import network as fastspeech2_network
+from lib.systems import checkpoint
 from lib.systems.acoustic import AcousticSystem
-from lib.systems.base import Speech
+from lib.systems.base import Speech, Vocoder
+from lib.systems.fastspeech2 import network as fastspeech2_network
 from lib.systems.tortoise.diffusion import PREDICTIONS, Sample, Sampling, Schedule, sample
 from lib.systems.tortoise.network import DecoderConfig, DiffusionDecoder
 
@@ -108,9 +107,7 @@ class TortoiseNetwork(nn.Module):
 
     def __init__(self, config: NetworkConfig, n_speakers: int):
         super().__init__()
-        self.front = (
-            fastspeech2_network.FastSpeech2Network(config.front, n_speakers).requires_grad_(False).eval()
-        )
+        self.front = fastspeech2_network.FastSpeech2Network(config.front, n_speakers).requires_grad_(False).eval()
         self.decoder = DiffusionDecoder(config.decoder(n_speakers, config.front.hidden))
 
     def train(self, mode: bool = True) -> "TortoiseNetwork":
@@ -188,6 +185,15 @@ def guarded(frames: torch.Tensor) -> tuple[torch.Tensor, int]:
     return ends.clamp(max=limit).diff(dim=1, prepend=torch.zeros_like(ends[:, :1])), max(wanted - limit, 0)
 
 
+def build(config: NetworkConfig, n_speakers: int, seed: int = 0) -> TortoiseNetwork:
+    """The networks with random weights."""
+    torch.manual_seed(seed)
+    return TortoiseNetwork(config, n_speakers)
+
+
+checkpoints = checkpoint.Kind("tortoise", NetworkConfig, build)
+
+
 class Tortoise(AcousticSystem):
     """A trained front end and decoder, loaded from the folder that `save` made, before a vocoder (see
     `AcousticSystem`).
@@ -204,7 +210,7 @@ class Tortoise(AcousticSystem):
         self,
         folder: str | Path,
         *,
-        vocoder: Callable[[np.ndarray], np.ndarray] | None = None,
+        vocoder: Vocoder | None = None,
         speaker: str | None = None,
         sampler: str = "dpm++",
         steps: int = 8,
@@ -217,7 +223,7 @@ class Tortoise(AcousticSystem):
         self.sampling = Sampling(sampler, steps, guidance, temperature=temperature)
         super().__init__(
             folder,
-            *load(folder),
+            *checkpoints.load(folder),
             vocoder=vocoder,
             speaker=speaker,
             variant=variant,
@@ -225,30 +231,24 @@ class Tortoise(AcousticSystem):
             threads=threads,
         )
         network = self.modules["acoustic_model"]
-        self.modules = {"front": network.front, "decoder": network.decoder}
+        del self.modules["acoustic_model"]
+        self.modules |= {"front": network.front, "decoder": network.decoder}
 
-    @property
-    def identity(self) -> tuple:
+    def settings(self) -> dict[str, Any]:
         """As of every acoustic system, and how it samples."""
-        return (*super().identity, *dataclasses.astuple(self.sampling))
+        return {**super().settings(), **dataclasses.asdict(self.sampling)}
+
+    def configure(self, **settings: Any) -> None:
+        """`steps`, `sampler`, `guidance`... of `Sampling`, or what every acoustic system takes."""
+        names = {field.name for field in dataclasses.fields(Sampling)}
+        sampling = {name: settings.pop(name) for name in names & settings.keys()}
+        super().configure(**settings)
+        self.sampling = dataclasses.replace(self.sampling, **sampling)
 
     @property
     def nfe(self) -> int:
         """How often the decoder is evaluated for a sentence."""
         return self.sampling.steps * (2 if self.sampling.guidance else 1)
-
-    def adjusted(
-        self, *, speaker: str | None = None, variant: str | None = None, **sampling: float | str
-    ) -> "Tortoise":
-        """The same networks speaking otherwise: another speaker or name, or `steps`, `sampler`, `guidance`...
-        of `Sampling`.
-        """
-        other = super().adjusted(speaker=speaker, variant=variant)
-        for name in sampling:
-            if name not in (names := {f.name for f in dataclasses.fields(Sampling)}):
-                raise unknown("setting of the sampling", name, names)
-        other.sampling = dataclasses.replace(self.sampling, **sampling)
-        return other
 
     @torch.inference_mode()
     def speak(self, sentence: str, seed: int) -> Speech:
@@ -276,40 +276,6 @@ class Tortoise(AcousticSystem):
             log_mel = (mel * front.mel_deviation + front.mel_mean).float().cpu().numpy()  # (F, n_bands)
         with watch.stage("vocoder"):
             waveform = self._voiced(log_mel, seed)
-        return Speech(waveform, self.sample_rate, watch.seconds, phones, tuple(frames[0].tolist()), notes)
-
-
-def pretrained(target: str = "torch/cpu", threads: int = 2) -> Tortoise:
-    """The front end and decoder of `lib.zoo` before its vocoder, speaking with the voice of `vits-joe`."""
-    from lib import zoo
-    from lib.systems import hifigan
-
-    return Tortoise(
-        zoo.folder("tortoise"),
-        vocoder=hifigan.pretrained(target, threads).vocode,
-        speaker="vits-joe",
-        target=target,
-        threads=threads,
-    )
-
-
-def build(config: NetworkConfig, n_speakers: int, seed: int = 0) -> TortoiseNetwork:
-    """The networks with random weights."""
-    torch.manual_seed(seed)
-    return TortoiseNetwork(config, n_speakers)
-
-
-def save(
-    folder: str | Path,
-    config: NetworkConfig,
-    speakers: Sequence[str],
-    weights: dict[str, torch.Tensor],
-    card: str,
-) -> Path:
-    """Store a `TortoiseNetwork` with its card."""
-    return acoustic.save(folder, "tortoise", config, speakers, weights, card)
-
-
-def load(folder: str | Path) -> tuple[NetworkConfig, tuple[str, ...], TortoiseNetwork]:
-    """(config, speakers, network) from a folder of `save`; raises what `acoustic.load` raises."""
-    return acoustic.load(folder, "tortoise", NetworkConfig, build)
+        return Speech(
+            waveform, self.sample_rate, watch.seconds, phones, tuple(frames[0].tolist()), notes, self.nfe
+        )

@@ -3,7 +3,7 @@
 Betker 2023 (arXiv:2305.07243). A language model reads the text in the voice of some clips and proposes codes of
 speech, several times over; CLVP picks the reading that fits the text best; the diffusion decoder turns the
 language model's latents of it into a mel spectrogram at 24 kHz; UnivNet speaks that. transformers has the
-language model, CLVP and UnivNet, the decoder is ours (`tortoise_network.py`), all with the published weights,
+language model, CLVP and UnivNet, the decoder is ours (`network.py`), all with the published weights,
 which are fetched from the hub or taken from a folder.
 
     clips = [(waveform, sample_rate), ...]                     two or more of some 10 s, of one voice
@@ -13,6 +13,7 @@ which are fetched from the hub or taken from a folder.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -25,9 +26,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lib import audio
+from lib import audio, targets
 from lib.errors import AudioError, MissingDataError, TextError, TrainingError
-from lib.systems.base import Networks, Speech, Stopwatch, System
+from lib.files import content_key
+from lib.systems.base import Speech, Stopwatch, System
+from lib.systems.model import Attributes
 from lib.systems.tortoise.diffusion import PUBLISHED, Sampling, Schedule, sample
 from lib.systems.tortoise.network import DecoderConfig, DiffusionDecoder
 
@@ -43,7 +46,7 @@ CONTEXT_SAMPLES = 102_400  # of each clip the decoder hears, at 24 kHz
 SILENT_FRAMES = 10  # behind the mel, so that the vocoder does not end abruptly
 
 
-@dataclass(frozen=True)
+@dataclass
 class Parts:
     """The networks in evaluation mode, and what prepares their inputs."""
 
@@ -141,7 +144,7 @@ def _within(folder: Path) -> tuple[str, str, str]:
     return str(folder / "clvp"), str(folder / "univnet"), str(folder / DECODER[1])
 
 
-class PublishedTortoise(Networks, System):
+class PublishedTortoise(System):
     """The published pipeline with one voice. clips: (waveform (n_samples,), sample_rate) of it; candidates:
     readings that CLVP chooses from, all made at once; sampling: of the decoder.
     """
@@ -162,22 +165,34 @@ class PublishedTortoise(Networks, System):
         if not clips:
             raise AudioError("TorToiSe speaks in the voice of clips: give one or more")
         torch.set_num_threads(threads)
-        self.parts, self.target, self.device = (parts, target, torch.device(target.removeprefix("torch/")))
+        self.target, self.threads, self.device = target, threads, torch.device(targets.find(target).device)
         self.candidates, self.sampling, self.codes_max = candidates, sampling, codes_max
-        self.modules = {name: getattr(parts, name).to(self.device) for name in ("clvp", "decoder", "univnet")}
+        self._own(parts)
+        for module in self.modules.values():
+            module.to(self.device)
         heard = [audio.check(waveform, rate, f"clip {i}") for i, (waveform, rate) in enumerate(clips)]
         self._features = self._heard(audio.resample(heard[0], clips[0][1], parts.features.sampling_rate))
         self._voice = self._voiced(
             [audio.resample(w, rate, self.sample_rate) for w, (_, rate) in zip(heard, clips)]
         )
-        self.identity = (
-            "published",
-            candidates,
-            codes_max,
-            *dataclasses.astuple(sampling),
-            float(self._voice.double().sum()),
-            float(self._features.double().sum()),
-        )
+
+    def settings(self) -> dict[str, Any]:
+        """How it samples and chooses, and the voice that it took from the clips."""
+        heard = content_key(self._voice.cpu().numpy().tobytes(), self._features.cpu().numpy().tobytes())
+        return {
+            "candidates": self.candidates,
+            "codes_max": self.codes_max,
+            "voice": heard,
+            **dataclasses.asdict(self.sampling),
+        }
+
+    def _copy_networks(self) -> None:
+        self._own(copy.deepcopy(self.parts))
+
+    def _own(self, parts: Parts) -> None:
+        """Speak with these networks."""
+        self.parts = parts
+        self.modules = Attributes({name: (parts, name) for name in ("clvp", "decoder", "univnet")})
 
     @torch.inference_mode()
     def speak(self, sentence: str, seed: int) -> Speech:

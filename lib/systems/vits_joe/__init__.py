@@ -7,15 +7,18 @@ Noise comes from a NumPy generator, not from torch, so the same seed gives the s
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from lib import targets
 from lib.systems import symbols
+from lib.systems.base import Speech, Stopwatch, System
 from lib.systems.vits_joe import piper
-from lib.systems.base import Networks, Speech, Stopwatch, System
 
 
 class ResidualBlock2(nn.Module):
@@ -82,7 +85,7 @@ def load_model() -> "transformers.VitsModel":  # noqa: F821
     return model
 
 
-class VitsJoe(Networks, System):
+class VitsJoe(System):
     """The voice in torch. `modules` holds its four stages, which may be replaced by smaller ones with the same
     inputs.
     """
@@ -92,11 +95,10 @@ class VitsJoe(Networks, System):
 
     def __init__(self, target: str = "torch/cpu", threads: int = 2):
         torch.set_num_threads(threads)
-        config = symbols.voice_config()["inference"]
-        self.noise_scale, self.noise_scale_duration = config["noise_scale"], config["noise_w"]
-        self.length_scale = config["length_scale"]
+        self.scales = piper.Scales()
         symbols.of("a")  # eSpeak is loaded on first use; load it here, not inside a measurement
-        self.target, self.device = target, torch.device(target.removeprefix("torch/"))
+        self.target, self.threads, self.device = target, threads, torch.device(targets.find(target).device)
+        self.files = (piper.model_path(), *symbols.files())
         model = load_model().to(self.device)
         self.modules = {
             "text_encoder": model.text_encoder,
@@ -104,6 +106,14 @@ class VitsJoe(Networks, System):
             "flow": model.flow,
             "decoder": model.decoder,
         }
+
+    def settings(self) -> dict[str, float]:
+        """How much noise it takes, and how long it makes its phones."""
+        return dataclasses.asdict(self.scales)
+
+    def configure(self, **scales: float) -> None:
+        """Fields of `piper.Scales`."""
+        self.scales = piper.scaled(self.scales, scales)
 
     @torch.inference_mode()
     def speak(self, sentence: str, seed: int) -> Speech:
@@ -120,7 +130,7 @@ class VitsJoe(Networks, System):
             means, log_scales = (
                 torch.repeat_interleave(x, frames, dim=2) for x in (means, log_scales)
             )  # (1, 192, F)
-            latents = means + self._normal(noise, means.shape) * log_scales.exp() * self.noise_scale
+            latents = means + self._normal(noise, means.shape) * log_scales.exp() * self.scales.noise_scale
             mask = torch.ones_like(latents[:, :1])
             latents = self.modules["flow"](latents, mask, None, reverse=True)
         with watch.stage("decoder"):
@@ -145,7 +155,7 @@ class VitsJoe(Networks, System):
         predictor = self.modules["duration_predictor"]
         mask = torch.ones_like(hidden[:, :1])
         condition = predictor.conv_proj(predictor.conv_dds(predictor.conv_pre(hidden), mask))
-        latents = noise * self.noise_scale_duration
+        latents = noise * self.scales.noise_w
         for flow in reversed(predictor.flows):
             latents, _ = flow(latents.flip(1), mask, global_conditioning=condition, reverse=True)
-        return torch.ceil(latents[0, 0].exp() * self.length_scale).long()
+        return torch.ceil(latents[0, 0].exp() * self.scales.length_scale).long()

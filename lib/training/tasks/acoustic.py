@@ -13,10 +13,10 @@ import torch
 from lib.corpora.base import Corpus
 from lib.errors import MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN, MelConfig
-from lib.training.tasks import acoustic_data
 from lib.training import checkpoint as checkpoints
-from lib.training.tasks.acoustic_data import Example
 from lib.training.task import Batch, Task
+from lib.training.tasks import acoustic_data
+from lib.training.tasks.acoustic_data import Example
 
 MODULE = "acoustic_model"
 Sizes = TypeVar("Sizes")

@@ -20,13 +20,14 @@ from lib.corpora.base import Corpus
 from lib.errors import AudioError, unknown
 from lib.features import HIFIGAN, griffin_lim
 from lib.systems import fastspeech2
-from lib.systems.fastspeech2.network import PROSODY, NetworkConfig, Prediction, build as build_network
+from lib.systems.fastspeech2.network import PROSODY, NetworkConfig, Prediction
+from lib.systems.fastspeech2.network import build as build_network
 from lib.training import sources
-from lib.training.tasks import acoustic as acoustic_task
-from lib.training.tasks.acoustic_data import Example
-from lib.training.tasks.acoustic import MODULE
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Update, Validation
+from lib.training.tasks import acoustic as acoustic_task
+from lib.training.tasks.acoustic import MODULE
+from lib.training.tasks.acoustic_data import Example
 
 STATISTICS = ("mel_mean", "mel_deviation", "pitch_mean", "pitch_deviation", "energy_mean", "energy_deviation")
 
@@ -73,7 +74,7 @@ class AcousticTask(acoustic_task.AcousticTask):
         network = build_network(config.network, len(self.speakers), config.seed)
         if config.start_from:
             folder = sources.start(config.start_from)
-            self.take_over(network, folder, fastspeech2.load(folder), config.network, STATISTICS)
+            self.take_over(network, folder, fastspeech2.checkpoints.load(folder), config.network, STATISTICS)
         for name in STATISTICS:
             getattr(network, name).copy_(torch.from_numpy(getattr(self.statistics, name)))
         for name in config.without:
@@ -177,4 +178,4 @@ def publish(
     """
     expected = build_network(config.network, len(speakers)).state_dict()
     weights = acoustic_task.trained(run, checkpoint, expected, len(speakers))
-    return fastspeech2.save(folder, config.network, speakers, weights, card)
+    return fastspeech2.checkpoints.save(folder, config.network, speakers, weights, card)

@@ -35,10 +35,11 @@ from lib.systems.hifigan.discriminators import (
     discriminator_loss,
     generator_loss,
 )
-from lib.training import checkpoint as checkpoints, sources
-from lib.training.tasks import predicted_mels
+from lib.training import checkpoint as checkpoints
+from lib.training import sources
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Task, Update, Validation, split
+from lib.training.tasks import predicted_mels
 from lib.training.tasks.vocoder_losses import latent_distance, stft_loss
 from lib.training.tasks.vocoder_targets import glottal_pulses, true_latents
 

@@ -28,7 +28,7 @@ def predicted(corpus: Corpus, name: str, limit: int = 0) -> dict[str, np.ndarray
     name: the acoustic model, a FastSpeech 2 of `lib.zoo` or a folder. Kept in the cache.
     """
     folder = sources.start(name)
-    _, speakers, network = fastspeech2.load(folder)
+    _, speakers, network = fastspeech2.checkpoints.load(folder)
     weights = content_key((folder / "model.safetensors").read_bytes())
     examples = acoustic_data.examples(corpus, "train")
     if limit:

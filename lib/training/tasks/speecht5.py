@@ -25,16 +25,17 @@ from lib.errors import ParameterError
 from lib.features import HIFIGAN, log_mel
 from lib.systems import speecht5
 from lib.systems.speecht5.decoding import decode
-from lib.systems.speecht5.network import NetworkConfig, Prediction, build as build_network, take_over
+from lib.systems.speecht5.network import NetworkConfig, Prediction, take_over
+from lib.systems.speecht5.network import build as build_network
 from lib.systems.attention import SpokenMel
 from lib.training import sources
+from lib.training.recipe import Recipe, parse
+from lib.training.task import Batch, Update
 from lib.training.tasks import acoustic as acoustic_task
 from lib.training.tasks import stepwise
-from lib.training.tasks.acoustic_data import Example
 from lib.training.tasks.acoustic import MODULE
-from lib.training.recipe import Recipe, parse
+from lib.training.tasks.acoustic_data import Example
 from lib.training.tasks.stepwise import STATISTICS, attention_loss, true_alignment
-from lib.training.task import Batch, Update
 
 ASTRAY = 0.2  # share of training steps whose window lies one symbol off, half of them before and half after
 
@@ -97,7 +98,7 @@ class AcousticTask(stepwise.StepwiseTask):
         network = build_network(config.network, len(self.speakers), config.seed)
         if config.start_from and _own(config.start_from):
             folder = sources.start(config.start_from)
-            self.take_over(network, folder, speecht5.load(folder), config.network, STATISTICS)
+            self.take_over(network, folder, speecht5.checkpoints.load(folder), config.network, STATISTICS)
         elif config.start_from:
             take_over(network, config.start_from)
         for name in STATISTICS:
@@ -207,12 +208,12 @@ def publish(
     """
     expected = build_network(config.network, len(speakers)).state_dict()
     weights = acoustic_task.trained(run, checkpoint, expected, len(speakers))
-    return speecht5.save(folder, config.network, speakers, weights, card)
+    return speecht5.checkpoints.save(folder, config.network, speakers, weights, card)
 
 
 def _own(start: str) -> bool:
-    """Whether `start_from` names a checkpoint of this project: one of the zoo, or a folder that `speecht5.save`
-    made.
+    """Whether `start_from` names a checkpoint of this project: one of the zoo, or a folder that
+    `speecht5.checkpoints.save` made.
     """
     description = Path(start) / "config.json"
     return '"system"' in description.read_text(encoding="utf-8") if description.is_file() else "/" not in start

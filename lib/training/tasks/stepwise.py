@@ -18,11 +18,12 @@ import torch
 
 from lib.errors import ParameterError
 from lib.features import HIFIGAN, MelConfig, griffin_lim
-from lib.systems.attention import SpokenMel, failures
-from lib.training.tasks import acoustic as acoustic_task
-from lib.training.tasks.acoustic_data import Example
-from lib.training.tasks.acoustic import MODULE
+from lib.systems.attention import failures
+from lib.systems.attention import SpokenMel
 from lib.training.task import Batch, Validation
+from lib.training.tasks import acoustic as acoustic_task
+from lib.training.tasks.acoustic import MODULE
+from lib.training.tasks.acoustic_data import Example
 
 STATISTICS = ("mel_mean", "mel_deviation")
 SMALLEST = (

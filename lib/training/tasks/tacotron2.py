@@ -20,14 +20,15 @@ from lib.corpora.base import Corpus
 from lib.errors import TrainingError
 from lib.systems import tacotron2
 from lib.systems.attention import SpokenMel
-from lib.systems.tacotron2.network import NetworkConfig, Prediction, build as build_network
+from lib.systems.tacotron2.network import NetworkConfig, Prediction
+from lib.systems.tacotron2.network import build as build_network
 from lib.training import sources
+from lib.training.recipe import Recipe, parse
+from lib.training.task import Batch, Update
 from lib.training.tasks import acoustic as acoustic_task
 from lib.training.tasks import stepwise
 from lib.training.tasks.acoustic import MODULE
-from lib.training.recipe import Recipe, parse
 from lib.training.tasks.stepwise import STATISTICS, attention_loss, true_alignment
-from lib.training.task import Batch, Update
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class AcousticTask(stepwise.StepwiseTask):
         start = Path(self.config.start_from)
         if start.suffix not in (".pt", ".pth"):
             folder = sources.start(self.config.start_from)
-            self.take_over(network, folder, tacotron2.load(folder), self.config.network, STATISTICS)
+            self.take_over(network, folder, tacotron2.checkpoints.load(folder), self.config.network, STATISTICS)
             return
         weights, own = tacotron2.published(start), network.network.state_dict()
         fresh = {name for name in own if "embedding" in name}
@@ -166,4 +167,4 @@ def publish(
     """
     expected = build_network(config.network, len(speakers)).state_dict()
     weights = acoustic_task.trained(run, checkpoint, expected, len(speakers))
-    return tacotron2.save(folder, config.network, speakers, weights, card)
+    return tacotron2.checkpoints.save(folder, config.network, speakers, weights, card)

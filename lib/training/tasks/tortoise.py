@@ -25,15 +25,14 @@ from lib.corpora.base import Corpus
 from lib.errors import MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN, griffin_lim
 from lib.systems import fastspeech2, tortoise
-from lib.systems.tortoise import diffusion
+from lib.systems.tortoise import NetworkConfig, Sizes, diffusion
 from lib.systems.tortoise.diffusion import Sampling
-from lib.systems.tortoise import NetworkConfig, Sizes
 from lib.training import sources
-from lib.training.tasks import acoustic as acoustic_task
-from lib.training.tasks.acoustic_data import Example
-from lib.training.tasks.acoustic import MODULE
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Update, Validation
+from lib.training.tasks import acoustic as acoustic_task
+from lib.training.tasks.acoustic import MODULE
+from lib.training.tasks.acoustic_data import Example
 
 STATISTICS = ("mel_mean", "mel_deviation", "pitch_mean", "pitch_deviation", "energy_mean", "energy_deviation")
 SHOWN = Sampling("dpm++", 16)  # how validation draws a mel
@@ -86,7 +85,7 @@ class AcousticTask(acoustic_task.AcousticTask):
     def __init__(self, corpus: Corpus, config: AcousticConfig):
         super().__init__(corpus)
         self.config = config
-        sizes, speakers, front = fastspeech2.load(sources.start(config.front))
+        sizes, speakers, front = fastspeech2.checkpoints.load(sources.start(config.front))
         if strangers := set(self.speakers) - set(speakers):
             raise MissingDataError(
                 f"the front end {config.front} does not know {', '.join(sorted(strangers)[:5])} of corpus "
@@ -100,7 +99,7 @@ class AcousticTask(acoustic_task.AcousticTask):
         network.front.load_state_dict(front.state_dict())
         if config.start_from:
             folder = sources.start(config.start_from)
-            self.take_over(network, folder, tortoise.load(folder), config.network(sizes), ())
+            self.take_over(network, folder, tortoise.checkpoints.load(folder), config.network(sizes), ())
             self.statistics = replace(
                 self.statistics, **{name: getattr(network.front, name).numpy() for name in STATISTICS}
             )
@@ -252,7 +251,7 @@ def publish(
     speakers: voices it was trained on; the system keeps all of its front end's. Raises TrainingError where the
     front end does not know them, or the checkpoint's network has other sizes.
     """
-    sizes, known, _ = fastspeech2.load(sources.start(config.front))
+    sizes, known, _ = fastspeech2.checkpoints.load(sources.start(config.front))
     if set(speakers) - set(known):
         raise TrainingError(
             f"the front end {config.front} knows {', '.join(known)}, not {', '.join(speakers)}: take the recipe "
@@ -260,6 +259,6 @@ def publish(
         )
     network = config.network(sizes)
     expected = tortoise.build(network, len(known)).state_dict()
-    return tortoise.save(
+    return tortoise.checkpoints.save(
         folder, network, known, acoustic_task.trained(run, checkpoint, expected, len(known)), card
     )

@@ -34,9 +34,9 @@ def true_latents(utterances: tuple[Utterance, ...], seed: int = 0) -> dict[str, 
 
     voice, tap = VitsJoeOnnx(threads=1), Tap()
     voice.sessions = voice.sessions | {"decoder": tap}
-    found = {}
+    found, weights = {}, voice.weights_key()
     for utterance in progress.track(spoken, "latents of vits-joe", unit="clip"):
-        key = content_key(VOICE, "latents", round(voice.size_mb, 3), utterance.text, seed)
+        key = content_key(VOICE, "latents", weights, utterance.text, seed)
         path = cache_folder("latents", key[:2], f"{key}.f16")
         if not path.exists():
             voice.synthesize(utterance.text, seed)

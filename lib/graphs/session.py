@@ -1,0 +1,43 @@
+"""Where do sessions of ONNX Runtime come from? From here, so that threads, spinning and memory are decided
+once.
+
+A session's threads wait for work either asleep or spinning. Spinning threads answer sooner, but they hold their
+cores: beside torch, or beside other sessions that have something to do, they were seen to slow the other
+fivefold. So sessions sleep, unless the process was started to run one system alone (`ALONE` in its environment,
+as the bench does for its children).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lib.errors import ParameterError, require
+
+ALONE = "SPEECH_ALONE"  # "1" in the environment of a process that runs one system and nothing else of ours
+
+
+def alone() -> bool:
+    """Whether this process runs one system and nothing else of ours, so that its runtimes may keep the cores."""
+    return os.environ.get(ALONE) == "1"
+
+
+def open(model: bytes | str | Path, threads: int, *, spinning: bool | None = None):
+    """An InferenceSession on the CPU provider. model: a serialized graph or its file; threads: of one operator;
+    operators run one after the other.
+
+    spinning: by default where the process is `alone`. Memory patterns are off: they plan one block for each new
+    shape, and every sentence is one (measured on the three stages of `vits-joe`, ten sentences: 650 MB at most
+    instead of 860, times alike).
+    """
+    if threads < 1:
+        raise ParameterError(f"{threads} threads cannot compute: give at least 1")
+    onnxruntime = require("onnxruntime", "onnxruntime==1.31.1")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.enable_mem_pattern = False
+    spins = alone() if spinning is None else spinning
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
+    options.log_severity_level = 3
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,238 @@
+"""How fast is it, how soon does it start, what memory and energy does it take? One harness for every such
+number.
+
+    benched = bench.bench({"VITS": Candidate.of(voice), "int8": Candidate.of(variant)}, texts, rounds=3)
+    bench.write(run, benched)
+    print(bench.faster(benched["int8"], benched["VITS"], "int8", "fp32"))
+
+Each round starts one fresh process for every candidate, in an order drawn anew: load, first sentence, warm-up
+over all inputs, each input timed, memory, energy, end (`bench_child`). So no candidate meets what another has
+left behind (threads that spin, a heap in pieces, a thread count set for all), and every runtime may use its own
+best settings, for nothing else of ours runs meanwhile. What others do on the machine is measured beside it, and
+said.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib import environment, progress
+from lib.errors import ParameterError, SpeechError
+from lib.measure import bench_child, process
+from lib.measure.benched import Benched, Candidate, faster, largest_stage, speedup, write
+
+__all__ = ["Benched", "Candidate", "bench", "busy_processes", "faster", "largest_stage", "speedup", "write"]
+
+log = logging.getLogger(__name__)
+
+_CHILD = "lib.measure.bench_child:one_round"
+BUSY_PCT = 20.0  # of one core: what another process may take before it is named
+
+
+def bench(
+    candidates: Mapping[str, Candidate],
+    inputs: Sequence | Mapping[str, Sequence],
+    *,
+    rounds: int = 3,
+    passes: int = 1,
+    threads: int = 2,
+    seed: int = 0,
+    energy: bool = False,
+    timeout_s: float = 600,
+) -> dict[str, Benched]:
+    """Bench every candidate on its inputs; the answer has the same labels.
+
+    inputs: what all candidates are given, or a dict from a candidate's `kind` to what those of that kind are
+    given: texts, clips (`waveform`, `sample_rate`), log-mels (n_frames, n_bands). seed: input i is spoken with
+    seed + i in every process. energy: joules of a sensor over at least 10 s a round where there is one, else
+    estimated from the CPU seconds. timeout_s: of one process. A candidate whose process crashes, hangs or is
+    not what it says it is has `why_not` set; the others go on.
+    """
+    by_kind = {kind: list(values) for kind, values in _by_kind(candidates, inputs).items()}
+    if rounds < 1 or passes < 1 or threads < 1:
+        raise ParameterError(f"{rounds} rounds, {passes} passes, {threads} threads: give at least one of each")
+    labels, rng = list(candidates), np.random.default_rng(seed)
+    schedule = [labels[i] for _ in range(rounds) for i in rng.permutation(len(labels))]
+    circumstances = _circumstances(threads)
+    answers: dict[str, list[dict]] = {label: [] for label in labels}
+    failed: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        files = {kind: str(Path(folder) / f"{kind}.npz") for kind in by_kind}
+        for kind, values in by_kind.items():
+            bench_child.save_inputs(files[kind], kind, values)
+        log.info("bench: %d candidates, %d rounds of one process each", len(labels), rounds)
+        for turn, label in enumerate(progress.track(schedule, "bench", unit="process")):
+            if label in failed:
+                continue
+            candidate = candidates[label]
+            arguments = {
+                "origin": candidate.origin,
+                "kind": candidate.kind,
+                "inputs": files[candidate.kind],
+                "threads": threads,
+                "passes": passes,
+                "seed": seed,
+                "turn": seed + turn,
+                "energy": ("cuda" if _on_gpu(candidate.target) else "cpu") if energy else None,
+                "fingerprint": bool(candidate.fingerprint),
+                "started": None,
+            }
+            watch = _Others()
+            try:
+                done = process.call(_CHILD, arguments, threads=threads, timeout_s=timeout_s, alone=True)
+                _check(candidate, done.value)
+            except SpeechError as error:
+                failed[label] = str(error).removeprefix(f"{_CHILD} ")
+                log.warning("%s: not run: %s", candidate, error)
+                continue
+            answers[label].append(done.value | {"others_pct": watch.percent()})
+    circumstances["load_after"] = _load_average()
+    return {
+        label: Benched(candidate, failed[label], seed=seed)
+        if label in failed
+        else _gather(candidate, answers[label], circumstances, seed)
+        for label, candidate in candidates.items()
+    }
+
+
+def busy_processes(seconds: float = 0.5) -> dict[str, float]:
+    """Other processes that take more than BUSY_PCT of a core, watched for `seconds`: name -> percent of a core."""
+    import psutil
+
+    own = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    watched = [one for one in psutil.process_iter(["name"]) if one.pid not in own]
+    for one in watched:
+        _cpu_percent(one)
+    time.sleep(seconds)
+    busy: dict[str, float] = {}
+    for one in watched:
+        if (percent := _cpu_percent(one)) > BUSY_PCT:
+            name = one.info["name"] or "unnamed"
+            busy[name] = round(busy.get(name, 0.0) + percent)
+    return busy
+
+
+def _cpu_percent(one) -> float:
+    import psutil
+
+    try:
+        return one.cpu_percent()  # since the last call for this process
+    except psutil.Error:
+        return 0.0
+
+
+class _Others:
+    """What the rest of the machine computes while a child of this process does: percent of one core."""
+
+    def __init__(self):
+        self._begin, self._all, self._own = time.monotonic(), _machine_cpu_s(), _own_cpu_s()
+
+    def percent(self) -> float:
+        others = (_machine_cpu_s() - self._all) - (_own_cpu_s() - self._own)
+        return round(100 * max(0.0, others) / (time.monotonic() - self._begin), 1)
+
+
+def _machine_cpu_s() -> float:
+    import psutil
+
+    times = psutil.cpu_times()
+    return sum(getattr(times, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq", "steal"))
+
+
+def _own_cpu_s() -> float:
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+def _load_average() -> float | None:
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def _circumstances(threads: int) -> dict[str, Any]:
+    """Of the machine, before the first process: who else is busy, and what the processor is. Warns where
+    somebody is.
+    """
+    busy = busy_processes()
+    if busy:
+        names = ", ".join(f"{name} ({percent:.0f} % of a core)" for name, percent in busy.items())
+        log.warning("timing beside others: %s; what is measured now is slower than this machine is", names)
+    return {
+        "threads": threads,
+        "load_before": _load_average(),
+        "busy_before": busy,
+        "processor": environment.processor(),
+        "cpu_flags": list(environment.cpu_flags()),
+    }
+
+
+def _by_kind(
+    candidates: Mapping[str, Candidate], inputs: Sequence | Mapping[str, Sequence]
+) -> dict[str, Sequence]:
+    """Inputs of each kind that the candidates take, or ParameterError."""
+    kinds = {candidate.kind for candidate in candidates.values()}
+    if not kinds:
+        raise ParameterError("a bench of nothing: give at least one candidate")
+    if isinstance(inputs, str) or (not isinstance(inputs, Mapping) and len(kinds) > 1):
+        raise ParameterError(
+            f"give a list of inputs, or one for each kind the candidates take: {', '.join(sorted(kinds))}"
+        )
+    by_kind = dict(inputs) if isinstance(inputs, Mapping) else {kind: inputs for kind in kinds}
+    for kind in sorted(kinds):
+        if kind not in by_kind or not len(by_kind[kind]):
+            raise ParameterError(f"a candidate takes inputs of kind {kind!r}: give at least one")
+    return {kind: by_kind[kind] for kind in kinds}
+
+
+def _on_gpu(target: str) -> bool:
+    return "cuda" in target or target.startswith("tensorrt/")
+
+
+def _check(candidate: Candidate, answer: dict) -> None:
+    """Raise SpeechError where the process rebuilt something else than what its numbers would be stamped with."""
+    names = tuple(answer["names"])
+    if names[:2] != (candidate.system, candidate.variant):
+        raise SpeechError(
+            f"{candidate.origin} rebuilds {names[0]} {names[1]}, not {candidate.system} {candidate.variant}"
+        )
+    if candidate.fingerprint and answer["fingerprint"] != candidate.fingerprint:
+        raise SpeechError(
+            f"{candidate.origin} rebuilds {candidate} with other weights or settings than it has here: "
+            "save the variant again"
+        )
+
+
+def _gather(candidate: Candidate, rounds: list[dict], circumstances: dict[str, Any], seed: int) -> Benched:
+    """A candidate's answers, one a round, side by side."""
+
+    def column(name: str) -> np.ndarray:
+        return np.array([one[name] for one in rounds], np.float64)
+
+    others = [one["others_pct"] for one in rounds]
+    if np.median(others) > BUSY_PCT:
+        log.warning("%s: others took %.0f %% of a core while it was timed", candidate, float(np.median(others)))
+    return Benched(
+        candidate,
+        seconds=column("seconds"),
+        audio_s=column("audio_s").mean(0),
+        stages={stage: np.array([one["stages"][stage] for one in rounds]) for stage in rounds[0]["stages"]},
+        first_audio_s=None if rounds[0]["first_audio_s"] is None else column("first_audio_s"),
+        peak_gpu_mb=None if rounds[0]["peak_gpu_mb"] is None else column("peak_gpu_mb"),
+        **{
+            name: column(name)
+            for name in ("cold_start_s", "load_s", "first_sentence_s", "peak_rss_mb", "cpu_s")
+        },
+        nfe=rounds[0]["nfe"],
+        energy=tuple(one["energy"] for one in rounds if one["energy"]),
+        footprint=rounds[0]["footprint"],
+        circumstances=circumstances
+        | {"others_pct": others, "versions": rounds[0]["versions"], "threads_found": rounds[0]["threads"]},
+        seed=seed,
+    )

@@ -1,0 +1,316 @@
+"""Would a listener notice, and is it worth having? The words that headlines use of a variant, and how they are earned.
+
+A variant is compared with its baseline on the same sentences and seeds, paired. `quality_verdict` sets the 95 %
+intervals of the differences against margins; `recommendation` weighs the answer against what the variant saves;
+`from_rows` does both from the rows of a results table. Nothing here hears or times anything.
+
+- without audible loss: every interval lies inside its margin;
+- worse: one interval lies wholly outside;
+- undecided: neither, or something was not measured; then with the number of sentences that would decide.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lib.errors import ParameterError, unknown
+from lib.measure.stats import CONFIDENCE, Difference
+from lib.results import METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WITHOUT_LOSS, WORSE, UNDECIDED = "without audible loss", "worse", "undecided"
+RECOMMENDED, NOT_RECOMMENDED = "recommended", "not recommended"
+POWER = 0.8  # how often as many sentences as `sentences_needed` says would decide
+
+# The largest change for the worse that still counts as none, in the metric's unit.
+MARGINS = {"mos_predicted": -0.1, "wer": 0.01, "speaker_similarity": -0.02, "f0_error_cents": 20.0}
+# What must be known of a variant, and the metrics that can say it, the first that decides.
+CRITERIA = {
+    "naturalness": ("mos_predicted",),
+    "intelligibility": ("wer", "asr_nll"),
+    "voice": ("speaker_similarity",),
+    "pitch": ("f0_error_cents",),
+}
+SPEECH = ("naturalness", "intelligibility", "voice")  # required of speech; pitch only where clips are aligned
+RECOGNISER = ("intelligibility",)
+# What a variant may save: metric -> (the word for less of it, for more of it).
+SAVINGS = {
+    "rtf": ("faster", "slower"),
+    "size_mb": ("smaller", "larger"),
+    "energy_j_per_audio_s": ("more frugal with energy", "less frugal with energy"),
+    "peak_rss_mb": ("more frugal with memory", "less frugal with memory"),
+    "peak_gpu_mb": ("more frugal with GPU memory", "less frugal with GPU memory"),
+}
+MIN_SENTENCES = 8  # an interval of fewer covers the truth too seldom to decide anything
+# No word error in any of n sentences bounds the share of sentences with one by 3 / n: with 40 sentences of a dozen
+# words and one error each, by 0.6 points of WER. Of fewer, an interval without width decides nothing.
+MIN_AGREEING = 40
+COUNTED = ("size_mb",)  # bytes: known without an interval
+LEAST_SAVING = 1.01  # of what is counted: a header more or less is no saving
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """word: one of WITHOUT_LOSS, WORSE, UNDECIDED; reasons: a phrase for each criterion; sentences_needed: how many
+    would decide with a power of 80 % if the differences stay as they are, None where the word is not UNDECIDED or
+    where more sentences do not help (something was not measured, or a difference lies exactly on its margin).
+    """
+
+    word: str
+    reasons: tuple[str, ...]
+    sentences_needed: int | None = None
+
+
+@dataclass(frozen=True)
+class Gain:
+    """times: baseline over variant of a cost (2.0: half of it is left), with its 95 % interval where it has one."""
+
+    metric: str
+    times: float
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.metric not in SAVINGS:
+            raise unknown("cost", self.metric, SAVINGS)
+
+    @property
+    def saves(self) -> bool:
+        """Whether the variant costs less: the interval lies above 1; a counted cost has none and needs none."""
+        if self.metric in COUNTED:
+            return self.times >= LEAST_SAVING
+        return self.low is not None and self.low > 1
+
+    @property
+    def costs_more(self) -> bool:
+        """Whether the variant costs more, by the same rule."""
+        if self.metric in COUNTED:
+            return self.times <= 1 / LEAST_SAVING
+        return self.high is not None and self.high < 1
+
+    @property
+    def text(self) -> str:
+        """As in "faster (1.92 times [1.80, 2.05])"."""
+        less, more = SAVINGS[self.metric]
+        word = less if self.saves else more if self.costs_more else f"not significantly {less}"
+        times = self.times if not self.costs_more else 1 / self.times
+        ends = () if self.low is None else (self.low, self.high)
+        ends = sorted(1 / end for end in ends) if self.costs_more else ends
+        interval = f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else ""
+        return f"{word} ({times:.2f} times{interval})"
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """word: one of RECOMMENDED, NOT_RECOMMENDED, UNDECIDED; reason: why, in words."""
+
+    word: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a variant is called: its quality against the baseline, what it saves, and whether to take it."""
+
+    quality: Verdict
+    gains: tuple[Gain, ...]
+    recommendation: Recommendation
+
+
+def quality_verdict(differences: Mapping[str, Difference], required: Sequence[str] = SPEECH) -> Verdict:
+    """The verdict on paired differences (variant minus baseline), by metric; metrics without a margin say nothing.
+
+    required: criteria that must have been measured for WITHOUT_LOSS (SPEECH, or RECOGNISER for a recogniser). The
+    others count where they were measured: `f0_error_cents`, the error against the baseline's own aligned clips or its
+    growth. Of intelligibility WER speaks where it decides, else `asr_nll`.
+    """
+    for name in required:
+        if name not in CRITERIA:
+            raise unknown("criterion", name, CRITERIA)
+    words, reasons, good, bad, missing = [], [], [], [], False
+    for criterion, metrics in CRITERIA.items():
+        measured = [metric for metric in metrics if metric in differences and metric in MARGINS]
+        if not measured:
+            if criterion in required:
+                reasons.append(f"{_label(metrics[0])} was not compared with the baseline")
+                missing = True
+            continue
+        sides = {metric: _side(metric, differences[metric]) for metric in measured}
+        speaks = next((metric for metric in measured if sides[metric] != UNDECIDED), measured[-1])
+        words.append(sides[speaks])
+        reasons.append(_reason(speaks, differences[speaks], sides[speaks]))
+        if sides[speaks] == UNDECIDED:
+            needed = min((_needed(m, differences[m]) for m in measured), default=math.inf)
+            (bad if _beyond(speaks, differences[speaks].value) else good).append(needed)
+    if WORSE in words:
+        return Verdict(WORSE, tuple(reasons))
+    if words and not missing and all(word == WITHOUT_LOSS for word in words):
+        return Verdict(WITHOUT_LOSS, tuple(reasons))
+    # One difference beyond its margin is enough for "worse"; "without audible loss" needs all of them.
+    needed = min(bad) if bad else math.inf if missing else max(good)
+    return Verdict(UNDECIDED, tuple(reasons), None if math.isinf(needed) else needed)
+
+
+def recommendation(quality: Verdict, gains: Iterable[Gain]) -> Recommendation:
+    """Whether to take the variant: without audible loss, and faster, smaller or more frugal than its baseline."""
+    gains = tuple(gains)
+    saved = [gain.text for gain in gains if gain.saves]
+    but = [gain.text for gain in gains if gain.costs_more]
+    because = "; ".join(quality.reasons)
+    if quality.word == WORSE:
+        return Recommendation(NOT_RECOMMENDED, f"worse: {because}")
+    if not gains:
+        return Recommendation(UNDECIDED, f"{quality.word}, and neither speed, size nor energy was compared")
+    if not saved:
+        return Recommendation(
+            NOT_RECOMMENDED, "better in nothing that was measured: " + ", ".join(gain.text for gain in gains)
+        )
+    gained = ", ".join(saved) + (f", but {', '.join(but)}" if but else "")
+    if quality.word == WITHOUT_LOSS:
+        return Recommendation(RECOMMENDED, f"without audible loss and {gained}")
+    count = f"; about {quality.sentences_needed} sentences would decide" if quality.sentences_needed else ""
+    return Recommendation(UNDECIDED, f"{gained}; whether it is worse is undecided ({because}){count}")
+
+
+def from_rows(
+    table: pd.DataFrame,
+    system: str,
+    variant: str,
+    target: str,
+    baseline: str = "baseline",
+    *,
+    baseline_system: str | None = None,
+    quality_target: str | None = None,
+    baseline_target: str | None = None,
+    required: Sequence[str] | None = None,
+) -> Judgement:
+    """The judgement of a variant from the rows that `lib.results.read` returns.
+
+    target: where its costs were measured; quality_target: where its clips were judged, if that was elsewhere;
+    baseline, baseline_system, baseline_target: with whose costs its own are compared (by default the same system on the
+    same target), and the name in the quality rows' `baseline`; required: as in `quality_verdict`, by default what
+    speech needs, or for whisper what a recogniser needs. Rows of this run come before recorded ones, newer
+    before older. Raises ParameterError where the table has no row of the variant on the target at all.
+    """
+    baseline_system, baseline_target = baseline_system or system, baseline_target or target
+    judged = _rows(table, system, variant, quality_target or target)
+    own, other = _rows(table, system, variant, target), _rows(table, baseline_system, baseline, baseline_target)
+    if not judged and not own:
+        raise ParameterError(f"no row of {system} {variant} on {target}: was it measured there?")
+    if required is None:
+        required = RECOGNISER if system.startswith("whisper") else SPEECH
+    names = {baseline, baseline_system} if baseline_system != system else {baseline}
+    quality = quality_verdict(_differences(judged, names), required)
+    gains = tuple(
+        gain for m in SAVINGS if m in own and m in other if (gain := _gain(m, own[m], other[m])) is not None
+    )
+    return Judgement(quality, gains, recommendation(quality, gains))
+
+
+def _label(metric: str) -> str:
+    label = METRICS[metric].label
+    return label if label[:2].isupper() else label[0].lower() + label[1:]
+
+
+def _beyond(metric: str, value: float) -> bool:
+    """Whether a value is beyond the metric's margin, on the bad side of it."""
+    margin = MARGINS[metric]
+    return value < margin if METRICS[metric].better > 0 else value > margin
+
+
+def _side(metric: str, difference: Difference) -> str:
+    """WITHOUT_LOSS, WORSE or UNDECIDED, by where the interval lies; an end on the margin decides nothing."""
+    if difference.ci is None or difference.n < MIN_SENTENCES:
+        return UNDECIDED
+    if metric == "wer" and difference.low == difference.high and difference.n < MIN_AGREEING:
+        return UNDECIDED
+    margin, (low, high) = MARGINS[metric], difference.ci
+    worst, best = (low, high) if METRICS[metric].better > 0 else (-high, -low)
+    margin = margin if METRICS[metric].better > 0 else -margin
+    return WITHOUT_LOSS if worst > margin else WORSE if best < margin else UNDECIDED
+
+
+def _needed(metric: str, difference: Difference) -> float:
+    """Sentences after which the interval would clear the margin with a power of POWER, or infinity."""
+    from scipy.stats import norm
+
+    gap = abs(difference.value - MARGINS[metric])
+    if difference.sd is None or gap == 0:
+        return math.inf
+    z = norm.ppf((1 + CONFIDENCE) / 2) + norm.ppf(POWER)
+    least = MIN_AGREEING if metric == "wer" and difference.sd == 0 else MIN_SENTENCES
+    return max(least, math.ceil((z * difference.sd / gap) ** 2))
+
+
+def _reason(metric: str, difference: Difference, side: str) -> str:
+    """As in "WER +0.185 [+0.154, +0.218], margin +0.010: worse"."""
+    digits = METRICS[metric].digits
+    interval = "" if difference.ci is None else " [{:+.{d}f}, {:+.{d}f}]".format(*difference.ci, d=digits)
+    word = {WITHOUT_LOSS: "inside", WORSE: "outside", UNDECIDED: "undecided"}[side]
+    return f"{_label(metric)} {difference.value:+.{digits}f}{interval}, margin {MARGINS[metric]:+.{digits}f}: {word}"
+
+
+def _rows(table: pd.DataFrame, system: str, variant: str, target: str) -> dict[str, object]:
+    """metric -> its row; of several the newest of this run, else the newest recorded one."""
+    chosen = table[
+        (table.system == system) & (table.variant == variant) & (table.target == target) & table.value.notna()
+    ]
+    if "recorded" in chosen:
+        chosen = chosen.sort_values(["recorded", "time"], ascending=[False, True], kind="stable")
+    return {row.metric: row for row in chosen.itertuples()}
+
+
+def _detail(row) -> dict:
+    """The row's detail as a dictionary; {} where it is words."""
+    try:
+        detail = json.loads(row.detail)
+    except ValueError:
+        return {}
+    return detail if isinstance(detail, dict) else {}
+
+
+def _differences(rows: Mapping[str, object], baselines: set[str]) -> dict[str, Difference]:
+    """The paired differences that the quality rows carry; of `f0_error_cents` its value, an error against the
+    baseline's clips, where the row carries none.
+    """
+    differences = {}
+    for metric in (name for name in rows if name in MARGINS):
+        row, detail = rows[metric], _detail(rows[metric])
+        if row.baseline not in baselines:
+            continue
+        n = int(detail.get("n", row.n))
+        if "difference" in detail:
+            value, low, high = (detail[key] for key in ("difference", "ci_low", "ci_high"))
+        elif metric == "f0_error_cents":
+            value, low, high = row.value, row.ci_low, row.ci_high
+        else:
+            continue
+        if low is None or high is None or math.isnan(low) or math.isnan(high):
+            low = high = None
+        sd = detail.get("sd")
+        if (
+            sd is None and low is not None
+        ):  # rows older than the field: a 95 % interval is 3.92 standard errors wide
+            sd = (high - low) / 3.92 * math.sqrt(n)
+        differences[metric] = Difference(value, low, high, n, detail.get("p_value", math.nan), sd)
+    return differences
+
+
+def _gain(metric: str, own, other) -> Gain | None:
+    """Baseline over variant: paired where the bench wrote a speed-up, else from both intervals, which is cautious."""
+    if own.value <= 0 or other.value <= 0:
+        return None
+    paired = _detail(own).get("speedup") if metric == "rtf" else None
+    if paired and own.baseline == other.variant:
+        return Gain(metric, paired["value"], paired["ci_low"], paired["ci_high"])
+    times = other.value / own.value
+    ends = (own.ci_low, own.ci_high, other.ci_low, other.ci_high)
+    if any(math.isnan(end) for end in ends) or own.ci_low <= 0 or other.ci_low <= 0:
+        return Gain(metric, times)
+    return Gain(metric, times, other.ci_low / own.ci_high, other.ci_high / own.ci_low)

@@ -1,0 +1,65 @@
+"""What is measured, in which unit, which way is better? Metrics and kinds of numbers of the results contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KINDS = {
+    "measured": "a clock, a meter or a metric",
+    "estimated": "a formula or a power model",
+    "simulated": "a vendor's cycle model or emulator",
+    "published": "somebody's table, with its source",
+    "not_run": "could not run here; the detail says why",
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """label: how people call it; unit; better: +1 higher, -1 lower, 0 neither; digits: decimals worth showing."""
+
+    label: str
+    unit: str
+    better: int
+    digits: int
+
+
+METRICS = {
+    "wer": Metric("WER, normalised", "fraction", -1, 3),
+    "wer_raw": Metric("WER, raw", "fraction", -1, 3),
+    "cer": Metric("CER, normalised", "fraction", -1, 3),
+    "cer_raw": Metric("CER, raw", "fraction", -1, 3),
+    "asr_nll": Metric("Recogniser's loss on the true words", "nats/word", -1, 3),
+    "mos_predicted": Metric("Predicted MOS", "MOS", +1, 2),
+    "dnsmos_ovrl": Metric("DNSMOS overall", "MOS", +1, 2),
+    "pesq_wb": Metric("PESQ wideband", "MOS-LQO", +1, 2),
+    "stoi": Metric("STOI", "index", +1, 3),
+    "f0_error_cents": Metric("Pitch error", "cents", -1, 0),
+    "voicing_error_pct": Metric("Voicing error", "%", -1, 1),
+    "attention_failures_pct": Metric("Attention failures", "%", -1, 1),
+    "speaker_similarity": Metric("Speaker similarity", "cosine", +1, 3),
+    "mos_human": Metric("MOS by listeners", "MOS", +1, 2),
+    "rtf": Metric("RTF", "s/s", -1, 3),
+    "latency_ms_p50": Metric("Latency, median", "ms", -1, 0),
+    "latency_ms_p90": Metric("Latency, 90th percentile", "ms", -1, 0),
+    "throughput_rtfx": Metric("Throughput (RTFx)", "s/s", +1, 1),
+    "first_audio_ms": Metric("First audio", "ms", -1, 0),
+    "cold_start_s": Metric("Cold start", "s", -1, 2),
+    "size_mb": Metric("Download size", "MB", -1, 1),
+    "loaded_mb": Metric("Size in memory", "MB", -1, 1),
+    "params_m": Metric("Parameters", "M", -1, 2),
+    "trainable_params_pct": Metric("Trainable parameters", "%", -1, 2),
+    "peak_rss_mb": Metric("Peak memory", "MB", -1, 0),
+    "peak_gpu_mb": Metric("Peak GPU memory", "MB", -1, 0),
+    "energy_j_per_audio_s": Metric("Energy per second of audio", "J/s", -1, 2),
+    "power_w": Metric("Power", "W", -1, 1),
+    "utilization_pct": Metric("Utilisation", "%", 0, 0),
+    "nfe": Metric("Network evaluations", "count", -1, 0),
+    "train_loss": Metric("Training loss", "loss", -1, 4),
+    "train_steps_per_s": Metric("Training steps", "1/s", +1, 2),
+    "train_frames_per_s": Metric("Training frames", "1/s", +1, 0),
+    "scaling_efficiency": Metric("Scaling efficiency", "fraction", +1, 2),
+    "npu_ops_pct": Metric("Operators on the NPU", "%", +1, 1),
+    "cycles": Metric("Cycles", "count", -1, 0),
+}
+
+CLAIM = "claim without a publication: "  # how the source of a figure begins that somebody states and nobody can look up

@@ -1,0 +1,265 @@
+"""What is a changed system, and how does any process get it back? A folder that holds all it needs beside its base.
+
+    variant.json           base and its fingerprint, technique, arguments, data, settings, what was measured
+    weights.safetensors    its networks' weights (weights.pt where some are packed, as those of int8 layers are)
+    graphs/<stage>.onnx    its graphs, of a system on ONNX Runtime
+
+A technique is one file in this folder and one line in `_TECHNIQUES`: a function that changes a system in place,
+and one that gives a fresh base the changed structure, into which the saved weights fit.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from lib import environment, systems, targets
+from lib.errors import MissingDataError, ParameterError, TrainingError, unknown
+from lib.files import write_atomic
+from lib.systems.model import Model
+
+FORMAT = 1
+DESCRIPTION, PLAIN, PACKED, GRAPHS = "variant.json", "weights.safetensors", "weights.pt", "graphs"
+_TECHNIQUES = {"int8-dynamic": "lib.optimize.quantize:INT8_DYNAMIC"}
+
+
+@dataclass(frozen=True)
+class Technique:
+    """apply(system, **arguments): change it in place, with data where it needs any; structure(system,
+    **arguments): only give it the changed networks, whose weights are loaded afterwards. adds: the change is
+    beside the base's weights (an adapter), so these are downloaded, too.
+    """
+
+    name: str
+    apply: Callable[..., None]
+    structure: Callable[..., None]
+    adds: bool = False
+
+
+def techniques() -> list[str]:
+    """What `make` can do to a system."""
+    return sorted(_TECHNIQUES)
+
+
+def technique(name: str) -> Technique:
+    """A technique by its name; ParameterError for an unknown one."""
+    if name not in _TECHNIQUES:
+        raise unknown("technique", name, _TECHNIQUES)
+    module, attribute = _TECHNIQUES[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def make(base: Model, name: str, *, variant: str = "", **arguments: Any) -> Model:
+    """A variant of `base`, which stays as it is. variant: its name, by default the technique's; arguments: JSON."""
+    chosen = technique(name)
+    derived = base.derive(variant or name, lambda system: chosen.apply(system, **arguments))
+    if derived.weights_key() == base.weights_key():
+        raise ParameterError(
+            f"{name} changed nothing in {base.name} on {base.target} with {arguments}: there is no variant to measure"
+        )
+    derived.made = {
+        "technique": name,
+        "arguments": arguments,
+        "base": {"origin": base.origin, "weights": base.weights_key(), "variant": base.variant},
+    }
+    return derived
+
+
+def save(
+    system: Model, folder: str | Path, *, data: str = "", measured: Mapping[str, Any] | None = None
+) -> Path:
+    """Store a variant that `make` made. data: what it was made with; measured: how it did, for whoever reads
+    the folder.
+
+    From then on it has a size and an origin: other processes can load it, and it can be benched.
+    """
+    if system.made is None or not system.made["base"]["origin"]:
+        raise ParameterError(
+            f"{system.name} {system.variant} was not made by a technique from a system that can be loaded: "
+            "use optimize.make"
+        )
+    folder = Path(folder)
+    files = [*_write_weights(system, folder), *_write_graphs(system, folder)]
+    description = {
+        "format": FORMAT,
+        "system": system.name,
+        "variant": system.variant,
+        "target": system.target,
+        **system.made,
+        "data": data,
+        "settings": system.settings(),
+        "weights": system.weights_key(),
+        "files": [str(path.relative_to(folder)) for path in files],
+        "measured": dict(measured or {}),
+        "commit": environment.commit(),
+        "host": environment.host(),
+        "date": date.today().isoformat(),
+    }
+    write_atomic(folder / DESCRIPTION, json.dumps(description, indent=1).encode())
+    _settle(system, folder, description)
+    return folder
+
+
+def load(folder: str | Path, *, target: str | None = None, threads: int = 2) -> Model:
+    """A saved variant, in any process.
+
+    target: another one that its base runs on, where the technique works there, too. Raises MissingDataError
+    where there is none, TrainingError where it is damaged, cut short or of another base, ParameterError for an
+    unknown technique.
+    """
+    folder = Path(folder)
+    description = _describe(folder)
+    chosen = technique(description["technique"])
+    base = description["base"]
+    origin = base["origin"] | ({"target": target} if target else {})
+    system = rebuild(origin, threads=threads)
+    saved_on = targets.find(description["target"])
+    if targets.find(system.target).runtime != saved_on.runtime:
+        raise ParameterError(
+            f"{folder} was saved on {saved_on.name}: its weights do not fit {system.target}; make it there"
+        )
+    if system.weights_key() != base["weights"]:
+        raise TrainingError(
+            f"{folder} was made from another {description['system']} than the one that is here: "
+            "its base has other weights"
+        )
+    try:
+        system.variant = description["variant"]
+        if any(name.startswith(GRAPHS) for name in description["files"]):
+            system.graphs = {
+                Path(name).stem: (folder / name).read_bytes()
+                for name in description["files"]
+                if name.startswith(GRAPHS)
+            }
+        else:
+            chosen.structure(system, **description["arguments"])
+            _load_weights(system, folder, description)
+        if system.weights_key() != description["weights"]:
+            raise TrainingError(f"{folder} is damaged: its weights are not those that were saved; make it anew")
+        system._changed()
+        system.configure(**{k: v for k, v in description["settings"].items() if v != system.settings().get(k)})
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"the variant in {folder} cannot be read ({error}): make it anew") from error
+    system.made = {key: description[key] for key in ("technique", "arguments", "base")}
+    _settle(system, folder, description)
+    return system
+
+
+def rebuild(origin: Mapping[str, Any], *, threads: int = 2) -> Model:
+    """What `Model.origin` describes: a system of the registry, or a saved variant."""
+    if "folder" not in origin:
+        return systems.rebuild(origin, threads=threads)
+    system = load(origin["folder"], target=origin.get("target"), threads=threads)
+    if settings := origin.get("settings"):
+        system.configure(**settings)
+        system.origin = dict(origin)
+    return system
+
+
+def _settle(system: Model, folder: Path, description: Mapping[str, Any]) -> None:
+    """Say where the variant lies, and what somebody downloads to run it."""
+    own = (folder / DESCRIPTION, *(folder / name for name in description["files"]))
+    base = rebuild_files(description) if technique(description["technique"]).adds else _front_end(system)
+    system.files = (*own, *base)
+    system.origin = {"folder": str(folder.resolve()), "target": system.target}
+
+
+def rebuild_files(description: Mapping[str, Any]) -> tuple[Path, ...]:
+    """The files of a variant's base."""
+    return rebuild(description["base"]["origin"]).files
+
+
+def _front_end(system: Model) -> tuple[Path, ...]:
+    """What a system that speaks needs beside its weights: the text's way to symbols."""
+    from lib.systems import symbols
+
+    return symbols.files() if getattr(system, "kind", "") == "speech" else ()
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise MissingDataError(
+            f"{folder} holds no variant: {DESCRIPTION} is missing; save one there, or name another folder"
+        )
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        wanted = {
+            "format",
+            "system",
+            "variant",
+            "target",
+            "technique",
+            "arguments",
+            "base",
+            "settings",
+            "weights",
+            "files",
+        }
+        if not wanted <= description.keys():
+            raise ValueError(f"it lacks {', '.join(sorted(wanted - description.keys()))}")
+    except (OSError, ValueError, AttributeError) as error:
+        raise TrainingError(f"{path} cannot be read ({error}): make the variant anew") from error
+    if description["format"] != FORMAT:
+        raise TrainingError(
+            f"{path} has format {description['format']}, this version reads {FORMAT}: make it anew"
+        )
+    for name in description["files"]:
+        if not (folder / name).is_file():
+            raise TrainingError(f"{folder} is incomplete: {name} is missing; make the variant anew")
+    return description
+
+
+def _write_weights(system: Model, folder: Path) -> list[Path]:
+    """The weights of all networks in one file; none for a system without torch."""
+    if not system.modules:
+        return []
+    import io
+
+    import safetensors.torch
+    import torch
+
+    states = {stage: module.state_dict() for stage, module in system.modules.items()}
+    values = [value for state in states.values() for value in state.values()]
+    if all(type(v) in (torch.Tensor, torch.nn.Parameter) and not v.is_quantized for v in values):
+        plain = {
+            f"{stage}/{name}": value.detach().cpu().contiguous().clone()
+            for stage, state in states.items()
+            for name, value in state.items()
+        }
+        return [write_atomic(folder / PLAIN, safetensors.torch.save(plain))]
+    buffer = io.BytesIO()
+    torch.save(states, buffer)  # with the versions that packed layers note in their state
+    return [write_atomic(folder / PACKED, buffer.getvalue())]
+
+
+def _write_graphs(system: Model, folder: Path) -> list[Path]:
+    return [
+        write_atomic(folder / GRAPHS / f"{stage}.onnx", graph) for stage, graph in sorted(system.graphs.items())
+    ]
+
+
+def _load_weights(system: Model, folder: Path, description: Mapping[str, Any]) -> None:
+    import safetensors
+    import safetensors.torch
+    import torch
+
+    if PACKED in description["files"]:
+        states = torch.load(folder / PACKED, weights_only=True)
+    else:
+        try:
+            flat = safetensors.torch.load_file(folder / PLAIN)
+        except safetensors.SafetensorError as error:
+            raise ValueError(error) from error
+        states = {}
+        for name, value in flat.items():
+            stage, _, key = name.partition("/")
+            states.setdefault(stage, {})[key] = value
+    for stage, module in system.modules.items():
+        module.load_state_dict(states.get(stage, {}))

@@ -1,0 +1,144 @@
+"""What is each variant called? The verdict of `lib.measure.verdict` on every variant paired with a baseline."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from lib.measure import verdict
+from lib.report import vocabulary
+from lib.report.collect import Row
+from lib.results import FIELDS, METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COMPARED = {metric for metrics in verdict.CRITERIA.values() for metric in metrics}
+_ORDER = (verdict.RECOMMENDED, verdict.UNDECIDED, verdict.NOT_RECOMMENDED)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A variant on a target with what it is called; origin: where it comes from if an earlier run measured it."""
+
+    system: str
+    variant: str
+    target: str
+    baseline: str
+    origin: str
+    judgement: verdict.Judgement
+
+    @property
+    def word(self) -> str:
+        """ "without audible loss", "worse" or "undecided"."""
+        return self.judgement.quality.word
+
+
+def judged(rows: Iterable[Row]) -> list[Judged]:
+    """Every variant whose sentences were paired with another variant's of its system, the recommended first.
+
+    Rows of this run and recorded ones are judged apart, and each machine's, since a speed-up across machines is none.
+    A pupil paired with its teacher, which is another system, is no variant.
+    """
+    groups: dict[tuple, list[Row]] = {}
+    for row in rows:
+        if row.value is not None and not row.claimed and row.kind != "published":
+            groups.setdefault((row.recorded, row.host), []).append(row)
+    made = [entry for _, group in sorted(groups.items()) for entry in _group(group)]
+    return sorted(made, key=lambda j: (bool(j.origin), _ORDER.index(j.judgement.recommendation.word)))
+
+
+def finding(rows: Iterable[Row]) -> Markup | None:
+    """The recommended variant that saves most, and how the others did, in a sentence; None without variants."""
+    entries = judged(rows)
+    if not entries:
+        return None
+    words = Counter(entry.word for entry in entries)
+    rest = ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
+    counted = f"{len(entries)} variant{'s' if len(entries) > 1 else ''} compared with a baseline: {rest}"
+    recommended = [e for e in entries if e.judgement.recommendation.word == verdict.RECOMMENDED]
+    if not recommended:
+        return Markup("None is recommended of the {}.").format(counted)
+
+    def saving(entry: Judged) -> tuple:
+        times = {gain.metric: gain.times for gain in entry.judgement.gains if gain.saves}
+        return times.get("size_mb", 0), max(times.values())
+
+    best = max(recommended, key=saving)
+    return Markup("<strong>{} {}</strong> on {} is recommended: {}. {} in all.").format(
+        best.system,
+        best.variant,
+        best.target,
+        best.judgement.recommendation.reason,
+        counted[0].upper() + counted[1:],
+    )
+
+
+def table(rows: Iterable[Row]) -> "pd.DataFrame":
+    """One line for each judged variant: against, verdict, recommendation, why, how many sentences would decide."""
+    import pandas as pd
+
+    columns = ["system", "variant", "target", "against", "verdict", "recommendation", "why", "sentences needed"]
+    lines = [
+        (
+            entry.system,
+            entry.variant,
+            entry.target,
+            entry.baseline,
+            entry.word,
+            entry.judgement.recommendation.word,
+            entry.judgement.recommendation.reason,
+            entry.judgement.quality.sentences_needed or "",
+        )
+        for entry in judged(rows)
+    ]
+    return pd.DataFrame(lines, columns=columns).set_index(columns[:3])
+
+
+def margins() -> str:
+    """The margins of "without audible loss" in words: "predicted MOS −0.1, WER +1 point..."."""
+    return "; ".join(
+        f"{METRICS[metric].label} {vocabulary.number(metric, margin)} {vocabulary.unit(metric)}"
+        for metric, margin in verdict.MARGINS.items()
+    )
+
+
+def _group(rows: list[Row]) -> list[Judged]:
+    frame = _frame(rows)
+    variants = {(row.system, row.variant) for row in rows}
+    paired: dict[tuple[str, str, str], dict[str, Row]] = {}
+    for row in rows:
+        if row.metric in _COMPARED and row.baseline != row.variant and (row.system, row.baseline) in variants:
+            paired.setdefault((row.system, row.variant, row.baseline), {})[row.target] = row
+    made = []
+    for (system, variant, baseline), heard in paired.items():
+        targets = {
+            row.target
+            for row in rows
+            if (row.system, row.variant) == (system, variant) and row.metric in {*_COMPARED, *verdict.SAVINGS}
+        }
+        for target in sorted(targets):
+            quality_target = target if target in heard else min(heard)
+            judgement = verdict.from_rows(
+                frame, system, variant, target, baseline=baseline, quality_target=quality_target
+            )
+            if target in heard or judgement.gains:
+                row = heard[quality_target]
+                origin = row.stamp if row.recorded else ""
+                made.append(Judged(system, variant, target, baseline, origin, judgement))
+    return made
+
+
+def _frame(rows: list[Row]) -> "pd.DataFrame":
+    """The rows as `lib.results.read` returns them."""
+    import pandas as pd
+
+    frame = pd.DataFrame([dataclasses.asdict(row) for row in rows], columns=[*FIELDS, "notebook", "recorded"])
+    numbers = ["value", "n", "ci_low", "ci_high"]
+    frame[numbers] = frame[numbers].astype(float)
+    return frame

@@ -1,0 +1,228 @@
+"""What is a loaded model, which bytes decide what it does, and how does one become another without being touched?
+
+Every system, recogniser and vocoder is a `Model`. Its networks lie in one live mapping, `modules`: what is
+replaced there is what runs afterwards. `derive` copies them all, so that a variant never shares a network with
+its baseline; `fingerprint` hashes them as they are now, so that nothing made by other weights is ever taken for theirs.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from abc import ABC
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lib import targets
+from lib.errors import ParameterError, unknown
+from lib.files import content_key
+
+if TYPE_CHECKING:
+    import torch
+
+Self = TypeVar("Self", bound="Model")
+
+
+class Model(ABC):
+    """A loaded network or voice. Subclasses set what is declared here and say what `settings` they have."""
+
+    name: str  # "vits-joe"
+    variant: str = "baseline"
+    target: str  # a row of `lib.targets`
+    threads: int = 2
+    sample_rate: int  # Hz
+    # Every torch network that runs, by stage, and every ONNX graph, serialized; empty where there are none.
+    modules: Mapping[str, "torch.nn.Module"] = MappingProxyType({})
+    graphs: Mapping[str, bytes] = MappingProxyType({})
+    files: tuple[Path, ...] = ()  # all that somebody has to download to run it
+    origin: dict[str, Any] | None = None  # what any process can rebuild it from, as JSON; None: save it first
+    made: dict[str, Any] | None = None  # of a variant: technique, arguments, data
+
+    def settings(self) -> dict[str, Any]:
+        """What else decides what it does beside weights (speaker, controls, sampler...), as JSON."""
+        return {}
+
+    def configure(self, **settings: Any) -> None:
+        """Change `settings` in place, for a model that nobody else holds; raises ParameterError for an unknown one."""
+        for name in settings:
+            raise unknown(f"setting of {self.name}", name, self.settings())
+
+    def adjusted(self: Self, *, variant: str | None = None, **settings: Any) -> Self:
+        """A copy that does the same otherwise: with other `settings`, or under another name."""
+        other = self._copy()
+        if settings:
+            other.configure(**settings)
+        other.variant = variant or self.variant
+        if self.origin is not None:
+            kept = {**self.origin.get("settings", {}), **settings}
+            other.origin = {**self.origin, "settings": kept, "variant": other.variant}
+        return other
+
+    def derive(self: Self, variant: str, change: Callable[[Self], None] | None = None, **settings: Any) -> Self:
+        """A variant: a copy under another name, its networks, graphs and settings changed by `change(copy)`.
+
+        The baseline is not touched and shares no tensor with it. Raises ParameterError for the baseline's own name.
+        """
+        if variant == self.variant:
+            raise ParameterError(
+                f"a variant of {self.name} needs a name of its own, not its baseline's, {variant!r}"
+            )
+        other = self.adjusted(variant=variant, **settings)
+        if change is not None:
+            change(other)
+            other.origin, other.files = None, ()
+            other._changed()
+        return other
+
+    def fingerprint(self) -> str:
+        """A hash of all bytes that decide what it does, as they are in memory now. Reads every weight: once per
+        corpus.
+        """
+        return content_key(self.name, self.weights_key(), self.settings())
+
+    def weights_key(self) -> str:
+        """A hash of networks and graphs alone; of the files where there are neither."""
+        digest = hashlib.blake2b(digest_size=16)
+        for stage, module in sorted(self.modules.items()):
+            digest.update(f"{stage}\n{module!r}\n".encode())
+            for name, value in module.state_dict().items():
+                digest.update(name.encode())
+                _update(digest, value)
+        for stage, graph in sorted(self.graphs.items()):
+            digest.update(stage.encode())
+            digest.update(graph)
+        if not self.modules and not self.graphs:
+            for path in self.files:
+                digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    def cache_key(self) -> str:
+        """What results of it may be kept under: its fingerprint, what computes, and on how many threads."""
+        return content_key(self.fingerprint(), self.target, targets.find(self.target).versions(), self.threads)
+
+    @property
+    def size_mb(self) -> float | None:
+        """10^6 bytes that somebody downloads to run it; None for a variant that is not saved yet."""
+        return sum(path.stat().st_size for path in self.files) / 1e6 if self.files else None
+
+    @property
+    def loaded_mb(self) -> float:
+        """10^6 bytes of weights in memory; packed int8 weights count as they are, shared ones once."""
+        stored = sum(stored_bytes(module) for module in self.modules.values())
+        return (stored + sum(map(len, self.graphs.values()))) / 1e6
+
+    @property
+    def params_m(self) -> float:
+        """10^6 parameters."""
+        return sum(p.numel() for module in self.modules.values() for p in module.parameters()) / 1e6
+
+    def __repr__(self) -> str:
+        return f"<{self.name} {self.variant} on {self.target}, {self.params_m:.2f} M parameters>"
+
+    def _copy(self: Self) -> Self:
+        other = copy.copy(self)
+        other.graphs = dict(self.graphs)
+        other._copy_networks()
+        return other
+
+    def _copy_networks(self) -> None:
+        """Give this copy networks of its own; at first it holds those of its original."""
+        self.modules = copy.deepcopy(dict(self.modules))  # one call: what two stages share, they go on sharing
+
+    def _changed(self) -> None:
+        """Called after networks or graphs were replaced: whatever is built from them is built anew."""
+
+
+class Part(MutableMapping):
+    """The entries of a mapping whose names begin with a prefix, under the rest of their names; it holds nothing
+    itself.
+    """
+
+    def __init__(self, whole: MutableMapping[str, Any], prefix: str):
+        self.whole, self.prefix = whole, prefix
+
+    def __getitem__(self, name: str) -> Any:
+        return self.whole[self.prefix + name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.whole[self.prefix + name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self.whole[self.prefix + name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.removeprefix(self.prefix) for name in self.whole if name.startswith(self.prefix))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Attributes(MutableMapping):
+    """Networks that lie in attributes of a larger one, under names of their own; replacing one here replaces it
+    there.
+    """
+
+    def __init__(self, places: Mapping[str, tuple[Any, str]]):
+        self.places = dict(places)  # name -> (owner, attribute)
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(*self.places[name])
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in self.places:
+            raise unknown("network", name, self.places)
+        setattr(*self.places[name], value)
+
+    def __delitem__(self, name: str) -> None:
+        raise ParameterError(f"{name} is part of a larger network and cannot be taken out of it")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def _update(digest: "hashlib._Hash", value: Any) -> None:
+    """Add a value of a state dict: a tensor by type, shape and bytes, anything else (packed weights) as torch
+    stores it.
+    """
+    import io
+
+    import torch
+
+    plain = isinstance(value, torch.Tensor) and type(value) in (torch.Tensor, torch.nn.Parameter)
+    if plain and not value.is_quantized and value.layout == torch.strided:
+        tensor = value.detach().cpu().contiguous()
+        digest.update(json.dumps([str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+        return
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    digest.update(buffer.getbuffer())
+
+
+def stored_bytes(module: "torch.nn.Module") -> int:
+    """Bytes of a network's state as torch would store it, counted without a second copy."""
+    import torch
+
+    counter = _ByteCounter()
+    torch.save(module.state_dict(), counter)
+    return counter.size
+
+
+class _ByteCounter:
+    """A file that only counts."""
+
+    size = 0
+
+    def write(self, data) -> int:
+        length = len(data) if isinstance(data, bytes) else memoryview(data).nbytes
+        self.size += length
+        return length
+
+    def flush(self) -> None:
+        pass

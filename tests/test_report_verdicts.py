@@ -1,0 +1,144 @@
+"""The report calls a variant what the verdict calls it, whatever its predicted MOS alone would say."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from test_report import row
+
+from lib import report, results
+from lib.measure import verdict
+from lib.report import notebook, summary, tables, verdicts
+from lib.report.collect import records
+
+SWEEP = results.RECORDED / "01_baselines@study@682782cd4e.jsonl"
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    """The recorded sweep of sizes as if this run had measured it, the deeper network said to be the smaller one."""
+    rows = [dataclasses.replace(r, recorded=False) for r in records(results.read(SWEEP))]
+    sizes = {"size-base": 29.9, "size-layers-plus-2": 20.0}
+    return rows + [row("fastspeech2", "size_mb", mb, variant=v, target="torch/cpu") for v, mb in sizes.items()]
+
+
+def test_overlapping_predicted_mos_does_not_excuse_lost_words(sweep):
+    values = {(r.variant, r.metric): r for r in sweep}
+    deep, base = values["size-layers-plus-2", "mos_predicted"], values["size-base", "mos_predicted"]
+    assert deep.ci_high > base.ci_low  # the intervals of predicted MOS overlap,
+    assert (
+        values["size-layers-plus-2", "wer"].value > 2 * values["size-base", "wer"].value
+    )  # the words are lost
+    baselines = [dataclasses.replace(r, variant="baseline") for r in sweep if r.variant == "size-base"]
+    for rows in (sweep, sweep + baselines):
+        said = " ".join(map(str, summary.sentences(rows)))
+        assert "shrinks" not in said
+        assert "None is recommended of the 5 variants compared with a baseline: 3 undecided, 2 worse" in said
+    words = {entry.variant: entry.word for entry in verdicts.judged(sweep)}
+    assert words["size-layers-plus-2"] == verdict.WORSE and words["size-width-1.5"] == verdict.UNDECIDED
+
+
+def paired(variant, *, wer, mos=0.01, similarity=0.0, size=20.0, n=100, **more):
+    """Rows of a variant of vits-joe whose differences from its baseline are known to within a tenth of a margin."""
+
+    def detail(value, half):
+        return json.dumps(
+            {"difference": value, "ci_low": value - half, "ci_high": value + half, "p_value": 0.5}
+        )
+
+    values = {
+        "mos_predicted": (4.1, mos, 0.01),
+        "wer": (0.09, wer, 0.001),
+        "speaker_similarity": (0.9, similarity, 0.002),
+    }
+    common = {"variant": variant, "baseline": "baseline", **more}
+    rows = [row("vits-joe", m, v, n=n, detail=detail(d, half), **common) for m, (v, d, half) in values.items()]
+    return [*rows, row("vits-joe", "size_mb", size, **common)]
+
+
+def baseline(**more):
+    values = {"mos_predicted": 4.1, "wer": 0.09, "speaker_similarity": 0.9, "size_mb": 60.0}
+    return [row("vits-joe", metric, value, **more) for metric, value in values.items()]
+
+
+def test_what_is_recommended_is_said_first_and_why():
+    rows = [
+        *baseline(),
+        *paired("int8", wer=0.001),
+        *paired("int4", wer=0.1, size=10.0),
+        *paired("same", wer=0, size=60),
+    ]
+    said = str(summary.sentences(rows)[-1])
+    assert said.startswith(
+        "<strong>vits-joe int8</strong> on onnxruntime/cpu is recommended: without audible loss and smaller"
+    )
+    assert (
+        "3.00 times" in said and "3 variants compared with a baseline: 2 without audible loss, 1 worse" in said
+    )
+    entries = verdicts.judged(rows)
+    assert [(e.variant, e.judgement.recommendation.word) for e in entries] == [
+        ("int8", "recommended"),
+        ("int4", "not recommended"),
+        ("same", "not recommended"),
+    ]
+
+
+def test_a_speed_up_across_machines_is_none():
+    rows = [*baseline(host="small"), *paired("int8", wer=0.0, host="large")]
+    assert verdicts.judged(rows) == []  # nothing on that machine to compare with
+
+
+def test_tables_and_page_carry_the_word(tmp_path):
+    rows = [*baseline(), *paired("int8", wer=0.001), *paired("int4", wer=0.1)]
+    words = {(e.system, e.variant, e.target, False): e.word for e in verdicts.judged(rows)}
+    lines = {line.variant: line.verdict for line in tables.wide(rows, words)[0].lines}
+    assert lines == {"baseline": "", "int8": "without audible loss", "int4": "worse"}
+    run = results.Run("03_pruning", tmp_path / "quick")
+    for r in rows:
+        ci = None if r.ci_low is None else (r.ci_low, r.ci_high)
+        run.add(
+            r.system, r.variant, r.target, r.metric, r.value, n=r.n, ci=ci, baseline=r.baseline, detail=r.detail
+        )
+    page = report.render(tmp_path / "quick").read_text()
+    section = page[page.index('id="verdicts"') : page.index('id="numbers"')]
+    assert section.count('<span class="verdict verdict-without">without audible loss</span>') == 1
+    assert section.count('<span class="verdict verdict-worse">worse</span>') == 1
+    assert "Predicted MOS −0.10 points; WER, normalised 1.0 %" in section
+    frame = notebook.verdicts(run)
+    assert frame.loc[("vits-joe", "int8", "onnxruntime/cpu"), "verdict"] == "without audible loss"
+
+
+def test_claims_stand_apart_from_what_was_published_and_measured(tmp_path):
+    run = results.Run("02_training", tmp_path / "quick")
+    run.add("tacotron2", "training", "torch/cpu", "train_frames_per_s", 2345)
+    run.add(
+        "tacotron2",
+        "distributed",
+        "8-devices",
+        "train_frames_per_s",
+        9.2,
+        kind="published",
+        source=results.CLAIM + "a page",
+    )
+    run.add(
+        "tacotron2",
+        "shen-2018",
+        "listeners",
+        "mos_human",
+        4.5,
+        kind="published",
+        source="Shen et al. 2018, Table 1",
+    )
+    rows = records(notebook.rows(run))
+    shown = {
+        (line.variant, cell.kind) for t in tables.wide(rows) for line in t.lines for cell in line.cells.values()
+    }
+    assert shown == {("training", "measured"), ("shen-2018", "published")}
+    (claim,) = tables.claims(rows)
+    assert (claim.text, claim.source, claim.ours) == ("9.2 1/s", "a page", ("2,345 1/s (training, torch/cpu)",))
+    page = report.render(tmp_path / "quick").read_text()
+    assert 'id="claims"' in page and "by somebody without a publication" in page.replace("stated ", "")
+    cells = notebook.table(run, ["train_frames_per_s"]).iloc[:, 0].to_dict()
+    assert cells["tacotron2", "distributed", "8-devices"] == "9.2 (claimed)"
