@@ -27,7 +27,7 @@ from lib.systems import speecht5
 from lib.systems.speecht5.decoding import decode
 from lib.systems.speecht5.network import NetworkConfig, Prediction, take_over
 from lib.systems.speecht5.network import build as build_network
-from lib.systems.tacotron2.network import Reading
+from lib.systems.attention import SpokenMel
 from lib.training import sources
 from lib.training.task import Batch, Update
 from lib.training.tasks import stepwise
@@ -137,11 +137,11 @@ class AcousticTask(stepwise.StepwiseTask):
     def losses(self, prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
         return losses(prediction, batch, self.config.stop_weight)
 
-    def read(self, network: torch.nn.Module, batch: Batch) -> Reading:
+    def read(self, network: torch.nn.Module, batch: Batch) -> SpokenMel:
         said = decode(
             network, network.encode(batch.tensors["ids"]), batch.tensors["speakers"], seed=self.config.seed
         )
-        return Reading(network.log_mel(said.rough)[0], said.alignment, said.stopped)
+        return SpokenMel(network.log_mel(said.rough)[0], said.alignment, said.stopped)
 
     def target(self, e: Example) -> tuple[Example, np.ndarray]:
         """The example and its mel, its frames those of the network's mel."""

@@ -19,7 +19,7 @@ import torch
 from lib.errors import ParameterError
 from lib.features import HIFIGAN, MelConfig, griffin_lim
 from lib.systems.attention import failures
-from lib.systems.tacotron2.network import Reading
+from lib.systems.attention import SpokenMel
 from lib.training.task import Batch, Validation
 from lib.training.tasks import acoustic as acoustic_task
 from lib.training.tasks.acoustic import MODULE
@@ -66,7 +66,7 @@ class StepwiseTask(acoustic_task.AcousticTask):
         """The parts of the loss, scalars."""
 
     @abstractmethod
-    def read(self, network: torch.nn.Module, batch: Batch) -> Reading:
+    def read(self, network: torch.nn.Module, batch: Batch) -> SpokenMel:
         """The sentence of a batch of one, unaided."""
 
     def target(self, example: Example) -> tuple[Example, np.ndarray]:

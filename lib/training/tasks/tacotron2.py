@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from lib.corpora.base import Corpus
 from lib.errors import TrainingError
 from lib.systems import tacotron2
-from lib.systems.tacotron2.network import NetworkConfig, Prediction, Reading
+from lib.systems.attention import SpokenMel
+from lib.systems.tacotron2.network import NetworkConfig, Prediction
 from lib.systems.tacotron2.network import build as build_network
 from lib.training import sources
 from lib.training.task import Batch, Update
@@ -112,7 +113,7 @@ class AcousticTask(stepwise.StepwiseTask):
     def losses(self, prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
         return losses(prediction, batch, self.config.stop_weight)
 
-    def read(self, network: torch.nn.Module, batch: Batch) -> Reading:
+    def read(self, network: torch.nn.Module, batch: Batch) -> SpokenMel:
         return network.read(batch.tensors["ids"], batch.tensors["speakers"], self.config.seed)
 
 
