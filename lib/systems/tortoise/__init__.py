@@ -107,7 +107,9 @@ class TortoiseNetwork(nn.Module):
 
     def __init__(self, config: NetworkConfig, n_speakers: int):
         super().__init__()
-        self.front = fastspeech2_network.FastSpeech2Network(config.front, n_speakers).requires_grad_(False).eval()
+        self.front = (
+            fastspeech2_network.FastSpeech2Network(config.front, n_speakers).requires_grad_(False).eval()
+        )
         self.decoder = DiffusionDecoder(config.decoder(n_speakers, config.front.hidden))
 
     def train(self, mode: bool = True) -> "TortoiseNetwork":
