@@ -28,6 +28,7 @@ from lib.training.loop import train
 from lib.training.outcome import peak_memory as loop_memory
 from lib.training.recipe import Recipe, Settings
 from lib.training.scalars import Guard, Scalars
+from lib.training.speed import PHASES, HostTimer
 from lib.training.task import Batch, Task, Update, Validation, split
 
 RATE, HOP = 8_000, 80
@@ -233,34 +234,52 @@ def test_training_stops_at_a_validation_target_and_stays_there(tmp_path):
 
 @pytest.mark.parametrize("phase", ["wait", "forward", "backward", "optimizer", "bookkeeping"])
 def test_the_time_of_a_step_is_accounted_for_where_it_goes(tmp_path, phase, monkeypatch):
-    """Whatever part of a step sleeps has the largest share of its time."""
+    """On a clock that goes on in one part of a step alone, and in validations and checkpoints, which do not count."""
+    from lib.training import loop
 
-    def asleep(*_):
-        time.sleep(0.05)
+    now = [0.0]
 
-    class Sleeper(Predictor):
-        def item(self, index, rng):
-            if phase == "wait":
-                asleep()
-            return super().item(index, rng)
+    def second(*_):
+        now[0] += 1.0
+
+    class Timer(HostTimer):
+        def now(self):
+            return now[0]
+
+    class Late(Batch):
+        def to(self, device):
+            second()
+            return super().to(device)
+
+    class Timed(Predictor):
+        def collate(self, items):
+            batch = super().collate(items)
+            return Late(batch.ids, batch.frames, batch.tensors) if phase == "wait" else batch
 
         def updates(self, batch, step):
             if phase == "forward":
-                asleep()
-            yield next(super().updates(batch, step))
+                second()
+            yield from super().updates(batch, step)
 
-    task = Sleeper(tones())
+        def validate(self, step):
+            second()
+            return super().validate(step)
+
+    monkeypatch.setattr(loop, "HostTimer", Timer)
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda *args, **given: second() or save(*args, **given))
+    task = Timed(tones())
     if phase == "backward":
-        task.modules["network"][0].weight.register_hook(asleep)
+        task.modules["network"][0].weight.register_hook(second)
     if phase == "optimizer":
-        task.optimizers["network"].register_step_pre_hook(asleep)
+        task.optimizers["network"].register_step_pre_hook(second)
     if phase == "bookkeeping":
-        monkeypatch.setattr(journal.Journal, "train", asleep)
-    settings = recipe(steps=6, validate_every=3, checkpoint_every=3)
-    rates = train(task, settings, tmp_path).rates
-    shares = {name.removesuffix("_pct"): share for name, share in rates.items() if name.endswith("_pct")}
-    assert sum(shares.values()) == pytest.approx(100) and min(shares.values()) >= 0
-    assert max(shares, key=shares.get) == phase
+        monkeypatch.setattr(journal.Journal, "train", second)
+    outcome = train(task, recipe(steps=6, validate_every=2, checkpoint_every=3), tmp_path)
+    shares = {name: share for name, share in outcome.rates.items() if name.endswith("_pct")}
+    assert shares == {f"{name}_pct": 100.0 * (name == phase) for name in PHASES}
+    # One second a step; a record is the next step's, and the first step warms up.
+    assert outcome.rates["steps_per_s"] == 1.0 and outcome.seconds == (5 if phase == "bookkeeping" else 6)
 
 
 def test_scalars_come_to_the_processor_together(monkeypatch):
