@@ -1,1 +1,1 @@
-"""`vits-joe`, a Piper voice: in torch (`network`) and on ONNX Runtime (`stages`, which starts without torch)."""
+"""`vits-joe`, the Piper voice "joe": in torch (`network`), and on ONNX Runtime (`stages`), without torch."""
