@@ -256,8 +256,8 @@ def test_alignment_reports_the_lag(clean):
 
 
 def test_pitch_error_is_the_semitones_between_two_tones(monkeypatch):
-    """A harmonic tone a semitone higher is 100 cents off; more than an octave is not cut off; where no frame has a
-    pitch in both, there is no error in cents but one of voicing.
+    """A harmonic tone a semitone higher is 100 cents off; more than an octave is not cut off; where no frame
+    has a pitch in both, there is no error in cents but one of voicing.
     """
     time = np.arange(2 * RATE) / RATE
     envelope = 0.2 * (0.6 + 0.4 * np.sin(2 * np.pi * 2 * time))

@@ -307,8 +307,10 @@ def same_voice(one: Judged, other: Judged, name: str, other_name: str) -> str:
         )
     wer, mos = (abs(one.summary[m].value - other.summary[m].value) for m in ("wer", "mos_predicted"))
     return (
-        f"Given the same random numbers, {name} and {other_name} differ by at most {worst:.1e} of full scale, which nobody hears. "
-        f"That their WER still differs by {100 * wer:.1f} points and their predicted MOS by {mos:.3f} is the judges' own noise: "
+        f"Given the same random numbers, {name} and {other_name} differ by at most {worst:.1e} of full scale, "
+        "which nobody hears. "
+        f"That their WER still differs by {100 * wer:.1f} points and their predicted MOS by {mos:.3f} is the "
+        "judges' own noise: "
         "smaller differences than these mean nothing."
     )
 

@@ -2,8 +2,8 @@
 
 Whisper tiny.en (the transformers model of `lib.systems.whisper`, float32) is given the clip and the text that was to be
 spoken, and its loss on each token of that text is added up. WER learns from a clip only where the decision for a word
-tips over; the loss moves with every word, so the same sentences tell far smaller changes apart
-(`lib.studies.damage` counts how much smaller).
+tips over; the loss moves with every word. To notice noise at 20 dB in a good voice it needs 12 sentences, WER 115; at
+30 dB 31 and 64; for an 8-bit decoder 167, WER 100 (`lib.studies.damage` on 60 test sentences, 5 %, power 80 %).
 
 What was decided, and what it was measured on (60 test sentences by vits-joe, clean against noise at 20 dB; d' is the
 mean of the paired differences over their standard deviation: the larger, the fewer sentences are needed):

@@ -84,10 +84,11 @@ def verdict(judged: Mapping[str, evaluate.Judged], label: str, other: str) -> st
     )
     pesq = {key: judged[key].summary["pesq_wb"].value for key in (label, other)}
     return (
-        f"Copies by {label} get a predicted MOS of {mos[label]:.2f}, those by {other} {mos[other]:.2f}, the "
-        f"originals {mos['original']:.2f}; WER {100 * wer[label]:.1f} %, {100 * wer[other]:.1f} % and "
-        f"{100 * wer['original']:.1f} %. PESQ says {pesq[label]:.2f} against {pesq[other]:.2f}: it compares waveforms "
-        f"sample by sample. The pitch of the copies is {_pitch(judged[label])}, against {_pitch(judged[other])} (a semitone is 100 cents)."
+        f"Copies by {label} get a predicted MOS of {mos[label]:.2f}, those by {other} {mos[other]:.2f}, the originals "
+        f"{mos['original']:.2f}; WER {100 * wer[label]:.1f} %, {100 * wer[other]:.1f} % and "
+        f"{100 * wer['original']:.1f} %. PESQ says {pesq[label]:.2f} against {pesq[other]:.2f}: it compares "
+        f"waveforms sample by sample. The pitch of the copies is {_pitch(judged[label])}, against "
+        f"{_pitch(judged[other])} (a semitone is 100 cents)."
     )
 
 
