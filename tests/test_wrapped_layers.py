@@ -18,6 +18,7 @@ from lib import systems, zoo
 from lib.errors import AudioError
 from lib.features import HIFIGAN, log_mel
 from lib.systems import fastspeech2, hifigan, speecht5, tacotron2, tortoise, whisper
+from lib.systems.base import Vocoder
 from lib.systems.layers import plain
 
 KINDS = (nn.Linear, nn.Conv1d, nn.ConvTranspose1d, nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell, nn.Embedding)
@@ -45,18 +46,16 @@ SILENT: dict[str, dict[str, str]] = {
 }
 
 
-class Frames:
+class Frames(Vocoder):
     """Instead of a vocoder: the mel itself, so that an acoustic model is heard without waiting for a waveform."""
 
-    name, mel, sample_rate, identity, params_m, size_mb = "frames", HIFIGAN, HIFIGAN.sample_rate, (), 0.0, 0.0
+    name, mel, sample_rate = "frames", HIFIGAN, HIFIGAN.sample_rate
 
     def __init__(self):
-        self.modules = {}
+        self.modules, self.files = {}, ()
 
-    def vocode(self, log_mel: np.ndarray) -> np.ndarray:
+    def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:
         return log_mel.astype(np.float32).reshape(-1)
-
-    __call__ = vocode
 
 
 class Bent(nn.Module):
