@@ -144,7 +144,7 @@ def loaded(name: str, monkeypatch) -> tuple[dict[str, nn.Module], Callable[..., 
     if name == "vits-joe":  # spoken slowly, so that no change of a duration is lost in its rounding
 
         def spoken(text: str = SHORT) -> np.ndarray:
-            system.scales = dataclasses.replace(system.scales, length_scale=8.0 if text == LONG else 1.0)
+            system.scales = dataclasses.replace(system.scales, length_scale=4.0 if text == LONG else 1.0)
             return system.synthesize(text, seed=0).waveform
 
         return system.modules, spoken
