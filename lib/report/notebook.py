@@ -41,13 +41,13 @@ def table(
     several runs measured the same thing (01_baselines@quick and 01_baselines@study, or two machines), each has a line
     of its own, named by its notebook or machine.
     """
-    found = rows(run) if found is None else found
-    found = found[found.metric.isin(metrics)]
+    shown = rows(run) if found is None else found
+    shown = shown[shown.metric.isin(metrics)]
     if system:
-        found = found[found.system == system]
+        shown = shown[shown.system == system]
     if variants is not None:
-        found = found[found.variant.isin(variants)]
-    cells = found.assign(cell=[_cell(row) for row in found.itertuples()])
+        shown = shown[shown.variant.isin(variants)]
+    cells = shown.assign(cell=[_cell(row) for row in shown.itertuples()])
     keys = ["system", "variant", "target"]
     for more in ("notebook", "host", "commit"):
         if cells.duplicated([*keys, "metric"]).any():
@@ -61,9 +61,9 @@ def table(
     )
 
 
-def verdicts(run: Run, table: "pd.DataFrame | None" = None) -> "pd.DataFrame":
-    """What each variant of this run is called (`lib.measure.verdict`), a line each; table: other rows instead."""
-    return verdicts_module.table(records(rows(run) if table is None else table))
+def verdicts(table: "pd.DataFrame") -> "pd.DataFrame":
+    """What each variant is called (`lib.measure.verdict`), a line each. table: rows, as `rows` returns them."""
+    return verdicts_module.table(records(table))
 
 
 def answer(table: "pd.DataFrame"):
@@ -77,19 +77,7 @@ def answer(table: "pd.DataFrame"):
     made = cards.cards(measured)
     if not made:
         return Markdown("Nothing has been measured yet: run the other notebooks first.")
-    lines = ["| system | " + " | ".join(cards.LABELS) + " |", "|---|" + "---|" * len(cards.LABELS)]
-    for card in made:
-        shown = {
-            f.metric: f"{f.text} {f.interval}".strip() + ("" if f.kind == "measured" else f" ({f.kind})")
-            for f in card.figures
-        }
-        where = "" if card.role == "reference" else f", {card.target}"
-        lines.append(
-            f"| **{card.system}** {card.variant}{where} | "
-            + " | ".join(shown.get(m, "") for m in cards.HEADLINES)
-            + " |"
-        )
-    return Markdown("\n\n".join([*said, "\n".join(lines)]))
+    return Markdown("\n\n".join([*said, cards.markdown(made)]))
 
 
 def players(clips: Mapping[str, "Clip"], *, text: bool = True):
@@ -128,9 +116,9 @@ def say(*sentences: str | None) -> None:
     """Print computed sentences as one paragraph; those without numbers (None) are left out."""
     from IPython.display import Markdown, display
 
-    found = [sentence for sentence in sentences if sentence]
-    if found:
-        display(Markdown(" ".join(found)))
+    said = [sentence for sentence in sentences if sentence]
+    if said:
+        display(Markdown(" ".join(said)))
 
 
 def link(path: Path):
