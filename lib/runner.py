@@ -24,6 +24,7 @@ from lib.files import write_atomic
 log = logging.getLogger("run")
 
 REPORT = "08_report"
+_INLINE = "module://matplotlib_inline.backend_inline"
 BUDGET_S = {
     "00_data_and_features": 120,
     "01_baselines": 300,
@@ -171,6 +172,8 @@ def execute(notebook: Path, parameters: dict[str, object], output: Path) -> dict
     for old in (output, output.with_suffix(".html")):  # a run that dies early must not leave those of another
         old.unlink(missing_ok=True)
     result: dict[str, object] = {"status": "ok"}
+    backend = os.environ.get("MPLBACKEND")
+    os.environ["MPLBACKEND"] = _INLINE  # of the kernel: with any other, a figure leaves its name and no picture
     try:
         papermill.execute_notebook(
             str(notebook),
@@ -196,6 +199,8 @@ def execute(notebook: Path, parameters: dict[str, object], output: Path) -> dict
             "error": f"{type(error).__name__}: {error}"[:500],
             "traceback": str(error),
         }
+    finally:
+        os.environ.pop("MPLBACKEND") if backend is None else os.environ.update(MPLBACKEND=backend)
     return {**result, "seconds": round(time.monotonic() - start, 1), "peak_gb": _children_peak_gb()}
 
 

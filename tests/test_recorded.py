@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
 from lib import REPOSITORY, recorded, results
 from lib.errors import MissingDataError, ParameterError
+from lib.report import static
 
 FILES = sorted((REPOSITORY / "outputs" / "recorded").glob("*.jsonl"))
 
@@ -121,3 +123,64 @@ def test_no_claim_passes_for_a_publication():
     table = results.read(*FILES)
     published = table[table.kind == "published"]
     assert len(published) and not published.source.str.contains("publication was not seen").any()
+
+
+def page_of(folder):
+    return static.render(folder), (folder / "report.html").read_bytes(), (folder / "README.md").read_bytes()
+
+
+def test_the_page_of_the_recorded_rows_is_current():
+    folder, digest = results.RECORDED, static.digest(results.RECORDED)
+    stale = (
+        "outputs/recorded has changed since its page was made: run ./run_all.sh page and commit what it writes"
+    )
+    assert f'<meta name="rows" content="{digest}">' in (folder / "report.html").read_text(), stale
+    assert f"<!-- rows: {digest} -->" in (folder / "README.md").read_text(), stale
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 5_000_000
+    named = set(re.findall(r"\]\(([\w.]+)\)", (folder / "README.md").read_text()))
+    assert named >= {"report.html", "pareto.png", "costs.png"} and all(
+        (folder / name).is_file() for name in named
+    )
+
+
+def test_the_page_follows_from_the_rows_alone(tmp_path):
+    write(tmp_path, ("0000000001", "a processor"))
+    keep(tmp_path)
+    written, page, text = page_of(tmp_path / "recorded")
+    assert page_of(tmp_path / "recorded")[1:] == (page, text)
+    assert {path.name for path in written} >= {"report.html", "README.md", "pareto.png"}
+    assert b"<audio" not in page and b"**hibari** has a predicted MOS of 4.50" in text
+    path = next((tmp_path / "recorded").glob("*.jsonl"))
+    before = static.digest(tmp_path / "recorded")
+    path.write_text(path.read_text().replace("4.5", "4.4"))
+    assert static.digest(tmp_path / "recorded") != before
+
+
+def test_what_ran_longer_or_elsewhere_stands_beside_the_newest_quick_run(tmp_path):
+    folder = tmp_path / "recorded"
+    folder.mkdir()
+    for name, time, host in (
+        ("01_baselines@quick@0000000001", "2026-11-01", "a"),
+        ("01_baselines@quick@0000000002", "2026-11-02", "a"),
+        ("01_baselines@study@0000000003", "2026-11-03", "a"),
+        ("01_baselines@full@0000000004", "2026-11-04", "b"),
+    ):
+        row = results.Measurement(
+            "hibari",
+            "baseline",
+            "onnxruntime/cpu",
+            "rtf",
+            0.1,
+            "s/s",
+            "measured",
+            host=host,
+            commit=name[-10:],
+            time=time,
+        )
+        (folder / f"{name}.jsonl").write_text(json.dumps(dataclasses.asdict(row)) + "\n")
+    assert {row.commit for row in static._rows(folder) if not row.recorded} == {"0000000002"}
+
+
+def test_without_rows_it_says_what_to_run(tmp_path):
+    with pytest.raises(MissingDataError, match="./run_all.sh record quick"):
+        static.render(tmp_path)

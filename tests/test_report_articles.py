@@ -11,6 +11,7 @@ from lib import report, results, runner
 from lib.errors import OutputError
 from lib.report import articles
 
+DRAW = "import matplotlib.pyplot as plt\nfigure, _ = plt.subplots()\nplt.close(figure)\nfigure"
 CLIP = "data:audio/mpeg;base64,SUQzBAAAAAAAI1RTU0UAAAAP"
 
 
@@ -94,7 +95,7 @@ def test_the_runner_writes_one_for_every_notebook_also_for_one_that_failed(tmp_p
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    for name, code in (("00_good", "print(6 * 7)"), ("01_bad", "raise ValueError('the reason')")):
+    for name, code in (("00_good", DRAW), ("01_bad", "raise ValueError('the reason')")):
         cells = [
             nbformat.v4.new_markdown_cell(f"# {name}: a question"),
             nbformat.v4.new_code_cell("profile = 'smoke'", metadata={"tags": ["parameters"]}),
@@ -107,4 +108,5 @@ def test_the_runner_writes_one_for_every_notebook_also_for_one_that_failed(tmp_p
         (tmp_path / "params" / "smoke" / f"{name}.yaml").write_text("profile: smoke\n")
     assert runner.run("smoke", outputs=tmp_path / "outputs", folder=tmp_path / "notebooks") == 1
     pages = {p.stem: p.read_text() for p in (tmp_path / "outputs" / "smoke" / "notebooks").glob("*.html")}
-    assert "42" in pages["00_good"] and "the reason" in pages["01_bad"]
+    assert "data:image/png;base64," in pages["00_good"] and "Figure size" not in pages["00_good"]
+    assert "the reason" in pages["01_bad"]

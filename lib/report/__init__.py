@@ -42,20 +42,24 @@ def render(
     breaks the contract, AudioError for a clip that cannot be decoded, OutputError where the page cannot be written.
     """
     findings = collect(profile_folder, recorded)
+    return write_atomic(Path(profile_folder) / "report.html", page(findings, limit_bytes=limit_bytes))
+
+
+def page(findings: Findings, *, limit_bytes: int = LIMIT_BYTES, digest: str = "") -> bytes:
+    """The report on what was found, as HTML. digest: of the rows it is made from, for who wants to compare."""
     figures, dropped = _figures(findings, int(limit_bytes * _FIGURES_SHARE))
-    context = {**_context(findings), "figures": figures, "dropped_figures": dropped}
-    page = _page({**context, "comparisons": []})
+    context = {**_context(findings), "figures": figures, "dropped_figures": dropped, "digest": digest}
+    made = _page({**context, "comparisons": []})
     if findings.clips:
-        budget = int((limit_bytes - len(page)) * 0.97) - 1000 * len(
-            findings.clips
-        )  # each player needs some markup, too
-        page = _page({**context, "comparisons": compare(findings.clips, findings.rows, max(0, budget))})
-    if len(page) >= limit_bytes:
+        markup = 1000 * len(findings.clips)  # of the players
+        budget = int((limit_bytes - len(made)) * 0.97) - markup
+        made = _page({**context, "comparisons": compare(findings.clips, findings.rows, max(0, budget))})
+    if len(made) >= limit_bytes:
+        size = len(made) / 1e6
         log.warning(
-            "the report has %.1f MB although clips and figures were left out: its tables are that large",
-            len(page) / 1e6,
+            "the report has %.1f MB although clips and figures were left out: its tables are that large", size
         )
-    return write_atomic(Path(profile_folder) / "report.html", page)
+    return made
 
 
 def _page(context: dict) -> bytes:

@@ -103,6 +103,21 @@ def cards(rows: Iterable[Row]) -> list[Card]:
     return sorted(made, key=order)
 
 
+def markdown(made: Iterable[Card]) -> str:
+    """The cards as a table in Markdown: "4.13 [4.05, 4.20]", with the kind unless measured."""
+    lines = ["| system | " + " | ".join(LABELS) + " |", "|---|" + "---|" * len(LABELS)]
+    for card in made:
+        shown = {
+            f.metric: f"{f.text} {f.interval}".strip() + ("" if f.kind == "measured" else f" ({f.kind})")
+            for f in card.figures
+        }
+        told = vocabulary.ROLE_LABEL[card.role] or card.variant
+        where = "" if card.role == "reference" else f", {card.target}"
+        cells = " | ".join(shown.get(metric, "") for metric in HEADLINES)
+        lines.append(f"| **{card.system}** {told}{where} | {cells} |")
+    return "\n".join(lines)
+
+
 def _current(rows: list[Row]) -> list[Row]:
     return [row for row in rows if not row.recorded] or rows
 

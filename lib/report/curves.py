@@ -112,3 +112,59 @@ def sweep(
 
 def _with_unit(metric: str) -> str:
     return f"{METRICS[metric].label} ({vocabulary.unit(metric)})"
+
+
+def learning_finding(curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] | None]]) -> str | None:
+    """How far each loss fell and whether it was still falling at the end, in a sentence; None without records.
+
+    curves: as in `learning`. Of each training the validation counts where there is one, else the training loss, and
+    the last quarter of its steps against the end of the third.
+    """
+    said = []
+    for system, (before, _) in curves.items():
+        name, values = _judged(before)
+        if len(values) < 2:
+            continue
+        first, last = values[0][1], values[-1][1]
+        earlier = [value for step, value in values if step <= 0.75 * values[-1][0]]
+        late = (earlier[-1] - last) / earlier[-1] if earlier and earlier[-1] else 0.0
+        end = (
+            f"by {100 * late:.0f} % in the last quarter"
+            if late >= 0.005
+            else "nothing more in the last quarter"
+        )
+        said.append(f"{system} from {first:.3g} to {last:.3g} ({name}, {values[-1][0]:,} steps; {end})")
+    return None if not said else f"The losses fell: {'; '.join(said)}."
+
+
+def sweep_finding(
+    table: "pd.DataFrame", metric: str, others: Sequence[str], variants: Sequence[str], *, prefix: str = ""
+) -> str | None:
+    """Which variant is best in each of the other metrics, and what it takes in the first, in a sentence; None without
+    two complete variants. Arguments as in `sweep`.
+    """
+    chosen = newest_run(table[table.variant.isin(variants) & table.value.notna()])
+    measured = {(row.variant, row.metric): row for row in records(chosen)}
+    complete = [name for name in variants if all((name, m) in measured for m in (metric, *others))]
+    if len(complete) < 2:
+        return None
+    said = []
+    for other in others:
+        better = METRICS[other].better or 1
+        best = max(complete, key=lambda name, other=other, better=better: better * measured[name, other].value)
+        value, amount = (vocabulary.number(m, measured[best, m].value) for m in (other, metric))
+        said.append(
+            f"{METRICS[other].label} {value} {vocabulary.unit(other)} by {best.removeprefix(prefix)} "
+            f"({amount} {vocabulary.unit(metric)})"
+        )
+    return f"Best of {len(complete)}: {'; '.join(said)}."
+
+
+def _judged(before: Sequence[dict]) -> tuple[str, list[tuple[int, float]]]:
+    """Name and (step, value) of a training's validation, or of its loss where nothing was validated."""
+    validated = [r for r in before if "validation" in r]
+    if len(validated) > 1:
+        name = next(iter(validated[0]["validation"]))
+        return f"validation {name}", [(r["step"], r["validation"][name]) for r in validated]
+    metric = next((name for name in LOSSES if any(name in r for r in before)), None)
+    return f"{metric} loss", [(r["step"], r[metric]) for r in before if metric and metric in r]

@@ -59,7 +59,7 @@ def place(
         objects=[box.transformed(axes.transData.inverted()) for box in boxes],  # it wants data coordinates
         ax=axes,
         iter_lim=_STEPS,
-        expand=(1.03, 1.15),
+        expand=(1.06, 1.3),
         force_text=(0.2, 0.5),
         force_static=(0.15, 0.4),
         force_explode=(0.3, 1.0),

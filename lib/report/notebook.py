@@ -61,9 +61,9 @@ def table(
     )
 
 
-def verdicts(run: Run, table: "pd.DataFrame | None" = None) -> "pd.DataFrame":
-    """What each variant of this run is called (`lib.measure.verdict`), a line each; table: other rows instead."""
-    return verdicts_module.table(records(rows(run) if table is None else table))
+def verdicts(table: "pd.DataFrame") -> "pd.DataFrame":
+    """What each variant is called (`lib.measure.verdict`), a line each. table: rows, as `rows` returns them."""
+    return verdicts_module.table(records(table))
 
 
 def answer(table: "pd.DataFrame"):
@@ -77,19 +77,7 @@ def answer(table: "pd.DataFrame"):
     made = cards.cards(measured)
     if not made:
         return Markdown("Nothing has been measured yet: run the other notebooks first.")
-    lines = ["| system | " + " | ".join(cards.LABELS) + " |", "|---|" + "---|" * len(cards.LABELS)]
-    for card in made:
-        shown = {
-            f.metric: f"{f.text} {f.interval}".strip() + ("" if f.kind == "measured" else f" ({f.kind})")
-            for f in card.figures
-        }
-        where = "" if card.role == "reference" else f", {card.target}"
-        lines.append(
-            f"| **{card.system}** {card.variant}{where} | "
-            + " | ".join(shown.get(m, "") for m in cards.HEADLINES)
-            + " |"
-        )
-    return Markdown("\n\n".join([*said, "\n".join(lines)]))
+    return Markdown("\n\n".join([*said, cards.markdown(made)]))
 
 
 def players(clips: Mapping[str, "Clip"], *, text: bool = True):

@@ -213,6 +213,8 @@ def stages_finding(table: pd.DataFrame) -> str | None:
     longest: dict[str, list[str]] = {}
     for row in rows:
         seconds = stage_seconds(row)
+        if len(seconds) < 2:  # one stage takes all of it
+            continue
         stage = max(seconds, key=seconds.get)
         share = 100 * seconds[stage] / (sum(seconds.values()) or 1)
         longest.setdefault(stage.replace("_", " "), []).append(f"{name(row, rows)} ({share:.0f} %)")

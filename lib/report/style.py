@@ -34,7 +34,20 @@ _SYSTEMS = {  # system: (colour, matplotlib marker)
 }
 _MORE_COLOURS = ("#5E8C31", "#3B8EA5", "#B5533C", "#B8860B", "#8A6BB0", "#5F8A78")
 _MORE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "<", ">", "d")
-_STAGES = ("#3B7EA1", "#C9822B", "#7A6FBE", "#4F8F6B", "#B8587A", "#8A8A8A", "#A0793D", "#5E9FB8")
+_STAGES = (
+    "#3B7EA1",
+    "#C9822B",
+    "#7A6FBE",
+    "#4F8F6B",
+    "#B8587A",
+    "#8A8A8A",
+    "#A0793D",
+    "#5E9FB8",
+    "#9C4FA0",
+    "#6E8F2F",
+    "#3F5FA8",
+    "#C0504D",
+)
 
 
 def color(system: str) -> str:

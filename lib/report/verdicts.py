@@ -102,10 +102,12 @@ def table(rows: Iterable[Row]) -> "pd.DataFrame":
 
 def margins() -> str:
     """The margins of "without audible loss" in words: "predicted MOS −0.1, WER +1 point..."."""
-    return "; ".join(
-        f"{METRICS[metric].label} {vocabulary.number(metric, margin)} {vocabulary.unit(metric)}"
-        for metric, margin in verdict.MARGINS.items()
-    )
+    said = []
+    for metric, margin in verdict.MARGINS.items():
+        sign = "+" if margin > 0 else ""
+        unit = vocabulary.unit(metric).replace("%", "points")
+        said.append(f"{METRICS[metric].label} {sign}{vocabulary.number(metric, margin)} {unit}")
+    return "; ".join(said)
 
 
 def _group(rows: list[Row]) -> list[Judged]:

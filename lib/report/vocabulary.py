@@ -89,9 +89,10 @@ DEFINITIONS = {
     ),
     "f0_error_cents": (
         "How far the pitch of a copy is from its original's, in hundredths of a semitone: the median over the "
-        "frames that are voiced in both, averaged over clips. It hears a lost intonation, which predicted MOS and WER forgive."
+        "frames that are voiced in both, averaged over clips. It hears a lost intonation, which predicted MOS and "
+        "WER forgive."
     ),
-    "voicing_error_pct": "Share of the frames that are voiced in one of copy and original and unvoiced in the other.",
+    "voicing_error_pct": "Share of the frames that are voiced in only one of copy and original.",
     "stoi": "Short-time objective intelligibility against an aligned reference, 0 to 1.",
     "speaker_similarity": (
         "Cosine between speaker embeddings (Resemblyzer) of the clip and the reference voice; 1 is the same."
