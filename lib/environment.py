@@ -113,6 +113,42 @@ def _memory_gib() -> float:
     return psutil.virtual_memory().total / 2**30
 
 
+def peak_rss_mb() -> float:
+    """The most resident memory that this process has held since it started, in 10^6 bytes.
+
+    Linux's VmHWM, not ru_maxrss: the latter survives exec, so a child would report the peak of the parent that
+    started it.
+    """
+    try:
+        with open("/proc/self/status") as status:
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024 / 1e6
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6  # macOS counts bytes
+
+
+def peak_gpu_mb() -> float | None:
+    """The most memory torch's allocator has held on the current CUDA device; None where this process uses none.
+
+    What the allocator holds (reserved), not only what tensors fill: the rest is nobody else's meanwhile. CUDA's own
+    context, some hundred MB that every process pays, is not in it.
+    """
+    torch = sys.modules.get("torch")  # whoever used a GPU has imported it
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return None
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_reserved() / 1e6
+
+
 @functools.cache
 def commit() -> str:
     """The commit of this checkout, with "-dirty" when tracked files differ from it; "" outside git."""

@@ -215,7 +215,8 @@ RULES: list[tuple[str, re.Pattern[str], Callable[[Match], str]]] = [
         ("e-mail", r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}", readings.read_internet),
         (
             "URL",
-            rf"(?<![\w.])(?:(?:https?|ftp)://|www\.){_IN_URL}|(?<![\w.@-])(?:[A-Za-z0-9-]{{1,63}}\.){{1,4}}(?:{_TOP})\b(?!\.\w)"
+            rf"(?<![\w.])(?:(?:https?|ftp)://|www\.){_IN_URL}|"
+            rf"(?<![\w.@-])(?:[A-Za-z0-9-]{{1,63}}\.){{1,4}}(?:{_TOP})\b(?!\.\w)"
             rf"(?:/{_IN_URL})?",
             readings.read_internet,
         ),

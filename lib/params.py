@@ -2,7 +2,7 @@
 
 `papermill notebook.ipynb out.ipynb -f params/quick/01_baselines.yaml` needs nothing from here. The runner does:
 papermill would silently ignore a misspelt parameter, so every key is compared with the notebook's `parameters`
-cell first.
+cell first, and every number with its range: a slice takes `n_sentences: -3` for "all but the last three".
 """
 
 from __future__ import annotations
@@ -19,6 +19,31 @@ PROFILES = {
     "quick": "the first run: minutes on a laptop, no account, no model hub",
     "study": "every sweep on the embedded data: hours on two cores",
     "full": "published checkpoints and public corpora: a GPU and the Hugging Face hub",
+}
+
+# Name of a numeric parameter -> the smallest and the largest value it may have, None where there is no bound. One name
+# means the same in all notebooks. A zero leaves something out, where the notebook says so.
+RANGES: dict[str, tuple[float, float | None]] = {
+    "seed": (0, 2**32 - 1),  # what NumPy's generators take
+    "threads": (1, None),
+    "rounds": (1, None),
+    "passes": (1, None),
+    "n_sentences": (1, None),
+    "n_described": (1, None),
+    "n_aligned": (1, None),
+    "n_prompts": (1, None),
+    "n_compared": (1, None),
+    "n_timed": (1, None),
+    "n_timed_base": (1, None),
+    "n_copies": (1, None),
+    "n_controlled": (1, None),
+    "n_heard": (1, None),
+    "n_second_opinion": (0, None),
+    "n_damaged": (0, None),
+    "keep_clips": (0, None),
+    "scaling_rounds": (0, None),
+    "size_steps": (0, None),
+    "ablation_steps": (0, None),
 }
 
 
@@ -85,7 +110,18 @@ def load(
                 f"parameter {name} of {Path(notebook).stem} is {value!r}, "
                 f"it must be {_type_name(defaults[name])} like its default {defaults[name]!r}"
             )
+        check_range(name, value)
     return given
+
+
+def check_range(name: str, value: object) -> None:
+    """Raise ParameterError where a number lies outside the range of its name, or is none at all (NaN)."""
+    if name not in RANGES or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return
+    low, high = RANGES[name]
+    if not low <= value <= (float("inf") if high is None else high):
+        bounds = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
+        raise ParameterError(f"parameter {name} is {value!r}, it must be {bounds}")
 
 
 def _same_type(value: object, default: object) -> bool:

@@ -9,7 +9,6 @@ embedded voices, against the teacher's own clips of the same sentences.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import logging
 import sys
@@ -28,12 +27,13 @@ from lib.measure.scorer import ALIGNED, Scorer
 from lib.measure.stats import Estimate
 from lib.training import checkpoint as checkpoints
 from lib.training import recipe as recipes
+from lib.training import tasks
 
 FAILURES = "attention_failures_pct"
 POINTS = 400  # of the learning curve that are kept: enough for a figure
 LICENCE = (
-    "MIT, as the code. The weights learnt from speech of {voices} reading *Botchan* (Project Gutenberg); the data that these "
-    "voices were trained on have their own licences, see the README."
+    "MIT, as the code. The weights learnt from speech of {voices} reading *Botchan* (Project Gutenberg); the data that "
+    "these voices were trained on have their own licences, see the README."
 )
 
 
@@ -61,58 +61,30 @@ def publish(
     Raises ParameterError for a run without checkpoints or with those of another recipe.
     """
     recipe = recipes.load(recipe_file)
-    path = Path(checkpoint) if checkpoint else checkpoints.latest(Path(run) / "checkpoints")
-    if path is None:
-        raise ParameterError(f"{run} holds no checkpoint to publish")
+    path = Path(checkpoint) if checkpoint else checkpoints.newest(run)
     if json.loads((path / "recipe.json").read_text(encoding="utf-8"))["key"] != recipe.key():
         raise ParameterError(f"{path} was not trained by {recipe_file}: give the recipe of that run")
     curve = [json.loads(line) for line in (Path(run) / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
     curve = [record for record in curve if record["step"] <= checkpoints.step_of(path)]
     target = zoo.HERE / (name or recipe.task)
     with tempfile.TemporaryDirectory() as draft:
-        export(recipe, run, draft, "", path)
+        tasks.export(recipe, path, draft, "")
         measured = list(
             measure(
                 recipe.task, draft, recipe.data["voices"], gutenberg.split("test", sentences), threads=threads
             )
         )
-        own = (
-            sum(
-                p.numel()
-                for module in load(recipe.task, draft, threads).modules.values()
-                for p in module.parameters()
-            )
-            / 1e6
+        networks = systems.load(recipe.task, threads=threads, checkpoint=draft).modules
+        own = sum(
+            p.numel()
+            for network, module in networks.items()
+            if not network.startswith("vocoder.")  # that has a card of its own
+            for p in module.parameters()
         )
-    export(recipe, run, target, card(recipe, curve, measured, sentences, own, note), path)
+    tasks.export(recipe, path, target, card(recipe, curve, measured, sentences, own / 1e6, note))
     write_atomic(target / "recipe.yaml", Path(recipe_file).read_bytes())
     write_atomic(target / "curve.jsonl", "".join(json.dumps(r) + "\n" for r in thinned(curve)).encode())
     return target
-
-
-def export(recipe: recipes.Recipe, run: str | Path, folder: str | Path, text: str, checkpoint: Path) -> None:
-    """The weights and their config, through the task's own `publish`."""
-    module = importlib.import_module(f"lib.training.tasks.{recipe.task}")
-    voices = tuple(sorted(recipe.data["voices"]))
-    if recipe.task == "hifigan":
-        module.publish(
-            run, recipes.parse(module.VocoderConfig, recipe.model, "model"), folder, text, checkpoint
-        )
-    else:
-        module.publish(
-            run, recipes.parse(module.AcousticConfig, recipe.model, "model"), voices, folder, text, checkpoint
-        )
-
-
-def load(task: str, folder: str | Path, threads: int):
-    """The vocoder, or the acoustic model before the zoo's vocoder."""
-    from lib.systems import hifigan
-
-    if task == "hifigan":
-        return hifigan.HifiGan(folder, threads=threads)
-    module = importlib.import_module(f"lib.systems.{task}")
-    cls = next(c for c in vars(module).values() if getattr(c, "name", "") == task)
-    return cls(folder, vocoder=systems.load("hifigan", threads=threads), threads=threads)
 
 
 def measure(
@@ -129,13 +101,13 @@ def measure(
     A voice that the zoo's vocoder has not learnt is spoken by Griffin-Lim.
     """
     scorer = Scorer(threads=threads)
-    model = load(task, folder, threads)
-    heard = recipes.load(zoo.folder("hifigan") / "recipe.yaml").data["voices"] if task != "hifigan" else voices
+    model = systems.load(task, threads=threads, checkpoint=folder)
+    heard = recipes.load(zoo.folder("hifigan") / "recipe.yaml").data["voices"]
     for voice in voices:
         teacher = evaluate.speak(systems.load(voice, target="onnxruntime/cpu", threads=threads), sentences)
         yield Row("teacher", voice, evaluate.judge(teacher, scorer).summary)
-        if task == "hifigan":
-            for who, vocode in (("Griffin-Lim", features.griffin_lim), ("hifigan", model.vocode)):
+        if tasks.find(task).kind == "vocoder":
+            for who, vocode in (("Griffin-Lim", features.griffin_lim), (task, model.vocode)):
                 originals, copied = evaluate.copies(teacher, vocode, f"{who} copies {voice}")
                 yield Row(f"{who}, copy", voice, evaluate.judge(copied, scorer, originals=originals).summary)
         else:
@@ -164,7 +136,9 @@ def card(
     last = [r for r in curve if "seconds" in r][-1]
     validations = [r for r in curve if "validation" in r]
     names = [
-        n for n in ("mos_predicted", "wer", "cer", *ALIGNED, FAILURES) if any(n in row.scores for row in rows)
+        n
+        for n in ("mos_predicted", "wer", "cer", "asr_nll", *ALIGNED, FAILURES)
+        if any(n in row.scores for row in rows)
     ]
     titles = {
         "mos_predicted": "predicted MOS",
@@ -173,6 +147,8 @@ def card(
         "pesq_wb": "PESQ",
         "stoi": "STOI",
         "f0_error_cents": "pitch error, cents",
+        "voicing_error_pct": "voicing error, %",
+        "asr_nll": "recogniser's loss, nats/word",
         FAILURES: "attention failures, %",
     }
     lines = [
@@ -188,10 +164,11 @@ def card(
             f"# {recipe.task}",
             "",
             f"{params_m:.2f} M parameters, trained on {voices} reading the train sentences of the Gutenberg "
-            "corpus (synthetic speech; no recording of a person). Weights in half precision, the moving average of the training's.",
+            "corpus (synthetic speech; no recording of a person). Weights in half precision, the moving average of the "
+            "training's.",
             "",
-            f"- steps: {last['step']:,} of batch {recipe.training.batch_size}, {last['seconds'] / 60:.0f} minutes of training, "
-            f"{last['steps_per_s']:.2f} steps/s at the end, {last['peak_rss_mb']:.0f} MB",
+            f"- steps: {last['step']:,} of batch {recipe.training.batch_size}, {last['seconds'] / 60:.0f} minutes of "
+            f"training, {last['steps_per_s']:.2f} steps/s at the end, {last['peak_rss_mb']:.0f} MB",
             f"- published {date.today().isoformat()} from commit {environment.commit()} on {environment.processor()}"
             f"{f'; {note}' if note else ''}",
             f"- last validation: {watched}",
@@ -199,8 +176,8 @@ def card(
             f"- trained again by: `python -m lib.training lib/zoo/{recipe.task}/recipe.yaml --out RUN`, then "
             f"`python -m lib.publish lib/zoo/{recipe.task}/recipe.yaml RUN`",
             "",
-            f"Measured on the {sentences} held-out sentences, which no training sees, judged by whisper-tiny.en and DistillMOS "
-            "(95 % intervals over sentences):",
+            f"Measured on the {sentences} held-out sentences, which no training sees, judged by whisper-tiny.en and "
+            "DistillMOS (95 % intervals over sentences):",
             "",
             "| who | voice | " + " | ".join(titles[n] for n in names) + " |",
             "|---|---|" + "---|" * len(names),
@@ -220,9 +197,13 @@ def thinned(curve: Sequence[dict], points: int = POINTS) -> list[dict]:
 def _cell(estimate: Estimate | None, metric: str) -> str:
     if estimate is None:
         return ""
-    scale, digits = {"wer": (100, 1), "cer": (100, 1), "f0_error_cents": (1, 0), FAILURES: (1, 0)}.get(
-        metric, (1, 2)
-    )
+    scale, digits = {
+        "wer": (100, 1),
+        "cer": (100, 1),
+        "f0_error_cents": (1, 0),
+        "voicing_error_pct": (1, 1),
+        FAILURES: (1, 0),
+    }.get(metric, (1, 2))
     interval = (
         f" [{scale * estimate.low:.{digits}f}, {scale * estimate.high:.{digits}f}]" if estimate.ci else ""
     )

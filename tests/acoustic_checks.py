@@ -81,6 +81,18 @@ def three_and_three_steps_equal_six(
     return outcome
 
 
+def of_config(name: str, config, settings: recipe.Settings, **data) -> recipe.Recipe:
+    """The recipe whose `model` part says what a task's config holds."""
+    return recipe.Recipe(name, settings, dataclasses.asdict(config), data)
+
+
+def as_before_about(checkpoint_folder: Path, old: recipe.Recipe, folder: Path) -> Path:
+    """A copy of a checkpoint as they were before `Task.about`: of another recipe, without the names of its speakers."""
+    loaded = checkpoint.load(checkpoint_folder)
+    state = {key: value for key, value in loaded.state.items() if key != "about"}
+    return checkpoint.save(folder, dataclasses.replace(loaded, state=state), old, keep=1)
+
+
 def wrong_folders_are_named(system: str, load: Callable, saved: Path, other_size: dict, folder: Path) -> None:
     """A folder that is empty, of another system, of another size, of an unknown setting, or torn: each is
     refused with its reason.

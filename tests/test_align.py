@@ -98,7 +98,8 @@ def test_boundaries_on_50_sentences(capsys):
         with capsys.disabled():
             print(
                 f"\npadding counted to the phone {owner} it: {len(size)} boundaries: median {np.median(size):.1f} ms, "
-                f"mean {size.mean():.1f} ms, 90 % {np.percentile(size, 90):.1f} ms, within 50 ms {np.mean(size <= 50):.1%}, "
+                f"mean {size.mean():.1f} ms, 90 % {np.percentile(size, 90):.1f} ms, within 50 ms "
+                f"{np.mean(size <= 50):.1%}, "
                 f"bias {np.mean(errors):+.1f} ms"
             )
         assert np.median(size) <= median_ms and np.mean(size <= 50) >= within_50

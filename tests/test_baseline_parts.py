@@ -13,6 +13,7 @@ from lib import features, results
 from lib.corpora import gutenberg
 from lib.errors import MissingDataError, ParameterError
 from lib.measure.evaluate import Clip
+from lib.measure.process import Finished
 from lib.measure.scorer import Scorer
 from lib.report import curves, pictures
 from lib.studies import ablation, control, learning, published, sizes, vocoders
@@ -265,7 +266,9 @@ def test_published_figures_are_marked_and_sourced(tmp_path):
 def test_training_is_measured_in_a_process_of_its_own(tmp_path):
     run = results.Run("test", tmp_path)
     found = learning.measure(run, "params/smoke/recipes/fastspeech2.yaml", threads=1)
-    assert found.steps == 4 and found.overhead > 0.5 and len([r for r in found.curve if "mel" in r]) == 4
+    assert found.steps == 4 and len([r for r in found.curve if "mel" in r]) == 4
+    assert sum(found.shares.values()) == pytest.approx(100) and min(found.shares.values()) >= 0
+    assert found.shares["forward"] + found.shares["backward"] > 10
     rows = results.read(run.path)
     assert {
         "train_loss",
@@ -275,8 +278,47 @@ def test_training_is_measured_in_a_process_of_its_own(tmp_path):
         "utilization_pct",
         "peak_rss_mb",
     } <= set(rows.metric)
-    assert set(rows.variant) == {"training"} and json.loads(rows.detail[0])["steps"] == 4
-    assert "steps/s" in learning.verdict(found, "fastspeech2")
+    assert set(rows.variant) == {"training"} and set(rows.target) == {found.target}
+    detail = json.loads(rows.detail[0])
+    assert detail["steps"] == 4 and detail["precision"] == "fp32" and detail["forward_pct"] > 0
+    source = rows.set_index("metric").source
+    assert source.train_steps_per_s == "the training loop's own clock"
+    assert "clock" not in source.train_loss + source.peak_rss_mb + source.power_w
+    assert "% of the time goes into the forward pass" in learning.verdict(found, "fastspeech2")
+
+
+def test_rows_of_a_training_say_where_it_ran_and_power_needs_ten_seconds(tmp_path, monkeypatch):
+    value = {
+        "task": "tacotron2",
+        "target": "torch/cuda-h100",
+        "metrics": {"train_loss": 0.5, "train_steps_per_s": 9.0, "peak_gpu_mb": 4321.0, "peak_rss_mb": 1.0},
+        "curve": [],
+        "shares": dict.fromkeys(("wait", "forward", "backward", "optimizer", "bookkeeping"), 20.0),
+        "settings": {"precision": "fp32", "tf32": True},
+        "steps": 24,
+    }
+
+    def rows(seconds: float, name: str):
+        energy = {
+            "kind": "measured",
+            "seconds": seconds,
+            "watts": 321.0,
+            "utilization_pct": 95.0,
+            "source": "NVML",
+        }
+        answer = Finished(value | {"energy": energy}, seconds, 2000.0, 100.0)
+        monkeypatch.setattr(learning.process, "call", lambda *arguments, **options: answer)
+        run = results.Run(name, tmp_path)
+        learning.measure(run, "tacotron2.yaml")
+        return results.read(run.path).set_index("metric")
+
+    long, short = rows(12.0, "long"), rows(4.2, "short")
+    assert set(long.target) == {"torch/cuda-h100"} and long.value.peak_gpu_mb == 4321.0
+    assert json.loads(long.detail.peak_gpu_mb)["tf32"] is True
+    assert long.value.power_w == 321.0 and long.kind.power_w == "measured"
+    assert np.isnan(short.value.power_w) and short.kind.power_w == "not_run"
+    assert short.detail.power_w == "trained for 4.2 s, power is metered over at least 10 s"
+    assert short.value.peak_rss_mb == 2000.0  # of the whole process, by who started it
 
 
 def test_training_in_another_precision_has_a_variant_of_its_own(tmp_path):
@@ -314,8 +356,9 @@ def test_learning_curves_show_training_validation_and_what_went_on():
 
 def test_vocoder_verdicts_name_both_and_the_original():
     def judged(mos, wer, pesq=None):
-        estimate = lambda x: type("E", (), {"value": x})  # noqa: E731
-        aligned = {"pesq_wb": estimate(pesq), "f0_error_cents": estimate(50 * pesq)} if pesq else {}
+        estimate = lambda x: type("E", (), {"value": x, "n": 9})  # noqa: E731
+        aligned = {"pesq_wb": estimate(pesq), "voicing_error_pct": estimate(2 * pesq)} if pesq else {}
+        aligned |= {"f0_error_cents": estimate(50 * pesq)} if pesq and pesq > 1.5 else {}
         return type("J", (), {"summary": {"mos_predicted": estimate(mos), "wer": estimate(wer), **aligned}})
 
     said = vocoders.verdict(
@@ -325,7 +368,14 @@ def test_vocoder_verdicts_name_both_and_the_original():
         "predicted MOS of 4.00, those by B 3.50, the originals 4.20" in said
         and "WER 11.0 %, 10.0 % and 10.0 %" in said
     )
-    assert "off by 100 cents (a semitone is 100) against 165" in said
+    assert (
+        "is off by 100 cents, voicing wrong in 4.0 % of the frames, against off by 165 cents, voicing wrong in 6.6 %"
+        in said
+    )
+    lost = vocoders.verdict(
+        {"original": judged(4.2, 0.1), "A": judged(4.0, 0.11, 1.2), "B": judged(3.5, 0.1, 3.3)}, "A", "B"
+    )
+    assert "The pitch of the copies is lost, voicing wrong in 2.4 % of the frames, against off by 165" in lost
 
 
 def test_the_zoo_says_how_to_train_what_it_lacks(tmp_path, monkeypatch):

@@ -40,7 +40,10 @@ def test_sentences_are_clean():
 
 
 def test_cleaning_cuts_dialogue_and_headings():
-    book = 'x\nCHAPTER I\nHe said to me: "You are late again."\nI ran--as\nfast as I could.\nCHAPTER II\nNo.\n*** END OF'
+    book = (
+        'x\nCHAPTER I\nHe said to me: "You are late again."\nI ran--as\nfast as I could.\n'
+        "CHAPTER II\nNo.\n*** END OF"
+    )
     assert gutenberg.clean(book) == ["He said to me: You are late again.", "I ran, as fast as I could."]
 
 

@@ -242,8 +242,10 @@ def test_librispeech_names_every_line_it_cannot_use(tmp_path):
     corpus = librispeech.load(root)
     assert len(corpus) == 8
     assert corpus.skipped == {
-        "101-1241-0000": "its file dev-clean/101/1241/101-1241-0000.flac is missing (dev-clean/101/1241/101-1241.trans.txt:1)",
-        "dev-clean/101/1241/101-1241.trans.txt:4": f"line 4 of {chapter}/101-1241.trans.txt does not begin with an id such as 101-1241-0000",
+        "101-1241-0000": "its file dev-clean/101/1241/101-1241-0000.flac is missing "
+        "(dev-clean/101/1241/101-1241.trans.txt:1)",
+        "dev-clean/101/1241/101-1241.trans.txt:4": f"line 4 of {chapter}/101-1241.trans.txt does not begin "
+        "with an id such as 101-1241-0000",
         "101-1241-0009": "no line in 101-1241.trans.txt has its text",
     }
 
@@ -436,7 +438,8 @@ DESCRIBE = """
 import hashlib
 def describe(corpus):
     return [{"id": u.id, "text": u.text, "normalized": u.normalized, "speaker": u.speaker, "split": u.split,
-             "sample_rate": u.sample_rate, "sha256": hashlib.sha256(u.load().tobytes()).hexdigest()} for u in corpus.utterances]
+             "sample_rate": u.sample_rate, 
+             "sha256": hashlib.sha256(u.load().tobytes()).hexdigest()} for u in corpus.utterances]
 """
 exec(DESCRIBE)  # the same function here and in the process that talks to the hub
 
@@ -558,7 +561,10 @@ def ask(hub_url: str, home: Path, code: str, **more: str) -> dict:
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(REPOSITORY),
     } | more
-    program = f"import json\nfrom lib.corpora import public\n{DESCRIBE}\nanswer = {{}}\n{code}\nprint(json.dumps(answer))"
+    program = (
+        f"import json\nfrom lib.corpora import public\n{DESCRIBE}\nanswer = {{}}\n{code}\n"
+        "print(json.dumps(answer))"
+    )
     run = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120
     )

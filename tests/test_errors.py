@@ -48,7 +48,8 @@ def test_a_system_or_metric_without_its_package_says_so(module, package, call):
 
 def test_the_first_phoneme_does_not_wait_for_grammars_of_addresses():
     code = (
-        "import sys; from lib import text; print(text.phonemes('ten')); print('lark' in sys.modules, 'rfc3987_syntax' in sys.modules); "
+        "import sys; from lib import text; print(text.phonemes('ten')); print('lark' in sys.modules, "
+        "'rfc3987_syntax' in sys.modules); "
         "import rfc3987_syntax"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
@@ -57,8 +58,10 @@ def test_the_first_phoneme_does_not_wait_for_grammars_of_addresses():
 
 def test_importing_the_package_loads_nothing_heavy():
     code = (
-        "import sys, lib, lib.params, lib.results, lib.audio, lib.text, lib.runner, lib.systems, lib.measure.scorer, lib.report; "
-        "print([m for m in ('torch', 'transformers', 'onnxruntime', 'librosa', 'matplotlib', 'faster_whisper') if m in sys.modules])"
+        "import sys, lib, lib.params, lib.results, lib.audio, lib.text, lib.runner, lib.systems, "
+        "lib.measure.scorer, lib.report; "
+        "print([m for m in ('torch', 'transformers', 'onnxruntime', 'librosa', 'matplotlib', 'faster_whisper') "
+        "if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -2,6 +2,8 @@
 numbers say.
 """
 
+import json
+
 import numpy as np
 import pytest
 
@@ -41,25 +43,35 @@ def test_speak_takes_another_seed_for_each_sentence(hibari, spoken):
 
 def test_quality_writes_a_row_per_metric_and_keeps_clips(run, spoken):
     name = ("hibari", "baseline", "onnxruntime/cpu")
-    judged = evaluate.quality(run, name, spoken, Scorer(), voice=spoken[0], keep=2, group="demo")
+    judged = evaluate.quality(run, name, spoken, Scorer(), voice=spoken[1:], keep=2, group="demo")
     table = results.read(run.path)
     assert set(table.metric) == {
         "wer",
         "wer_raw",
         "cer",
         "cer_raw",
+        "asr_nll",
         "mos_predicted",
         "dnsmos_ovrl",
         "speaker_similarity",
     }
-    assert (table.n == 3).all() and (table.ci_low <= table.value).all() and (table.value <= table.ci_high).all()
+    assert (table.n == 3).all() and table.ci_low.isna().all()  # of 3 sentences no interval is worth its name
+    assert "mean of 2 clips" in table.set_index("metric").source["speaker_similarity"]
     assert judged.summary["mos_predicted"].value == pytest.approx(
         np.mean([s.values["mos_predicted"] for s in judged.scores])
     )
     assert len(list((run.folder / "audio" / "01_demo").glob("*.flac"))) == 2
     again = evaluate.quality(run, name, spoken, Scorer(), baseline=judged, baseline_name="itself")
     rows = results.read(run.path).set_index("metric")
-    assert '"difference": 0.0' in rows.detail["wer"] and rows.baseline["wer"] == "itself"
+    for metric in ("wer", "asr_nll"):
+        assert rows.baseline[metric] == "itself" and json.loads(rows.detail[metric]) == {
+            "difference": 0.0,
+            "ci_low": None,
+            "ci_high": None,
+            "p_value": 1.0,
+            "sd": 0.0,
+            "n": 3,
+        }
     assert again.summary["wer"].value == judged.summary["wer"].value
 
 
@@ -102,6 +114,24 @@ def test_recordings_are_of_a_usual_length_and_counted():
     assert [clip.id for clip in evaluate.recordings(corpus)] == ["u1"]
     with pytest.raises(MissingDataError, match="demo has no clip of 1.5 to 12 s in its train split"):
         evaluate.recordings(corpus, split="train")
+
+
+def test_reference_clips_are_of_the_speaker_meant_and_of_other_sentences(hibari, monkeypatch):
+    test = {sentence.text for sentence in gutenberg.split("test")}
+    clips = evaluate.reference_clips(hibari, 2)
+    assert (
+        len(clips) == 2
+        and not test & {clip.text for clip in clips}
+        and clips[0].sample_rate == hibari.sample_rate
+    )
+    asked = []
+    monkeypatch.setattr(evaluate.systems, "load", lambda name, threads: asked.append(name) or hibari)
+    named = evaluate.reference_clips("hibari", 2)
+    assert all(np.array_equal(a.waveform, b.waveform) for a, b in zip(clips, named))
+    for name, variant in (("tacotron2", "baseline"), ("hibari", "int8-dynamic"), ("espeak-ng", "baseline")):
+        evaluate.reference_clips(type("Voice", (), {"name": name, "variant": variant})(), 1)
+    assert asked == ["hibari", "vits-joe", "hibari"]  # of a pupil its teacher, of a variant its baseline
+    assert evaluate.reference_clips("espeak-ng") == ()
 
 
 def test_what_cannot_run_is_a_row_that_says_why(run):

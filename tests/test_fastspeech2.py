@@ -12,7 +12,14 @@ import time
 import numpy as np
 import pytest
 import torch
-from acoustic_checks import Tone, three_and_three_steps_equal_six, two_voices, wrong_folders_are_named
+from acoustic_checks import (
+    Tone,
+    as_before_about,
+    of_config,
+    three_and_three_steps_equal_six,
+    two_voices,
+    wrong_folders_are_named,
+)
 
 from lib import zoo
 from lib.corpora import gutenberg
@@ -22,10 +29,10 @@ from lib.features import HIFIGAN, log_mel
 from lib.systems import fastspeech2, symbols
 from lib.systems.fastspeech2.network import Controls, NetworkConfig, build
 from lib.systems.symbols import ids, known, vocabulary_size
-from lib.training import checkpoint, recipe
+from lib.training import checkpoint, recipe, tasks
 from lib.training.loop import train
 from lib.training.tasks import acoustic_data
-from lib.training.tasks.fastspeech2 import MODULE, AcousticConfig, AcousticTask, losses, predict, publish
+from lib.training.tasks.fastspeech2 import MODULE, AcousticConfig, AcousticTask, losses, predict
 
 SMALL = AcousticConfig(
     hidden=32,
@@ -398,13 +405,10 @@ def test_a_wrong_folder_is_named(folder, tmp_path):
 
 def test_a_run_is_published_with_its_averaged_weights(speech, tmp_path):
     task = AcousticTask(speech, SMALL)
-    train(
-        task,
-        recipe.Recipe("fastspeech2", recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0)),
-        tmp_path,
-    )
+    chosen = of_config("fastspeech2", SMALL, recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0))
+    outcome = train(task, chosen, tmp_path)
     config, speakers, network = fastspeech2.checkpoints.load(
-        publish(tmp_path, SMALL, task.speakers, tmp_path / "voice", "card")
+        tasks.export(chosen, outcome.checkpoint, tmp_path / "voice", "card")
     )
     assert config == SMALL.network and speakers == ("hibari", "vits-joe")
     average = checkpoint.load(checkpoint.latest(tmp_path / "checkpoints")).weights[f"ema-{MODULE}"]
@@ -412,8 +416,21 @@ def test_a_run_is_published_with_its_averaged_weights(speech, tmp_path):
         network.network.encoder.embed.weight, average["network.encoder.embed.weight"], atol=1e-3
     )
     assert torch.equal(network.mel_mean, average["mel_mean"]) and network.mel_mean.mean() < -3
-    with pytest.raises(TrainingError, match="with 3 speakers: take the recipe"):
-        publish(tmp_path, SMALL, (*task.speakers, "another"), tmp_path / "voice", "card")
+    with pytest.raises(TrainingError, match="trained by another recipe .*model.hidden"):
+        wider = dataclasses.replace(chosen, model={**chosen.model, "hidden": 2 * SMALL.hidden})
+        tasks.export(wider, outcome.checkpoint, tmp_path / "voice", "card")
+    # Before checkpoints held the names of the speakers, the recipe's voices were all there are.
+    for voices in (("vits-joe", "hibari"), ("vits-joe", "hibari", "another")):
+        old = dataclasses.replace(chosen, data={"voices": list(voices)})
+        path = as_before_about(outcome.checkpoint, old, tmp_path / f"old-{len(voices)}")
+        if len(voices) == 2:
+            assert fastspeech2.checkpoints.load(tasks.export(old, path, tmp_path / "voice", ""))[1] == (
+                "hibari",
+                "vits-joe",
+            )
+            continue
+        with pytest.raises(TrainingError, match="with 3 speakers: take the recipe"):
+            tasks.export(old, path, tmp_path / "voice", "card")
 
 
 def test_durations_of_another_clip_are_skipped_and_an_empty_split_is_named(speech):

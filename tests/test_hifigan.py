@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from acoustic_checks import of_config
 
 from lib import prosody
 from lib.corpora import gutenberg, synthetic
@@ -22,9 +23,9 @@ from lib.systems.hifigan.discriminators import (
     generator_loss,
 )
 from lib.systems.vits_joe.stages import VitsJoeOnnx
-from lib.training import checkpoint, recipe
+from lib.training import checkpoint, recipe, tasks
 from lib.training.loop import train
-from lib.training.tasks.hifigan import CONTEXT, EDGE, HOP, VocoderConfig, VocoderTask, publish
+from lib.training.tasks.hifigan import CONTEXT, EDGE, HOP, VocoderConfig, VocoderTask, from_checkpoint
 from lib.training.tasks.vocoder_targets import true_latents
 
 SMALL = VocoderConfig(
@@ -166,7 +167,7 @@ def test_a_training_item_is_a_piece_of_the_clip_with_its_own_mel_and_latents(spe
     here = log_mel_torch(torch.from_numpy(crop))[EDGE + CONTEXT : -EDGE - CONTEXT].numpy()
     inner = slice(max(0, 2 - frame), len(here) - 2)  # the clip's own ends are reflected, a crop's are zeros
     assert np.abs(whole[frame : frame + 16][inner] - here[inner]).max() < 0.02
-    assert np.array_equal(latents, task._latents[identity][:, frame : frame + 16])
+    assert np.array_equal(latents, task.segments.latents[identity][:, frame : frame + 16])
     padded = np.pad(prosody.pulses(clip, 22_050).T, ((0, 0), (CONTEXT, CONTEXT + 16)))
     assert np.array_equal(pulses, padded[:, frame : frame + 16 + 2 * CONTEXT]) and pulses[1].max() > 50
 
@@ -197,7 +198,7 @@ def test_stage_a_moves_the_front_alone_and_stage_b_everything(speech, tmp_path):
 
     def settings(steps: int) -> recipe.Recipe:
         given = recipe.Settings(steps, batch_size=2, checkpoint_every=1, validate_every=0, log_every=1, ema=0.9)
-        return recipe.Recipe("hifigan", given)
+        return of_config("hifigan", SMALL, given)
 
     train(task, settings(1), tmp_path)
     assert moved() == {"front", "pitch"}
@@ -213,11 +214,11 @@ def test_stage_a_moves_the_front_alone_and_stage_b_everything(speech, tmp_path):
         "loss/discriminators",
     } <= outcome.losses.keys()
 
-    folder = publish(tmp_path, SMALL, tmp_path / "vocoder", "# A card")
+    folder = tasks.export(settings(3), outcome.checkpoint, tmp_path / "vocoder", "# A card")
     vocoder = hifigan.HifiGan(folder, threads=1)
     mel = log_mel(task.validation_split[0].load(22_050))
     with torch.inference_mode():
-        for name, state in hifigan.from_checkpoint(outcome.checkpoint, SMALL.network).items():
+        for name, state in from_checkpoint(outcome.checkpoint, SMALL.network).items():
             task.modules[name].load_state_dict(state)
         expected = hifigan.decode(task.modules, torch.from_numpy(mel)[None])[0].numpy()
     spoken = vocoder.vocode(mel)
@@ -258,10 +259,9 @@ def test_a_validation_reports_hears_and_draws(speech):
 def test_v1_trains_from_its_first_step_and_is_saved_without_weight_norm(speech, tmp_path):
     config = dataclasses.replace(SMALL, generator="v1", adversarial_from=0)
     task = VocoderTask(speech, config)
-    outcome = train(
-        task, recipe.Recipe("hifigan", recipe.Settings(1, batch_size=1, validate_every=0)), tmp_path
-    )
-    folder = publish(tmp_path, config, tmp_path / "vocoder", "card")
+    chosen = of_config("hifigan", config, recipe.Settings(1, batch_size=1, validate_every=0))
+    outcome = train(task, chosen, tmp_path)
+    folder = tasks.export(chosen, outcome.checkpoint, tmp_path / "vocoder", "card")
     mel = log_mel(task.validation_split[0].load(22_050))[:20]
     with torch.inference_mode():
         expected = hifigan.decode(task.modules, torch.from_numpy(mel)[None])[0].numpy()
@@ -354,7 +354,7 @@ def test_predicted_mels_take_the_place_of_true_ones_in_their_share(speech, tmp_p
     given = [i for i in items if i.mel is not None]
     assert 60 < len(given) < 140
     begin = given[0].mel[CONTEXT, 0]  # the mel counts its frames
-    clip = task._clip(task.train_split[index]).astype(np.float32) / 32768
+    clip = task.segments.clip(task.train_split[index]).astype(np.float32) / 32768
     inside = given[0].waveform[(CONTEXT + EDGE) * HOP :][: SMALL.segment_frames * HOP]
     assert np.array_equal(inside, clip[int(begin) * HOP :][: len(inside)])
     batch = task.collate([given[0], next(i for i in items if i.mel is None)])

@@ -255,8 +255,10 @@ def test_alignment_reports_the_lag(clean):
     assert aligned.alignment(clean[0], shifted(clean[0], -60), RATE).lag_s == pytest.approx(-0.06, abs=0.005)
 
 
-def test_pitch_error_is_the_semitones_between_two_tones():
-    """A harmonic tone a semitone higher is 100 cents off; one an octave and more away counts as an octave."""
+def test_pitch_error_is_the_semitones_between_two_tones(monkeypatch):
+    """A harmonic tone a semitone higher is 100 cents off; more than an octave is not cut off; where no frame
+    has a pitch in both, there is no error in cents but one of voicing.
+    """
     time = np.arange(2 * RATE) / RATE
     envelope = 0.2 * (0.6 + 0.4 * np.sin(2 * np.pi * 2 * time))
 
@@ -266,4 +268,14 @@ def test_pitch_error_is_the_semitones_between_two_tones():
     low = tone(150.0)
     assert aligned.f0_error_cents(low, tone(150.0 * 2 ** (1 / 12)), RATE) == pytest.approx(100, abs=3)
     assert aligned.f0_error_cents(low, low, RATE) == 0
-    assert aligned.f0_error_cents(low, tone(400.0), RATE) == 1200
+    assert aligned.f0_error_cents(low, tone(400.0), RATE) == pytest.approx(1200 * np.log2(400 / 150), abs=5)
+    assert aligned.voicing_error_pct(low, low, RATE) == 0
+    whisper = (envelope * np.random.default_rng(0).standard_normal(len(time))).astype(np.float32)
+    murmur = (envelope * np.random.default_rng(1).standard_normal(len(time))).astype(np.float32)
+    half = np.where(time < 1, low, 0.2 * whisper).astype(np.float32)
+    monkeypatch.setattr(aligned, "MIN_SHARE", 0.0)  # a tone and noise have no syllables to be aligned by
+    assert aligned.f0_error_cents(low, whisper, RATE) is None
+    assert aligned.f0_error_cents(whisper, murmur, RATE) is None
+    assert aligned.voicing_error_pct(low, whisper, RATE) > 90
+    assert aligned.voicing_error_pct(low, half, RATE) == pytest.approx(50, abs=5)
+    assert aligned.voicing_error_pct(low, half, RATE) == aligned.voicing_error_pct(half, low, RATE)

@@ -13,6 +13,7 @@ from lib import systems
 from lib.errors import AudioError, MissingDataError, ParameterError
 from lib.measure import intelligibility, quality, scorer
 from lib.measure.intelligibility import ErrorCounts, character_errors, word_errors
+from lib.measure.likelihood import Loss
 from lib.measure.scorer import ClipScores, Recognition, Scorer
 
 SENTENCE = "Four hours of steady work faced us."
@@ -160,13 +161,13 @@ def test_a_broken_score_file_is_computed_again(speech, monkeypatch, tmp_path):
 
 def test_every_score_of_one_clip(speech):
     copy = (0.9 * speech.waveform).astype(np.float32)
-    metrics = ("wer", "mos_predicted", "dnsmos_ovrl", "pesq_wb", "stoi", "speaker_similarity")
+    metrics = ("wer", "asr_nll", "mos_predicted", "dnsmos_ovrl", "pesq_wb", "stoi", "speaker_similarity")
     found = Scorer(threads=1).rate(
         copy,
         speech.sample_rate,
         SENTENCE,
         original=speech.waveform,
-        voice=(speech.waveform, speech.sample_rate),
+        voice=[(speech.waveform, speech.sample_rate), (copy[: len(copy) // 2], speech.sample_rate)],
         metrics=metrics,
     )
     # Whisper's features keep the level, so at another one it may prefer "for hours".
@@ -175,7 +176,8 @@ def test_every_score_of_one_clip(speech):
         and found.recognition.wer.errors <= 1
         and "steady" in found.recognition.transcript
     )
-    assert set(found.values) == set(metrics) - {"wer"}
+    assert set(found.values) == set(metrics) - {"wer", "asr_nll"}
+    assert found.loss.words == 7 and 0 < found.loss.nats < 14
     assert found.values["mos_predicted"] > 3.8 and 2.5 < found.values["dnsmos_ovrl"] < 4.5
     assert (
         found.values["pesq_wb"] > 4.5
@@ -184,15 +186,24 @@ def test_every_score_of_one_clip(speech):
     )
 
 
-def clip(errors, words, mos):
+def clip(errors, words, mos, **values):
     counts = ErrorCounts(errors, 0, 0, words)
-    return ClipScores(Recognition("", counts, counts, counts, counts), {"mos_predicted": mos})
+    recognition = Recognition("", counts, counts, counts, counts)
+    return ClipScores(recognition, {"mos_predicted": mos, **values}, Loss(2.0 * errors + 1, words))
 
 
 def test_summary_sums_errors_and_averages_scores():
     found = scorer.summarise([clip(2, 4, 4.0), clip(0, 16, 3.0)])
     assert found["wer"].value == pytest.approx(0.1) and found["mos_predicted"].value == pytest.approx(3.5)
-    assert found["wer"].n == 2 and set(found) == {"wer", "cer", "wer_raw", "cer_raw", "mos_predicted"}
+    assert found["wer"].n == 2 and set(found) == {
+        "wer",
+        "cer",
+        "wer_raw",
+        "cer_raw",
+        "asr_nll",
+        "mos_predicted",
+    }
+    assert found["asr_nll"].value == pytest.approx((5 + 1) / 20)
     with pytest.raises(ParameterError, match="no scores"):
         scorer.summarise([])
 
@@ -203,8 +214,55 @@ def test_comparison_is_paired():
     found = scorer.compare(after, before)
     assert found["wer"].value == pytest.approx(0.1) and found["mos_predicted"].value == pytest.approx(-0.1)
     assert found["mos_predicted"].p_value == pytest.approx(2 / 8)
+    assert found["asr_nll"].value == pytest.approx(6 / 30) and found["asr_nll"].p_value == pytest.approx(2 / 8)
     with pytest.raises(ParameterError, match="same texts"):
         scorer.compare(after, before[:2])
+
+
+def test_a_score_that_a_clip_does_not_have_is_left_out_and_counted():
+    """No frame voiced in both: neither an octave nor a zero stands in for the missing pitch error."""
+    before = [clip(0, 10, 4.0, f0_error_cents=10.0), clip(0, 10, 4.0), clip(0, 10, 4.0, f0_error_cents=30.0)]
+    after = [clip(0, 10, 4.0, f0_error_cents=14.0), clip(0, 10, 4.0, f0_error_cents=900.0), clip(0, 10, 4.0)]
+    summary = scorer.summarise(before)["f0_error_cents"]
+    assert (summary.value, summary.n) == (20.0, 2)
+    gap = scorer.compare(after, before)["f0_error_cents"]
+    assert (gap.value, gap.n) == (4.0, 1)
+    assert "f0_error_cents" not in scorer.summarise(before[1:2])
+
+
+def test_a_loss_is_kept_for_its_clip_and_its_text(speech, monkeypatch):
+    asked = []
+
+    class Listener:
+        def losses(self, sounds, texts):
+            asked.append(list(texts))
+            return [Loss(float(len(text)), 1) for text in texts]
+
+    monkeypatch.setattr(scorer.likelihood, "Listener", Listener)
+    one = (speech.waveform, speech.sample_rate)
+    assert [loss.nats for loss in Scorer().losses([one, one], ["A cat.", "Two cats."])] == [6, 9]
+    assert [loss.nats for loss in Scorer().losses([one, one], ["Two cats.", "A dog and more."])] == [9, 15]
+    assert asked == [["A cat.", "Two cats."], ["A dog and more."]]
+
+
+def test_similarity_is_with_the_mean_of_a_voice_and_follows_its_reference(monkeypatch):
+    """Another reference is another answer, and nothing kept of the first one is read back for it."""
+    angles = {
+        1: 0.0,
+        2: 90.0,
+        3: 30.0,
+    }  # the clip's first sample in tenths -> where its voice points, in degrees
+
+    def embedding(waveform, sample_rate):
+        angle = np.radians(angles[round(float(waveform[0]) * 10)])
+        return np.array([np.cos(angle), np.sin(angle)], np.float32)
+
+    monkeypatch.setattr(quality, "speaker_embedding", embedding)
+    east, north, between = ((np.full(8_000, level / 10, np.float32), 16_000) for level in (1, 2, 3))
+    judge = Scorer()
+    assert judge.similarity([east], between) == pytest.approx(np.cos(np.radians(30)), abs=1e-6)
+    assert judge.similarity([north], between) == pytest.approx(np.cos(np.radians(60)), abs=1e-6)
+    assert judge.similarity([east, north], between) == pytest.approx(np.cos(np.radians(15)), abs=1e-6)
 
 
 def test_questions_that_cannot_be_answered(speech):
@@ -212,8 +270,9 @@ def test_questions_that_cannot_be_answered(speech):
     judge = Scorer()
     with pytest.raises(ParameterError, match="did you mean 'mos_predicted'"):
         judge.rate_all(one, metrics=("mos_predict",))
-    with pytest.raises(ParameterError, match="give the text"):
-        judge.rate_all(one, metrics=("wer",))
+    for metric in ("wer", "asr_nll"):
+        with pytest.raises(ParameterError, match=f"{metric} .*give the text"):
+            judge.rate_all(one, metrics=(metric,))
     with pytest.raises(ParameterError, match="originals"):
         judge.rate_all(one, metrics=("pesq_wb",))
     with pytest.raises(ParameterError, match="voice"):
@@ -230,6 +289,16 @@ def test_questions_that_cannot_be_answered(speech):
 def test_sources_name_the_versions():
     from lib.results import METRICS
 
-    for metric in ("wer", "cer_raw", "mos_predicted", "dnsmos_ovrl", "pesq_wb", "stoi", "speaker_similarity"):
+    for metric in (
+        "wer",
+        "cer_raw",
+        "asr_nll",
+        "voicing_error_pct",
+        "mos_predicted",
+        "dnsmos_ovrl",
+        "pesq_wb",
+        "stoi",
+        "speaker_similarity",
+    ):
         assert metric in METRICS and any(c.isdigit() for c in scorer.source(metric))
     assert "int8" in scorer.source("wer") and "float32" in scorer.source("wer", "float32")

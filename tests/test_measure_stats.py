@@ -53,28 +53,66 @@ def test_skewed_errors_move_the_interval_upwards():
     assert estimate.high - estimate.value > estimate.value - estimate.low
 
 
-def test_percentile_interval_of_the_median_brackets_it():
-    values = np.random.default_rng(2).exponential(size=101)
-    estimate = stats.median_ci(values)
-    assert estimate.low < np.median(values) < estimate.high
-    assert {estimate.low, estimate.high} <= set(
-        values.tolist()
-    )  # with n odd, medians of resamples are sample values
+@pytest.mark.parametrize(
+    "n, q, ends",
+    [
+        (6, 0.5, (1, 6)),  # covers 1 - 2 / 2^6 = 0.969
+        (8, 0.5, (1, 8)),  # the 2nd to the 7th cover 0.930
+        (9, 0.5, (2, 8)),  # 0.961
+        (20, 0.5, (6, 15)),  # 0.959, as in every table of the sign test
+        (29, 0.9, (21, 29)),  # 1 - 0.9^29 = 0.953, less the 0.002 of at most 20 below it
+        (36, 0.9, (29, 36)),  # from here on with 2.5 % at most on each side
+        (5, 0.5, None),  # 1 - 2 / 2^5 = 0.938 at most
+        (28, 0.9, None),  # 1 - 0.9^28 = 0.948 at most
+    ],
+)
+def test_interval_of_a_quantile_lies_between_the_order_statistics_of_the_binomial(n, q, ends):
+    from scipy.stats import binom
+
+    estimate = stats.quantile_ci(np.random.default_rng(0).permutation(n) + 1.0, q)
+    if ends is None:
+        assert estimate.ci is None and estimate.n == n
+        return
+    low, high = map(int, estimate.ci)
+    assert (low, high) == ends
+    assert binom.cdf(high - 1, n, q) - binom.cdf(low - 1, n, q) >= 0.95
+    # Neither end can move inwards without leaving more than 2.5 % outside, or 5 % where one end is the last value.
+    most = 0.025 if high < n or q == 0.5 else 0.05 - binom.sf(high - 1, n, q)
+    assert binom.cdf(low, n, q) > most
 
 
-def test_one_utterance_has_no_interval():
-    for estimate in (stats.mean_ci([4.2]), stats.ratio_ci([1], [4]), stats.median_ci([3.0])):
-        assert estimate.n == 1 and estimate.low is None and estimate.high is None and estimate.ci is None
+@pytest.mark.parametrize("q, truth, n", [(0.5, np.log(2), 6), (0.5, np.log(2), 25), (0.9, np.log(10), 40)])
+def test_interval_of_a_quantile_covers_it_as_often_as_it_says(q, truth, n):
+    rng = np.random.default_rng(n)
+    estimates = [stats.quantile_ci(rng.exponential(size=n), q) for _ in range(1_000)]
+    assert 0.935 <= np.mean([e.low <= truth <= e.high for e in estimates])
+
+
+def test_interval_of_a_mean_covers_it_as_often_as_the_note_says():
+    rng = np.random.default_rng(3)
+    for n, least, most in ((5, 0.77, 0.90), (20, 0.88, 0.97)):
+        estimates = [stats.mean_ci(rng.normal(size=n)) for _ in range(200)]
+        assert least <= np.mean([e.low <= 0 <= e.high for e in estimates]) <= most
+
+
+def test_too_few_utterances_have_no_interval():
+    for n in (1, 2, 4):
+        for estimate in (
+            stats.mean_ci([4.2, 4, 5, 1][:n]),
+            stats.ratio_ci([1] * n, [4] * n),
+            stats.median_ci([3.0] * n),
+        ):
+            assert estimate.n == n and estimate.low is None and estimate.high is None and estimate.ci is None
 
 
 def test_agreeing_utterances_have_an_interval_without_width():
     assert stats.mean_ci([2.0] * 5).ci == (2.0, 2.0)
-    assert stats.ratio_ci([0, 0, 0], [3, 8, 5]).ci == (0.0, 0.0)
-    assert stats.ratio_ci([1, 2, 4], [10, 20, 40]).ci == pytest.approx((0.1, 0.1))
+    assert stats.ratio_ci([0] * 5, [3, 8, 5, 2, 9]).ci == (0.0, 0.0)
+    assert stats.ratio_ci([1, 2, 4, 1, 3], [10, 20, 40, 10, 30]).ci == pytest.approx((0.1, 0.1))
 
 
 def test_utterances_without_words_are_allowed_but_not_only_they():
-    estimate = stats.ratio_ci([1, 0, 1], [4, 0, 6])
+    estimate = stats.ratio_ci([1, 0, 1, 1, 0], [4, 0, 6, 2, 3])
     assert estimate.value == pytest.approx(0.2) and 0 <= estimate.low <= estimate.high
     with pytest.raises(ParameterError, match="not all 0"):
         stats.ratio_ci([1, 2], [0, 0])
@@ -128,6 +166,20 @@ def test_paired_ratio_difference_of_wer():
     assert difference.value == pytest.approx((11 - 3) / 65)
     assert difference.p_value == pytest.approx(2 / 64)  # every sentence got worse
     assert difference.low > 0
+
+
+def test_the_spread_of_a_difference_is_that_of_its_utterances():
+    a, b = np.array([3.0, 1.0, 4.0, 1.5, 2.0]), np.array([2.0, 1.5, 2.0, 1.0, 2.0])
+    assert stats.paired_difference(a, b).sd == pytest.approx(np.std(a - b, ddof=1))
+    words = [10, 10, 10, 10, 10]
+    assert stats.paired_ratio_difference(10 * a, words, 10 * b, words).sd == pytest.approx(
+        np.std(a - b, ddof=1)
+    )
+    assert stats.paired_difference([2], [1]).sd is None and stats.paired_difference([2], [1]).p_value == 1
+
+
+def test_a_swap_that_leaves_no_words_counts_against_us():
+    assert stats.paired_ratio_difference([1, 0], [4, 0], [0, 2], [0, 5]).p_value == 1
 
 
 @pytest.mark.parametrize(

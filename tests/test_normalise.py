@@ -221,10 +221,10 @@ AMBIGUOUS = [  # fixed readings of writing that has two; the docstring of lib.no
     ("Vitamin C. Drink it", "Vitamin C Drink it"),  # after a capitalised word a single capital is an initial
 ]
 
-PROSE = """The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background! It's easy to tell the depth of
-a well; these days a chicken leg is a rare dish (so they say). "Rice is often served in round bowls," she said, 'isn't it?' The
-juice of lemons makes fine punch... I, for one, don't mind: Mary-Jane's mother-in-law came on Sunday in May; no one sat
-in the sun."""
+PROSE = """The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background! It's easy to tell the
+depth of a well; these days a chicken leg is a rare dish (so they say). "Rice is often served in round bowls," she said,
+'isn't it?' The juice of lemons makes fine punch... I, for one, don't mind: Mary-Jane's mother-in-law came on Sunday in
+May; no one sat in the sun."""
 
 
 @pytest.mark.parametrize("written, words", CASES + AMBIGUOUS)

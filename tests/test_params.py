@@ -61,6 +61,40 @@ def test_wrong_type_is_named(notebook):
         params.load("quick", notebook, folder)
 
 
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"n_sentences": -3}, "parameter n_sentences is -3, it must be at least 1"),
+        ({"n_sentences": 0}, "parameter n_sentences is 0, it must be at least 1"),
+    ],
+)
+def test_a_number_outside_its_range_is_refused(notebook, given, message):
+    """A slice would take -3 for all but the last three."""
+    folder = write(notebook, "n_sentences: 10\n")
+    with pytest.raises(ParameterError, match=message):
+        params.load("quick", notebook, folder, given)
+
+
+def test_ranges_have_two_ends_and_refuse_what_is_no_number():
+    with pytest.raises(ParameterError, match="seed is -1, it must be between 0 and 4.29497e"):
+        params.check_range("seed", -1)
+    with pytest.raises(ParameterError, match="threads is nan"):
+        params.check_range("threads", float("nan"))
+    params.check_range("n_second_opinion", 0)  # a zero may leave something out
+    params.check_range("profile", "quick")
+
+
+def test_every_numeric_parameter_of_every_notebook_has_a_range():
+    """A new one is declared in `params.RANGES`, and one that is gone leaves it."""
+    numeric = {
+        name
+        for path in params.notebooks()
+        for name, value in params.declared(path).items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    assert numeric == params.RANGES.keys()
+
+
 def test_missing_file_says_where_it_should_be(notebook, tmp_path):
     with pytest.raises(MissingDataError, match=r"no parameters at .*quick/01_demo.yaml"):
         params.load("quick", notebook, tmp_path)

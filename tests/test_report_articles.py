@@ -19,7 +19,8 @@ def notebook(folder, name="01_baselines"):
     """An executed notebook with all that ours put out."""
     player = f'<div><b>hibari</b><audio controls src="{CLIP}"></audio></div>'
     picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-    badge = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/)"
+    colab = "https://colab.research.google.com/"
+    badge = f"[![Open in Colab]({colab}assets/colab-badge.svg)]({colab})"
     html = [nbformat.v4.new_output("display_data", {"text/html": player}) for _ in range(2)]
     cells = [
         nbformat.v4.new_markdown_cell(

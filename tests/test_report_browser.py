@@ -6,8 +6,10 @@ import shutil
 
 import pytest
 import report_tree
+import test_report_articles
 
 from lib import report
+from lib.report import articles
 
 chromium = shutil.which("chromium") or shutil.which("chromium-browser")
 playwright = pytest.importorskip(
@@ -148,3 +150,20 @@ def test_it_works_without_script(browser, path):
     assert page.locator("audio[controls]").first.is_visible()
     assert page.locator("#long").is_visible() and page.locator("#filter").is_hidden()
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_article_loads_nothing_but_itself_and_scrolls_only_inside(browser, tmp_path, scheme):
+    path = articles.write(test_report_articles.notebook(tmp_path))
+    page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)
+    requested, complaints = [], []
+    page.on("request", lambda request: requested.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(path.as_uri())
+    assert {url for url in requested if not url.startswith("data:")} == {path.as_uri()} and complaints == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    code = page.locator("details.code pre").first
+    assert code.is_hidden()
+    page.locator("details.code summary").first.click()
+    assert code.is_visible()
+    page.close()

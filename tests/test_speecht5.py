@@ -14,7 +14,13 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from acoustic_checks import Tone, three_and_three_steps_equal_six, two_voices, wrong_folders_are_named
+from acoustic_checks import (
+    Tone,
+    of_config,
+    three_and_three_steps_equal_six,
+    two_voices,
+    wrong_folders_are_named,
+)
 
 from lib.corpora.base import Corpus
 from lib.errors import AudioError, MissingDataError, ParameterError, TextError, TrainingError
@@ -22,10 +28,10 @@ from lib.features import HIFIGAN, SPEECHT5, log_mel
 from lib.systems import speecht5, symbols
 from lib.systems.speecht5.decoding import Limits, decode, keep_masks, lay_out
 from lib.systems.speecht5.network import POSITIONS, PUBLISHED, NetworkConfig, Prediction, build, take_over
-from lib.training import checkpoint, recipe
+from lib.training import checkpoint, recipe, tasks
 from lib.training.loop import train
 from lib.training.task import Batch
-from lib.training.tasks.speecht5 import MODULE, AcousticConfig, AcousticTask, losses, predict, publish, rescaled
+from lib.training.tasks.speecht5 import MODULE, AcousticConfig, AcousticTask, losses, predict, rescaled
 
 SMALL = AcousticConfig(
     hidden=32,
@@ -586,11 +592,10 @@ def test_a_wrong_folder_is_named(folder, tmp_path):
 
 def test_a_run_is_published_with_its_averaged_weights(speech, tmp_path):
     task = AcousticTask(speech, SMALL)
-    train(
-        task, recipe.Recipe("speecht5", recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0)), tmp_path
-    )
+    chosen = of_config("speecht5", SMALL, recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0))
+    outcome = train(task, chosen, tmp_path)
     config, speakers, model = speecht5.checkpoints.load(
-        publish(tmp_path, SMALL, task.speakers, tmp_path / "voice", "card")
+        tasks.export(chosen, outcome.checkpoint, tmp_path / "voice", "card")
     )
     average = checkpoint.load(checkpoint.latest(tmp_path / "checkpoints")).weights[f"ema-{MODULE}"]
     assert config == SMALL.network and speakers == ("hibari", "vits-joe")

@@ -76,7 +76,7 @@ def test_ten_thousand_characters_are_spoken_sentence_by_sentence():
 def published_graph():
     from lib.graphs import session
 
-    return session.open(str(piper.model_path()), threads=2)
+    return session.open(piper.model_path(), threads=2)
 
 
 def published(sentence):

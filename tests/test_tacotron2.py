@@ -11,7 +11,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from acoustic_checks import Tone, three_and_three_steps_equal_six, two_voices, wrong_folders_are_named
+from acoustic_checks import (
+    Tone,
+    of_config,
+    three_and_three_steps_equal_six,
+    two_voices,
+    wrong_folders_are_named,
+)
 
 from lib import REPOSITORY
 from lib.corpora.base import Corpus
@@ -27,7 +33,7 @@ from lib.training import checkpoint, recipe, scaling, tasks
 from lib.training.loop import train
 from lib.training.tasks import acoustic as acoustic_task
 from lib.training.tasks.stepwise import attention_loss, true_alignment
-from lib.training.tasks.tacotron2 import MODULE, AcousticConfig, AcousticTask, losses, predict, publish
+from lib.training.tasks.tacotron2 import MODULE, AcousticConfig, AcousticTask, losses, predict
 
 SMALL = AcousticConfig(
     embedding=32,
@@ -514,20 +520,17 @@ def test_a_wrong_folder_is_named(folder, tmp_path):
 
 def test_a_run_is_published_with_its_averaged_weights(speech, tmp_path):
     task = AcousticTask(speech, SMALL)
-    train(
-        task, recipe.Recipe("tacotron2", recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0)), tmp_path
-    )
+    chosen = of_config("tacotron2", SMALL, recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0))
+    outcome = train(task, chosen, tmp_path)
     config, speakers, network = tacotron2.checkpoints.load(
-        publish(tmp_path, SMALL, task.speakers, tmp_path / "voice", "card")
+        tasks.export(chosen, outcome.checkpoint, tmp_path / "voice", "card")
     )
     assert config == SMALL.network and speakers == ("hibari", "vits-joe")
     average = checkpoint.load(checkpoint.latest(tmp_path / "checkpoints")).weights[f"ema-{MODULE}"]
     assert torch.allclose(network.network.embedding.weight, average["network.embedding.weight"], atol=1e-3)
     assert torch.equal(network.mel_mean, average["mel_mean"]) and network.mel_mean.mean() < -3
-    with pytest.raises(TrainingError, match="with 3 speakers: take the recipe"):
-        publish(tmp_path, SMALL, (*task.speakers, "another"), tmp_path / "voice", "card")
     with pytest.raises(ParameterError, match="holds no checkpoint to publish"):
-        publish(tmp_path / "nowhere", SMALL, task.speakers, tmp_path / "voice", "card")
+        checkpoint.newest(tmp_path / "nowhere")
 
 
 def test_training_goes_on_from_own_and_from_published_weights(speech, folder, tmp_path):

@@ -10,7 +10,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from acoustic_checks import Tone, three_and_three_steps_equal_six, wrong_folders_are_named
+from acoustic_checks import (
+    Tone,
+    as_before_about,
+    of_config,
+    three_and_three_steps_equal_six,
+    wrong_folders_are_named,
+)
 
 from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus
@@ -25,7 +31,7 @@ from lib.training import checkpoint, recipe, tasks
 from lib.training.loop import train
 from lib.training.tasks import acoustic_data
 from lib.training.tasks.acoustic import MODULE
-from lib.training.tasks.tortoise import STATISTICS, AcousticConfig, AcousticTask, losses, publish, spread
+from lib.training.tasks.tortoise import STATISTICS, AcousticConfig, AcousticTask, losses, spread
 
 FRONT = fastspeech2_network.NetworkConfig(
     hidden=32,
@@ -496,20 +502,42 @@ def test_a_wrong_folder_is_named(folder, front, tmp_path):
 
 def test_a_run_is_published_with_its_averaged_weights(speech, config, tmp_path):
     task = AcousticTask(speech, config)
-    train(
-        task, recipe.Recipe("tortoise", recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0)), tmp_path
-    )
+    chosen = of_config("tortoise", config, recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0))
+    outcome = train(task, chosen, tmp_path)
     found, speakers, network = tortoise.checkpoints.load(
-        publish(tmp_path, config, ("vits-joe",), tmp_path / "voice", "card")
+        tasks.export(chosen, outcome.checkpoint, tmp_path / "voice", "card")
     )
     assert found == config.network(FRONT) and speakers == ("hibari", "vits-joe") and found.front == FRONT
     average = checkpoint.load(checkpoint.latest(tmp_path / "checkpoints")).weights[f"ema-{MODULE}"]
     assert torch.allclose(network.decoder.mel_head.weight, average["decoder.mel_head.weight"], atol=1e-3)
     assert torch.equal(network.front.mel_mean, task.plain[MODULE].front.mel_mean)
+    strange = of_config("tortoise", config, chosen.training, voices=["someone"])
+    path = as_before_about(outcome.checkpoint, strange, tmp_path / "strange")
     with pytest.raises(TrainingError, match="knows hibari, vits-joe, not someone"):
-        publish(tmp_path, config, ("someone",), tmp_path / "voice", "card")
-    with pytest.raises(TrainingError, match="of another network than this configuration"):
-        publish(tmp_path, dataclasses.replace(config, layers=2), ("vits-joe",), tmp_path / "voice", "card")
+        tasks.export(strange, path, tmp_path / "voice", "card")
+    deeper = of_config("tortoise", dataclasses.replace(config, layers=2), chosen.training, voices=["vits-joe"])
+    path = as_before_about(outcome.checkpoint, deeper, tmp_path / "deeper")
+    with pytest.raises(TrainingError, match="of another network than lib.systems.tortoise makes now"):
+        tasks.export(deeper, path, tmp_path / "voice", "card")
+
+
+def test_a_short_clip_is_as_often_in_much_noise_as_a_long_one(speech, task, monkeypatch):
+    """The items of a batch come sorted by length, the timesteps spread from the cleanest to the noisiest."""
+    batch = task.collate([task.item(i, np.random.default_rng(i)) for i in range(4)])
+    drawn = []
+    monkeypatch.setattr(
+        "lib.training.tasks.tortoise.losses",
+        lambda config, mel, timesteps, noise, answer: (
+            drawn.append(timesteps) or dict.fromkeys(("denoise", "rough"), 0)
+        ),
+    )
+    torch.manual_seed(0)
+    for step in range(40):
+        next(task.updates(batch, step))
+    timesteps = torch.stack(drawn)  # (steps, B)
+    quarters = timesteps * 4 // task.config.schedule_steps
+    assert (quarters.sort(1).values == torch.arange(4)).all()  # still spread evenly over each batch
+    assert all(set(column.tolist()) == {0, 1, 2, 3} for column in quarters.T)
 
 
 def test_training_goes_on_from_a_saved_decoder(speech, task, config, folder, tmp_path):

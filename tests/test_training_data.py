@@ -4,7 +4,6 @@ is checked.
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import time
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from lib.errors import MissingDataError, ParameterError
 from lib.training import data, recipe, sources, tasks
 from lib.training.data import Place, Sampler
 from lib.training.ema import Ema
-from lib.training.journal import WINDOW, Speed
+from lib.training.speed import PHASES, WINDOW, CudaTimer, Speed
 from lib.training.task import Batch
 
 
@@ -116,19 +115,100 @@ def test_loading_is_hidden_behind_the_computation():
     assert waited < 0.2 * 10 * 0.03
 
 
+class Clock:
+    """A timer that stands still until it is told to go on, and counts how often it is read."""
+
+    def __init__(self):
+        self.time, self.reads = 0.0, 0
+
+    def now(self):
+        return self.time
+
+    def settle(self, mark):
+        self.reads += 1
+
+    def between(self, begin, end):
+        return end - begin
+
+
+def make_step(speed, clock, frames, **seconds):
+    for phase, duration in seconds.items():
+        clock.time += duration
+        speed.lap(phase)
+    speed.step(frames)
+
+
 def test_speed_leaves_out_the_first_step_and_forgets_what_is_long_past():
-    speed = Speed(seconds=5.0)
-    speed.add(100.0, 90.0, 8)
+    clock = Clock()
+    speed = Speed(5.0, clock)
+    speed.begin()
+    make_step(speed, clock, 8, wait=90.0, forward=10.0)
     assert speed.rates() == {} and speed.seconds == 105.0
-    speed.add(3.0, 1.0, 10)
-    speed.add(1.0, 0.0, 30)
-    assert speed.rates() == {"steps_per_s": 0.5, "frames_per_s": 10.0, "wait_pct": 25.0}
+    make_step(speed, clock, 10, wait=1.0, forward=1.0, backward=0.5, optimizer=0.5)
+    clock.time += 1000.0  # a validation
+    speed.begin()
+    make_step(speed, clock, 30, backward=0.5, bookkeeping=0.5)
+    shares = {
+        "wait_pct": 25.0,
+        "forward_pct": 25.0,
+        "backward_pct": 25.0,
+        "optimizer_pct": 12.5,
+        "bookkeeping_pct": 12.5,
+    }
+    assert speed.rates() == {"steps_per_s": 0.5, "frames_per_s": 10.0, **shares}
     for _ in range(WINDOW):
-        speed.add(0.5, 0.0, 4)
+        make_step(speed, clock, 4, forward=0.25, backward=0.25)
+    rates = speed.rates()
+    assert (rates["steps_per_s"], rates["frames_per_s"], rates["wait_pct"]) == (2.0, 8.0, 0.0)
+    assert speed.seconds == 109 + WINDOW / 2
+
+
+def test_the_clock_is_read_only_when_it_is_asked():
+    """On a GPU to read is to wait: a hundred steps between two records are read at once."""
+    clock = Clock()
+    speed = Speed(timer=clock)
+    speed.begin()
+    for _ in range(100):
+        make_step(speed, clock, 1, forward=1.0, backward=2.0)
+    assert clock.reads == 0
     assert (
-        speed.rates() == {"steps_per_s": 2.0, "frames_per_s": 8.0, "wait_pct": 0.0}
-        and speed.seconds == 109 + WINDOW / 2
+        speed.rates()["backward_pct"] == pytest.approx(200 / 3) and speed.seconds == 300.0 and clock.reads == 1
     )
+
+
+def test_laps_on_a_gpu_are_events_that_are_waited_for_once(monkeypatch):
+    """Without a GPU the events are ours; `elapsed_time` is in milliseconds, and refuses an event that is not past."""
+    waited = []
+
+    class Event:
+        count = 0
+
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            Event.count += 1
+            self.at = Event.count
+
+        def synchronize(self):
+            waited.append(self.at)
+
+        def elapsed_time(self, end):
+            assert waited and end.at <= waited[-1]
+            return 1000.0 * (end.at - self.at)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    speed = Speed(timer=CudaTimer())
+    speed.begin()
+    for _ in range(3):
+        for phase in PHASES:
+            speed.lap(phase)
+        speed.step(7)
+    assert not waited
+    assert speed.rates() == {"steps_per_s": 0.2, "frames_per_s": 1.4} | {
+        f"{phase}_pct": 20.0 for phase in PHASES
+    }
+    assert speed.seconds == 15.0 and waited == [16]
 
 
 def test_an_error_in_a_loader_thread_reaches_the_loop():
@@ -143,6 +223,7 @@ def test_an_error_in_a_loader_thread_reaches_the_loop():
 def test_the_average_follows_its_definition_and_is_only_applied_inside():
     layer = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(layer.weight, 0.0)
+    networks = {"layer": layer, "other": torch.nn.Identity()}
     ema = Ema({"layer": layer}, decay=0.5)
     expected = 0.0
     for step in range(1, 30):
@@ -150,9 +231,40 @@ def test_the_average_follows_its_definition_and_is_only_applied_inside():
         ema.update()
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
-    with ema.applied():
-        assert layer.weight.item() == pytest.approx(expected, rel=1e-6)
-    assert layer.weight.item() == 29.0
+    with ema.applied(networks):
+        assert networks["layer"].weight.item() == pytest.approx(expected, rel=1e-6)
+        assert layer.weight.item() == 29.0  # nothing is copied to and fro
+    assert networks["layer"] is layer
+
+
+def test_an_average_keeps_names_and_counters_and_goes_on_from_what_was_saved():
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    ema = Ema({"network": network}, decay=0.9)
+    torch.manual_seed(0)
+
+    def steps(count):
+        for _ in range(count):
+            network(torch.randn(4, 2))
+            with torch.no_grad():
+                network[0].weight.mul_(1.1)
+            ema.update()
+
+    steps(3)
+    saved = {k: v.clone() for k, v in ema.state_dicts()["network"].items()}
+    assert saved.keys() == network.state_dict().keys()
+    assert saved["1.num_batches_tracked"] == 3  # taken over, not averaged
+    running, average = network[1].running_mean, saved["1.running_mean"]
+    assert 0 < average.norm() < running.norm() and not torch.equal(average, running)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    randoms = torch.get_rng_state()
+    steps(2)
+    network.load_state_dict(before)
+    torch.set_rng_state(randoms)
+    whole = {k: v.clone() for k, v in ema.state_dicts()["network"].items()}
+    ema = Ema({"network": network}, decay=0.9)
+    ema.load({"network": saved}, 3)
+    steps(2)
+    assert all(torch.equal(v, whole[k]) for k, v in ema.state_dicts()["network"].items())
 
 
 RECIPE = """
@@ -194,6 +306,11 @@ def test_a_recipe_is_read(recipe_file):
         (("ema: 0", "precision: bf61"), "unknown precision 'bf61': did you mean 'bf16'"),
         (("steps: 10", "steps: 0"), "training.steps is 0, it must be at least 1"),
         (("steps: 10,", ""), "the recipe's training lacks steps"),
+        (("ema: 0", "minutes: -1"), "training.minutes is -1.0, it must not be negative"),
+        (
+            ("ema: 0", "target: 0.5, validate_every: 0"),
+            "training.target is 0.5, but training.validate_every is 0",
+        ),
         (("model:", "modell:"), "unknown part of recipe toy.yaml 'modell': did you mean 'model'"),
         (("{generator: vits-joe}", "[1]"), "`model` must hold `key: value` lines"),
         (("training: {", "training: {{"), "is not valid YAML"),
@@ -229,12 +346,20 @@ def test_the_identity_covers_what_is_computed_and_not_how_long():
     assert recipe.parse(Model, {"periods": [5]}, "model") == Model(periods=(5,))
 
 
+def test_a_setting_younger_than_a_checkpoint_leaves_its_identity_alone():
+    """The hash of this recipe as it was before `training.tf32` existed."""
+    base = recipe.Recipe("toy", recipe.Settings(steps=10), {"width": 3}, {})
+    assert "training.tf32" not in base.identity() and "training.target" not in base.identity()
+    assert base.key() == "6e905713d19ffb473565a8a1"
+    strict = recipe.Recipe("toy", recipe.Settings(steps=10, tf32=False), {"width": 3}, {})
+    assert strict.identity()["training.tf32"] is False and strict.key() != base.key()
+
+
 RECIPES = sorted((REPOSITORY / "params").glob("*/recipes/*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parents[1].name}-{p.stem}")
 def test_every_recipe_is_valid(path):
     read = recipe.load(path)
-    module = importlib.import_module(f"lib.training.tasks.{read.task}")
-    recipe.parse(module.VocoderConfig if read.task == "hifigan" else module.AcousticConfig, read.model, "model")
+    recipe.parse(tasks.find(read.task).Config, read.model, "model")
     recipe.parse(sources.Data, read.data, "data")

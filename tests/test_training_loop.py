@@ -20,12 +20,15 @@ import pytest
 import torch
 from torch import nn
 
-from lib import REPOSITORY, results
+from lib import REPOSITORY, environment, results
 from lib.corpora.base import Corpus, Utterance
 from lib.errors import AudioError, MissingDataError, OutputError, ParameterError, TrainingError
-from lib.training import checkpoint, journal, scaling
+from lib.training import checkpoint, hardware, journal, scaling
 from lib.training.loop import train
+from lib.training.outcome import peak_memory as loop_memory
 from lib.training.recipe import Recipe, Settings
+from lib.training.scalars import Guard, Scalars
+from lib.training.speed import PHASES, HostTimer
 from lib.training.task import Batch, Task, Update, Validation, split
 
 RATE, HOP = 8_000, 80
@@ -213,6 +216,144 @@ def test_the_validation_judges_averaged_weights_and_the_best_checkpoint_is_kept(
     assert torch.equal(task.seen, found.weights["ema-network"]["0.weight"])
     assert not torch.equal(task.seen, found.weights["network"]["0.weight"])
     assert torch.equal(task.modules["network"][0].weight, found.weights["network"]["0.weight"])
+
+
+def test_training_stops_at_a_validation_target_and_stays_there(tmp_path):
+    class Improving(Predictor):
+        def validate(self, step):
+            return Validation({"error": 1.0 / step})
+
+    reached = recipe(steps=100, validate_every=2, target=0.13)
+    outcome = train(Improving(tones()), reached, tmp_path)
+    assert outcome.reason == "target" and outcome.step == 8  # 1/6 is still above it
+    assert outcome.best == outcome.checkpoint and outcome.validation == {"error": 0.125}
+    assert train(Improving(tones()), reached, tmp_path) == outcome  # nothing is trained beyond it
+    further = train(Improving(tones()), recipe(steps=100, validate_every=2, target=0.1), tmp_path)
+    assert further.step == 10  # another target is no other recipe
+
+
+@pytest.mark.parametrize("phase", ["wait", "forward", "backward", "optimizer", "bookkeeping"])
+def test_the_time_of_a_step_is_accounted_for_where_it_goes(tmp_path, phase, monkeypatch):
+    """On a clock that goes on in one part of a step alone, and in validations and checkpoints, which do not count."""
+    from lib.training import loop
+
+    now = [0.0]
+
+    def second(*_):
+        now[0] += 1.0
+
+    class Timer(HostTimer):
+        def now(self):
+            return now[0]
+
+    class Late(Batch):
+        def to(self, device):
+            second()
+            return super().to(device)
+
+    class Timed(Predictor):
+        def collate(self, items):
+            batch = super().collate(items)
+            return Late(batch.ids, batch.frames, batch.tensors) if phase == "wait" else batch
+
+        def updates(self, batch, step):
+            if phase == "forward":
+                second()
+            yield from super().updates(batch, step)
+
+        def validate(self, step):
+            second()
+            return super().validate(step)
+
+    monkeypatch.setattr(loop, "HostTimer", Timer)
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda *args, **given: second() or save(*args, **given))
+    task = Timed(tones())
+    if phase == "backward":
+        task.modules["network"][0].weight.register_hook(second)
+    if phase == "optimizer":
+        task.optimizers["network"].register_step_pre_hook(second)
+    if phase == "bookkeeping":
+        monkeypatch.setattr(journal.Journal, "train", second)
+    outcome = train(task, recipe(steps=6, validate_every=2, checkpoint_every=3), tmp_path)
+    shares = {name: share for name, share in outcome.rates.items() if name.endswith("_pct")}
+    assert shares == {f"{name}_pct": 100.0 * (name == phase) for name in PHASES}
+    # One second a step; a record is the next step's, and the first step warms up.
+    assert outcome.rates["steps_per_s"] == 1.0 and outcome.seconds == (5 if phase == "bookkeeping" else 6)
+
+
+def test_scalars_come_to_the_processor_together(monkeypatch):
+    moved = []
+    stack = torch.stack
+    monkeypatch.setattr(torch, "stack", lambda tensors: moved.append(len(tensors)) or stack(tensors))
+    collected = Scalars()
+    for value in (1.0, 2.0, 6.0):
+        collected.add("b", torch.tensor(value, requires_grad=True))
+        collected.add("a", torch.tensor(value, dtype=torch.bfloat16))
+    collected.add("once", torch.tensor([5.0])[0])
+    assert not moved
+    assert list(collected.means().items()) == [("b", 3.0), ("a", 3.0), ("once", 5.0)] and moved == [7]
+    assert collected.means() == {}
+
+
+def test_where_looking_is_waiting_a_nan_is_found_before_anything_is_saved(tmp_path, monkeypatch):
+    """As on a GPU: the loss of step 7 is looked at when step 10 is saved, and named as that of step 7."""
+    from lib.training import loop
+
+    class Fragile(Predictor):
+        def updates(self, batch, step):
+            for update in super().updates(batch, step):
+                yield dataclasses.replace(update, loss=update.loss * float("nan")) if step == 6 else update
+
+    monkeypatch.setattr(loop, "Guard", lambda kept, at_once: Guard(kept, at_once=False))
+    message = r"the loss for network is nan at step 7, on utterances tone-train-\d.*step-00000005 is intact"
+    with pytest.raises(TrainingError, match=message):
+        train(Fragile(tones()), recipe(log_every=100, validate_every=0), tmp_path)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000005"]
+    assert all(torch.isfinite(t).all() for t in weights(tmp_path).values())
+
+
+def test_an_optimizer_is_fused_on_a_gpu_alone_and_a_run_may_change_its_device():
+    parameter = nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.AdamW([parameter], 0.1)
+    before = [dict(group) for group in optimizer.param_groups]
+    hardware.fuse(optimizer.param_groups, torch.device("cpu"))
+    assert optimizer.param_groups == before  # so that a CPU computes what it always did
+    hardware.fuse(optimizer.param_groups, torch.device("cuda"))
+    parameter.grad = torch.ones(3)
+    optimizer.step()  # the fused kernel is there for the CPU, too
+    saved = optimizer.state_dict()
+    assert saved["param_groups"][0]["fused"] is True
+    hardware.fuse(saved["param_groups"], torch.device("cpu"))
+    other = torch.optim.AdamW([nn.Parameter(torch.ones(3))], 0.1)
+    other.load_state_dict(saved)
+    assert other.param_groups[0]["fused"] is None
+
+
+def test_tf32_is_for_a_gpu_and_is_given_back():
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    for wanted in (True, False):
+        with hardware.tensor_cores(torch.device("cuda"), wanted):
+            assert (products.allow_tf32, convolutions.allow_tf32) == (wanted, wanted)
+        with hardware.tensor_cores(torch.device("cpu"), wanted):
+            assert (products.allow_tf32, convolutions.allow_tf32) == before
+    assert (products.allow_tf32, convolutions.allow_tf32) == before
+
+
+def test_the_peak_memory_of_a_run_is_not_that_of_whoever_started_it():
+    """ru_maxrss survives exec: a small child of a large parent would be as large as its parent."""
+    script = (
+        "import subprocess, sys; large = b'x' * 400_000_000; "
+        "child = 'import sys; sys.path.insert(0, sys.argv[1]); from lib import environment as e; '"
+        "        'print(e.peak_rss_mb())'; "
+        "print(subprocess.run([sys.executable, '-c', child, sys.argv[1]], capture_output=True, text=True).stdout)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(REPOSITORY)], capture_output=True, text=True, check=True
+    )
+    assert 1 < float(done.stdout) < 200
+    assert loop_memory()["peak_rss_mb"] == pytest.approx(environment.peak_rss_mb(), rel=0.1)
 
 
 def test_the_loss_falls_and_the_journal_says_so(tmp_path):

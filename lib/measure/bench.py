@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from lib import environment, progress
+from lib import environment, progress, targets
 from lib.errors import ParameterError, SpeechError
 from lib.measure import bench_child, process
 from lib.measure.benched import Benched, Candidate, faster, largest_stage, speedup, write
@@ -81,7 +81,7 @@ def bench(
                 "passes": passes,
                 "seed": seed,
                 "turn": seed + turn,
-                "energy": ("cuda" if _on_gpu(candidate.target) else "cpu") if energy else None,
+                "energy": ("cuda" if targets.find(candidate.target).cuda else "cpu") if energy else None,
                 "fingerprint": bool(candidate.fingerprint),
                 "started": None,
             }
@@ -189,10 +189,6 @@ def _by_kind(
         if kind not in by_kind or not len(by_kind[kind]):
             raise ParameterError(f"a candidate takes inputs of kind {kind!r}: give at least one")
     return {kind: by_kind[kind] for kind in kinds}
-
-
-def _on_gpu(target: str) -> bool:
-    return "cuda" in target or target.startswith("tensorrt/")
 
 
 def _check(candidate: Candidate, answer: dict) -> None:

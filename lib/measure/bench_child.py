@@ -88,10 +88,6 @@ def rebuild(origin: dict, threads: int):
         return optimize.rebuild(origin, threads=threads)
     from lib import systems
 
-    if not hasattr(systems, "rebuild"):  # TEMPORARY until core lands
-        return systems.load(
-            origin["system"], target=origin.get("target"), threads=threads, **origin.get("settings", {})
-        )
     return systems.rebuild(origin, threads=threads)
 
 

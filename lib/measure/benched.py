@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lib import targets
 from lib.errors import ParameterError, SpeechError, unknown
 from lib.measure import nested
 from lib.measure.bench_child import KINDS
@@ -21,7 +22,9 @@ from lib.measure.stats import Estimate
 
 if TYPE_CHECKING:
     from lib.results import Run
+    from lib.systems.model import Model
 
+INPUTS = {"speech": "text", "recogniser": "clip", "vocoder": "log_mel"}  # kind of model -> kind of its inputs
 P90_TIMINGS = 30  # with fewer, at most two lie beyond the 90th percentile
 CLOCK = "time.perf_counter, fresh processes in turns"
 
@@ -46,7 +49,7 @@ class Candidate:
             raise unknown("kind of input", self.kind, KINDS)
 
     @classmethod
-    def of(cls, model, *, kind: str = "text") -> "Candidate":
+    def of(cls, model: "Model") -> "Candidate":
         """A loaded system, recogniser or vocoder as a candidate. Raises ParameterError for one that no process
         can rebuild.
         """
@@ -55,12 +58,14 @@ class Candidate:
                 f"{model.name} {model.variant} has not been saved: what cannot be rebuilt cannot be benched; "
                 "save it with lib.optimize.save and load it again"
             )
-        return cls(model.name, model.variant, model.target, model.origin, kind, model.fingerprint())
+        return cls(
+            model.name, model.variant, model.target, model.origin, INPUTS[model.kind], model.fingerprint()
+        )
 
     @property
     def names(self) -> tuple[str, str, str]:
-        """(system, variant, target), as rows have them."""
-        return self.system, self.variant, self.target
+        """(system, variant, target), as rows have them: a GPU with its model."""
+        return self.system, self.variant, targets.label(self.target)
 
     def __str__(self) -> str:
         return f"{self.system} {self.variant} on {self.target}"

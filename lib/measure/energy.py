@@ -5,7 +5,7 @@ says so.
 |---|---|---|---|
 | cuda | NVML's energy counter, or its power readings added up | measured | the GPU board, above idle |
 | cpu | RAPL, /sys/class/powercap | measured | processor packages (and DRAM where it has a counter), above idle |
-| cpu | CPU seconds of this process times watts per core | estimated | the cores' share of the rated power; no memory, no mains |
+| cpu | CPU seconds of this process x watts per core | estimated | the cores' share of rated power; no memory or mains |
 
 Virtual machines have no powercap folder, and since 2020 the counters are root's on most Linux systems (CVE-2020-8694):
 `sudo chmod -R a+r /sys/class/powercap/intel-rapl*` opens them until the next boot.

@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 
 
 SPEECH = ("wer", "asr_nll", "mos_predicted")  # what any clip with its text is judged by
+# Whose voice a system was to learn; None: nobody's. Who is not named here speaks with a voice of its own.
+TEACHERS = {
+    **dict.fromkeys(
+        ("fastspeech2", "tacotron2", "speecht5", "tortoise", "hifigan", "istft", "griffin-lim"), "vits-joe"
+    ),
+    "espeak-ng": None,
+}
 
 
 @dataclass(frozen=True)
@@ -97,21 +104,23 @@ def recordings(
 
 
 def reference_clips(
-    speaker: str | System | Corpus | None, n: int = 8, *, seed: int = 0, threads: int = 2
+    speaker: str | System | Corpus, n: int = 8, *, seed: int = 0, threads: int = 2
 ) -> tuple[Clip, ...]:
     """Clips of the speaker who should be heard, none of them on the test sentences: what `quality` takes as `voice`.
 
-    speaker: the teacher of a pupil or of a vocoder's copies, loaded or by name ("vits-joe", "hibari"), for it is
-    its voice that they were to learn; a corpus of one person, for that person's own test clips; None for a system that
-    imitates nobody (eSpeak): no clips, and no similarity. A teacher compared with its own clips shows how alike two
-    sentences of one voice are: the most that a pupil can reach.
+    speaker: a system, loaded or by name, whose clips will be judged: of a pupil its teacher is meant (TEACHERS), of a
+    variant its baseline, and what imitates nobody has no clips and no similarity. Of a teacher itself they are its own
+    readings of other sentences, which shows how alike two readings of one voice are: the most that a pupil can
+    reach. Where a pupil speaks in another voice, name that. A corpus of one person: its validation clips.
     """
-    if speaker is None:
-        return ()
     if isinstance(speaker, Corpus):
         return recordings(speaker, split="validation", limit=n)
-    if isinstance(speaker, str):
-        speaker = systems.load(speaker, threads=threads)
+    name = speaker if isinstance(speaker, str) else speaker.name
+    meant = TEACHERS.get(name, name)
+    if meant is None:
+        return ()
+    if isinstance(speaker, str) or meant != name or speaker.variant != "baseline":
+        speaker = systems.load(meant, threads=threads)
     return speak(speaker, gutenberg.split("validation", n), seed=seed)
 
 
@@ -298,8 +307,10 @@ def same_voice(one: Judged, other: Judged, name: str, other_name: str) -> str:
         )
     wer, mos = (abs(one.summary[m].value - other.summary[m].value) for m in ("wer", "mos_predicted"))
     return (
-        f"Given the same random numbers, {name} and {other_name} differ by at most {worst:.1e} of full scale, which nobody hears. "
-        f"That their WER still differs by {100 * wer:.1f} points and their predicted MOS by {mos:.3f} is the judges' own noise: "
+        f"Given the same random numbers, {name} and {other_name} differ by at most {worst:.1e} of full scale, "
+        "which nobody hears. "
+        f"That their WER still differs by {100 * wer:.1f} points and their predicted MOS by {mos:.3f} is the "
+        "judges' own noise: "
         "smaller differences than these mean nothing."
     )
 

@@ -80,8 +80,8 @@ def median_ci(values: Sequence[float]) -> Estimate:
 
 
 def quantile_ci(values: Sequence[float], q: float) -> Estimate:
-    """The q-quantile (linear interpolation, as numpy) of one value per utterance, with the narrowest interval between
-    two of the sorted values that covers at least 95 % (Conover 1999, section 3.2), or none where no two do.
+    """The q-quantile (linear interpolation, as numpy) of one value per utterance, with an interval between two of the
+    sorted values that covers it in at least 95 % (Conover 1999, section 3.2), or none where no two do.
 
     How many of n values lie below the true quantile is binomial, so the l-th and the u-th of them enclose it with
     the probability that the count is in l ... u - 1.
@@ -92,14 +92,21 @@ def quantile_ci(values: Sequence[float], q: float) -> Estimate:
         raise ParameterError(f"quantile {q} is not between 0 and 1")
     ordered = np.sort(_columns(values=values)[0])
     value, n = float(np.quantile(ordered, q)), len(ordered)
-    below = binom.cdf(np.arange(n), n, q)  # (n,) probability of at most k values below the quantile
-    inside = below[None, :] - below[:, None]  # [l - 1, u - 1]: the count is in l ... u - 1
-    width = np.subtract.outer(np.arange(n), np.arange(n)).T  # u - l
-    enough = inside >= CONFIDENCE
-    if not enough.any():
-        return Estimate(value, None, None, n)
-    narrowest = enough & (width == width[enough].min())
-    low, high = np.unravel_index(np.where(narrowest, inside, -1).argmax(), inside.shape)
+    below = binom.cdf(
+        np.arange(n), n, q
+    )  # (n,) P(at most k of the values lie below the quantile), k = 0 ... n - 1
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.searchsorted(below, tail, side="right") - 1, np.searchsorted(below, 1 - tail)
+    if low < 0 or high >= n:  # no two leave 2.5 % on each side: the narrowest that leave 5 % together
+        inside = (
+            below[None, :] - below[:, None]
+        )  # [l, u]: P(the l-th and the u-th, from 0, enclose the quantile)
+        width = np.subtract.outer(np.arange(n), np.arange(n)).T  # u - l
+        enough = inside >= CONFIDENCE
+        if not enough.any():
+            return Estimate(value, None, None, n)
+        narrowest = enough & (width == width[enough].min())
+        low, high = np.unravel_index(np.where(narrowest, inside, -1).argmax(), inside.shape)
     return Estimate(value, float(ordered[low]), float(ordered[high]), n)
 
 

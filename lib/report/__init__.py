@@ -219,8 +219,8 @@ def _environments(findings: Findings) -> list[dict]:
 
 def _sources(findings: Findings) -> list[tuple[str, str]]:
     """Every source named by a row, with the metrics that came from it."""
-    found: dict[str, dict[str, None]] = {}
+    metrics: dict[str, dict[str, None]] = {}
     for row in findings.rows:
         if row.source:
-            found.setdefault(row.source, {})[METRICS[row.metric].label] = None
-    return [(source, ", ".join(labels)) for source, labels in sorted(found.items())]
+            metrics.setdefault(row.source, {})[METRICS[row.metric].label] = None
+    return [(source, ", ".join(labels)) for source, labels in sorted(metrics.items())]

@@ -158,7 +158,7 @@ def stages(row: Row) -> dict[str, float]:
 def _indexed(folder: Path, kind: type, recorded: bool, missing: list[str]) -> Iterator:
     """Records of folder/<notebook>/index.jsonl; a later entry of the same file replaces an earlier one."""
     for index in sorted(folder.glob("*/index.jsonl")):
-        found = {}
+        entries = {}
         for number, record in results.numbered_lines(index):
             try:
                 name = Path(record["file"]).name  # never outside the index's own folder
@@ -167,11 +167,11 @@ def _indexed(folder: Path, kind: type, recorded: bool, missing: list[str]) -> It
                 raise SpeechError(
                     f"{index}:{number}: the entry names no file; delete it or run the notebook again"
                 ) from error
-            found.pop(name, None)
-            found[name] = kind(
+            entries.pop(name, None)
+            entries[name] = kind(
                 **{**fields, "path": index.parent / name, "notebook": index.parent.name, "recorded": recorded}
             )
-        for item in found.values():
+        for item in entries.values():
             if item.path.is_file():
                 yield item
             else:

@@ -46,13 +46,13 @@ def table(
     several runs measured the same thing (01_baselines@quick and 01_baselines@study, or two machines), each has a line
     of its own, named by its notebook or machine.
     """
-    found = rows(run) if found is None else found
-    found = found[found.metric.isin(metrics)]
+    shown = rows(run) if found is None else found
+    shown = shown[shown.metric.isin(metrics)]
     if system:
-        found = found[found.system == system]
+        shown = shown[shown.system == system]
     if variants is not None:
-        found = found[found.variant.isin(variants)]
-    cells = found.assign(cell=[_cell(row) for row in found.itertuples()])
+        shown = shown[shown.variant.isin(variants)]
+    cells = shown.assign(cell=[_cell(row) for row in shown.itertuples()])
     keys = ["system", "variant", "target"]
     for more in ("notebook", "host", "commit"):
         if cells.duplicated([*keys, "metric"]).any():
@@ -121,9 +121,9 @@ def say(*sentences: str | None) -> None:
     """Print computed sentences as one paragraph; those without numbers (None) are left out."""
     from IPython.display import Markdown, display
 
-    found = [sentence for sentence in sentences if sentence]
-    if found:
-        display(Markdown(" ".join(found)))
+    said = [sentence for sentence in sentences if sentence]
+    if said:
+        display(Markdown(" ".join(said)))
 
 
 def points(*sentences: str | None) -> None:

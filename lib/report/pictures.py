@@ -72,17 +72,19 @@ def phone_durations(
 
     lengths = {name: lengths(pairs) for name, pairs in utterances.items()}
     counts: dict[str, int] = {}
-    for found in lengths.values():
-        for phone, values in found.items():
+    for of_phone in lengths.values():
+        for phone, values in of_phone.items():
             counts[phone] = counts.get(phone, 0) + len(values)
     frequent = sorted(counts, key=lambda phone: -counts[phone])[:most]
     first = next(iter(lengths.values()))
     order = sorted(frequent, key=lambda phone: float(np.median(first.get(phone, [0.0]))))
     with style.theme():
         figure, axes = plt.subplots(figsize=(10, 3.6), layout="constrained")
-        for index, (name, found) in enumerate(lengths.items()):
+        for index, (name, of_phone) in enumerate(lengths.items()):
             places = np.arange(len(order)) + (index - (len(lengths) - 1) / 2) * 0.25
-            quartiles = np.array([np.percentile(found.get(phone, [np.nan]), [25, 50, 75]) for phone in order])
+            quartiles = np.array(
+                [np.percentile(of_phone.get(phone, [np.nan]), [25, 50, 75]) for phone in order]
+            )
             axes.errorbar(
                 places,
                 quartiles[:, 1],
@@ -219,13 +221,13 @@ def _phones(panels: Sequence["Axes"], phones: Sequence[str], frames: Sequence[in
 
 def lengths(pairs: Sequence[tuple[Sequence[str], Sequence[int]]]) -> dict[str, list[float]]:
     """Phone without stress marks -> its lengths in ms."""
-    found: dict[str, list[float]] = {}
+    lengths: dict[str, list[float]] = {}
     for phones, frames in pairs:
         ends = np.concatenate([[0], np.cumsum(frames)]) * _FRAME_S * 1e3
         for segment in prosody_module.segments(tuple(phones)):
             if segment.kind == "phone":
-                found.setdefault(segment.name.strip("ˈˌ"), []).append(ends[segment.end] - ends[segment.begin])
-    return found
+                lengths.setdefault(segment.name.strip("ˈˌ"), []).append(ends[segment.end] - ends[segment.begin])
+    return lengths
 
 
 def _system(name: str) -> str:

@@ -134,10 +134,10 @@ def _group(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
 
 def _sentences(clips: list[Clip]) -> dict[str, list[Clip]]:
     """Sentence -> its clips; sentences that most systems spoke come first, otherwise in the notebook's order."""
-    found: dict[str, list[Clip]] = {}
+    spoken: dict[str, list[Clip]] = {}
     for clip in clips:
-        found.setdefault(clip.sentence, []).append(clip)
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+        spoken.setdefault(clip.sentence, []).append(clip)
+    return dict(sorted(spoken.items(), key=lambda item: -len(item[1])))
 
 
 def _columns(clips: list[Clip], rows: list[Row]) -> list[Voice]:

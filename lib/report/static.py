@@ -96,8 +96,8 @@ def _text(rows: list[Row], captions: dict[str, str], rows_digest: str) -> str:
     parts = [
         f"<!-- rows: {rows_digest} -->",
         "# What was measured",
-        f"Made from the recorded rows beside this file by `./run_all.sh page`: {max(r.date for r in current)}, {hosts}, "
-        f"commit {commits}. [report.html]({PAGE}) holds every number with its kind: download it, open it in a browser.",
+        f"Made from the recorded rows beside this file by `./run_all.sh page`: {max(r.date for r in current)}, "
+        f"{hosts}, commit {commits}. [report.html]({PAGE}) holds every number with its kind: download and open it.",
         *(_bold(str(sentence)) for sentence in summary.sentences(rows)),
         cards.markdown(cards.cards(rows)),
     ]

@@ -54,7 +54,9 @@ def _best_voice(rows: list[Row]) -> Markup | None:
             if same
             else f" ({_plain(truth)})"
         )
-        text += Markup("{} {} {} real recordings{}").format(" and is" if same else ",", difference, side, where)
+        text += Markup("{} {} {} real recordings{}").format(
+            ", and is" if same else ",", difference, side, where
+        )
         known = all(row.ci_low is not None for row in (compared, truth))
         if known and compared.ci_low <= truth.ci_high and truth.ci_low <= compared.ci_high:
             text += ", a difference that the intervals do not settle"

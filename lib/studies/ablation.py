@@ -228,9 +228,8 @@ def verdict(table: "pd.DataFrame") -> str | None:
         said.append(f"{name.replace('-', ' ')} it gets {retrained.change(found, name, WHOLE)}{pitch}")
     return (
         (
-            f"With all of them the network has a predicted MOS of {whole.mos_predicted:.2f} and a WER of {100 * whole.wer:.1f} %; "
-            + "; ".join(said)
-            + "."
+            f"With all of them the network has a predicted MOS of {whole.mos_predicted:.2f} and a WER of "
+            f"{100 * whole.wer:.1f} %; " + "; ".join(said) + "."
         )
         if said
         else None

@@ -29,8 +29,10 @@ class AlignerCheck:
         size = np.abs(self.errors_ms)
         refused = f"; {self.refused} clips were refused" if self.refused else ""
         return (
-            f"Over {len(size):,} phone boundaries of {self.clips} clips the median error is {np.median(size):.1f} ms (mean "
-            f"{size.mean():.1f} ms, {100 * (size <= 50).mean():.0f} % within 50 ms, bias {self.errors_ms.mean():+.1f} ms){refused}. "
+            f"Over {len(size):,} phone boundaries of {self.clips} clips the median error is "
+            f"{np.median(size):.1f} ms (mean "
+            f"{size.mean():.1f} ms, {100 * (size <= 50).mean():.0f} % within 50 ms, bias "
+            f"{self.errors_ms.mean():+.1f} ms){refused}. "
             "A frame is 11.6 ms."
         )
 

@@ -26,7 +26,10 @@ CLAIMED = f"{CLAIM}the description of a project that trained Tacotron 2 on eight
 
 @dataclass(frozen=True)
 class Figure:
-    """A row of kind "published" (a claim if its source is one); spread: half of the published 95 % interval, 0: none given."""
+    """A row of kind "published" (a claim if its source is one).
+
+    spread: half of the published 95 % interval, 0: none given.
+    """
 
     system: str
     variant: str

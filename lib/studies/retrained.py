@@ -42,21 +42,16 @@ def fastspeech2(
 
     name: also the variant of the voice.
     """
-    from lib.training import loop, recipe, tasks
-    from lib.training.tasks.fastspeech2 import AcousticConfig, publish
+    from lib.training import loop, tasks
 
-    settings = dataclasses.replace(base.training, steps=steps, minutes=0.0, validate_every=0)
+    settings = dataclasses.replace(
+        base.training, steps=steps, minutes=0.0, validate_every=0, patience=0, target=0.0
+    )
     chosen = dataclasses.replace(base, model=dict(model), training=settings)
     log.info("training %s for %d steps", name, steps)
     task = tasks.build(chosen)
     outcome = loop.train(task, chosen, Path(folder) / name)
-    ready = publish(
-        Path(folder) / name,
-        recipe.parse(AcousticConfig, chosen.model, "model"),
-        task.speakers,
-        Path(folder) / name / "published",
-        "",
-    )
+    ready = tasks.export(chosen, outcome.checkpoint, Path(folder) / name / "published", "")
     voice = systems.load("fastspeech2", threads=threads, checkpoint=ready, speaker=VOICE).adjusted(variant=name)
     return Retrained(voice, task, outcome)
 

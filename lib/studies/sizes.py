@@ -71,6 +71,7 @@ def sweep(
     System fastspeech2, variants as in SIZES: word errors, predicted MOS, parameters, RTF, the last training
     loss and steps/s.
     """
+    from lib.training.outcome import SOURCES
 
     environment.pin_threads(threads)
     vocoder = systems.load("hifigan", threads=threads)
@@ -108,10 +109,12 @@ def sweep(
         for metric in ("train_loss", "train_steps_per_s"):
             if metric in outcome.metrics:
                 run.add(
-                    *names_,
+                    voice.name,
+                    name,
+                    outcome.target,
                     metric,
                     outcome.metrics[metric],
-                    source="the training loop's own clock",
+                    source=SOURCES[metric],
                     detail=detail,
                 )
     candidates = {name: bench.Candidate.of(voice) for name, voice in voices.items()}
@@ -138,7 +141,8 @@ def verdict(table) -> str | None:
         if name != BASE
     ]
     return (
-        f"After the same steps {best.removeprefix('size-')} is best by predicted MOS ({wide.loc[best].mos_predicted:.2f}). "
+        f"After the same steps {best.removeprefix('size-')} is best by predicted MOS "
+        f"({wide.loc[best].mos_predicted:.2f}). "
         f"Against the base of {base.params_m:.1f} M parameters: " + "; ".join(words) + "." + _share(found)
     )
 

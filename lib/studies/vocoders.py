@@ -46,7 +46,7 @@ def copies(
     answer's keys.
 
     of: whose clips, for the variant ("" for the usual one: vits-joe's own). Predicted MOS, WER, PESQ, STOI and the
-    error of the pitch become rows.
+    errors of pitch and voicing become rows.
     """
     variant = f"baseline@{of}" if of else "baseline"
     judged = {}
@@ -110,13 +110,22 @@ def verdict(judged: Mapping[str, evaluate.Judged], label: str, other: str) -> st
         {key: judged[key].summary[metric].value for key in (label, other, "original")}
         for metric in ("mos_predicted", "wer")
     )
-    pesq, pitch = (
-        {key: judged[key].summary[metric].value for key in (label, other)}
-        for metric in ("pesq_wb", "f0_error_cents")
-    )
+    pesq = {key: judged[key].summary["pesq_wb"].value for key in (label, other)}
     return (
         f"Copies by {label} get a predicted MOS of {mos[label]:.2f}, those by {other} {mos[other]:.2f}, the originals "
-        f"{mos['original']:.2f}; WER {100 * wer[label]:.1f} %, {100 * wer[other]:.1f} % and {100 * wer['original']:.1f} %. "
-        f"PESQ says {pesq[label]:.2f} against {pesq[other]:.2f}: it compares waveforms sample by sample. The pitch of the copies is "
-        f"off by {pitch[label]:.0f} cents (a semitone is 100) against {pitch[other]:.0f}."
+        f"{mos['original']:.2f}; WER {100 * wer[label]:.1f} %, {100 * wer[other]:.1f} % and "
+        f"{100 * wer['original']:.1f} %. PESQ says {pesq[label]:.2f} against {pesq[other]:.2f}: it compares "
+        f"waveforms sample by sample. The pitch of the copies is {_pitch(judged[label])}, against "
+        f"{_pitch(judged[other])} (a semitone is 100 cents)."
     )
+
+
+def _pitch(judged: evaluate.Judged) -> str:
+    """How far the pitch of the copies is off, and the voicing: "off by 12 cents, voicing wrong in 3.1 % of frames"."""
+    summary = judged.summary
+    voicing = f"voicing wrong in {summary['voicing_error_pct'].value:.1f} % of the frames"
+    if "f0_error_cents" not in summary:  # no clip has a frame that is voiced in both
+        return f"lost, {voicing}"
+    pitch = summary["f0_error_cents"]
+    some = f" in the {pitch.n} clips that kept a voice" if pitch.n < summary["voicing_error_pct"].n else ""
+    return f"off by {pitch.value:.0f} cents{some}, {voicing}"

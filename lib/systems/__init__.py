@@ -36,7 +36,7 @@ class Entry:
 
 # A new system is one file and one line here. Where targets want different classes, each has its own line.
 _SYSTEMS = (
-    ("vits-joe", Entry("speech", "vits_joe:VitsJoe")),
+    ("vits-joe", Entry("speech", "vits_joe.network:VitsJoe")),
     ("vits-joe", Entry("speech", "vits_joe.stages:VitsJoeOnnx", ("onnxruntime/cpu",))),
     ("fastspeech2", Entry("speech", "fastspeech2:FastSpeech2.pretrained")),
     ("tacotron2", Entry("speech", "tacotron2:Tacotron2.pretrained")),

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lib.errors import ParameterError
+
+if TYPE_CHECKING:
+    import torch
 
 ATTENDED = 0.1  # a symbol that got this share of any one frame's attention was seen
 SKIP = (
@@ -46,10 +50,21 @@ class Failures:
         return (*lines, *(() if self.stopped else ("did not stop by itself: the length guard cut it",)))
 
 
+class SpokenMel(NamedTuple):
+    """What a network said of one sentence, where it is. log_mel: (F, n_bands); alignment: (S, T); stopped: False
+    where the length guard cut it.
+    """
+
+    log_mel: "torch.Tensor"
+    alignment: "torch.Tensor"
+    stopped: bool
+
+
 @dataclass(frozen=True)
 class Reading:
-    """One sentence before the vocoder. phones: its T symbols; log_mel: (F, 80); alignment: (S, T), the
-    attention of each decoder step, of F / S frames; stopped: False where the length guard cut it.
+    """One sentence before the vocoder, to be looked at or judged. phones: its T symbols; log_mel: (F, 80);
+    alignment: (S, T), the attention of each decoder step, of F / S frames; stopped: False where the length guard
+    cut it.
     """
 
     phones: tuple[str, ...]

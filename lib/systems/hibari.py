@@ -43,9 +43,7 @@ class Hibari(System):
         return cut.parameters(self.graphs["voice"]) / 1e6
 
     def _open(self) -> None:
-        self._voice.sess = session.open(
-            self.graphs["voice"], self.threads
-        )  # the package's own leaves its threads spinning
+        self._voice.sess = session.open(self.graphs["voice"], self.threads)  # the package's own always spins
 
     def _copy_networks(self) -> None:
         self._voice = copy.copy(self._voice)  # its session is another one's

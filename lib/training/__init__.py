@@ -4,5 +4,5 @@
 >>> chosen = recipe.find("quick", "hifigan")
 >>> outcome = loop.train(tasks.build(chosen), chosen, "outputs/quick/checkpoints/hifigan")
 
-A new trainable system is a `task.Task` in its own file here and one line in `tasks.py`.
+A new trainable system is a `task.Task` in a file of `tasks/` and one line in `tasks/__init__.py`.
 """

@@ -33,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"training failed: {error}", file=sys.stderr)
         return 1
     print(
-        f"stopped by {outcome.reason} at step {outcome.step} after {outcome.seconds:.0f} s of training: {outcome.checkpoint}"
+        f"stopped by {outcome.reason} at step {outcome.step} after {outcome.seconds:.0f} s of training: "
+        f"{outcome.checkpoint}"
     )
     return 0
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lib.errors import OutputError, TrainingError
+from lib.errors import OutputError, ParameterError, TrainingError
 from lib.training.recipe import Recipe
 
 _NAME = re.compile(r"step-(\d{8})")
@@ -31,11 +31,15 @@ WEIGHTS = ".safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """weights: file stem ("decoder", "ema-decoder") -> state dict; state: everything else that a run is."""
+    """All that a run is at one step."""
 
     step: int
-    weights: dict[str, dict[str, torch.Tensor]]
-    state: dict[str, Any]
+    weights: dict[str, dict[str, torch.Tensor]]  # file stem ("decoder", "ema-decoder") -> state dict
+    state: dict[str, Any]  # everything else, in types that torch.load reads without pickle
+
+    def of(self, module: str) -> dict[str, torch.Tensor] | None:
+        """The state dict of a module, the averaged one if there is one; None where the run trained no such module."""
+        return self.weights.get(f"ema-{module}", self.weights.get(module))
 
 
 def save(
@@ -98,8 +102,8 @@ def load(path: Path, recipe: Recipe | None = None) -> Checkpoint:
         ) from error
     if recipe is not None and key != recipe.key():
         raise TrainingError(
-            f"checkpoint {path} was trained by another recipe ({_difference(trained, recipe)}): train in another folder, "
-            "or with that recipe"
+            f"checkpoint {path} was trained by another recipe ({_difference(trained, recipe)}): train in another "
+            "folder, or with that recipe"
         )
     return Checkpoint(description["step"], weights, state)
 
@@ -107,6 +111,14 @@ def load(path: Path, recipe: Recipe | None = None) -> Checkpoint:
 def latest(folder: Path) -> Path | None:
     """The newest whole checkpoint, None where there is none."""
     return max(everything(folder), default=None)
+
+
+def newest(run: str | Path) -> Path:
+    """The newest whole checkpoint of a run's folder; ParameterError where there is none."""
+    path = latest(Path(run) / "checkpoints")
+    if path is None:
+        raise ParameterError(f"{run} holds no checkpoint to publish")
+    return path
 
 
 def everything(folder: Path) -> list[Path]:

@@ -22,21 +22,21 @@ POOL = 50  # batches' worth of items that are sorted by length together: like le
 
 @dataclass(frozen=True)
 class Place:
-    """Where in the data a run is: the next batch is number `index` of epoch `epoch`."""
+    """Where in the data a run is."""
 
     epoch: int = 0
-    index: int = 0
+    index: int = 0  # of the next batch in that epoch
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Batches of items of like length. lengths: frames per item; max_frames: bound of the padded batch (0: none)."""
+    """Batches of items of like length."""
 
-    lengths: Sequence[int]
-    batch_size: int
-    seed: int = 0
-    max_frames: int = 0
-    rank: int = 0
+    lengths: Sequence[int]  # frames per item
+    batch_size: int  # items
+    seed: int = 0  # of the order
+    max_frames: int = 0  # bound of the padded batch (0: none)
+    rank: int = 0  # which of the processes this is
     processes: int = 1
 
     def __post_init__(self) -> None:
@@ -78,11 +78,19 @@ class Sampler:
             number, index = number + 1, 0
 
 
-def stream(task: Task, sampler: Sampler, place: Place, threads: int = 1) -> Iterator[tuple[Place, Batch]]:
-    """Endless (place of the next batch, batch), prepared ahead in `threads` threads while the network computes."""
+def stream(
+    task: Task, sampler: Sampler, place: Place, threads: int = 1, *, pin: bool = False
+) -> Iterator[tuple[Place, Batch]]:
+    """Endless (place of the next batch, batch), prepared ahead in `threads` threads while the network computes.
+
+    pin: in memory that a GPU copies from without the processor.
+    """
 
     def prepare(at: Place, indices: list[int]) -> Batch:
-        return task.collate([task.item(i, np.random.default_rng((sampler.seed, at.epoch, i))) for i in indices])
+        batch = task.collate(
+            [task.item(i, np.random.default_rng((sampler.seed, at.epoch, i))) for i in indices]
+        )
+        return batch.pinned() if pin else batch
 
     waiting: deque = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="batches")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,43 +18,6 @@ from lib.files import write_atomic
 from lib.training.task import Validation
 
 log = logging.getLogger(__name__)
-
-WINDOW = 200  # steps
-
-
-class Speed:
-    """Steps and frames against the clock, without validation, checkpoints and the first (warm-up) step of a call.
-
-    Rates are those of the last `WINDOW` steps, so that a machine that slept, or was busy an hour ago, is soon
-    forgotten.
-    """
-
-    def __init__(self, seconds: float = 0.0):
-        self.seconds = seconds  # of training, over all calls
-        self._recent: deque[tuple[float, float, int]] = deque(maxlen=WINDOW)
-        self._warm = False
-
-    def add(self, seconds: float, waited_s: float, frames: int) -> None:
-        """One step took `seconds`, of which it waited `waited_s` for its data, and saw `frames` frames over all
-        processes.
-        """
-        self.seconds += seconds
-        if self._warm:
-            self._recent.append((seconds, waited_s, frames))
-        self._warm = True
-
-    def rates(self) -> dict[str, float]:
-        """steps_per_s, frames_per_s, and wait_pct: the share of time spent waiting for data; empty before the
-        second step.
-        """
-        if not self._recent:
-            return {}
-        seconds, waited_s, frames = (sum(column) for column in zip(*self._recent))
-        return {
-            "steps_per_s": len(self._recent) / seconds,
-            "frames_per_s": frames / seconds,
-            "wait_pct": 100 * waited_s / seconds,
-        }
 
 
 class Journal:

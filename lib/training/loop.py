@@ -4,11 +4,13 @@
     python -m lib.training params/study/recipes/hifigan.yaml --out runs/hifigan in a shell, or under `torchrun`
 
 Called again on the same folder it goes on from the newest checkpoint, bit for bit as if it had never stopped.
+
+On a GPU a step waits for nothing: losses, norms and times are asked for every `log_every` steps, at validations and
+at checkpoints. A NaN is therefore noticed up to `log_every` steps late there, but before anything of it is saved.
 """
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 import time
@@ -19,51 +21,43 @@ from pathlib import Path
 
 import torch
 
-from lib.errors import ParameterError, TrainingError, require
+from lib import targets
 from lib.training import checkpoint as checkpoints
-from lib.training import data
+from lib.training import data, hardware, state
 from lib.training.ema import Ema
-from lib.training.journal import Journal, Speed
+from lib.training.journal import Journal
 from lib.training.outcome import Outcome, peak_memory
 from lib.training.recipe import Recipe
+from lib.training.scalars import Guard, Scalars, Suspect
+from lib.training.speed import CudaTimer, HostTimer, Speed
 from lib.training.task import Batch, Task, Update
 
-log = logging.getLogger(__name__)
-
-STOPS = ("signal", "minutes", "patience")  # reasons to stop before the last step
+STOPS = ("signal", "minutes", "target", "patience")  # reasons to stop before the last step
 Monitor = Callable[[], dict[str, float]]  # power_w, utilization_pct and the like, now; see `measure/energy.py`
 
 
 def train(task: Task, recipe: Recipe, folder: str | Path, *, monitor: Monitor | None = None) -> Outcome:
-    """Train until the recipe's steps, its patience or its minutes are used up, or SIGTERM comes; always ends
-    with a checkpoint.
+    """Train until the recipe's steps, its patience or its minutes are used up, its target is reached, or SIGTERM
+    comes; always ends with a checkpoint.
 
     Raises TrainingError when a loss is no longer a number or the folder's checkpoint belongs to another recipe,
     OutputError when a checkpoint cannot be written. The last good checkpoint survives each of them.
     """
-    run = _Run(task, recipe, Path(folder), monitor)
+    run = Run(task, recipe, Path(folder), monitor)
     with run.prepared(), _sigterm() as asked:
         return run.go(asked)
 
 
-class _Run:
+class Run:
     """The state of one call: what Accelerate prepared, where in the data it is, what it has counted."""
 
     def __init__(self, task: Task, recipe: Recipe, folder: Path, monitor: Monitor | None):
-        self.task, self.recipe, self.settings, self.folder, self.monitor = (
-            task,
-            recipe,
-            recipe.training,
-            folder,
-            monitor,
-        )
+        self.task, self.recipe, self.settings = task, recipe, recipe.training
+        self.folder, self.saved, self.monitor = folder, folder / "checkpoints", monitor
         self.step, self.place = 0, data.Place()
-        self.best, self.best_step, self.stale = (
-            float("inf"),
-            -1,
-            0,
-        )  # the best validation, its step, how many came since
-        self.recent: dict[str, list[float]] = {}  # losses since the last record
+        # The best validation, its step, and how many came since.
+        self.best, self.best_step, self.stale = float("inf"), -1, 0
+        self.scalars = Scalars()  # losses and norms since the last record
         self.losses: dict[str, float] = {}  # their means at the last record
         self.validation: dict[str, float] = {}
         self.monitored: dict[str, list[float]] = {}
@@ -71,29 +65,20 @@ class _Run:
     @contextmanager
     def prepared(self) -> Iterator[None]:
         """Seed, wrap the task's modules and optimizers, resume; unwrap at the end."""
-        accelerate = require("accelerate", "accelerate==1.15.0")
-        from accelerate.state import AcceleratorState
-
-        # it remembers the precision of an earlier run in this process, and would refuse another
-        AcceleratorState._reset_state()
-        precision = {"fp32": "no"}.get(self.settings.precision, self.settings.precision)
-        if precision == "fp16" and not torch.cuda.is_available():
-            raise ParameterError("training.precision is fp16, which needs a GPU; use bf16 or fp32 on the CPU")
-        # Unless it is told that there is no device, Accelerate takes each process of torchrun on a CPU for the
-        # only one.
-        self.accelerator = accelerate.Accelerator(
-            mixed_precision=precision, cpu=not torch.accelerator.is_available()
-        )
-        accelerate.utils.set_seed(self.settings.seed, device_specific=True)  # each process has its own dropout
+        task, self.accelerator = self.task, hardware.accelerator(self.settings.precision, self.settings.seed)
+        device = self.device = self.accelerator.device
         self.main = self.accelerator.is_main_process
-        task, self.saved = self.task, self.folder / "checkpoints"
+        self.speed = Speed(timer=CudaTimer() if device.type == "cuda" else HostTimer())
+        self.guard = Guard(self._kept, at_once=device.type != "cuda")
         task.plain, bare = dict(task.modules), dict(task.optimizers)
         self.parameters = {
             name: [p for group in o.param_groups for p in group["params"]]
             for name, o in task.optimizers.items()
         }
         for module in task.plain.values():
-            module.to(self.accelerator.device)
+            module.to(device)
+        for optimizer in bare.values():
+            hardware.fuse(optimizer.param_groups, device)
         averaged = {name: task.plain[name] for name in task.averaged}
         self.ema = Ema(averaged, self.settings.ema) if self.settings.ema and averaged else None
         task.modules = {
@@ -104,8 +89,9 @@ class _Run:
         }
         task.optimizers = {name: self.accelerator.prepare(optimizer) for name, optimizer in bare.items()}
         try:
-            self._resume()
-            yield
+            with hardware.tensor_cores(device, self.settings.tf32):
+                state.resume(self)
+                yield
         finally:
             task.modules = {
                 n: self.accelerator.unwrap_model(m, keep_fp32_wrapper=False) for n, m in task.modules.items()
@@ -124,85 +110,86 @@ class _Run:
             accelerator.process_index,
             accelerator.num_processes,
         )
-        batches = data.stream(self.task, sampler, self.place, settings.loader_threads)
+        batches = data.stream(
+            self.task, sampler, self.place, settings.loader_threads, pin=self.device.type == "cuda"
+        )
         journal = Journal(self.folder, self.step) if self.main else None
-        begin, reason, first = time.monotonic(), "steps", self.step
+        started, first = time.monotonic(), self.step
+        reason = self._stop(
+            False, False, True
+        )  # a run that had reached its target, or lost its patience, stays
         for module in self.task.plain.values():
             module.train()
+        self.speed.begin()
         try:
-            while self.step < settings.steps:
+            while self.step < settings.steps and not reason:
                 self._one_step(batches)
-                if self.step % settings.log_every == 0 or self.step == settings.steps:
+                last = self.step == settings.steps
+                recorded = last or self.step % settings.log_every == 0
+                validated = settings.validate_every and (last or self.step % settings.validate_every == 0)
+                if recorded:
                     record = self._record()
                     if journal:
                         journal.train(self.step, record)
-                if settings.validate_every and (
-                    self.step % settings.validate_every == 0 or self.step == settings.steps
-                ):
+                    self.speed.lap("bookkeeping")  # of the next step
+                if validated:
                     self._validate(journal)
-                late = settings.minutes and time.monotonic() - begin > 60 * settings.minutes
-                flat = settings.patience and self.stale >= settings.patience
-                stop = self._agreed(
-                    "signal" if asked.is_set() else "minutes" if late else "patience" if flat else ""
-                )
-                if (
-                    stop
-                    or self.step % settings.checkpoint_every == 0
-                    or self.step in (settings.steps, self.best_step)
-                ):
-                    self._save()
-                if stop:
-                    reason = stop
-                    break
+                    self.speed.begin()
+                late = settings.minutes and time.monotonic() - started > 60 * settings.minutes
+                reason = self._stop(asked.is_set(), late, recorded or validated)
+                if reason or last or self.step % settings.checkpoint_every == 0 or self.step == self.best_step:
+                    self.guard.look()
+                    state.save(self)
+                    self.speed.begin()
         finally:
             batches.close()
             if journal:
                 journal.close()
-        outcome = self._outcome(reason)
+        outcome = self._outcome(reason or "steps")
         outcome = outcome if self.step > first else outcome.remembered(self.folder)
         if self.main:
             outcome.save(self.folder)
         return outcome
 
     def _one_step(self, batches: Iterator[tuple[data.Place, Batch]]) -> None:
-        """One optimizer step of `accumulate` forward passes, timed."""
-        task, accelerator, settings = self.task, self.accelerator, self.settings
-        start, waited, frames = time.perf_counter(), 0.0, 0
+        """One optimizer step of `accumulate` forward passes, each part of it timed."""
+        task, settings, frames = self.task, self.settings, 0
         for part in range(settings.accumulate):
-            asking = time.perf_counter()
             place, batch = next(batches)
-            waited += time.perf_counter() - asking
-            last = part == settings.accumulate - 1
             frames += batch.frames
-            for update in task.updates(batch.to(accelerator.device), self.step):
-                self._follow(update, batch, last)
+            there = batch.to(self.device)
+            self.speed.lap("wait")
+            for update in task.updates(there, self.step):
+                self.speed.lap("forward")
+                self._follow(update, batch.ids, part == settings.accumulate - 1)
+            self.speed.lap("forward")  # what a task computes behind its last update
             self.place = place
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "Detected call of `lr_scheduler.step", UserWarning
-            )  # an optimizer may set in later
+            # An optimizer may set in later than its schedule.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
             for scheduler in task.schedulers.values():
                 scheduler.step()
         if self.ema:
             self.ema.update()
         self.step += 1
-        if accelerator.device.type == "cuda":
-            torch.cuda.synchronize()
-        self.speed.add(time.perf_counter() - start, waited, frames * accelerator.num_processes)
+        self.speed.lap("optimizer")
+        self.speed.step(frames * self.accelerator.num_processes)
 
-    def _follow(self, update: Update, batch: Batch, last: bool) -> None:
+    def _follow(self, update: Update, ids: tuple[str, ...], last: bool) -> None:
         """Backward for the update's own parameters; at the last part of a step, clip and step their optimizers."""
         loss = update.loss
-        self._guard("loss", loss.detach(), update, batch)
+        self.guard.add(Suspect("loss", loss.detach(), update.optimizers, self.step + 1, ids))
+        for name, value in {"loss/" + "+".join(update.optimizers): loss, **update.scalars}.items():
+            self.scalars.add(name, value)
         parameters = [p for name in update.optimizers for p in self.parameters[name]]
+        self.speed.lap("bookkeeping")
         with ExitStack() as stack:
             for module in (
                 [] if last else self.task.modules.values()
             ):  # processes exchange gradients once per step
                 stack.enter_context(self.accelerator.no_sync(module))
             self.accelerator.backward(loss / self.settings.accumulate, inputs=parameters)
-        for name, value in {"loss/" + "+".join(update.optimizers): loss, **update.scalars}.items():
-            self.recent.setdefault(name, []).append(float(value.detach()))
+        self.speed.lap("backward")
         if not last:
             return
         for name in update.optimizers:
@@ -210,39 +197,33 @@ class _Run:
             self.accelerator.unscale_gradients(optimizer)
             gradients = [p.grad for p in self.parameters[name] if p.grad is not None]
             norm = torch.nn.utils.get_total_norm(gradients)
-            if (
-                not self.accelerator.scaler
-            ):  # with fp16 the scaler expects overflows, skips the step and lowers its scale
-                self._guard("gradient", norm, update, batch)
+            # With fp16 the scaler expects overflows, skips the step and lowers its scale.
+            if not self.accelerator.scaler:
+                self.guard.add(Suspect("gradient", norm, update.optimizers, self.step + 1, ids))
             if self.settings.clip_norm:
                 torch.nn.utils.clip_grads_with_norm_(self.parameters[name], self.settings.clip_norm, norm)
-            self.recent.setdefault(f"norm/{name}", []).append(float(norm))
+            self.scalars.add(f"norm/{name}", norm)
             optimizer.step()
             optimizer.zero_grad()
+        self.speed.lap("optimizer")
 
-    def _guard(self, what: str, value: torch.Tensor, update: Update, batch: Batch) -> None:
-        """Stop before a NaN or infinity reaches the weights, let alone a checkpoint."""
-        if torch.isfinite(value).item():
-            return
-        kept = checkpoints.latest(self.saved)
-        raise TrainingError(
-            f"the {what} for {', '.join(update.optimizers)} is {value.item()} at step {self.step + 1}, on utterances "
-            f"{', '.join(batch.ids)}: look at these clips, or lower the learning rate; "
-            f"{f'{kept.name} is intact' if kept else 'there is no checkpoint yet'}"
-        )
+    def _kept(self) -> str:
+        newest = checkpoints.latest(self.saved)
+        return f"{newest.name} is intact" if newest else "there is no checkpoint yet"
 
     def _validate(self, journal: Journal | None) -> None:
         """Judge in the main process without touching the random states; every process learns whether it got better."""
-        score = torch.zeros((), device=self.accelerator.device, dtype=torch.float64)
+        self.guard.look()
+        score = torch.zeros((), device=self.device, dtype=torch.float64)
         if self.main:
-            states = checkpoints.random_states()
+            randoms = checkpoints.random_states()
             for module in self.task.plain.values():
                 module.eval()
-            with torch.no_grad(), self.ema.applied() if self.ema else nullcontext():
+            with torch.no_grad(), self.ema.applied(self.task.plain) if self.ema else nullcontext():
                 validation = self.task.validate(self.step)
             for module in self.task.plain.values():
                 module.train()
-            checkpoints.set_random_states(states)
+            checkpoints.set_random_states(randoms)
             self.validation = dict(validation.scalars)
             journal.validation(self.step, validation)
             score += validation.scalars[self.task.watch]
@@ -251,98 +232,32 @@ class _Run:
         if score < self.best:
             self.best, self.best_step = score, self.step
 
-    def _agreed(self, reason: str) -> str:
-        """The first reason to stop that any process has: they must all stop after the same step."""
-        if self.accelerator.num_processes == 1:
-            return reason
-        flags = torch.tensor([float(reason == known) for known in STOPS], device=self.accelerator.device)
-        return next((known for known, flag in zip(STOPS, self.accelerator.reduce(flags).tolist()) if flag), "")
+    def _stop(self, signalled: bool, late: bool, looked: bool) -> str:
+        """The first reason to stop that any process has, "" for none: they must all stop after the same step.
 
-    def _save(self) -> None:
-        from accelerate.utils import gather_object
-
-        randoms = [checkpoints.random_states()]
+        looked: this step was recorded or validated. Several processes agree only then, for to agree is to wait.
+        """
+        settings = self.settings
+        reached = settings.target and self.best <= settings.target
+        flat = settings.patience and self.stale >= settings.patience
+        reasons = dict(zip(STOPS, map(bool, (signalled, late, reached, flat))))
         if self.accelerator.num_processes > 1:
-            randoms = gather_object(randoms)
-        if self.main:
-            task, scaler = self.task, self.accelerator.scaler
-            weights = {name: module.state_dict() for name, module in task.plain.items()}
-            if self.ema:
-                weights |= {f"ema-{name}": state for name, state in self.ema.average.items()}
-            state = {
-                "optimizers": {name: optimizer.state_dict() for name, optimizer in task.optimizers.items()},
-                "schedulers": {name: scheduler.state_dict() for name, scheduler in task.schedulers.items()},
-                "scaler": scaler.state_dict() if scaler else None,
-                "ema_updates": self.ema.updates if self.ema else 0,
-                "place": (self.place.epoch, self.place.index),
-                "random": randoms,
-                "seconds": self.speed.seconds,
-                "best": (self.best, self.best_step, self.stale),
-            }
-            checkpoints.save(
-                self.saved,
-                checkpoints.Checkpoint(self.step, weights, state),
-                self.recipe,
-                keep=self.settings.keep,
-                also=frozenset({self.best_step}),
-            )
-        self.accelerator.wait_for_everyone()
-
-    def _resume(self) -> None:
-        """Take over the newest checkpoint of the folder, if there is one."""
-        if self.main:
-            checkpoints.clean(self.saved)
-        newest, self.speed = checkpoints.latest(self.saved), Speed()
-        if newest is None:
-            return
-        found, task = checkpoints.load(newest, self.recipe), self.task
-        state = found.state
-        try:
-            for name, module in task.plain.items():
-                module.load_state_dict(found.weights[name])
-            for name, optimizer in task.optimizers.items():
-                optimizer.load_state_dict(state["optimizers"][name])
-        except (
-            RuntimeError,
-            KeyError,
-            ValueError,
-        ) as error:  # torch's own words for missing names and other shapes
-            raise TrainingError(
-                f"checkpoint {newest} does not fit the networks of {self.recipe.task} as they are now "
-                f"({' '.join(str(error).split())}): train in another folder"
-            ) from error
-        for name, scheduler in task.schedulers.items():
-            scheduler.load_state_dict(state["schedulers"][name])
-        if state["scaler"] and self.accelerator.scaler:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-        if self.ema:
-            self.ema.load({name: found.weights[f"ema-{name}"] for name in task.averaged}, state["ema_updates"])
-        rank = self.accelerator.process_index
-        if len(state["random"]) == self.accelerator.num_processes:
-            checkpoints.set_random_states(state["random"][rank])
-        else:
-            log.warning(
-                "%s was written by %d processes, now there are %d: training goes on, but not bit for bit",
-                newest,
-                len(state["random"]),
-                self.accelerator.num_processes,
-            )
-        self.step, self.place, self.speed = (found.step, data.Place(*state["place"]), Speed(state["seconds"]))
-        self.best, self.best_step, self.stale = state["best"]
-        log.info("training goes on from %s", newest)
+            if not looked:
+                return ""
+            flags = torch.tensor([float(reason) for reason in reasons.values()], device=self.device)
+            reasons = dict(zip(STOPS, self.accelerator.reduce(flags).tolist()))
+        return next((name for name, reason in reasons.items() if reason), "")
 
     def _record(self) -> dict[str, float]:
-        self.losses, self.recent = (
-            {name: sum(values) / len(values) for name, values in self.recent.items()},
-            {},
-        )
-        rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in self.task.optimizers.items()}
+        self.guard.look()
+        self.losses = self.scalars.means()
+        learning_rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in self.task.optimizers.items()}
         now = self.monitor() if self.monitor else {}
         for name, value in now.items():
             self.monitored.setdefault(name, []).append(value)
         return {
             **self.losses,
-            **rates,
+            **learning_rates,
             **now,
             **self.speed.rates(),
             "seconds": self.speed.seconds,
@@ -366,6 +281,11 @@ class _Run:
             processes=self.accelerator.num_processes,
             threads=torch.get_num_threads(),
             monitored={name: sum(values) / len(values) for name, values in self.monitored.items()},
+            target=targets.label(f"torch/{self.device.type}"),
+            settings={
+                "precision": self.settings.precision,
+                **({"tf32": self.settings.tf32} if self.device.type == "cuda" else {}),
+            },
         )
 
 

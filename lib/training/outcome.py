@@ -4,38 +4,45 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-import torch
-
+from lib import environment
 from lib.files import write_atomic
+
+# What `Outcome.metrics` holds -> where the number comes from, for the rows of results.
+SOURCES = {
+    "train_loss": "mean of the training loss over the last record's steps",
+    "train_steps_per_s": "the training loop's own clock",
+    "train_frames_per_s": "the training loop's own clock",
+    "peak_rss_mb": "the kernel's high-water mark of the process (VmHWM)",
+    "peak_gpu_mb": "torch.cuda.max_memory_reserved: without the CUDA context",
+    "power_w": "mean of the monitor's readings at each record",
+    "utilization_pct": "mean of the monitor's readings at each record",
+}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """reason: "steps", "patience", "minutes" or "signal"; checkpoint: the last one; best: the one with the
-    lowest `watch`, or the last one where nothing was validated; losses: means of the last `log_every` steps;
-    seconds: of training, over all calls; validation: the last scalars; rates: steps_per_s, frames_per_s (all
-    processes), wait_pct (share of time spent waiting for data); peak_rss_mb, peak_gpu_mb (None without one);
-    monitored: means of the monitor; threads: of each process on the CPU.
-    """
+    """What one call of `loop.train` leaves behind."""
 
-    step: int
-    reason: str
-    checkpoint: Path
-    best: Path
-    seconds: float
-    losses: dict[str, float]
-    validation: dict[str, float]
-    rates: dict[str, float]
+    step: int  # the last one made
+    reason: str  # "steps", or what ended it before: one of `loop.STOPS`
+    checkpoint: Path  # the newest
+    best: Path  # that of the lowest `watch`, or the newest where nothing was validated
+    seconds: float  # of training, over all calls
+    losses: dict[str, float]  # means over the steps of the last record
+    validation: dict[str, float]  # the last one's scalars
+    rates: dict[str, float]  # see `speed.Speed.rates`; frames are those of all processes
     peak_rss_mb: float
-    peak_gpu_mb: float | None
+    peak_gpu_mb: float | None  # None without a GPU
     processes: int
-    threads: int
-    monitored: dict[str, float] = field(default_factory=dict)
+    threads: int  # of each process, on the CPU
+    monitored: dict[str, float] = field(default_factory=dict)  # means of what the monitor said
+    target: str = "torch/cpu"  # where the networks learnt, as rows of results name it
+    settings: dict[str, object] = field(
+        default_factory=dict
+    )  # what decides the arithmetic there: precision, tf32
 
     def save(self, folder: Path) -> None:
         """Write the outcome to <folder>/outcome.json, for whoever started the run in another process."""
@@ -59,6 +66,8 @@ class Outcome:
             "processes",
             "threads",
             "monitored",
+            "target",
+            "settings",
         )
         return dataclasses.replace(self, **{name: before[name] for name in names if name in before})
 
@@ -66,7 +75,7 @@ class Outcome:
     def metrics(self) -> dict[str, float]:
         """The outcome under the names of the results contract; the loss is that of the update computed last."""
         losses = [value for name, value in self.losses.items() if name.startswith("loss/")]
-        found = {
+        values = {
             "train_loss": losses[-1] if losses else None,
             "train_steps_per_s": self.rates.get("steps_per_s"),
             "train_frames_per_s": self.rates.get("frames_per_s"),
@@ -75,16 +84,10 @@ class Outcome:
             "power_w": self.monitored.get("power_w"),
             "utilization_pct": self.monitored.get("utilization_pct"),
         }
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def peak_memory() -> dict[str, float]:
-    """Peak memory of this process (and of its GPU) so far, in 10^6 bytes."""
-    try:
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    except ImportError:  # Windows
-        peak = psutil.Process().memory_info().peak_wset
-    gpu = {"peak_gpu_mb": torch.cuda.max_memory_allocated() / 1e6} if torch.cuda.is_available() else {}
-    return {"peak_rss_mb": peak / 1e6, **gpu}
+    """Peak memory of this process (and of its GPU, where it uses one) so far, in 10^6 bytes."""
+    gpu = environment.peak_gpu_mb()
+    return {"peak_rss_mb": environment.peak_rss_mb(), **({} if gpu is None else {"peak_gpu_mb": gpu})}

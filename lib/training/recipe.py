@@ -1,7 +1,7 @@
 """How is a training run described? By one YAML file with four parts, every key checked, its identity kept
 beside the weights.
 
-task: hifigan                     which system trains (see `tasks.py`)
+task: hifigan                     which system trains (see `tasks/__init__.py`)
 data: {voices: [vits-joe], ...}   what it hears (`sources.Data`)
 model: {...}                      the system's own configuration
 training: {steps: 2000, ...}      the loop's (`Settings`)
@@ -31,35 +31,35 @@ FREE = (
     "validate_every",
     "log_every",
     "patience",
+    "target",
     "loader_threads",
 )
+# Settings younger than the oldest checkpoints: no part of the identity while they have these values, so that what
+# was trained before they existed stays valid.
+YOUNGER = {"tf32": True}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The loop's part of a recipe. Zero switches a thing off.
+    """The loop's part of a recipe. Zero switches a thing off."""
 
-    batch_size: items per process and forward pass; max_frames: of a batch after padding (0: any);
-    accumulate: forward passes per step; ema: decay of the averaged weights; clip_norm: of the gradients;
-    patience: validations without a better `watch` before it stops; minutes: wall-clock budget of one call;
-    loader_threads: batches prepared at the same time.
-    """
-
-    steps: int
-    batch_size: int = 16
-    max_frames: int = 0
-    accumulate: int = 1
-    precision: str = "fp32"
-    seed: int = 0
-    ema: float = 0.0
-    clip_norm: float = 0.0
-    checkpoint_every: int = 500
-    keep: int = 2
-    validate_every: int = 500
-    log_every: int = 10
-    patience: int = 0
-    minutes: float = 0.0
-    loader_threads: int = 1
+    steps: int  # optimizer steps in all
+    batch_size: int = 16  # items per process and forward pass
+    max_frames: int = 0  # of a batch after padding (0: any)
+    accumulate: int = 1  # forward passes per step
+    precision: str = "fp32"  # of `PRECISIONS`; fp16 needs a GPU
+    tf32: bool = True  # on a GPU, float32 products in TF32; nothing elsewhere (see `hardware.py`)
+    seed: int = 0  # of dropout, crops, and the order of the data
+    ema: float = 0.0  # decay of the averaged weights, in [0, 1)
+    clip_norm: float = 0.0  # largest norm of each optimizer's gradients
+    checkpoint_every: int = 500  # steps
+    keep: int = 2  # newest checkpoints that stay, beside the best one
+    validate_every: int = 500  # steps
+    log_every: int = 10  # steps; on a GPU also how often the loop waits for it
+    patience: int = 0  # validations without a better `watch` before it stops
+    target: float = 0.0  # it stops at the first validation whose `watch` is as low as this
+    minutes: float = 0.0  # wall-clock budget of one call
+    loader_threads: int = 1  # batches prepared at the same time
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -75,22 +75,37 @@ class Settings:
         ):
             if getattr(self, name) < 1:
                 raise ParameterError(f"training.{name} is {getattr(self, name)}, it must be at least 1")
+        for name in ("max_frames", "clip_norm", "validate_every", "patience", "target", "minutes"):
+            if getattr(self, name) < 0:
+                raise ParameterError(
+                    f"training.{name} is {getattr(self, name)}, it must not be negative (0: off)"
+                )
         if not 0 <= self.ema < 1:
             raise ParameterError(f"training.ema is {self.ema}, a decay lies in [0, 1)")
+        for name in ("patience", "target"):
+            if getattr(self, name) and not self.validate_every:
+                raise ParameterError(
+                    f"training.{name} is {getattr(self, name)}, but training.validate_every is 0: without "
+                    "validations nothing can be compared with it"
+                )
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training run in words. data, model: mappings that the source and the task turn into their own dataclasses."""
+    """A training run in words."""
 
-    task: str
-    training: Settings
-    model: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
+    task: str  # which system trains, a name of `tasks.names()`
+    training: Settings  # the loop's part
+    model: dict[str, Any] = field(default_factory=dict)  # the task turns it into its own dataclass
+    data: dict[str, Any] = field(default_factory=dict)  # becomes `sources.Data`
 
     def identity(self) -> dict[str, Any]:
         """Everything that the weights depend on, flat: "model.width" -> 64."""
-        training = {k: v for k, v in dataclasses.asdict(self.training).items() if k not in FREE}
+        training = {
+            name: value
+            for name, value in dataclasses.asdict(self.training).items()
+            if name not in FREE and not (name in YOUNGER and value == YOUNGER[name])
+        }
         flat = {
             f"{part}.{key}": value
             for part, values in (("data", self.data), ("model", self.model), ("training", training))

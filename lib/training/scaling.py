@@ -22,12 +22,13 @@ from lib.errors import ParameterError, TrainingError
 
 @dataclass(frozen=True)
 class Scaling:
-    """frames_per_s: of one process and of all of them together; efficiency: 1 is perfect."""
+    """What several processes make of a recipe, against one."""
 
     processes: int
     threads_per_process: int
-    frames_per_s: tuple[float, float]
-    efficiency: float
+    frames_per_s: tuple[float, float]  # of one process, and of all of them together
+    efficiency: float  # 1 is perfect
+    target: str = "torch/cpu"  # where they ran
 
 
 def measure(recipe: str | Path, processes: int = 2, *, threads: int = 1, rounds: int = 3) -> Scaling:
@@ -41,13 +42,14 @@ def measure(recipe: str | Path, processes: int = 2, *, threads: int = 1, rounds:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds):
             for count in rates:
-                rates[count].append(_run(Path(recipe), count, threads, Path(folder) / f"{number}-{count}"))
+                rate, target = _run(Path(recipe), count, threads, Path(folder) / f"{number}-{count}")
+                rates[count].append(rate)
     one, many = (statistics.median(rates[count]) for count in (1, processes))
-    return Scaling(processes, threads, (one, many), many / (processes * one))
+    return Scaling(processes, threads, (one, many), many / (processes * one), target)
 
 
-def _run(recipe: Path, processes: int, threads: int, out: Path) -> float:
-    """Frames/s of one run under torchrun."""
+def _run(recipe: Path, processes: int, threads: int, out: Path) -> tuple[float, str]:
+    """Frames/s of one run under torchrun, and where it ran."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     command = [
         sys.executable,
@@ -83,4 +85,4 @@ def _run(recipe: Path, processes: int, threads: int, out: Path) -> float:
         raise ParameterError(
             f"{recipe.name} trains for a single step; the first one warms up, give it some more to be timed"
         )
-    return rates["frames_per_s"]
+    return rates["frames_per_s"], outcome["target"]

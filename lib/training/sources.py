@@ -12,20 +12,14 @@ from lib.errors import ParameterError
 
 @dataclass(frozen=True)
 class Data:
-    """voices: systems that read the Gutenberg sentences, or corpus, source: a public one, as
-    `corpora.public.load` takes them (source: a folder or a hub repository; by default the corpus's own
-    repository on the hub).
+    """The recipe's `data` part: voices that read the Gutenberg sentences, or a public corpus."""
 
-    train, validation: how many utterances of each split are used, of each voice (0: all);
-    threads: of the voices while they speak.
-    """
-
-    voices: tuple[str, ...] = ()
-    corpus: str = ""
-    source: str = ""
-    train: int = 0
-    validation: int = 0
-    threads: int = 1
+    voices: tuple[str, ...] = ()  # systems that read
+    corpus: str = ""  # a public one, as `corpora.public.load` takes it
+    source: str = ""  # its folder or hub repository ("": the corpus's own repository)
+    train: int = 0  # utterances of the train split that are used, of each voice (0: all)
+    validation: int = 0  # the same of the validation split
+    threads: int = 1  # of the voices while they speak
 
     def __post_init__(self) -> None:
         if bool(self.voices) == bool(self.corpus):

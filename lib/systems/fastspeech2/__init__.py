@@ -2,7 +2,7 @@
 
 FastSpeech 2 (Ren et al. 2021, arXiv:2006.04558) with Conformer blocks and pitch and energy averaged per phone,
 as transformers has it. It reads the symbols of the Piper voices, knows its own voices by a speaker embedding,
-and leaves the waveform to a vocoder (`hifigan`, else Griffin-Lim). The network is in `fastspeech2_network.py`;
+and leaves the waveform to a vocoder (`hifigan`, else Griffin-Lim). The network is in `network.py`;
 how it learns in `lib.training.tasks.fastspeech2`.
 """
 

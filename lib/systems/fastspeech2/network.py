@@ -144,7 +144,7 @@ class Prediction(NamedTuple):
     energy: torch.Tensor
 
 
-class AcousticModel(nn.Module):
+class FastSpeech2Network(nn.Module):
     """transformers' network beside the statistics that its inputs and outputs are standardised with, saved together.
 
     Pitch is the mean of log F0 (Hz) over a symbol's frames, energy that of the log of `features.energy`; both
@@ -155,10 +155,13 @@ class AcousticModel(nn.Module):
         super().__init__()
         from transformers import FastSpeech2ConformerModel
 
+        self.per_frame = (
+            config.feed_forward_kernel == 1
+        )  # the blocks' feed-forward layers see one frame at a time
         self.network = FastSpeech2ConformerModel(config.transformers(n_speakers))
         for layer in (*self.network.encoder.conformer_layers, *self.network.decoder.conformer_layers):
             pointwise = [(layer.conv_module, "pointwise_conv1"), (layer.conv_module, "pointwise_conv2")]
-            if config.feed_forward_kernel == 1:
+            if self.per_frame:
                 pointwise += [
                     (part, name)
                     for part in (layer.feed_forward, layer.feed_forward_macaron)
@@ -192,7 +195,7 @@ class AcousticModel(nn.Module):
         """ids: (B, T) int64, padded with 0; speakers: (B,) int64."""
         network = self.network
         real = ids != 0 if len(ids) > 1 else None  # (B, T)
-        hidden = _blocks(network.encoder, network.encoder.embed(ids), real)
+        hidden = _blocks(network.encoder, network.encoder.embed(ids), real, self.per_frame)
         if network.multispeaker_model:
             hidden = hidden + network.speaker_id_embedding(speakers)[:, None]
         pitch_sees = hidden.detach() if network.stop_gradient_from_pitch_predictor else hidden
@@ -243,7 +246,7 @@ class AcousticModel(nn.Module):
 
     def deepen(self, hidden: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
         """(B, F, hidden) in and out: frames that know of each other; one linear layer makes a mel of them."""
-        return _blocks(self.network.decoder, hidden, real)
+        return _blocks(self.network.decoder, hidden, real, self.per_frame)
 
     def plan(
         self, ids: torch.Tensor, speakers: torch.Tensor, controls: Controls = Controls()
@@ -278,29 +281,33 @@ class AcousticModel(nn.Module):
         return mel * self.mel_deviation + self.mel_mean, frames
 
 
-def _blocks(stack: nn.Module, hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
+def _blocks(stack: nn.Module, hidden: torch.Tensor, real: torch.Tensor | None, per_frame: bool) -> torch.Tensor:
     """transformers' Conformer blocks (Gulati et al. 2020, arXiv:2005.08100) on (B, time, hidden)."""
     hidden, positions = stack.pos_enc(hidden)
     attended = None if real is None else real[:, None]  # (B, 1, time)
     for layer in stack.conformer_layers:
         hidden = layer.ff_macaron_layer_norm(
-            hidden + layer.ff_scale * layer.dropout(_feed_forward(layer.feed_forward_macaron, hidden, real))
+            hidden
+            + layer.ff_scale * layer.dropout(_feed_forward(layer.feed_forward_macaron, hidden, real, per_frame))
         )
         attention = layer.self_attn(hidden, attention_mask=attended, pos_emb=positions)[0]
         hidden = layer.self_attn_layer_norm(hidden + layer.dropout(attention))
         hidden = layer.conv_layer_norm(hidden + layer.dropout(_convolve(layer.conv_module, hidden, real)))
         hidden = layer.ff_layer_norm(
-            hidden + layer.ff_scale * layer.dropout(_feed_forward(layer.feed_forward, hidden, real))
+            hidden + layer.ff_scale * layer.dropout(_feed_forward(layer.feed_forward, hidden, real, per_frame))
         )
         hidden = layer.final_layer_norm(hidden)
     return hidden
 
 
-def _feed_forward(module: nn.Module, hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
-    if isinstance(module.conv1, nn.Conv1d):
-        inner = module.dropout(torch.relu(module.conv1(silenced(hidden.transpose(1, 2), real))))
-        return module.conv2(silenced(inner, real)).transpose(1, 2)
-    return module.conv2(module.dropout(torch.relu(module.conv1(hidden))))
+def _feed_forward(
+    module: nn.Module, hidden: torch.Tensor, real: torch.Tensor | None, per_frame: bool
+) -> torch.Tensor:
+    """(B, time, hidden) in and out; per_frame: its two layers are linear ones, else convolutions over time."""
+    if per_frame:
+        return module.conv2(module.dropout(torch.relu(module.conv1(hidden))))
+    inner = module.dropout(torch.relu(module.conv1(silenced(hidden.transpose(1, 2), real))))  # (B, units, time)
+    return module.conv2(silenced(inner, real)).transpose(1, 2)
 
 
 def _convolve(module: nn.Module, hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
@@ -326,7 +333,7 @@ def _predict(predictor: nn.Module, hidden: torch.Tensor, real: torch.Tensor | No
     return predictor.linear(channels.transpose(1, 2))[..., 0]
 
 
-def build(config: NetworkConfig, n_speakers: int, seed: int = 0) -> AcousticModel:
+def build(config: NetworkConfig, n_speakers: int, seed: int = 0) -> FastSpeech2Network:
     """The network with random weights."""
     torch.manual_seed(seed)
-    return AcousticModel(config, n_speakers)
+    return FastSpeech2Network(config, n_speakers)

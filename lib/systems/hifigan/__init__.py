@@ -144,7 +144,7 @@ def build(config: GeneratorConfig, *, warm: bool = True, seed: int = 0) -> dict[
             )
         )
         return {"decoder": decoder}
-    from lib.systems import vits_joe
+    from lib.systems.vits_joe import network as vits_joe
 
     front = MelReader(config.front_width, config.front_blocks, n_others=4, n_outputs=192)
     pitch = MelReader(config.pitch_width, config.pitch_blocks, n_others=0, n_outputs=2)
@@ -241,21 +241,3 @@ def save(
     }
     write_atomic(folder / "config.json", json.dumps(description, indent=1).encode())
     return folder
-
-
-def from_checkpoint(checkpoint: str | Path, config: GeneratorConfig) -> dict[str, dict[str, torch.Tensor]]:
-    """The generator's weights in a training checkpoint, averaged ones where it has them, as `save` wants them."""
-    from lib.training import checkpoint as checkpoints
-
-    weights = checkpoints.load(Path(checkpoint)).weights
-    return {name: _folded(weights.get(f"ema-{name}", weights[name])) for name in build(config, warm=False)}
-
-
-def _folded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The state dict with torch's weight normalisation (a length and a direction per filter) multiplied out."""
-    marker = ".parametrizations.weight.original"
-    folded = {key: value for key, value in state.items() if marker not in key}
-    for key in (k for k in state if k.endswith(f"{marker}1")):
-        stem = key.removesuffix(f"{marker}1")
-        folded[f"{stem}.weight"] = torch._weight_norm(state[key], state[f"{stem}{marker}0"], 0)
-    return folded

@@ -25,7 +25,7 @@ from lib.systems.acoustic import AcousticSystem
 from lib.systems.attention import Reading
 from lib.systems.base import Speech, Stopwatch, System, Vocoder
 from lib.systems.speecht5.decoding import Limits, decode, lay_out
-from lib.systems.speecht5.network import PUBLISHED, AcousticModel, NetworkConfig, build
+from lib.systems.speecht5.network import PUBLISHED, NetworkConfig, SpeechT5Network, build
 from lib.systems.symbols import ids
 
 log = logging.getLogger(__name__)
@@ -184,7 +184,7 @@ def portions(phones: Sequence[str], longest: int = LONGEST) -> list[tuple[str, .
 
 
 def _stages(
-    model: AcousticModel,
+    model: SpeechT5Network,
     batch: torch.Tensor,
     speaker: torch.Tensor,
     limits: Limits,

@@ -23,7 +23,8 @@ import torch
 from torch.nn import functional as F
 
 from lib.errors import AudioError, ParameterError, TextError
-from lib.systems.speecht5.network import POSITIONS, PRENET_DROPOUT, AcousticModel
+from lib.systems.layers import plain
+from lib.systems.speecht5.network import POSITIONS, PRENET_DROPOUT, SpeechT5Network
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ class Decoded(NamedTuple):
     stopped: bool
 
 
-def keep_masks(model: AcousticModel, steps: int, seed: int, device: torch.device | str = "cpu") -> torch.Tensor:
+def keep_masks(
+    model: SpeechT5Network, steps: int, seed: int, device: torch.device | str = "cpu"
+) -> torch.Tensor:
     """What the prenet's dropout multiplies with, (steps, layers, units): drawn on the CPU, the same for any
     number of steps.
     """
@@ -77,7 +80,7 @@ def keep_masks(model: AcousticModel, steps: int, seed: int, device: torch.device
 
 @torch.inference_mode()
 def decode(
-    model: AcousticModel,
+    model: SpeechT5Network,
     encoded: torch.Tensor,
     speaker: torch.Tensor,
     *,
@@ -156,7 +159,7 @@ def decode(
     return Decoded(rough, alignment[:count] / (len(layers) * config.guided), stopped)
 
 
-def lay_out(model: AcousticModel) -> AcousticModel:
+def lay_out(model: SpeechT5Network) -> SpeechT5Network:
     """Store the decoder's wide matrices column by column, which a CPU multiplies a single vector with several
     times faster.
 
@@ -164,12 +167,12 @@ def lay_out(model: AcousticModel) -> AcousticModel:
     as they are.
     """
     for module in (*model.network.speecht5.decoder.modules(), *model.network.speech_decoder_postnet.modules()):
-        if isinstance(module, torch.nn.Linear) and module.out_features >= module.in_features:
+        if isinstance(module, torch.nn.Linear) and plain(module) and module.out_features >= module.in_features:
             module.weight.data = module.weight.data.t().contiguous().t()
     return model
 
 
-def _window(model: AcousticModel, reached: int, n_symbols: int) -> tuple[int, int, torch.Tensor | float]:
+def _window(model: SpeechT5Network, reached: int, n_symbols: int) -> tuple[int, int, torch.Tensor | float]:
     """What can be seen once a symbol is reached: the first symbol, the last + 1, and how much each is preferred."""
     config = model.config
     if not config.ahead:

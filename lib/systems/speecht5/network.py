@@ -3,7 +3,7 @@ those before it.
 
 The layers are transformers' own (`SpeechT5ForTextToSpeech`, Ao et al. 2022, arXiv:2110.07205) beside a table of
 voices and the statistics of the mel. Here is how they learn, all steps at once under teacher forcing;
-`speecht5_decoding.py` is how they speak.
+`decoding.py` is how they speak.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Prediction(NamedTuple):
     attention: torch.Tensor
 
 
-class AcousticModel(nn.Module):
+class SpeechT5Network(nn.Module):
     """transformers' network, a vector for each voice, and the mean and deviation of each mel band, saved
     together; where it has a window, `nearness`, what each place of the window has ahead in the scores of every
     head, (behind + 1 + ahead,).
@@ -248,13 +248,13 @@ def refined(postnet: nn.Module, rough: torch.Tensor, real: torch.Tensor | None =
     return rough + correction.transpose(1, 2)
 
 
-def build(config: NetworkConfig, n_speakers: int, seed: int = 0) -> AcousticModel:
+def build(config: NetworkConfig, n_speakers: int, seed: int = 0) -> SpeechT5Network:
     """The network with random weights."""
     torch.manual_seed(seed)
-    return AcousticModel(config, n_speakers)
+    return SpeechT5Network(config, n_speakers)
 
 
-def take_over(model: AcousticModel, source: str) -> None:
+def take_over(model: SpeechT5Network, source: str) -> None:
     """Give the network the weights of a published one. source: a repository of the Hugging Face hub, or a folder.
 
     The symbols' embedding alone stays as it was where the published one has other symbols. Raises

@@ -98,7 +98,7 @@ class Tacotron2(AcousticSystem):
 
 
 def published(path: str | Path) -> dict[str, torch.Tensor]:
-    """The weights in a file of NVIDIA's public checkpoints, under the names of `tacotron2_network.Network`:
+    """The weights in a file of NVIDIA's public checkpoints, under the names of `network.Tacotron2Layers`:
     those of its own symbols (148 characters and ARPAbet phones), on log-mels that are not standardised.
 
     Raises MissingDataError where there is no file, TrainingError where it holds no Tacotron 2.

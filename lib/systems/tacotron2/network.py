@@ -11,69 +11,19 @@ several voices and several frames per step are possible.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lib.errors import AudioError, ParameterError
+from lib.errors import AudioError
+from lib.systems.attention import SpokenMel
 from lib.systems.padding import both_ways, normalised, silenced
 from lib.systems.symbols import vocabulary_size
-from lib.systems.tacotron2.decoder import BANDS, Convolution, Decoder
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Sizes of the network; the defaults are those published, with 28.2 M parameters for 148 symbols.
-
-    embedding: width of symbols and encoder; frames_per_step: mel frames that one step of the decoder says (Wang
-    et al. 2017, arXiv:1703.10135, section 3.3: fewer steps, cheaper and easier to align). rnn_dropout: of the
-    two LSTMs of the decoder; prenet_dropout acts in use, too: without it the decoder leans on its last frame
-    and stops listening to the text.
-    """
-
-    embedding: int = 512
-    encoder_layers: int = 3
-    encoder_kernel: int = 5
-    prenet: int = 256
-    attention_rnn: int = 1024
-    attention: int = 128
-    location_filters: int = 32
-    location_kernel: int = 31
-    decoder_rnn: int = 1024
-    postnet: int = 512
-    postnet_layers: int = 5
-    postnet_kernel: int = 5
-    frames_per_step: int = 1
-    encoder_dropout: float = 0.5
-    prenet_dropout: float = 0.5
-    rnn_dropout: float = 0.1
-    postnet_dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.embedding < 2 or self.embedding % 2:
-            raise ParameterError(
-                f"model.embedding is {self.embedding}: the encoder reads half of it forward, half backward: it "
-                "is even"
-            )
-        for name in ("encoder_kernel", "location_kernel", "postnet_kernel"):
-            if getattr(self, name) % 2 == 0:
-                raise ParameterError(
-                    f"model.{name} is {getattr(self, name)}, a kernel that sees as far back as ahead is odd"
-                )
-        if self.postnet_layers < 2:
-            raise ParameterError(
-                f"model.postnet_layers is {self.postnet_layers}: one leads into it and one out, so at least 2"
-            )
-        if self.frames_per_step < 1:
-            raise ParameterError(
-                f"model.frames_per_step is {self.frames_per_step}: a step says at least 1 frame"
-            )
-        for name in ("encoder_dropout", "prenet_dropout", "rnn_dropout", "postnet_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ParameterError(f"model.{name} is {getattr(self, name)}, a share to drop lies in [0, 1)")
+from lib.systems.tacotron2.config import NetworkConfig
+from lib.systems.tacotron2.decoder import BANDS, Decoder
+from lib.systems.tacotron2.layers import Convolution
 
 
 class Prediction(NamedTuple):
@@ -87,34 +37,24 @@ class Prediction(NamedTuple):
     alignment: torch.Tensor
 
 
-class Reading(NamedTuple):
-    """One sentence read aloud. log_mel: (F, n_bands); alignment: (S, T); stopped: False where the length guard
-    cut it.
-    """
-
-    log_mel: torch.Tensor
-    alignment: torch.Tensor
-    stopped: bool
-
-
-class AcousticModel(nn.Module):
+class Tacotron2Network(nn.Module):
     """The network beside the statistics that mel bands are standardised with, saved together. They begin as 0
     and 1, which the published checkpoint was trained with.
     """
 
     def __init__(self, config: NetworkConfig, n_speakers: int, n_symbols: int):
         super().__init__()
-        self.network = Network(config, n_speakers, n_symbols)
+        self.network = Tacotron2Layers(config, n_speakers, n_symbols)
         self.register_buffer("mel_mean", torch.zeros(BANDS))
         self.register_buffer("mel_deviation", torch.ones(BANDS))
 
     def forward(
         self, ids: torch.Tensor, speakers: torch.Tensor, mel: torch.Tensor, mask: torch.Tensor
     ) -> Prediction:
-        """Teacher forcing, see `Network.forward`."""
+        """Teacher forcing, see `Tacotron2Layers.forward`."""
         return self.network(ids, speakers, mel, mask)
 
-    def read(self, ids: torch.Tensor, speakers: torch.Tensor, seed: int, threshold: float = 0.5) -> Reading:
+    def read(self, ids: torch.Tensor, speakers: torch.Tensor, seed: int, threshold: float = 0.5) -> SpokenMel:
         """Say one sentence unaided: ids (1, T), speakers (1,). The seed draws the prenet's dropout; threshold:
         of the gate.
         """
@@ -124,10 +64,10 @@ class AcousticModel(nn.Module):
                 "the network says what is not a number: it is not trained, or its weights are broken; take another "
                 "checkpoint"
             )
-        return Reading(mel[0] * self.mel_deviation + self.mel_mean, alignment[0], stopped)
+        return SpokenMel(mel[0] * self.mel_deviation + self.mel_mean, alignment[0], stopped)
 
 
-class Network(nn.Module):
+class Tacotron2Layers(nn.Module):
     """The published network; every name in its state dict is that of NVIDIA's implementation, but for
     `speaker_embedding`, which exists where there are several voices.
     """
@@ -180,10 +120,12 @@ class Network(nn.Module):
         return self.refine(rough), alignment, stopped
 
 
-def build(config: NetworkConfig, n_speakers: int, seed: int = 0, n_symbols: int | None = None) -> AcousticModel:
+def build(
+    config: NetworkConfig, n_speakers: int, seed: int = 0, n_symbols: int | None = None
+) -> Tacotron2Network:
     """The network with random weights, by default for Piper's symbols."""
     torch.manual_seed(seed)
-    return AcousticModel(config, n_speakers, n_symbols or vocabulary_size())
+    return Tacotron2Network(config, n_speakers, n_symbols or vocabulary_size())
 
 
 class _Encoder(nn.Module):
@@ -228,4 +170,4 @@ def _convolution(before: int, after: int, kernel: int, gain: str) -> nn.Sequenti
 
 def _convolved(layer: nn.Sequential, channels: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
     convolution, norm = layer
-    return normalised(norm, convolution.conv(silenced(channels, real)), real)
+    return normalised(norm, convolution(silenced(channels, real)), real)

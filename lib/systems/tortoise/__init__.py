@@ -6,7 +6,7 @@ diffusion decoder, conditioned on them, turns noise into the mel, and a vocoder 
 trains its decoder on the latents of a frozen autoregressive model in the same way, and the reason holds here
 too: alignment and pronunciation are learnt once, all of the decoder's training goes into the sound, and what
 differs from `fastspeech2` is the decoder alone. How it learns is in `lib.training.tasks.tortoise`; the pipeline
-of the published size in `tortoise_published.py`.
+of the published size in `published.py`.
 """
 
 from __future__ import annotations
@@ -102,15 +102,17 @@ class NetworkConfig(Sizes):
             object.__setattr__(self, "front", fastspeech2_network.NetworkConfig(**self.front))
 
 
-class AcousticModel(nn.Module):
+class TortoiseNetwork(nn.Module):
     """The frozen front end and the decoder, saved together. The front end also holds the statistics of the mel."""
 
     def __init__(self, config: NetworkConfig, n_speakers: int):
         super().__init__()
-        self.front = fastspeech2_network.AcousticModel(config.front, n_speakers).requires_grad_(False).eval()
+        self.front = (
+            fastspeech2_network.FastSpeech2Network(config.front, n_speakers).requires_grad_(False).eval()
+        )
         self.decoder = DiffusionDecoder(config.decoder(n_speakers, config.front.hidden))
 
-    def train(self, mode: bool = True) -> "AcousticModel":
+    def train(self, mode: bool = True) -> "TortoiseNetwork":
         """The decoder alone; the front end stays as it was trained, its batch norms' statistics too."""
         super().train(mode)
         self.front.eval()
@@ -185,10 +187,10 @@ def guarded(frames: torch.Tensor) -> tuple[torch.Tensor, int]:
     return ends.clamp(max=limit).diff(dim=1, prepend=torch.zeros_like(ends[:, :1])), max(wanted - limit, 0)
 
 
-def build(config: NetworkConfig, n_speakers: int, seed: int = 0) -> AcousticModel:
+def build(config: NetworkConfig, n_speakers: int, seed: int = 0) -> TortoiseNetwork:
     """The networks with random weights."""
     torch.manual_seed(seed)
-    return AcousticModel(config, n_speakers)
+    return TortoiseNetwork(config, n_speakers)
 
 
 checkpoints = checkpoint.Kind("tortoise", NetworkConfig, build)

@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lib.errors import ParameterError
+from lib.systems.layers import plain
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,10 @@ def norm(channels: int) -> nn.GroupNorm:
 
 def pointwise(layer: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
     """A convolution that sees one frame at a time, (B, C, F) in and out, as one product of matrices: faster on
-    a CPU.
+    a CPU. One that is more than its weights is called.
     """
+    if not plain(layer):
+        return layer(x)
     return torch.matmul(layer.weight[..., 0], x) + layer.bias[:, None]
 
 
@@ -94,8 +97,8 @@ class RelativeBias(nn.Module):
         super().__init__()
         self.relative_attention_bias = nn.Embedding(self.buckets, heads)
 
-    def forward(self, length: int) -> torch.Tensor:  # (1, heads, length, length), queries before keys
-        device = self.relative_attention_bias.weight.device
+    def forward(self, length: int, device: torch.device | str = "cpu") -> torch.Tensor:
+        """(1, heads, length, length), queries before keys."""
         distance = torch.arange(1 - length, length, device=device)  # key minus query
         side, exact = self.buckets // 2, self.buckets // 4
         far = exact + (distance.abs().clamp(min=1).float() / exact).log() / math.log(self.farthest / exact) * (
@@ -136,7 +139,7 @@ class Attention(nn.Module):
         )
         # The bias is published in units of the scores before they are divided by sqrt(width), times that root:
         # it stays as it is.
-        bias = self.relative_pos_embeddings(length) * math.sqrt(width)
+        bias = self.relative_pos_embeddings(length, x.device) * math.sqrt(width)
         heard = F.scaled_dot_product_attention(
             *qkv.unbind(2), attn_mask=bias.to(qkv.dtype)
         )  # (B, heads, F, width)

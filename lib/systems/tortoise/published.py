@@ -3,7 +3,7 @@
 Betker 2023 (arXiv:2305.07243). A language model reads the text in the voice of some clips and proposes codes of
 speech, several times over; CLVP picks the reading that fits the text best; the diffusion decoder turns the
 language model's latents of it into a mel spectrogram at 24 kHz; UnivNet speaks that. transformers has the
-language model, CLVP and UnivNet, the decoder is ours (`tortoise_network.py`), all with the published weights,
+language model, CLVP and UnivNet, the decoder is ours (`network.py`), all with the published weights,
 which are fetched from the hub or taken from a folder.
 
     clips = [(waveform, sample_rate), ...]                     two or more of some 10 s, of one voice

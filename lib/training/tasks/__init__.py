@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 from lib.errors import unknown
 from lib.training.recipe import Recipe
 from lib.training.task import Task
 
-# Name in recipes -> module and its builder `(recipe) -> Task`. A new trainable system is one file and one line here.
-_BUILDERS = {
-    "fastspeech2": ("lib.training.tasks.fastspeech2", "build"),
-    "hifigan": ("lib.training.tasks.hifigan", "build"),
-    "speecht5": ("lib.training.tasks.speecht5", "build"),
-    "tacotron2": ("lib.training.tasks.tacotron2", "build"),
-    "tortoise": ("lib.training.tasks.tortoise", "build"),
+# Name in recipes -> its class, a `task.Task`. A new trainable system is one file and one line here.
+_TASKS = {
+    "fastspeech2": "lib.training.tasks.fastspeech2:AcousticTask",
+    "hifigan": "lib.training.tasks.hifigan:VocoderTask",
+    "speecht5": "lib.training.tasks.speecht5:AcousticTask",
+    "tacotron2": "lib.training.tasks.tacotron2:AcousticTask",
+    "tortoise": "lib.training.tasks.tortoise:AcousticTask",
 }
 
 
 def names() -> list[str]:
     """The systems that can be trained."""
-    return sorted(_BUILDERS)
+    return sorted(_TASKS)
+
+
+def find(name: str) -> type[Task]:
+    """The class of a task: its `Config`, what becomes of it (`kind`), how it is built and exported. ParameterError for
+    an unknown one.
+    """
+    if name not in _TASKS:
+        raise unknown("task", name, _TASKS)
+    module, attribute = _TASKS[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def build(recipe: Recipe) -> Task:
-    """The recipe's task on the recipe's data, ready for `loop.train`; raises ParameterError for an unknown one."""
-    if recipe.task not in _BUILDERS:
-        raise unknown("task", recipe.task, _BUILDERS)
-    module, function = _BUILDERS[recipe.task]
-    return getattr(importlib.import_module(module), function)(recipe)
+    """The recipe's task on the recipe's data, ready for `loop.train`."""
+    return find(recipe.task).build(recipe)
+
+
+def export(recipe: Recipe, checkpoint: Path, folder: str | Path, card: str) -> Path:
+    """A checkpoint of the recipe's run as a folder that its system loads; returns the folder (see `Task.export`)."""
+    return find(recipe.task).export(recipe, checkpoint, folder, card)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from types import ModuleType
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from lib.corpora.base import Corpus
 from lib.errors import MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN, MelConfig
 from lib.training import checkpoint as checkpoints
+from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Task
 from lib.training.tasks import acoustic_data
 from lib.training.tasks.acoustic_data import Example
@@ -24,18 +27,16 @@ Sizes = TypeVar("Sizes")
 
 @dataclass(frozen=True)
 class Learning:
-    """The keys that every acoustic model's recipe has in its `model` part, beside the sizes of its network.
+    """The keys that every acoustic model's recipe has in its `model` part, beside the sizes of its network."""
 
-    The learning rate rises over `warm_up` steps, then halves every `half_life` steps. start_from: a checkpoint
-    of `lib.zoo`, or a folder, that the training goes on from ("": random weights).
-    """
-
-    learning_rate: float = 1e-3
-    warm_up: int = 400
-    half_life: int = 10_000
-    weight_decay: float = 1e-2
-    seed: int = 0
-    start_from: str = ""
+    learning_rate: float = 1e-3  # the highest
+    warm_up: int = 400  # steps over which the learning rate rises to it
+    half_life: int = 10_000  # steps in which it halves from then on
+    weight_decay: float = 1e-2  # of the optimizer
+    seed: int = 0  # of the first weights
+    start_from: str = (
+        ""  # a checkpoint of `lib.zoo`, or a folder, that the training goes on from ("": random weights)
+    )
 
     def check_schedule(self) -> None:
         """Refuse what `rate` cannot divide by."""
@@ -57,6 +58,9 @@ class AcousticTask(Task):
 
     watch = "mel"
     averaged = (MODULE,)
+    system: ClassVar[
+        ModuleType
+    ]  # of `lib.systems`, whose `checkpoints.save` makes the folder that is published
 
     def __init__(self, corpus: Corpus, *, frames_per_step: int = 1):
         self.frames_per_step = frames_per_step
@@ -71,6 +75,34 @@ class AcousticTask(Task):
             )
         self.lengths = [e.n_frames for e in self.examples]
 
+    @property
+    def about(self) -> dict[str, list[str]]:
+        """Whose rows the table of voices has, in order: a recipe on a public corpus does not know them."""
+        return {"speakers": list(self.speakers)}
+
+    @classmethod
+    @abstractmethod
+    def untrained(cls, config: Any, speakers: tuple[str, ...]) -> tuple[Any, tuple[str, ...], torch.nn.Module]:
+        """What the recipe's `model` part becomes in the finished system: the network's own configuration, the speakers
+        that it knows, and the network itself with random weights.
+        """
+
+    @classmethod
+    def export(cls, recipe: Recipe, checkpoint: Path, folder: str | Path, card: str) -> Path:
+        loaded = checkpoints.load(checkpoint, recipe)
+        # Checkpoints older than `Task.about` are of recipes whose speakers are the voices.
+        voices = loaded.state.get("about", {}).get("speakers") or sorted(recipe.data.get("voices", ()))
+        config, speakers, network = cls.untrained(parse(cls.Config, recipe.model, "model"), tuple(voices))
+        weights, expected = loaded.of(MODULE), network.state_dict()
+        if weights is None or {k: v.shape for k, v in weights.items()} != {
+            k: v.shape for k, v in expected.items()
+        }:
+            raise TrainingError(
+                f"checkpoint {checkpoint} is of another network than {cls.system.__name__} makes now of this "
+                f"configuration with {len(speakers)} speakers: take the recipe it was trained with"
+            )
+        return cls.system.checkpoints.save(folder, config, speakers, weights, card)
+
     def take_over(
         self, network: torch.nn.Module, folder: Path, loaded: tuple, config: Any, statistics: Sequence[str]
     ) -> None:
@@ -79,8 +111,8 @@ class AcousticTask(Task):
         loaded: (config, speakers, network) of `folder`. Raises TrainingError where sizes or speakers are not
         the recipe's.
         """
-        found, speakers, trained = loaded
-        if found != config or speakers != self.speakers:
+        trained_config, speakers, trained = loaded
+        if trained_config != config or speakers != self.speakers:
             raise TrainingError(
                 f"the network in {folder} has other sizes or speakers ({', '.join(speakers)}) than the recipe's "
                 f"({', '.join(self.speakers)}): take its own `model` and `voices`, or another start_from"
@@ -107,22 +139,22 @@ class AcousticTask(Task):
 
     def collate(self, items: list[tuple[Example, np.ndarray]]) -> Batch:
         """ids, frames: (B, T); mel: (B, F, n_bands) standardised; mask: (B, F) 1 where real; speakers: (B,)."""
-        found, step = [e for e, _ in items], self.frames_per_step
-        whole = [-(-e.n_frames // step) * step for e in found]  # frames in whole steps
-        shape = (len(items), max(len(e.ids) for e in found))
-        ids, frames = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        mask = np.zeros((len(items), max(whole)), np.float32)
-        mel = np.zeros((*mask.shape, HIFIGAN.n_bands), np.float32)
+        examples, step = [e for e, _ in items], self.frames_per_step
+        whole = [-(-e.n_frames // step) * step for e in examples]  # frames in whole steps
+        shape = (len(items), max(len(e.ids) for e in examples))
+        ids, frames = np.zeros(shape, np.int64), np.zeros(shape, np.int64)  # (B, T)
+        mask = np.zeros((len(items), max(whole)), np.float32)  # (B, F)
+        mel = np.zeros((*mask.shape, HIFIGAN.n_bands), np.float32)  # (B, F, n_bands)
         for row, ((e, target), end) in enumerate(zip(items, whole)):
             ids[row, : len(e.ids)], frames[row, : len(e.ids)] = e.ids, e.frames
             standardised = (target - self.statistics.mel_mean) / self.statistics.mel_deviation
             mel[row, :end] = standardised[np.minimum(np.arange(end), e.n_frames - 1)]
             mask[row, :end] = 1
-        speakers = np.array([self.speakers.index(e.speaker) for e in found], np.int64)
+        speakers = np.array([self.speakers.index(e.speaker) for e in examples], np.int64)  # (B,)
         tensors = {"ids": ids, "frames": frames, "mel": mel, "mask": mask, "speakers": speakers}
         return Batch(
-            tuple(e.id for e in found),
-            sum(e.n_frames for e in found),
+            tuple(e.id for e in examples),
+            sum(e.n_frames for e in examples),
             {name: torch.from_numpy(values) for name, values in tensors.items()},
         )
 
@@ -130,28 +162,6 @@ class AcousticTask(Task):
 def rate(step: int, warm_up: int, half_life: int) -> float:
     """Factor of the learning rate: it rises over `warm_up` steps, then halves every `half_life` steps."""
     return min(1.0, (step + 1) / warm_up) * 0.5 ** (max(0, step - warm_up) / half_life)
-
-
-def trained(
-    run: str | Path, checkpoint: str | Path | None, expected: Mapping[str, torch.Tensor], n_speakers: int
-) -> dict[str, torch.Tensor]:
-    """The weights of a run's newest (or the given) checkpoint, averaged ones if it has them; `expected`: a
-    state dict to fit.
-
-    Raises ParameterError where there is no checkpoint, TrainingError where the checkpoint's network has other
-    sizes or voices.
-    """
-    path = Path(checkpoint) if checkpoint else checkpoints.latest(Path(run) / "checkpoints")
-    if path is None:
-        raise ParameterError(f"{run} holds no checkpoint to publish")
-    found = checkpoints.load(path).weights
-    weights = found.get(f"ema-{MODULE}", found.get(MODULE))
-    if weights is None or {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in expected.items()}:
-        raise TrainingError(
-            f"checkpoint {path} is of another network than this configuration with {n_speakers} speakers: "
-            "take the recipe it was trained with"
-        )
-    return weights
 
 
 def figure(

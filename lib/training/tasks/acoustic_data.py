@@ -32,20 +32,17 @@ SLACK = 1  # frames by which durations may miss the clip's length; the last symb
 
 @dataclass(frozen=True)
 class Example:
-    """An utterance as targets. ids, frames: (T,) int64; pitch, energy: (T,) float32, means over each symbol's
-    frames of log F0 (bridged where unvoiced) and of log energy; mel_sum, mel_squares: (n_bands,) float64 over
-    all its frames.
-    """
+    """An utterance as targets."""
 
     id: str
     speaker: str
-    ids: np.ndarray
-    frames: np.ndarray
-    pitch: np.ndarray
-    energy: np.ndarray
-    mel_sum: np.ndarray
-    mel_squares: np.ndarray
-    path: Path
+    ids: np.ndarray  # (T,) int64, its symbols
+    frames: np.ndarray  # (T,) int64, how long each lasts
+    pitch: np.ndarray  # (T,) float32, mean log F0 (bridged where unvoiced) over each symbol's frames
+    energy: np.ndarray  # (T,) float32, mean log energy
+    mel_sum: np.ndarray  # (n_bands,) float64, over all its frames
+    mel_squares: np.ndarray  # (n_bands,) float64, of the squares
+    path: Path  # of the file in the cache that holds its mel
 
     @property
     def n_frames(self) -> int:
@@ -60,22 +57,20 @@ class Example:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What targets are standardised with. speakers: in the network's order; mel_*: (n_bands,); the rest one per
-    speaker.
-    """
+    """What targets are standardised with."""
 
-    speakers: tuple[str, ...]
-    mel_mean: np.ndarray
-    mel_deviation: np.ndarray
-    pitch_mean: np.ndarray
+    speakers: tuple[str, ...]  # in the network's order
+    mel_mean: np.ndarray  # (n_bands,)
+    mel_deviation: np.ndarray  # (n_bands,)
+    pitch_mean: np.ndarray  # (n_speakers,), as the rest
     pitch_deviation: np.ndarray
     energy_mean: np.ndarray
     energy_deviation: np.ndarray
 
-    def prosody(self, found: Sequence[Example], n_symbols: int) -> dict[str, np.ndarray]:
+    def prosody(self, items: Sequence[Example], n_symbols: int) -> dict[str, np.ndarray]:
         """pitch, energy of a batch: (B, n_symbols) float32, standardised by speaker, 0 where there is no symbol."""
-        batch = {name: np.zeros((len(found), n_symbols), np.float32) for name in PROSODY}
-        for row, example in enumerate(found):
+        batch = {name: np.zeros((len(items), n_symbols), np.float32) for name in PROSODY}
+        for row, example in enumerate(items):
             speaker = self.speakers.index(example.speaker)
             for name, values in batch.items():
                 mean, deviation = (getattr(self, f"{name}_{part}")[speaker] for part in ("mean", "deviation"))
@@ -139,17 +134,17 @@ def readable(phones: Sequence[str], frames: Sequence[int]) -> tuple[tuple[str, .
     return tuple(kept), tuple(lengths)
 
 
-def statistics(found: Iterable[Example]) -> Statistics:
+def statistics(items: Iterable[Example]) -> Statistics:
     """Mean and standard deviation: of mel bands over all frames, of pitch and energy over each speaker's symbols."""
-    found = tuple(found)
-    n_frames = sum(e.n_frames for e in found)
-    mean = sum(e.mel_sum for e in found) / n_frames
-    variance = sum(e.mel_squares for e in found) / n_frames - mean**2
-    speakers = tuple(sorted({e.speaker for e in found}))
+    items = tuple(items)
+    n_frames = sum(e.n_frames for e in items)
+    mean = sum(e.mel_sum for e in items) / n_frames
+    variance = sum(e.mel_squares for e in items) / n_frames - mean**2
+    speakers = tuple(sorted({e.speaker for e in items}))
     columns = {}
     for name in PROSODY:
         values = [
-            np.concatenate([getattr(e, name) for e in found if e.speaker == s]).astype(np.float64)
+            np.concatenate([getattr(e, name) for e in items if e.speaker == s]).astype(np.float64)
             for s in speakers
         ]
         columns[f"{name}_mean"] = np.array([v.mean() for v in values], np.float32)

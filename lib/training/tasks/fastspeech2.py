@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,7 +22,6 @@ from lib.systems import fastspeech2
 from lib.systems.fastspeech2.network import PROSODY, NetworkConfig, Prediction
 from lib.systems.fastspeech2.network import build as build_network
 from lib.training import sources
-from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Update, Validation
 from lib.training.tasks import acoustic as acoustic_task
 from lib.training.tasks.acoustic import MODULE
@@ -34,16 +32,12 @@ STATISTICS = ("mel_mean", "mel_deviation", "pitch_mean", "pitch_deviation", "ene
 
 @dataclass(frozen=True)
 class AcousticConfig(acoustic_task.Learning, NetworkConfig):
-    """The recipe's `model` part.
+    """The recipe's `model` part."""
 
-    without: of pitch and energy, those that the decoder is not to hear, to see what they are good for; they are
-    still predicted.
-    """
-
-    duration_weight: float = 1.0
-    pitch_weight: float = 1.0
-    energy_weight: float = 1.0
-    without: tuple[str, ...] = ()
+    duration_weight: float = 1.0  # of the squared error of log durations
+    pitch_weight: float = 1.0  # of the squared error of the pitch
+    energy_weight: float = 1.0  # of the squared error of the energy
+    without: tuple[str, ...] = ()  # of pitch and energy, those that the decoder does not hear; still predicted
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,15 +52,11 @@ class AcousticConfig(acoustic_task.Learning, NetworkConfig):
         return self.sizes(NetworkConfig)
 
 
-def build(recipe: Recipe) -> "AcousticTask":
-    """The task of a recipe: its corpus (made, aligned and measured where the cache lacks it) and the network."""
-    return AcousticTask(
-        sources.corpus(parse(sources.Data, recipe.data, "data")), parse(AcousticConfig, recipe.model, "model")
-    )
-
-
 class AcousticTask(acoustic_task.AcousticTask):
     """FastSpeech 2 on any corpus."""
+
+    system = fastspeech2
+    Config = AcousticConfig
 
     def __init__(self, corpus: Corpus, config: AcousticConfig):
         super().__init__(corpus)
@@ -85,6 +75,12 @@ class AcousticTask(acoustic_task.AcousticTask):
             learning, config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
         )
         self.follow(network, optimizer, config.warm_up, config.half_life)
+
+    @classmethod
+    def untrained(
+        cls, config: AcousticConfig, speakers: tuple[str, ...]
+    ) -> tuple[NetworkConfig, tuple[str, ...], torch.nn.Module]:
+        return config.network, speakers, build_network(config.network, len(speakers))
 
     def collate(self, items: list[tuple[Example, np.ndarray]]) -> Batch:
         """As every acoustic model's batch, and pitch, energy: (B, T), standardised by speaker."""
@@ -161,21 +157,3 @@ def losses(prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
         "pitch": over_symbols(prediction.pitch, given["pitch"]),
         "energy": over_symbols(prediction.energy, given["energy"]),
     }
-
-
-def publish(
-    run: str | Path,
-    config: AcousticConfig,
-    speakers: tuple[str, ...],
-    folder: str | Path,
-    card: str,
-    checkpoint: str | Path | None = None,
-) -> Path:
-    """Turn a training run's newest (or the given) checkpoint, averaged weights if it has them, into a system to load.
-
-    speakers: the task's `speakers`, sorted names of all voices of the train split. Raises TrainingError where
-    they are not as many as the checkpoint's, or its network has other sizes.
-    """
-    expected = build_network(config.network, len(speakers)).state_dict()
-    weights = acoustic_task.trained(run, checkpoint, expected, len(speakers))
-    return fastspeech2.checkpoints.save(folder, config.network, speakers, weights, card)

@@ -12,17 +12,15 @@ mel learns beside it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from lib.corpora.base import Corpus, Utterance
+from lib.corpora.base import Corpus
 from lib.errors import ParameterError, TrainingError
 from lib.features import HIFIGAN, log_mel_torch
 from lib.systems import hifigan
@@ -40,52 +38,43 @@ from lib.training import sources
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Task, Update, Validation, split
 from lib.training.tasks import predicted_mels
+from lib.training.tasks.vocoder_data import CONTEXT, EDGE, FULL_SCALE, HOP, Piece, Segments
 from lib.training.tasks.vocoder_losses import latent_distance, stft_loss
 from lib.training.tasks.vocoder_targets import glottal_pulses, true_latents
 
-HOP = HIFIGAN.hop
-CONTEXT = 24  # frames the front sees on either side of a segment: its whole receptive field
-EDGE = 4  # further frames whose spectra reach over the crop's end; computed, then dropped
-SILENCE = math.log(HIFIGAN.floor)  # the log-mel of digital silence
-FULL_SCALE = 32_768  # of 16-bit samples
 FRONT = "front", "pitch"  # the networks before the decoder
 
 
 @dataclass(frozen=True)
 class VocoderConfig(hifigan.GeneratorConfig):
-    """The recipe's `model` part.
+    """The recipe's `model` part."""
 
-    segment_frames: length of a training clip; spectral_from: step of stage A from which clips are decoded;
-    decoded: in stage A, how many clips of a batch go through the decoder, and how many frames of each (0: all):
-    the latents of a long clip cost a tenth of its waveform; adversarial_from: step at
-    which stage B begins; warm_up: steps before it in which the discriminators already learn. Learning rates halve every
-    `half_life` steps of stage B; the front's falls geometrically from front_learning_rate to learning_rate
-    during stage A. latent_weight, stft_weight: stage A. start_from: a vocoder of `lib.zoo`, a folder, or the
-    folder of an earlier run, whose discriminators come along ("": as `generator` says). mels_from: a FastSpeech
-    2 of `lib.zoo`, or a folder, whose mels of `mels_clips` clips (0: of all) take the place of the true ones in
-    `mels_share` of their turns.
-    """
-
-    segment_frames: int = 32
+    segment_frames: int = 32  # length of a training clip
+    # In stage A, how many clips of a batch go through the decoder, and how many frames of each (0: all): the latents of
+    # a long clip cost a tenth of its waveform.
     decoded: tuple[int, int] = (0, 0)
-    spectral_from: int = 0
-    adversarial_from: int = 0
-    warm_up: int = 0
-    period_width: float = 1.0
-    scale_width: float = 1.0
-    periods: tuple[int, ...] = PERIODS
-    scales: int = SCALES
-    learning_rate: float = 2e-4
-    front_learning_rate: float = 1e-3
-    discriminator_learning_rate: float = 2e-4
-    half_life: int = 100_000
-    latent_weight: float = 10.0
-    stft_weight: float = 5.0
-    seed: int = 0
+    spectral_from: int = 0  # step of stage A from which clips are decoded
+    adversarial_from: int = 0  # step at which stage B begins
+    warm_up: int = 0  # steps before it in which the discriminators already learn
+    period_width: float = 1.0  # of the period discriminators, times the published one
+    scale_width: float = 1.0  # of the scale discriminators, times the published one
+    periods: tuple[int, ...] = PERIODS  # samples, one discriminator each
+    scales: int = SCALES  # how many scale discriminators
+    learning_rate: float = 2e-4  # in stage B, halved every `half_life` steps
+    front_learning_rate: float = 1e-3  # the front's at first; falls geometrically to `learning_rate` in stage A
+    discriminator_learning_rate: float = 2e-4  # halved every `half_life` steps of stage B, too
+    half_life: int = 100_000  # steps of stage B
+    latent_weight: float = 10.0  # of the distance to the true latents, in stage A
+    stft_weight: float = 5.0  # of the STFT distance, in stage A
+    seed: int = 0  # of the first weights and the decoded windows
+    # A vocoder of `lib.zoo`, a folder, or that of an earlier run, whose discriminators come along ("": as `generator`
+    # says).
     start_from: str = ""
-    mels_from: str = ""
-    mels_share: float = 0.5
-    mels_clips: int = 0
+    mels_from: str = (
+        ""  # a FastSpeech 2 of `lib.zoo`, or a folder, whose mels take the place of the true ones ...
+    )
+    mels_share: float = 0.5  # ... in this share of their turns ...
+    mels_clips: int = 0  # ... of so many clips (0: of all)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -117,45 +106,28 @@ class VocoderConfig(hifigan.GeneratorConfig):
         )
 
 
-class Piece(NamedTuple):
-    """A segment of a clip. waveform: with contexts and edges; latents: (192, segment), pulses: (2, segment and
-    contexts), mel: (segment and contexts, 80), of an acoustic model; None where not known, mel also where the
-    true one is wanted.
-    """
-
-    id: str
-    waveform: np.ndarray
-    latents: np.ndarray | None
-    pulses: np.ndarray | None
-    mel: np.ndarray | None
-
-
-def build(recipe: Recipe) -> "VocoderTask":
-    """The task of a recipe: its corpus (made where the cache lacks it), the true latents, the networks."""
-    return VocoderTask(
-        sources.corpus(parse(sources.Data, recipe.data, "data")), parse(VocoderConfig, recipe.model, "model")
-    )
-
-
 class VocoderTask(Task):
     """HiFi-GAN on any corpus; clips are resampled to 22.05 kHz and kept in memory as 16-bit samples (160 MB an
     hour).
     """
 
+    kind = "vocoder"
+    Config = VocoderConfig
     watch = "mel_l1"
 
     def __init__(self, corpus: Corpus, config: VocoderConfig):
         self.config = config
         self.train_split, self.validation_split = (split(corpus, "train"), split(corpus, "validation"))
         self.lengths = [config.segment_frames] * len(self.train_split)
-        self._clips: dict[str, np.ndarray] = {}
-        self._latents = (
-            true_latents(self.train_split) if config.adversarial_from and config.latent_weight else {}
+        self.segments = Segments(
+            config.segment_frames,
+            latents=true_latents(self.train_split) if config.adversarial_from and config.latent_weight else {},
+            pulses={} if config.generator == "v1" else glottal_pulses(self.train_split),
+            mels=predicted_mels.predicted(corpus, config.mels_from, config.mels_clips)
+            if config.mels_from
+            else {},
+            mels_share=config.mels_share,
         )
-        self._mels = (
-            predicted_mels.predicted(corpus, config.mels_from, config.mels_clips) if config.mels_from else {}
-        )
-        self._pulses = {} if config.generator == "v1" else glottal_pulses(self.train_split)
         generator = hifigan.build(config.network, seed=config.seed)
         judges = Discriminators(config.period_width, config.scale_width, config.periods, config.scales)
         if config.start_from:
@@ -182,44 +154,16 @@ class VocoderTask(Task):
             for name, optimizer in self.optimizers.items()
         }
 
+    @classmethod
+    def export(cls, recipe: Recipe, checkpoint: Path, folder: str | Path, card: str) -> Path:
+        config = parse(VocoderConfig, recipe.model, "model").network
+        return hifigan.save(folder, config, from_checkpoint(checkpoint, config, recipe), card)
+
     def item(self, index: int, rng: np.random.Generator) -> Piece:
-        """A segment of the clip at a random place, with what is known of it."""
-        utterance, config = self.train_split[index], self.config
-        clip = self._clip(utterance)
-        frames = len(clip) // HOP
-        begin = int(rng.integers(max(frames - config.segment_frames, 0) + 1))
-
-        def cut(values: np.ndarray | None, around: int) -> np.ndarray | None:
-            return None if values is None else _window(values, begin, config.segment_frames, around)
-
-        samples = _window(clip[None], begin * HOP, config.segment_frames * HOP, (CONTEXT + EDGE) * HOP)[0]
-        mel = self._mels.get(utterance.id)
-        if mel is not None:
-            mel = cut(mel.T - SILENCE, CONTEXT).T + SILENCE if rng.random() < config.mels_share else None
-        return Piece(
-            utterance.id,
-            samples.astype(np.float32) / FULL_SCALE,
-            cut(self._latents.get(utterance.id), 0),
-            cut(self._pulses.get(utterance.id), CONTEXT),
-            mel,
-        )
+        return self.segments.draw(self.train_split[index], rng)
 
     def collate(self, items: list[Piece]) -> Batch:
-        n_frames, around = self.config.segment_frames, self.config.segment_frames + 2 * CONTEXT
-        tensors = {"waveform": np.stack([i.waveform for i in items])}
-        if self._latents:
-            tensors["latents"] = _stack([i.latents for i in items], (192, n_frames))
-            tensors["known"] = np.array([i.latents is not None for i in items], np.float32)
-        if self._pulses:
-            tensors["pulses"] = _stack([i.pulses for i in items], (2, around))
-        if self._mels:
-            tensors["mel"] = _stack([i.mel for i in items], (around, HIFIGAN.n_bands))
-            tensors["predicted"] = np.array([i.mel is not None for i in items])
-        return Batch(
-            tuple(i.id for i in items),
-            len(items) * n_frames,
-            {k: torch.from_numpy(v) for k, v in tensors.items()},
-        )
+        return self.segments.collate(items)
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         config, adversarial = self.config, step >= self.config.adversarial_from
@@ -262,7 +206,7 @@ class VocoderTask(Task):
         device = next(self.plain["decoder"].parameters()).device
         mels, stfts, audio, figures = [], [], {}, {}
         for number, utterance in enumerate(self.validation_split):
-            clip = self._clip(utterance).astype(np.float32) / FULL_SCALE
+            clip = self.segments.clip(utterance).astype(np.float32) / FULL_SCALE
             real = torch.from_numpy(clip[: len(clip) // HOP * HOP])[None].to(device)
             log_mel = log_mel_torch(real)
             fake = hifigan.decode(self.plain, log_mel)
@@ -275,17 +219,17 @@ class VocoderTask(Task):
         return Validation({"mel_l1": float(np.mean(mels)), "stft": float(np.mean(stfts))}, figures, audio)
 
     def _front(
-        self, log_mel: torch.Tensor, known: dict[str, torch.Tensor], adversarial: bool
+        self, log_mel: torch.Tensor, given: dict[str, torch.Tensor], adversarial: bool
     ) -> tuple[torch.Tensor | float, dict, torch.Tensor]:
         """The loss of what lies before the decoder, its parts, and the decoder's input between the contexts (B,
         channels, segment).
         """
         if "front" not in self.modules:
             return 0.0, {}, log_mel[:, CONTEXT:-CONTEXT].transpose(1, 2)
-        cycles, hz = known["pulses"].unbind(1)
+        cycles, hz = given["pulses"].unbind(1)  # (B, segment and contexts) each
         latents = self.modules["front"](log_mel, hifigan.source(cycles, hz))[..., CONTEXT:-CONTEXT]
         logit, octaves = (x[:, CONTEXT:-CONTEXT] for x in hifigan.read_pitch(self.modules, log_mel))
-        hz = hz[:, CONTEXT:-CONTEXT]
+        hz = hz[:, CONTEXT:-CONTEXT]  # (B, segment)
         voiced = (hz > 0).float()
         off = (octaves - torch.log2(hz.clamp_min(1) / 100)).abs() * voiced
         scalars = {
@@ -293,12 +237,11 @@ class VocoderTask(Task):
             "pitch": off.sum() / voiced.sum().clamp_min(1),
         }
         loss = scalars["voicing"] + scalars["pitch"]
-        if adversarial or "known" not in known:
+        if adversarial:
             return loss, scalars, latents
-        if known["known"].any():
-            scalars["latents"] = (latent_distance(latents, known["latents"]) * known["known"]).sum() / known[
-                "known"
-            ].sum()
+        if "latents" in given:
+            distance, known = latent_distance(latents, given["latents"]), given["has_latents"]  # (B,) each
+            scalars["latents"] = (distance * known).sum() / known.sum()
             loss = loss + self.config.latent_weight * scalars["latents"]
         else:
             loss = loss + 0.0 * latents.sum()  # no clip of the batch has known ones: the front waits
@@ -325,13 +268,6 @@ class VocoderTask(Task):
                 "take its own recipe's `model`, or another start_from"
             ) from error
 
-    def _clip(self, utterance: Utterance) -> np.ndarray:
-        """(n_samples,) int16 at 22.05 kHz, read once."""
-        if utterance.id not in self._clips:
-            scaled = np.rint(utterance.load(HIFIGAN.sample_rate) * FULL_SCALE)
-            self._clips[utterance.id] = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-        return self._clips[utterance.id]
-
     def _rate(self, step: int) -> float:
         return 0.5 ** (max(0, step - self.config.adversarial_from) / self.config.half_life)
 
@@ -340,26 +276,24 @@ class VocoderTask(Task):
         return (self.config.learning_rate / self.config.front_learning_rate) ** done * self._rate(step)
 
 
-def publish(
-    run: str | Path, config: VocoderConfig, folder: str | Path, card: str, checkpoint: str | Path | None = None
-) -> Path:
-    """Turn a training run's newest (or the given) checkpoint into a vocoder that `hifigan.HifiGan` loads."""
-    path = Path(checkpoint) if checkpoint else checkpoints.latest(Path(run) / "checkpoints")
-    if path is None:
-        raise ParameterError(f"{run} holds no checkpoint to publish")
-    return hifigan.save(folder, config.network, hifigan.from_checkpoint(path, config.network), card)
+def from_checkpoint(
+    checkpoint: str | Path, config: hifigan.GeneratorConfig, recipe: Recipe | None = None
+) -> dict[str, dict[str, torch.Tensor]]:
+    """The generator's weights in a training checkpoint, averaged ones where it has them, as `hifigan.save` wants
+    them.
+    """
+    loaded = checkpoints.load(Path(checkpoint), recipe)
+    return {name: _folded(loaded.of(name)) for name in hifigan.build(config, warm=False)}
 
 
-def _stack(pieces: list[np.ndarray | None], shape: tuple[int, ...]) -> np.ndarray:
-    """(B, *shape) float32, zeros where a clip has none."""
-    return np.stack([np.zeros(shape, np.float32) if p is None else p.astype(np.float32) for p in pieces])
-
-
-def _window(values: np.ndarray, begin: int, length: int, around: int) -> np.ndarray:
-    """(n, length + 2 * around) of (n, time), zeros beyond the ends."""
-    first, last = begin - around, begin + length + around
-    cut = values[:, max(first, 0) : max(last, 0)]
-    return np.pad(cut, ((0, 0), (max(-first, 0), length + 2 * around - max(-first, 0) - cut.shape[1])))
+def _folded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state dict with torch's weight normalisation (a length and a direction per filter) multiplied out."""
+    marker = ".parametrizations.weight.original"
+    folded = {key: value for key, value in state.items() if marker not in key}
+    for key in (k for k in state if k.endswith(f"{marker}1")):
+        stem = key.removesuffix(f"{marker}1")
+        folded[f"{stem}.weight"] = torch._weight_norm(state[key], state[f"{stem}{marker}0"], 0)
+    return folded
 
 
 def _figure(real: np.ndarray, fake: np.ndarray):

@@ -44,7 +44,9 @@ def predicted(corpus: Corpus, name: str, limit: int = 0) -> dict[str, np.ndarray
 
 
 @torch.inference_mode()
-def resynthesis(example: acoustic_data.Example, network: fastspeech2.AcousticModel, speaker: int) -> np.ndarray:
+def resynthesis(
+    example: acoustic_data.Example, network: fastspeech2.FastSpeech2Network, speaker: int
+) -> np.ndarray:
     """(n_frames, 80) float32 log-mel that the model makes of an example with its true durations, pitch and energy."""
     pitch, energy = (
         (torch.from_numpy(values) - mean[speaker]) / deviation[speaker]
@@ -59,7 +61,7 @@ def resynthesis(example: acoustic_data.Example, network: fastspeech2.AcousticMod
 
 
 def _kept(
-    example: acoustic_data.Example, network: fastspeech2.AcousticModel, speaker: int, weights: str
+    example: acoustic_data.Example, network: fastspeech2.FastSpeech2Network, speaker: int, weights: str
 ) -> np.ndarray:
     path = cache_folder("predicted", weights[:8], f"{content_key(weights, example.path.name)}.npy")
     if path.exists():

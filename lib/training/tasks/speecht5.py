@@ -27,11 +27,9 @@ from lib.systems import speecht5
 from lib.systems.speecht5.decoding import decode
 from lib.systems.speecht5.network import NetworkConfig, Prediction, take_over
 from lib.systems.speecht5.network import build as build_network
-from lib.systems.tacotron2.network import Reading
+from lib.systems.attention import SpokenMel
 from lib.training import sources
-from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Update
-from lib.training.tasks import acoustic as acoustic_task
 from lib.training.tasks import stepwise
 from lib.training.tasks.acoustic import MODULE
 from lib.training.tasks.acoustic_data import Example
@@ -42,14 +40,11 @@ ASTRAY = 0.2  # share of training steps whose window lies one symbol off, half o
 
 @dataclass(frozen=True)
 class AcousticConfig(stepwise.Guided, NetworkConfig):
-    """The recipe's `model` part.
-
-    stop_weight: of the last frame against those that are not; start_from: a checkpoint of `lib.zoo`, a folder,
-    or a published SpeechT5 (a repository of the hub, or a folder of transformers) that the training goes on
-    from ("": random weights).
+    """The recipe's `model` part. `start_from` may also be a published SpeechT5: a repository of the hub, or a folder
+    of transformers.
     """
 
-    stop_weight: float = 5.0
+    stop_weight: float = 5.0  # of the last frame against those that are not
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,17 +66,13 @@ class AcousticConfig(stepwise.Guided, NetworkConfig):
         return self.sizes(NetworkConfig)
 
 
-def build(recipe: Recipe) -> "AcousticTask":
-    """The task of a recipe: its corpus (made, aligned and measured where the cache lacks it) and the network."""
-    return AcousticTask(
-        sources.corpus(parse(sources.Data, recipe.data, "data")), parse(AcousticConfig, recipe.model, "model")
-    )
-
-
 class AcousticTask(stepwise.StepwiseTask):
     """SpeechT5 on any corpus. Where the recipe asks for the published mel, it is made of the clips when a batch
     wants them, and not standardised, as the published network knows it.
     """
+
+    system = speecht5
+    Config = AcousticConfig
 
     def __init__(self, corpus: Corpus, config: AcousticConfig):
         super().__init__(corpus, frames_per_step=config.reduction)
@@ -108,6 +99,12 @@ class AcousticTask(stepwise.StepwiseTask):
         )
         self.follow(network, optimizer, config.warm_up, config.half_life)
 
+    @classmethod
+    def untrained(
+        cls, config: AcousticConfig, speakers: tuple[str, ...]
+    ) -> tuple[NetworkConfig, tuple[str, ...], torch.nn.Module]:
+        return config.network, speakers, build_network(config.network, len(speakers))
+
     def collate(self, items: list[tuple[Example, np.ndarray]]) -> Batch:
         """Those of every acoustic task, and reached: (B, S) int64, the symbol that the frame before each step
         belongs to.
@@ -120,9 +117,9 @@ class AcousticTask(stepwise.StepwiseTask):
             .expand(len(frames), -1)
             .contiguous()
         )
-        found = torch.searchsorted(frames.cumsum(1), before, right=True)
+        symbol = torch.searchsorted(frames.cumsum(1), before, right=True)  # (B, S)
         batch.tensors["reached"] = torch.minimum(
-            found, (batch.tensors["ids"] != self.config.pad).sum(1, keepdim=True) - 1
+            symbol, (batch.tensors["ids"] != self.config.pad).sum(1, keepdim=True) - 1
         )
         return batch
 
@@ -140,11 +137,11 @@ class AcousticTask(stepwise.StepwiseTask):
     def losses(self, prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
         return losses(prediction, batch, self.config.stop_weight)
 
-    def read(self, network: torch.nn.Module, batch: Batch) -> Reading:
+    def read(self, network: torch.nn.Module, batch: Batch) -> SpokenMel:
         said = decode(
             network, network.encode(batch.tensors["ids"]), batch.tensors["speakers"], seed=self.config.seed
         )
-        return Reading(network.log_mel(said.rough)[0], said.alignment, said.stopped)
+        return SpokenMel(network.log_mel(said.rough)[0], said.alignment, said.stopped)
 
     def target(self, e: Example) -> tuple[Example, np.ndarray]:
         """The example and its mel, its frames those of the network's mel."""
@@ -191,24 +188,6 @@ def rescaled(frames: np.ndarray, ratio: float, total: int) -> np.ndarray:
     ends = np.minimum(np.round(np.cumsum(frames) * ratio).astype(np.int64), total)
     ends[-1] = total
     return np.diff(ends, prepend=0)
-
-
-def publish(
-    run: str | Path,
-    config: AcousticConfig,
-    speakers: tuple[str, ...],
-    folder: str | Path,
-    card: str,
-    checkpoint: str | Path | None = None,
-) -> Path:
-    """Turn a training run's newest (or the given) checkpoint, averaged weights if it has them, into a system to load.
-
-    speakers: the task's `speakers`, sorted names of all voices of the train split. Raises TrainingError where
-    they are not as many as the checkpoint's, or its network has other sizes.
-    """
-    expected = build_network(config.network, len(speakers)).state_dict()
-    weights = acoustic_task.trained(run, checkpoint, expected, len(speakers))
-    return speecht5.checkpoints.save(folder, config.network, speakers, weights, card)
 
 
 def _own(start: str) -> bool:

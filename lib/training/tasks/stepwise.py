@@ -19,7 +19,7 @@ import torch
 from lib.errors import ParameterError
 from lib.features import HIFIGAN, MelConfig, griffin_lim
 from lib.systems.attention import failures
-from lib.systems.tacotron2.network import Reading
+from lib.systems.attention import SpokenMel
 from lib.training.task import Batch, Validation
 from lib.training.tasks import acoustic as acoustic_task
 from lib.training.tasks.acoustic import MODULE
@@ -33,10 +33,10 @@ SMALLEST = (
 
 @dataclass(frozen=True)
 class Guided(acoustic_task.Learning):
-    """attention_weight: of the guided attention, halved every `attention_half_life` steps (0: never)."""
+    """The keys of a recipe whose model is shown where in the text it is."""
 
-    attention_weight: float = 1.0
-    attention_half_life: int = 0
+    attention_weight: float = 1.0  # of the guided attention in the loss, at the beginning
+    attention_half_life: int = 0  # steps in which that weight halves (0: never)
 
     def check(self, *weights: str) -> None:
         """Refuse schedules that cannot be followed, and negative weights."""
@@ -66,7 +66,7 @@ class StepwiseTask(acoustic_task.AcousticTask):
         """The parts of the loss, scalars."""
 
     @abstractmethod
-    def read(self, network: torch.nn.Module, batch: Batch) -> Reading:
+    def read(self, network: torch.nn.Module, batch: Batch) -> SpokenMel:
         """The sentence of a batch of one, unaided."""
 
     def target(self, example: Example) -> tuple[Example, np.ndarray]:
@@ -90,16 +90,16 @@ class StepwiseTask(acoustic_task.AcousticTask):
             batch = self.collate([(example, target)]).to(device)
             prediction, alignment = self.predict(network, batch)
             said = self.read(network, batch)
-            found = failures(said.alignment.float().cpu().numpy(), stopped=said.stopped)
+            failed = failures(said.alignment.float().cpu().numpy(), stopped=said.stopped)
             scalars = {
                 name: value.item() / len(self.validation)
                 for name, value in self.losses(prediction, batch).items()
             }
             scalars |= {
-                "skips": len(found.skips),
-                "repeats": len(found.repeats),
-                "no_stop": float(not found.stopped),
-                "failed": bool(found) / len(self.validation),
+                "skips": len(failed.skips),
+                "repeats": len(failed.repeats),
+                "no_stop": float(not failed.stopped),
+                "failed": bool(failed) / len(self.validation),
             }
             sums = {name: sums.get(name, 0.0) + value for name, value in scalars.items()}
             if example.speaker in heard:

@@ -19,12 +19,11 @@ from torch.nn import functional as F
 from lib.corpora.base import Corpus
 from lib.errors import TrainingError
 from lib.systems import tacotron2
-from lib.systems.tacotron2.network import NetworkConfig, Prediction, Reading
+from lib.systems.attention import SpokenMel
+from lib.systems.tacotron2.network import NetworkConfig, Prediction
 from lib.systems.tacotron2.network import build as build_network
 from lib.training import sources
-from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Update
-from lib.training.tasks import acoustic as acoustic_task
 from lib.training.tasks import stepwise
 from lib.training.tasks.acoustic import MODULE
 from lib.training.tasks.stepwise import STATISTICS, attention_loss, true_alignment
@@ -32,16 +31,11 @@ from lib.training.tasks.stepwise import STATISTICS, attention_loss, true_alignme
 
 @dataclass(frozen=True)
 class AcousticConfig(stepwise.Guided, NetworkConfig):
-    """The recipe's `model` part.
+    """The recipe's `model` part. `start_from` may also be a file of published weights (.pt)."""
 
-    stop_weight: of the one step that is the last against those that are not; absolute_weight: of the absolute
-    errors beside the squared ones; start_from: a checkpoint of `lib.zoo`, a folder, or a file of published
-    weights (.pt) that the training goes on from ("": random ones).
-    """
-
-    weight_decay: float = 1e-6
-    stop_weight: float = 1.0
-    absolute_weight: float = 0.0
+    weight_decay: float = 1e-6  # of the optimizer
+    stop_weight: float = 1.0  # of the one step that is the last against those that are not
+    absolute_weight: float = 0.0  # of the absolute errors beside the squared ones
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,15 +47,11 @@ class AcousticConfig(stepwise.Guided, NetworkConfig):
         return self.sizes(NetworkConfig)
 
 
-def build(recipe: Recipe) -> "AcousticTask":
-    """The task of a recipe: its corpus (made, aligned and measured where the cache lacks it) and the network."""
-    return AcousticTask(
-        sources.corpus(parse(sources.Data, recipe.data, "data")), parse(AcousticConfig, recipe.model, "model")
-    )
-
-
 class AcousticTask(stepwise.StepwiseTask):
     """Tacotron 2 on any corpus."""
+
+    system = tacotron2
+    Config = AcousticConfig
 
     def __init__(self, corpus: Corpus, config: AcousticConfig):
         super().__init__(corpus, frames_per_step=config.frames_per_step)
@@ -75,6 +65,12 @@ class AcousticTask(stepwise.StepwiseTask):
             network.parameters(), config.learning_rate, eps=1e-6, weight_decay=config.weight_decay
         )
         self.follow(network, optimizer, config.warm_up, config.half_life)
+
+    @classmethod
+    def untrained(
+        cls, config: AcousticConfig, speakers: tuple[str, ...]
+    ) -> tuple[NetworkConfig, tuple[str, ...], torch.nn.Module]:
+        return config.network, speakers, build_network(config.network, len(speakers))
 
     def _start(self, network: torch.nn.Module) -> None:
         """Take over weights with their statistics: all of an own checkpoint, all but the symbols of a published one."""
@@ -117,7 +113,7 @@ class AcousticTask(stepwise.StepwiseTask):
     def losses(self, prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
         return losses(prediction, batch, self.config.stop_weight)
 
-    def read(self, network: torch.nn.Module, batch: Batch) -> Reading:
+    def read(self, network: torch.nn.Module, batch: Batch) -> SpokenMel:
         return network.read(batch.tensors["ids"], batch.tensors["speakers"], self.config.seed)
 
 
@@ -138,32 +134,14 @@ def losses(prediction: Prediction, batch: Batch, stop_weight: float = 1.0) -> di
     gate = F.binary_cross_entropy_with_logits(
         prediction.stop, last, reduction="none", pos_weight=torch.full_like(last[0, 0], stop_weight)
     )
-    found = {}
+    errors = {}
     for name, mel in (("mel", prediction.mel), ("rough", prediction.rough)):
         error = mel - given["mel"]
-        found[name] = (error.abs().mean(-1) * frames).sum() / frames.sum()
-        found[f"{name}_squared"] = (error.square().mean(-1) * frames).sum() / frames.sum()
+        errors[name] = (error.abs().mean(-1) * frames).sum() / frames.sum()
+        errors[f"{name}_squared"] = (error.square().mean(-1) * frames).sum() / frames.sum()
     truth = true_alignment(given["frames"], n_steps, frames.shape[1] // n_steps)
     return {
-        **found,
+        **errors,
         "stop": (gate * steps).sum() / steps.sum(),
         "attention": attention_loss(prediction.alignment, truth),
     }
-
-
-def publish(
-    run: str | Path,
-    config: AcousticConfig,
-    speakers: tuple[str, ...],
-    folder: str | Path,
-    card: str,
-    checkpoint: str | Path | None = None,
-) -> Path:
-    """Turn a training run's newest (or the given) checkpoint, averaged weights if it has them, into a system to load.
-
-    speakers: the task's `speakers`, sorted names of all voices of the train split. Raises TrainingError where
-    they are not as many as the checkpoint's, or its network has other sizes.
-    """
-    expected = build_network(config.network, len(speakers)).state_dict()
-    weights = acoustic_task.trained(run, checkpoint, expected, len(speakers))
-    return tacotron2.checkpoints.save(folder, config.network, speakers, weights, card)

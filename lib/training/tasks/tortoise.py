@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,7 +27,6 @@ from lib.systems import fastspeech2, tortoise
 from lib.systems.tortoise import NetworkConfig, Sizes, diffusion
 from lib.systems.tortoise.diffusion import Sampling
 from lib.training import sources
-from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Update, Validation
 from lib.training.tasks import acoustic as acoustic_task
 from lib.training.tasks.acoustic import MODULE
@@ -41,20 +39,14 @@ JUDGED = 8  # timesteps at which each sentence of the validation split is judged
 
 @dataclass(frozen=True)
 class AcousticConfig(acoustic_task.Learning, Sizes):
-    """The recipe's `model` part.
+    """The recipe's `model` part. The front end of `start_from` comes along."""
 
-    front: a FastSpeech 2 of `lib.zoo`, or the folder of one, that knows every voice of the corpus; segment:
-    frames of a window (0: as many as the shortest sentence has); unconditioned: share of items without their
-    condition; rough_weight: of the mel guessed from the condition; min_snr: gamma of `diffusion.loss_weight`
-    (0: none). The front end of `start_from` comes along.
-    """
-
-    front: str = "fastspeech2"
-    segment: int = 0
-    unconditioned: float = 0.1
-    rough_weight: float = 0.5
-    min_snr: float = 0.0
-    learning_rate: float = 5e-4
+    front: str = "fastspeech2"  # a FastSpeech 2 of `lib.zoo`, or the folder of one, that knows every voice
+    segment: int = 0  # frames of a window (0: as many as the batch's shortest sentence has)
+    unconditioned: float = 0.1  # share of items without their condition
+    rough_weight: float = 0.5  # of the loss of the mel guessed from the condition
+    min_snr: float = 0.0  # gamma of `diffusion.loss_weight` (0: none)
+    learning_rate: float = 5e-4  # the highest
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,17 +62,12 @@ class AcousticConfig(acoustic_task.Learning, Sizes):
         return NetworkConfig(**vars(self.sizes(Sizes)), front=front)
 
 
-def build(recipe: Recipe) -> "AcousticTask":
-    """The task of a recipe: its corpus (made, aligned and measured where the cache lacks it), front end and decoder."""
-    return AcousticTask(
-        sources.corpus(parse(sources.Data, recipe.data, "data")), parse(AcousticConfig, recipe.model, "model")
-    )
-
-
 class AcousticTask(acoustic_task.AcousticTask):
     """The decoder behind a trained front end, whose voices and statistics it takes over."""
 
     watch = "denoise"
+    system = tortoise
+    Config = AcousticConfig
 
     def __init__(self, corpus: Corpus, config: AcousticConfig):
         super().__init__(corpus)
@@ -111,6 +98,20 @@ class AcousticTask(acoustic_task.AcousticTask):
         )
         self.follow(network, optimizer, config.warm_up, config.half_life)
 
+    @classmethod
+    def untrained(
+        cls, config: AcousticConfig, speakers: tuple[str, ...]
+    ) -> tuple[NetworkConfig, tuple[str, ...], torch.nn.Module]:
+        """The system keeps all voices of its front end, also those that the decoder never met."""
+        sizes, known, _ = fastspeech2.checkpoints.load(sources.start(config.front))
+        if set(speakers) - set(known):
+            raise TrainingError(
+                f"the front end {config.front} knows {', '.join(known)}, not {', '.join(speakers)}: take the recipe "
+                "of this run"
+            )
+        network = config.network(sizes)
+        return network, known, tortoise.build(network, len(known))
+
     def item(self, index: int, rng: np.random.Generator) -> tuple[Example, np.ndarray, float]:
         """The example, its mel, and where in it the window begins, in [0, 1)."""
         return *super().item(index, rng), rng.random()
@@ -123,22 +124,22 @@ class AcousticTask(acoustic_task.AcousticTask):
         return self._cut(items, min(shortest, self.config.segment or shortest))
 
     def _cut(self, items: list[tuple[Example, np.ndarray, float]], length: int) -> Batch:
-        found, known = [e for e, _, _ in items], self.statistics
-        shape = (len(items), max(len(e.ids) for e in found))
+        examples, statistics = [e for e, _, _ in items], self.statistics
+        shape = (len(items), max(len(e.ids) for e in examples))
         tensors = {
             "ids": np.zeros(shape, np.int64),
             "frames": np.zeros(shape, np.int64),
-            **known.prosody(found, shape[1]),
+            **statistics.prosody(examples, shape[1]),
         }
-        speakers = np.array([self.speakers.index(e.speaker) for e in found], np.int64)
+        speakers = np.array([self.speakers.index(e.speaker) for e in examples], np.int64)
         starts = np.array([int(place * (e.n_frames - length + 1)) for e, _, place in items], np.int64)
         mel = np.zeros((len(items), HIFIGAN.n_bands, length), np.float32)
         for row, ((e, target, _), start) in enumerate(zip(items, starts)):
             tensors["ids"][row, : len(e.ids)], tensors["frames"][row, : len(e.ids)] = (e.ids, e.frames)
-            mel[row] = ((target[start : start + length] - known.mel_mean) / known.mel_deviation).T
+            mel[row] = ((target[start : start + length] - statistics.mel_mean) / statistics.mel_deviation).T
         tensors |= {"mel": mel, "starts": starts, "speakers": speakers}
         return Batch(
-            tuple(e.id for e in found),
+            tuple(e.id for e in examples),
             len(items) * length,
             {name: torch.from_numpy(values) for name, values in tensors.items()},
         )
@@ -147,9 +148,13 @@ class AcousticTask(acoustic_task.AcousticTask):
         size, device = len(batch.ids), batch.tensors["mel"].device
         # Drawn on the CPU, whose random state a checkpoint keeps: the same on every device.
         timesteps = spread(size, self.config.schedule_steps, torch.rand(()).item())
-        noise = torch.randn(batch.tensors["mel"].shape)
+        # A batch is sorted by length, the timesteps by noise: unshuffled, the shortest clip were always the cleanest.
+        timesteps = timesteps[torch.randperm(size)]
+        noise = torch.randn(batch.tensors["mel"].shape)  # (B, n_bands, F)
         dropped = torch.rand(size) < self.config.unconditioned
-        timesteps, noise, dropped = (values.to(device) for values in (timesteps, noise, dropped))
+        drawn = Batch((), 0, {"timesteps": timesteps, "noise": noise, "dropped": dropped})
+        drawn = (drawn.pinned() if device.type == "cuda" else drawn).to(device).tensors
+        timesteps, noise, dropped = drawn["timesteps"], drawn["noise"], drawn["dropped"]
         given = batch.tensors
         scalars = losses(
             self.config,
@@ -185,7 +190,7 @@ class AcousticTask(acoustic_task.AcousticTask):
                 given["energy"],
             )
             noise = torch.randn((JUDGED, *given["mel"].shape[1:]), generator=generator).to(device)
-            found = losses(
+            scalars = losses(
                 self.config,
                 given["mel"].expand(JUDGED, -1, -1),
                 timesteps,
@@ -194,7 +199,7 @@ class AcousticTask(acoustic_task.AcousticTask):
                     x, timesteps, said.expand(JUDGED, -1, -1), given["speakers"].expand(JUDGED)
                 ),
             )
-            for name, value in found.items():
+            for name, value in scalars.items():
                 sums[name] = sums.get(name, 0.0) + value.item() / len(self.validation)
             if e.speaker in heard:
                 continue
@@ -236,29 +241,3 @@ def losses(
     error = (prediction.float() - diffusion.target(config.prediction, mel, noise, alpha, sigma)).square()
     weight = diffusion.loss_weight(config.prediction, alpha, sigma, config.min_snr)
     return {"denoise": (weight * error).mean(), "rough": F.mse_loss(rough.float(), mel)}
-
-
-def publish(
-    run: str | Path,
-    config: AcousticConfig,
-    speakers: tuple[str, ...],
-    folder: str | Path,
-    card: str,
-    checkpoint: str | Path | None = None,
-) -> Path:
-    """Turn a training run's newest (or the given) checkpoint, averaged weights if it has them, into a system to load.
-
-    speakers: voices it was trained on; the system keeps all of its front end's. Raises TrainingError where the
-    front end does not know them, or the checkpoint's network has other sizes.
-    """
-    sizes, known, _ = fastspeech2.checkpoints.load(sources.start(config.front))
-    if set(speakers) - set(known):
-        raise TrainingError(
-            f"the front end {config.front} knows {', '.join(known)}, not {', '.join(speakers)}: take the recipe "
-            "of this run"
-        )
-    network = config.network(sizes)
-    expected = tortoise.build(network, len(known)).state_dict()
-    return tortoise.checkpoints.save(
-        folder, network, known, acoustic_task.trained(run, checkpoint, expected, len(known)), card
-    )

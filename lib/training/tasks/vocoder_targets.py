@@ -34,7 +34,7 @@ def true_latents(utterances: tuple[Utterance, ...], seed: int = 0) -> dict[str, 
 
     voice, tap = VitsJoeOnnx(threads=1), Tap()
     voice.sessions = voice.sessions | {"decoder": tap}
-    found, weights = {}, voice.weights_key()
+    known, weights = {}, voice.weights_key()
     for utterance in progress.track(spoken, "latents of vits-joe", unit="clip"):
         key = content_key(VOICE, "latents", weights, utterance.text, seed)
         path = cache_folder("latents", key[:2], f"{key}.f16")
@@ -43,20 +43,20 @@ def true_latents(utterances: tuple[Utterance, ...], seed: int = 0) -> dict[str, 
             write_atomic(path, tap.latents.astype(np.float16).tobytes())
         latents = np.fromfile(path, np.float16).reshape(192, -1)
         if latents.shape[1] == sum(utterance.frames):
-            found[utterance.id] = latents
-    return found
+            known[utterance.id] = latents
+    return known
 
 
 def glottal_pulses(utterances: tuple[Utterance, ...]) -> dict[str, np.ndarray]:
     """id -> `prosody.pulses` of the clip, transposed: (2, F) float32, phase in cycles and F0 in Hz; kept in the
     cache.
     """
-    found = {}
+    pulses = {}
     for utterance in progress.track(utterances, "glottal pulses", unit="clip"):
         waveform = utterance.load(HIFIGAN.sample_rate)
         key = content_key("pulses", waveform.tobytes())
         path = cache_folder("pulses", key[:2], f"{key}.f32")
         if not path.exists():
             write_atomic(path, np.ascontiguousarray(prosody.pulses(waveform, HIFIGAN.sample_rate).T).tobytes())
-        found[utterance.id] = np.fromfile(path, np.float32).reshape(2, -1)
-    return found
+        pulses[utterance.id] = np.fromfile(path, np.float32).reshape(2, -1)
+    return pulses

@@ -1,0 +1,56 @@
+"""What sizes can `tacotron2` have? Its configuration, which encoder, decoder and postnet are built from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lib.errors import ParameterError
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of the network; the defaults are those published, with 28.2 M parameters for 148 symbols."""
+
+    embedding: int = 512  # width of symbols and encoder
+    encoder_layers: int = 3  # convolutions before the encoder's LSTM
+    encoder_kernel: int = 5  # symbols that one of them sees
+    prenet: int = 256  # width of the two layers that the last frame passes
+    attention_rnn: int = 1024  # state of the LSTM that asks for symbols
+    attention: int = 128  # width in which query, symbols and places are compared
+    location_filters: int = 32  # channels that the places looked at before are seen in
+    location_kernel: int = 31  # symbols that one of these filters sees
+    decoder_rnn: int = 1024  # state of the LSTM that says frames
+    postnet: int = 512  # channels of the network that refines the mel
+    postnet_layers: int = 5
+    postnet_kernel: int = 5  # frames that one of its layers sees
+    # mel frames that one step of the decoder says (Wang et al. 2017, arXiv:1703.10135, section 3.3): fewer steps,
+    # cheaper and easier to align
+    frames_per_step: int = 1
+    encoder_dropout: float = 0.5
+    prenet_dropout: float = (
+        0.5  # acts in use, too: without it the decoder leans on its last frame and stops listening
+    )
+    rnn_dropout: float = 0.1  # of the decoder's two LSTMs
+    postnet_dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.embedding < 2 or self.embedding % 2:
+            raise ParameterError(
+                f"model.embedding is {self.embedding}: the encoder reads half of it forward, half backward: it is even"
+            )
+        for name in ("encoder_kernel", "location_kernel", "postnet_kernel"):
+            if getattr(self, name) % 2 == 0:
+                raise ParameterError(
+                    f"model.{name} is {getattr(self, name)}, a kernel that sees as far back as ahead is odd"
+                )
+        if self.postnet_layers < 2:
+            raise ParameterError(
+                f"model.postnet_layers is {self.postnet_layers}: one leads into it and one out, so at least 2"
+            )
+        if self.frames_per_step < 1:
+            raise ParameterError(
+                f"model.frames_per_step is {self.frames_per_step}: a step says at least 1 frame"
+            )
+        for name in ("encoder_dropout", "prenet_dropout", "rnn_dropout", "postnet_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ParameterError(f"model.{name} is {getattr(self, name)}, a share to drop lies in [0, 1)")

@@ -1,0 +1,280 @@
+"""Does every layer that a system speaks with speak through its call? Whoever wraps a layer (LoRA), packs it (int8)
+or masks it (pruning) relies on it: a network that reads the weights behind its back ignores the change in silence.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from lib import systems, zoo
+from lib.errors import AudioError
+from lib.features import HIFIGAN, log_mel
+from lib.systems import fastspeech2, hifigan, speecht5, tacotron2, tortoise, whisper
+from lib.systems.layers import plain
+
+KINDS = (nn.Linear, nn.Conv1d, nn.ConvTranspose1d, nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell, nn.Embedding)
+# A layer whose change is lost in the rounding of a short text's durations is asked again with a long one.
+SHORT, LONG = "Yes.", "Good morning to you all, it is late."
+ZOO = {
+    "fastspeech2": fastspeech2.FastSpeech2,
+    "tacotron2": tacotron2.Tacotron2,
+    "speecht5": speecht5.SpeechT5,
+    "tortoise": tortoise.Tortoise,
+}
+NAMES = ("vits-joe", *ZOO, "speecht5-base", "hifigan", "whisper-tiny.en")
+# Layers whose answer nothing that is spoken depends on, and why.
+_POSTNET = "front.network.speech_decoder_postnet"
+_LATENTS = "TorToiSe takes its front end's latents, not the mel that the front end would make of them"
+SILENT: dict[str, dict[str, str]] = {
+    "tortoise": {
+        f"{_POSTNET}.feat_out": _LATENTS,
+        **{f"{_POSTNET}.layers.{number}.conv": _LATENTS for number in range(3)},
+        "decoder.mel_head": "the mel guessed from the condition alone, a loss in training",
+    },
+    "speecht5-base": {
+        "acoustic_model.network.speech_decoder_postnet.prob_out": "random weights: the text's length says when it ends"
+    },
+}
+
+
+class Frames:
+    """Instead of a vocoder: the mel itself, so that an acoustic model is heard without waiting for a waveform."""
+
+    name, mel, sample_rate, identity, params_m, size_mb = "frames", HIFIGAN, HIFIGAN.sample_rate, (), 0.0, 0.0
+
+    def __init__(self):
+        self.modules = {}
+
+    def vocode(self, log_mel: np.ndarray) -> np.ndarray:
+        return log_mel.astype(np.float32).reshape(-1)
+
+    __call__ = vocode
+
+
+class Bent(nn.Module):
+    """A layer whose answer y becomes y + strength * (1 + sin 3y), whatever the layer is: not a shift or a scale alone,
+    which a norm or a softmax behind it would take back. All else is asked of the layer, as adapters do it.
+    """
+
+    def __init__(self, layer: nn.Module, strength: float):
+        super().__init__()
+        self.layer, self.strength = layer, strength
+
+    def __getattr__(self, name: str):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("layer"), name)
+
+    def forward(self, *given, **named):
+        return self.bend(self.layer(*given, **named))
+
+    def bend(self, answer):
+        if isinstance(answer, tuple):
+            return tuple(self.bend(part) for part in answer)
+        return answer + self.strength * (1 + torch.sin(3 * answer))
+
+
+def small_base(monkeypatch) -> None:
+    """Give `speecht5-base` the layers of the published one in a width that random weights fill quickly."""
+    small = dataclasses.replace(
+        speecht5.PUBLISHED,
+        hidden=32,
+        heads=2,
+        encoder_layers=2,
+        decoder_layers=2,
+        feed_forward=64,
+        prenet=16,
+        speaker=8,
+    )
+    monkeypatch.setattr(speecht5, "PUBLISHED", small)
+    monkeypatch.setattr(speecht5, "CHARACTERS_PER_S", 40.0)  # a vocoder that need not say much
+
+
+def loaded(name: str, monkeypatch) -> tuple[dict[str, nn.Module], Callable[..., np.ndarray]]:
+    """(live modules, what they say of a text) of one system, its acoustic model without vocoder."""
+    torch.manual_seed(0)
+    if name == "hifigan":
+        vocoder = hifigan.pretrained()
+        saw = (np.arange(12 * HIFIGAN.hop) * 120 / HIFIGAN.sample_rate % 1 - 0.5).astype(np.float32)  # voiced
+        mel = log_mel(saw, HIFIGAN)
+        return vocoder.modules, lambda text=SHORT: vocoder.vocode(mel)
+    if name == "whisper-tiny.en":
+        modules = dict(whisper.Whisper().modules)
+        features = torch.randn(1, 80, 3000, generator=torch.Generator().manual_seed(0))
+        prompt = torch.tensor([[whisper.SOT, whisper.NO_TIMESTAMPS, 1400, 318]])
+
+        @torch.inference_mode()
+        def recognised(text: str = SHORT) -> np.ndarray:
+            memory = modules["encoder"](features).last_hidden_state
+            return modules["decoder"](input_ids=prompt, encoder_hidden_states=memory).last_hidden_state.numpy()
+
+        return modules, recognised
+    if name == "speecht5-base":
+        small_base(monkeypatch)
+    if name in ZOO:
+        system = ZOO[name](zoo.folder(name), vocoder=Frames())
+    else:
+        system = systems.load(name, target="torch/cpu")
+    if name == "tortoise":
+        system = system.adjusted(steps=1)
+    return system.modules, lambda text=SHORT: system.synthesize(text, seed=0).waveform
+
+
+def layers(
+    modules: dict[str, nn.Module], kinds: tuple[type, ...] = KINDS
+) -> Iterator[tuple[str, nn.Module, str]]:
+    """(name, its parent, its name there) of every layer."""
+    for root, module in modules.items():
+        for path, layer in module.named_modules():
+            if type(layer) in kinds:
+                parent, _, child = path.rpartition(".")
+                yield f"{root}.{path}", module.get_submodule(parent), child
+
+
+def differs(said: np.ndarray, before: np.ndarray) -> bool:
+    return said.shape != before.shape or bool(np.abs(said - before).max() > 1e-4 * np.abs(before).max())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_layer_is_heard_through_its_call(name, monkeypatch):
+    modules, said = loaded(name, monkeypatch)
+    before = {text: said(text) for text in (SHORT, LONG)}
+    assert np.array_equal(before[SHORT], said()) and np.isfinite(before[SHORT]).all()
+    unheard, every = [], list(layers(modules))
+    for path, parent, child in every:
+        layer = getattr(parent, child)
+        for strength, text in ((0.1, SHORT), (10.0, SHORT), (10.0, LONG)):
+            setattr(parent, child, Bent(layer, strength))
+            try:
+                heard = differs(said(text), before[text])
+            except AudioError:  # durations without end, numbers that are none: it was heard
+                heard = True
+            if heard:
+                break
+        else:
+            unheard.append(path)
+        setattr(parent, child, layer)
+    assert len(every) > 20 and np.array_equal(before[SHORT], said())
+    assert sorted(unheard) == sorted(SILENT.get(name, {}))
+
+
+def test_a_block_of_convolutions_hears_a_wrapped_one(monkeypatch):
+    """FastSpeech 2's feed-forward layers are convolutions in the published size, linear layers in the zoo's."""
+    sizes = dict(hidden=16, encoder_layers=1, decoder_layers=1, feed_forward=24, predictor=16, postnet=16)
+    ids = torch.arange(5, 12)[None]
+    for kernel in (1, 3):
+        network = fastspeech2.build(fastspeech2.NetworkConfig(**sizes, feed_forward_kernel=kernel), 1).eval()
+
+        @torch.inference_mode()
+        def encoded(network: nn.Module = network) -> np.ndarray:
+            return network.encode(ids, torch.tensor([0])).hidden.numpy()
+
+        before, block = encoded(), network.network.encoder.conformer_layers[0].feed_forward
+        for name in ("conv1", "conv2"):
+            layer = getattr(block, name)
+            assert type(layer) is (nn.Linear if kernel == 1 else nn.Conv1d)
+            setattr(block, name, Bent(layer, 0.1))
+            assert differs(encoded(), before)
+            setattr(block, name, layer)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_int8_layers_speak(name, recurrent, monkeypatch):
+    """Every Linear in int8, then every LSTM, too: the weights are packed, there is no `.weight` to multiply with."""
+    modules, said = loaded(name, monkeypatch)
+    before = said()
+    kinds = {nn.Linear, nn.LSTM, nn.LSTMCell} if recurrent else {nn.Linear}
+    for root, module in list(modules.items()):
+        modules[root] = torch.ao.quantization.quantize_dynamic(module, kinds, dtype=torch.qint8)
+        assert not any(type(layer) in kinds for layer in modules[root].modules())
+    after = said()
+    assert np.isfinite(after).all() and after.size and not np.array_equal(before, after)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_adapters_are_heard(name, monkeypatch):
+    """LoRA on some layers, one at a time: begun as nothing, B = 0, it changes nothing; then it does."""
+    peft = pytest.importorskip("peft")
+    modules, said = loaded(name, monkeypatch)
+    before = {text: said(text) for text in (SHORT, LONG)}
+    # transformers asks Whisper's convolutions for their stride, which peft's have not
+    kinds = (nn.Linear,) if name == "whisper-tiny.en" else (nn.Linear, nn.Conv1d)
+    tried = 0
+    for root, module in list(modules.items()):
+        paths = [path for path, layer in module.named_modules() if type(layer) in kinds]
+        paths = [path for path in paths if f"{root}.{path}" not in SILENT.get(name, {})]
+        for path in paths[:: 20 if name == "whisper-tiny.en" else 7]:
+            if getattr(module.get_submodule(path), "groups", 1) > 1:
+                continue
+            changed, tried = copy.deepcopy(module), tried + 1
+            peft.inject_adapter_in_model(peft.LoraConfig(r=2, target_modules=[path]), changed)
+            modules[root] = changed
+            assert not differs(said(), before[SHORT])
+            added = [weight for part, weight in changed.named_parameters() if "lora_B" in part]
+            assert len(added) == 1
+            torch.nn.init.normal_(added[0], std=10.0)
+            try:
+                assert differs(said(), before[SHORT]) or differs(said(LONG), before[LONG]), f"{root}.{path}"
+            except AudioError:
+                pass
+        modules[root] = module
+    assert tried > 2
+
+
+@pytest.mark.parametrize("name, part", [("tacotron2", "network.decoder."), ("tortoise", "decoder.")])
+def test_weights_that_change_in_place_are_heard_at_once(name, part, monkeypatch):
+    """What is fused is made of the weights of this sentence: no copy outlives a step of training, and a mask of torch's
+    pruning, which multiplies the weights when their layer is called, is applied to them as they are now.
+    """
+    modules, said = loaded(name, monkeypatch)
+    before, tried = said(), 0
+    for path, parent, child in list(layers(modules, (nn.Linear, nn.Conv1d, nn.LSTMCell))):
+        if part not in path or "front." in path or path in SILENT.get(name, {}) or "gate" in path:
+            continue
+        layer, tried = getattr(parent, child), tried + 1
+        saved = copy.deepcopy(layer.state_dict())
+        with torch.no_grad():
+            for weight in layer.parameters():
+                weight.mul_(0.9)
+        assert not np.array_equal(said(), before), path
+        layer.load_state_dict(saved)
+        if isinstance(layer, nn.LSTMCell):
+            continue
+        prune.l1_unstructured(layer, "weight", 0.3)
+        with torch.no_grad():
+            layer.weight_orig.mul_(3)  # `.weight` still is the product of before
+        masked = said()
+        prune.remove(layer, "weight")
+        assert not np.array_equal(masked, before) and not differs(masked, said()), path
+        layer.load_state_dict(saved)
+    assert tried > 8 and not differs(said(), before)
+
+
+def test_what_a_plain_layer_is():
+    assert plain(nn.Linear(2, 3), nn.Conv1d(2, 3, 1, bias=False), nn.LSTMCell(2, 3))
+    assert not plain(nn.Linear(2, 3), Bent(nn.Linear(2, 3), 1.0))
+    hooked, masked, offloaded = nn.Linear(2, 3), nn.Linear(2, 3), nn.Linear(2, 3)
+    hooked.register_forward_hook(lambda *_: None)
+    prune.random_unstructured(masked, "weight", 0.5)
+    offloaded.forward = lambda x: x
+    spectral = nn.utils.parametrizations.weight_norm(nn.Linear(2, 3))
+    int8 = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(2, 3)), {nn.Linear})[0]
+    for layer in (hooked, masked, offloaded, spectral, int8):
+        assert not plain(layer)
+
+    class Packed(torch.Tensor):
+        pass
+
+    packed = nn.Linear(2, 3)
+    packed.weight = nn.Parameter(packed.weight.detach().as_subclass(Packed))
+    assert not plain(packed)
