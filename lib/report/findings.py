@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from lib import audio
 from lib import prosody as prosody_module
 from lib.features import HIFIGAN
 from lib.report import pictures, vocabulary
+from lib.report import verdicts as judgements
 from lib.report.collect import Row, records
 from lib.report.tables import interval_text
 from lib.report.tradeoff import name
@@ -69,6 +71,35 @@ def numbers(
             interval = f" {interval_text(rows[-1])}" if rows[-1].ci_low is not None else ""
             said.append(f"{_label(metric)} {_value(rows[-1])}{interval}")
     return f"{system}: {'; '.join(said)}." if said else None
+
+
+def counted(table: pd.DataFrame) -> str:
+    """How many numbers of which kind there are, of how many systems, and how many could not run, in a sentence."""
+    rows = [row for row in records(table) if row.kind != "not_run"]
+    kinds = Counter("claimed" if row.claimed else row.kind for row in rows)
+    shares = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    missing = len(records(table)) - len(rows)
+    return (
+        f"{len(rows):,} numbers of {len({row.system for row in rows})} systems{f' ({shares})' if shares else ''}; "
+        f"{missing:,} could not be had here."
+    )
+
+
+def absent(table: pd.DataFrame) -> str:
+    """What could not run, a system at a time, in a sentence."""
+    rows = [row for row in records(table) if row.kind == "not_run"]
+    if not rows:
+        return "Everything that was tried could run here."
+    systems = Counter(f"{row.system} {row.variant} on {row.target}" for row in rows)
+    return f"{len(rows)} numbers are missing: {', '.join(f'{n} of {one}' for one, n in systems.most_common())}."
+
+
+def verdicts(table: pd.DataFrame) -> str:
+    """How many variants were compared with their baselines and what came out, in a sentence."""
+    said = judgements.finding(records(table))
+    if said is None:
+        return "No variant was compared with its baseline yet."
+    return str(said).replace("<strong>", "**").replace("</strong>", "**")
 
 
 def distance(table: pd.DataFrame, metric: str = "mos_human") -> str | None:
