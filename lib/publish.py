@@ -81,7 +81,8 @@ def publish(
             if not network.startswith("vocoder.")  # that has a card of its own
             for p in module.parameters()
         )
-    tasks.export(recipe, path, target, card(recipe, curve, measured, sentences, own / 1e6, note))
+    text = card(recipe, curve, measured, sentences, own / 1e6, note) + notes(target)
+    tasks.export(recipe, path, target, text)
     write_atomic(target / "recipe.yaml", Path(recipe_file).read_bytes())
     write_atomic(target / "curve.jsonl", "".join(json.dumps(r) + "\n" for r in thinned(curve)).encode())
     return target
@@ -185,6 +186,12 @@ def card(
             "",
         ]
     )
+
+
+def notes(folder: Path) -> str:
+    """What somebody wrote about how the network works (`notes.md` beside the card), which no training changes."""
+    path = folder / "notes.md"
+    return "\n" + path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def thinned(curve: Sequence[dict], points: int = POINTS) -> list[dict]:

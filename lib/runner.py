@@ -27,7 +27,9 @@ REPORT = "08_report"
 _INLINE = "module://matplotlib_inline.backend_inline"
 BUDGET_S = {
     "00_data_and_features": 120,
-    "01_baselines": 300,
+    "01_baselines": 480,
+    "02_training": 180,
+    "08_report": 20,
 }  # first guess of the time left, until a run was timed here
 
 

@@ -13,7 +13,7 @@ from lib.measure import verdict
 from lib.report import notebook, summary, tables, verdicts
 from lib.report.collect import records
 
-SWEEP = results.RECORDED / "01_baselines@study@682782cd4e.jsonl"
+SWEEP = results.RECORDED / "02_training@study@682782cd4e.jsonl"
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,14 @@ def overview(corpora: Sequence[Corpus]) -> "pd.DataFrame":
     ).set_index("corpus")
 
 
+def finding(corpora: Sequence[Corpus]) -> str:
+    """How many utterances of how many speakers there are, and what was skipped, in a sentence."""
+    counts = ", ".join(f"{len(corpus):,} in {corpus.name}" for corpus in corpora)
+    speakers = len({utterance.speaker for corpus in corpora for utterance in corpus.utterances})
+    skipped = sum(len(corpus.skipped) for corpus in corpora)
+    return f"{counts} utterances of {speakers} speakers; {skipped} clips were skipped."
+
+
 def statistics(corpora: Sequence[Corpus], *, limit: int | None = None) -> "pd.DataFrame":
     """One line per utterance: corpus, speaker, seconds and its prosody (F0, range, slope, rate, pauses), at
     most `limit` each.

@@ -26,6 +26,11 @@ def rows(run: Run) -> "pd.DataFrame":
     return results.read(run.path) if run.path.exists() else results.read()
 
 
+def recorded() -> "pd.DataFrame":
+    """The rows of earlier runs that are kept in git, whatever notebook they come from."""
+    return results.read(results.RECORDED)
+
+
 def table(
     run: Run,
     metrics: Sequence[str],
@@ -119,6 +124,14 @@ def say(*sentences: str | None) -> None:
     said = [sentence for sentence in sentences if sentence]
     if said:
         display(Markdown(" ".join(said)))
+
+
+def points(*sentences: str | None) -> None:
+    """Computed sentences as a list, for the end of a notebook; those without numbers (None) are left out."""
+    from IPython.display import Markdown, display
+
+    given = [sentence for sentence in sentences if sentence]
+    display(Markdown("\n".join(f"- {sentence}" for sentence in given) or "Nothing has been measured yet."))
 
 
 def link(path: Path):

@@ -70,7 +70,7 @@ def phone_durations(
     """
     import matplotlib.pyplot as plt
 
-    lengths = {name: _lengths(pairs) for name, pairs in utterances.items()}
+    lengths = {name: lengths(pairs) for name, pairs in utterances.items()}
     counts: dict[str, int] = {}
     for of_phone in lengths.values():
         for phone, values in of_phone.items():
@@ -219,7 +219,7 @@ def _phones(panels: Sequence["Axes"], phones: Sequence[str], frames: Sequence[in
             )
 
 
-def _lengths(pairs: Sequence[tuple[Sequence[str], Sequence[int]]]) -> dict[str, list[float]]:
+def lengths(pairs: Sequence[tuple[Sequence[str], Sequence[int]]]) -> dict[str, list[float]]:
     """Phone without stress marks -> its lengths in ms."""
     lengths: dict[str, list[float]] = {}
     for phones, frames in pairs:

@@ -45,6 +45,7 @@ ABLATIONS = {
 EVEN = "without-durations"
 VARIANTS = (*ABLATIONS, EVEN)
 BANDS = (40, 20)  # instead of 80, of which the baseline copies are made
+BANDED = ("baseline", *(f"bands-{n}" for n in BANDS))
 
 
 def prosody(
@@ -185,6 +186,23 @@ def bands(run: "Run", clips: Sequence[evaluate.Clip], scorer: Scorer, *, counts:
             originals=originals,
             second_opinion=0,
         )
+
+
+def bands_finding(table: "pd.DataFrame") -> str | None:
+    """What fewer bands cost the copies, in a sentence; None without the rows of `bands` and of the usual copies."""
+    rows = table[(table.system == "griffin-lim") & table.variant.isin(BANDED) & table.value.notna()]
+    wide = rows.pivot_table(index="variant", columns="metric", values="value", aggfunc="last")
+    if not set(BANDED) <= set(wide.index) or not {"mos_predicted", "wer"} <= set(wide.columns):
+        return None
+    usual = wide.loc["baseline"]
+    said = [
+        f"{count} bands {row.mos_predicted:.2f} and {100 * row.wer:.1f} %"
+        for count, row in ((n, wide.loc[f"bands-{n}"]) for n in BANDS)
+    ]
+    return (
+        f"Griffin-Lim's copies from {HIFIGAN.n_bands} bands have a predicted MOS of {usual.mos_predicted:.2f} "
+        f"and a WER of {100 * usual.wer:.1f} %, from {', from '.join(said)}."
+    )
 
 
 def verdict(table: "pd.DataFrame") -> str | None:

@@ -9,6 +9,8 @@ point of WER: from there `verdict.MARGINS` has its margin of `asr_nll`.
 from __future__ import annotations
 
 import functools
+import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lib import results
 from lib.errors import ParameterError, require
 from lib.measure import evaluate, stats
 from lib.measure.evaluate import Clip, Judged
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 NOISES_DB = (30, 25, 20, 15, 10)  # signal-to-noise ratio of each clip, mildest first
 METRICS = ("wer", "asr_nll", "mos_predicted")
 INT8 = "int8-dynamic"
+SUFFIX = "@damage"  # of the variants
 MOST = 2_000  # sentences; who needs more gets no number
 DRAWS = 1_000  # test sets drawn for each size: the power is then known within 1.3 points
 
@@ -60,7 +64,7 @@ def study(
     for label, damaged in {**damages, **({INT8: tuple(int8)} if int8 is not None else {})}.items():
         judged[label] = evaluate.quality(
             run,
-            (system, f"{label}@damage", target),
+            (system, f"{label}{SUFFIX}", target),
             damaged,
             scorer,
             baseline=judged["baseline"],
@@ -117,6 +121,43 @@ def needed(judged: Mapping[str, Judged], *, seed: int = 0) -> pd.DataFrame:
         if label != "baseline"
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(METRICS)).astype("Int64")
+
+
+def rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `study` in a table of `lib.results.read`, of its newest run alone."""
+    return results.newest_run(table[table.variant.str.endswith(SUFFIX) & table.metric.isin(METRICS)])
+
+
+def recalled(table: pd.DataFrame) -> str | None:
+    """What the rows of `study` say, in a sentence; None without any. table: rows as `lib.results.read` returns them.
+
+    They hold no single sentences, so the sentences needed follow from the paired differences and their spread, by the
+    normal approximation.
+    """
+    from scipy.stats import norm
+
+    known = rows(table)
+    known = known[known.value.notna() & known.detail.str.startswith("{")]
+    if known.empty:
+        return None
+    z = norm.ppf((1 + stats.CONFIDENCE) / 2) + norm.ppf(POWER)
+    count: dict[str, dict[str, str]] = {}
+    for row in known.itertuples():
+        detail = json.loads(row.detail)
+        gap, sd = detail["difference"], detail["sd"]
+        gap = -gap if row.metric == "mos_predicted" else gap
+        needed = max(6, math.ceil((z * sd / gap) ** 2)) if gap > 0 and sd is not None else None
+        label = row.variant.removesuffix(SUFFIX)
+        count.setdefault(label, {})[row.metric] = _count(needed if (needed or math.inf) <= MOST else None)
+    steps = "; ".join(
+        f"{_name(label)} {row.get('wer', '?')} by WER, {row.get('asr_nll', '?')} by the loss, "
+        f"{row.get('mos_predicted', '?')} by predicted MOS"
+        for label, row in count.items()
+    )
+    return (
+        f"From {int(known.n.max())} sentences, so many would notice a damage (5 %, power 80 %; normal approximation): "
+        f"{steps}."
+    )
 
 
 def each_sentence(scores: Sequence[ClipScores], clean: Sequence[ClipScores], metric: str) -> np.ndarray:

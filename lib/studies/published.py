@@ -7,6 +7,7 @@ a claim: its source says so (`results.CLAIM`), and tables show it as "claimed", 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,9 +79,9 @@ VARIANTS = tuple(dict.fromkeys(figure.variant for figure in FIGURES))  # of publ
 CLAIM_VARIANTS = tuple(dict.fromkeys(figure.variant for figure in CLAIMS))
 
 
-def add(run: "Run") -> None:
-    """Write the published figures and the claims."""
-    for f in (*FIGURES, *CLAIMS):
+def add(run: "Run", figures: Sequence[Figure] = (*FIGURES, *CLAIMS)) -> None:
+    """Write the published figures and the claims, or those alone that are given."""
+    for f in figures:
         run.add(
             f.system,
             f.variant,

@@ -9,14 +9,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lib import audio, features, systems
+from lib.corpora import prompts
 from lib.measure import bench, evaluate
 from lib.measure.scorer import Scorer
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from lib.results import Run
     from lib.systems.base import Vocoder
 
 log = logging.getLogger(__name__)
+
+VOICES = ("vits-joe", "hibari")  # the first is the one that our vocoder has learnt
 
 
 def known(threads: int = 2) -> dict[str, "Vocoder"]:
@@ -62,6 +67,29 @@ def copies(
             group=group,
         )
     return judged
+
+
+def originals(
+    run: "Run", clips: Mapping[str, Sequence[evaluate.Clip]], n: int
+) -> dict[str, tuple[evaluate.Clip, ...]]:
+    """Whose clips are copied -> the first n of them: the voices that teach, and recordings of a person where they can
+    be had (else rows say why not).
+
+    clips: by label, as `baselines.speak` returns them.
+    """
+    spoken = {name: clips[next(key for key in clips if key.startswith(f"{name} (onnx"))] for name in VOICES}
+    names = ("hifigan", "baseline@prompts", "torch/cpu")
+    corpus = evaluate.try_or_not_run(run, names, ["mos_predicted"], prompts.load)
+    recorded = {"prompts": evaluate.recordings(corpus, limit=n)} if corpus else {}
+    return {name: tuple(heard[:n]) for name, heard in {**spoken, **recorded}.items()}
+
+
+def pair(
+    judged: Mapping[str, evaluate.Judged], number: int = 0
+) -> tuple[tuple[np.ndarray, int], dict[str, tuple[np.ndarray, int]]]:
+    """(original, copies by label) of one clip, each (waveform, sample rate): what `report.spectra` compares."""
+    sounds = {label: (j.clips[number].waveform, j.clips[number].sample_rate) for label, j in judged.items()}
+    return sounds.pop("original"), sounds
 
 
 def speeds(
