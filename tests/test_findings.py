@@ -51,7 +51,9 @@ def test_what_is_counted_and_what_is_absent(run):
     run.not_run("ground-truth", "baseline", "recording/prompts", "wer", "no prompts")
     said = findings.counted(rows(run))
     assert said == "2 numbers of 1 systems (1 measured, 1 estimated); 1 could not be had here."
-    assert findings.absent(rows(run)) == "1 numbers are missing: 1 of ground-truth baseline on recording/prompts."
+    assert (
+        findings.absent(rows(run)) == "1 numbers are missing: 1 of ground-truth baseline on recording/prompts."
+    )
     assert "No variant was compared" in findings.verdicts(rows(run))
 
 
@@ -105,7 +107,10 @@ def test_changes_of_a_mel_are_ranked_where_the_length_is_kept():
     clean = np.zeros((10, 80))
     mels = {"clean": clean, "noise": clean + 1, "codec": clean + 0.1, "speed": np.zeros((9, 80))}
     said = findings.changes(mels, "clean")
-    assert said.startswith("Of 2 that keep the length, noise changes the mel most (8.7 dB") and "codec least" in said
+    assert (
+        said.startswith("Of 2 that keep the length, noise changes the mel most (8.7 dB")
+        and "codec least" in said
+    )
     assert findings.changes({"clean": clean, "noise": clean + 1}, "clean") is None
 
 
@@ -129,7 +134,10 @@ def test_every_system_of_the_registry_that_speaks_takes_part():
         f"{name} (torch/cpu)" for name in ("fastspeech2", "speecht5", "tacotron2", "tortoise")
     }
     table = baselines.overview(voices)
-    assert list(table.index) == list(voices) and table.loc["vits-joe (torch/cpu)", "parameters, M"] == "15.65"
+    assert (
+        list(table.index) == list(voices)
+        and table.loc["vits-joe (torch/cpu)", "parameters with vocoder, M"] == "15.65"
+    )
 
 
 def clip(seconds, notes=None):
@@ -231,7 +239,10 @@ def test_curves_go_on_only_where_they_started_from_the_checkpoint():
     from lib.training import recipe
 
     made = learning.Learned({}, [{"step": 1, "mel": 1.0}], {}, 1, "torch/cpu")
-    recipes = {"fastspeech2": recipe.path("quick", "fastspeech2"), "tacotron2": recipe.path("smoke", "tacotron2")}
+    recipes = {
+        "fastspeech2": recipe.path("quick", "fastspeech2"),
+        "tacotron2": recipe.path("smoke", "tacotron2"),
+    }
     lines = costs.curves(dict.fromkeys(recipes, made), recipes)
     assert set(lines) == set(zoo.names()) and lines["fastspeech2"][1] == made.curve
     assert lines["tacotron2"][1] is None and lines["tortoise"][1] is None
