@@ -134,7 +134,10 @@ def test_every_system_of_the_registry_that_speaks_takes_part():
         f"{name} (torch/cpu)" for name in ("fastspeech2", "speecht5", "tacotron2", "tortoise")
     }
     table = baselines.overview(voices)
-    assert list(table.index) == list(voices) and table.loc["vits-joe (torch/cpu)", "parameters, M"] == "15.65"
+    assert (
+        list(table.index) == list(voices)
+        and table.loc["vits-joe (torch/cpu)", "parameters with vocoder, M"] == "15.65"
+    )
 
 
 def clip(seconds, notes=None):

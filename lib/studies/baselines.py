@@ -65,7 +65,7 @@ def teacher(voices: Mapping[str, System], name: str = TEACHERS[0]) -> str:
 
 
 def overview(voices: Mapping[str, System]) -> pd.DataFrame:
-    """A line per voice: its kind, sample rate, parameters (of torch networks) and download."""
+    """A line per voice: its kind, sample rate, parameters (of torch networks, the vocoder's too) and download."""
     import pandas as pd
 
     kinds = {name: "teacher" for name in TEACHERS} | {ANCHOR: "rules, no learning"}
@@ -73,7 +73,7 @@ def overview(voices: Mapping[str, System]) -> pd.DataFrame:
         key: {
             "kind": kinds.get(voice.name, "trained here"),
             "sample rate, Hz": f"{voice.sample_rate:,}",
-            "parameters, M": f"{voice.params_m:.2f}" if voice.modules else "",
+            "parameters with vocoder, M": f"{voice.params_m:.2f}" if voice.modules else "",
             "download, MB": "" if voice.size_mb is None else f"{voice.size_mb:.1f}",
         }
         for key, voice in voices.items()
