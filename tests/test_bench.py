@@ -89,7 +89,13 @@ def test_a_variant_says_in_its_row_how_much_faster_it_is(tmp_path):
     half = dataclasses.replace(HIBARI, variant="half")
     elsewhere = dataclasses.replace(half, target="torch/cpu")
     run = results.start("01_demo", "smoke", outputs=tmp_path)
-    timed = {"base": noisy(), "half": noisy(0.5, candidate=half), "far": noisy(0.5, candidate=elsewhere)}
+    plain, fast = noisy(), noisy(0.5)
+    rest = dict(cold_start_s=np.ones(3), load_s=np.ones(3), first_sentence_s=np.ones(3), peak_rss_mb=np.ones(3))
+    timed = {
+        "base": made(plain.seconds, plain.audio_s, **rest),
+        "half": made(fast.seconds, fast.audio_s, half, **rest),
+        "far": made(fast.seconds, fast.audio_s, elsewhere, **rest),
+    }
     bench.write(run, timed)
     table = results.read(run.path).query("metric == 'rtf'").set_index(["variant", "target"])
     row = table.loc[("half", "onnxruntime/cpu")]
