@@ -88,7 +88,7 @@ def load(
     entry = next(entry for system, entry in _SYSTEMS if system == name and target in entry.targets)
     module, loader = entry.loader.split(":")
     build = operator.attrgetter(loader)(importlib.import_module(f"lib.systems.{module}"))
-    trained = {"checkpoint": str(checkpoint)} if checkpoint else {}
+    trained = {"checkpoint": str(Path(checkpoint).resolve())} if checkpoint else {}
     system = build(target=target, threads=threads, **trained)
     if settings:
         system.configure(**settings)
