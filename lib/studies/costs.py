@@ -79,6 +79,7 @@ def halved(rows: pd.DataFrame) -> str:
             frames, loss = ((half.value[metric], whole.value[metric]) for metric in shared)
             said.append(
                 f"{system} in {variant.removeprefix(f'{learning.VARIANT}-')} learns from "
-                f"{frames[0] / frames[1]:.2f} times as many frames a second as in fp32, its loss then {loss[0]:.3f} ({loss[1]:.3f})"
+                f"{frames[0] / frames[1]:.2f} times as many frames a second as in fp32, "
+                f"its loss then {loss[0]:.3f} ({loss[1]:.3f})"
             )
     return f"{'; '.join(said)}." if said else "No training in half precision has been recorded yet."
