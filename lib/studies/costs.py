@@ -13,15 +13,7 @@ from lib.training import recipe
 if TYPE_CHECKING:
     import pandas as pd
 
-COSTS = (
-    "train_steps_per_s",
-    "train_frames_per_s",
-    "train_loss",
-    "peak_rss_mb",
-    "peak_gpu_mb",
-    "power_w",
-    "utilization_pct",
-)
+COSTS = ("train_steps_per_s", "train_frames_per_s", "peak_rss_mb", "peak_gpu_mb", "power_w")
 HALF = tuple(f"{learning.VARIANT}-{precision}" for precision in recipe.PRECISIONS)
 
 
