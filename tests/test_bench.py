@@ -83,6 +83,29 @@ def test_a_speed_up_is_paired_and_per_second_of_audio():
         bench.speedup(fast, noisy(rounds=4))
 
 
+def test_a_variant_says_in_its_row_how_much_faster_it_is(tmp_path):
+    import dataclasses
+
+    half = dataclasses.replace(HIBARI, variant="half")
+    elsewhere = dataclasses.replace(half, target="torch/cpu")
+    run = results.start("01_demo", "smoke", outputs=tmp_path)
+    plain, fast = noisy(), noisy(0.5)
+    rest = dict(cold_start_s=np.ones(3), load_s=np.ones(3), first_sentence_s=np.ones(3), peak_rss_mb=np.ones(3))
+    timed = {
+        "base": made(plain.seconds, plain.audio_s, **rest),
+        "half": made(fast.seconds, fast.audio_s, half, **rest),
+        "far": made(fast.seconds, fast.audio_s, elsewhere, **rest),
+    }
+    bench.write(run, timed)
+    table = results.read(run.path).query("metric == 'rtf'").set_index(["variant", "target"])
+    row = table.loc[("half", "onnxruntime/cpu")]
+    gain = json.loads(row.detail)["speedup"]
+    assert row.baseline == "baseline" and gain["value"] == pytest.approx(2)
+    assert 1.9 < gain["ci_low"] <= gain["value"] <= gain["ci_high"] < 2.1
+    for key in (("baseline", "onnxruntime/cpu"), ("half", "torch/cpu")):
+        assert "speedup" not in json.loads(table.loc[key].detail) and table.loc[key].baseline == ""
+
+
 def test_stage_shares_add_up():
     stages = {"encoder": np.array([[[1.0, 1.0]]]), "decoder": np.array([[[3.0, 5.0]]])}
     one = made([[[4, 6]]], [10, 10], stages=stages)

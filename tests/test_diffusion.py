@@ -152,6 +152,40 @@ def test_dpm_solver_is_far_closer_to_the_exact_flow_than_ddim_and_ddim_of_first_
     assert error("dpm++", 25) / error("dpm++", 50) > 3  # second order
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v"])
+@pytest.mark.parametrize("schedule", [LINEAR, COSINE])
+@pytest.mark.parametrize(
+    "sampler, steps", [("dpm++", 8), ("dpm++", 20), ("ddim", 8), ("ddim", 50), ("ddpm", 40)]
+)
+def test_diffusers_schedulers_walk_to_the_same_place(prediction, schedule, sampler, steps):
+    """In single precision, as theirs are; with counts of steps that divide 4,000, where our grid is their trailing."""
+    import diffusers
+
+    squared = schedule.alpha_bar()
+    settings = dict(
+        num_train_timesteps=4000,
+        trained_betas=(1 - squared / torch.cat([squared.new_ones(1), squared[:-1]])).numpy(),
+        prediction_type="v_prediction" if prediction == "v" else "epsilon",
+        timestep_spacing="trailing",
+    )
+    drawn = {"generator": torch.Generator().manual_seed(3)}
+    if sampler == "dpm++":
+        scheduler, drawn = diffusers.DPMSolverMultistepScheduler(**settings, final_sigmas_type="zero"), {}
+    elif sampler == "ddim":
+        scheduler = diffusers.DDIMScheduler(**settings, clip_sample=False)
+    else:
+        scheduler = diffusers.DDPMScheduler(**settings, clip_sample=False)
+    start, denoise = noise(2, 60, dtype=torch.float32), best(schedule, prediction)
+    scheduler.set_timesteps(steps)
+    assert tuple(int(t) for t in scheduler.timesteps) == grid(schedule, steps)
+    x = start
+    for t in scheduler.timesteps:
+        x = scheduler.step(denoise(x, t.long().expand(len(x))), t, x, **drawn).prev_sample
+    draws = torch.Generator().manual_seed(3)
+    ours = sample(schedule, prediction, denoise, start, Sampling(sampler, steps), generator=draws)
+    assert (ours.x0 - x).abs().max() < 2e-3 and ours.nfe == steps
+
+
 def test_a_first_dpm_step_is_a_ddim_step():
     start = noise(2, 30)
     for steps in (1, 2):  # the second and last step ends in x0 in both

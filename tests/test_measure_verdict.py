@@ -58,13 +58,16 @@ def test_an_interval_that_ends_on_the_margin_decides_nothing():
 
 
 def test_the_recognisers_loss_speaks_where_wer_cannot_decide():
-    margin = verdict.MARGINS["asr_nll"]
+    margin, beyond = verdict.MARGINS["asr_nll"], verdict.WORSE_BEYOND["asr_nll"]
+    assert margin < beyond  # it is known within an interval only, and decides nothing inside of that
     open_wer = GOOD | {"wer": gap(0.005, 0.02)}
     assert verdict.quality_verdict(open_wer).word == UNDECIDED
     assert verdict.quality_verdict(open_wer | {"asr_nll": gap(0.1 * margin, 0.5 * margin)}).word == WITHOUT_LOSS
-    assert verdict.quality_verdict(open_wer | {"asr_nll": gap(3 * margin, margin)}).word == WORSE
+    assert verdict.quality_verdict(open_wer | {"asr_nll": gap(3 * beyond, beyond)}).word == WORSE
+    between = verdict.quality_verdict(open_wer | {"asr_nll": gap((margin + beyond) / 2, 0.001)})
+    assert between.word == UNDECIDED and between.sentences_needed == 3_270  # by WER: (2.802 * 0.102 / 0.005)^2
     # The margin of the loss stands for that of WER, so where WER itself has decided it has the word.
-    assert verdict.quality_verdict(GOOD | {"asr_nll": gap(3 * margin, margin)}).word == WITHOUT_LOSS
+    assert verdict.quality_verdict(GOOD | {"asr_nll": gap(3 * beyond, beyond)}).word == WITHOUT_LOSS
     only = {name: value for name, value in GOOD.items() if name != "wer"} | {"asr_nll": gap(0, 0.5 * margin)}
     assert verdict.quality_verdict(only).word == WITHOUT_LOSS
 

@@ -183,8 +183,13 @@ def speedup(one: Benched, baseline: Benched) -> Ratio:
 
 def write(run: "Run", benched: dict[str, Benched]) -> None:
     """Rows of every candidate: speeds, cold start, memory, size, energy where it was asked for; one not_run row
-    for who failed.
+    for who failed. A variant benched beside its baseline on the same target says in `rtf` how much faster it is.
     """
+    bases = {
+        (one.candidate.system, one.candidate.target): one
+        for one in benched.values()
+        if one.candidate.variant == "baseline" and not one.why_not
+    }
     for one in benched.values():
         if one.why_not:
             run.not_run(*one.candidate.names, "rtf", one.why_not)
@@ -192,7 +197,18 @@ def write(run: "Run", benched: dict[str, Benched]) -> None:
         names, detail = one.candidate.names, one.detail()
         for metric in ("rtf", "latency_ms_p50", "latency_ms_p90", "throughput_rtfx", "first_audio_ms"):
             if (timed := getattr(one, metric)) is not None:
-                run.add(*names, metric, timed.value, n=timed.n, ci=timed.ci, source=CLOCK, detail=detail)
+                base = bases.get((one.candidate.system, one.candidate.target)) if metric == "rtf" else None
+                paired = {} if base in (None, one) else {"speedup": _speedup(one, base)}
+                run.add(
+                    *names,
+                    metric,
+                    timed.value,
+                    n=timed.n,
+                    ci=timed.ci,
+                    source=CLOCK,
+                    baseline="baseline" if paired else "",
+                    detail=detail | paired,
+                )
         start = {"load_s": one.load_s, "first_sentence_s": one.first_sentence_s}
         starts = {
             name: round(float(np.median(values)), 3) for name, values in start.items()
@@ -212,6 +228,13 @@ def write(run: "Run", benched: dict[str, Benched]) -> None:
         if one.nfe is not None:
             run.add(*names, "nfe", one.nfe, n=len(one.audio_s), source="counted while speaking")
         _add_energy(run, one)
+
+
+def _speedup(one: Benched, base: Benched) -> dict[str, float | None]:
+    """`speedup` as a row's detail has it, for the verdict."""
+    gain = speedup(one, base)
+    low, high = gain.ci or (None, None)
+    return {"value": gain.value, "ci_low": low, "ci_high": high, "p_value": gain.p_value}
 
 
 def _add_rounds(

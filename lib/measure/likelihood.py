@@ -2,8 +2,8 @@
 
 Whisper tiny.en (the transformers model of `lib.systems.whisper`, float32) is given the clip and the text that was to be
 spoken, and its loss on each token of that text is added up. WER learns from a clip only where the decision for a word
-tips over; the loss moves with every word, so the same sentences tell far smaller changes apart
-(`lib.studies.damage` counts how much smaller).
+tips over; the loss moves with every word. To notice noise at 20 dB in a good voice it needs 12 sentences, WER 115; at
+30 dB 31 and 64; for an 8-bit decoder 167, WER 100 (`lib.studies.damage` on 60 test sentences, 5 %, power 80 %).
 
 What was decided, and what it was measured on (60 test sentences by vits-joe, clean against noise at 20 dB; d' is the
 mean of the paired differences over their standard deviation: the larger, the fewer sentences are needed):
@@ -100,14 +100,16 @@ class Listener:
             samples, sampling_rate=RATE, return_tensors="pt"
         ).input_features  # (B, 80, 3000)
         with torch.inference_mode():
-            hidden = self._model(
+            logits = self._model(
                 input_features=features.to(self.device), decoder_input_ids=given[:, :-1]
             ).logits
-            losses = torch.nn.functional.cross_entropy(  # logits (B, 1 + T, V), the first one of no token of the text
-                hidden[:, 1:].transpose(1, 2), given[:, 2:], reduction="none"
-            ).double()  # (B, T)
+            # (B, 1 + T, V), the first of no token of the text. With V last: over another axis torch adds up 51,864
+            # terms one by one, and the losses are off in the fourth decimal.
+            losses = torch.nn.functional.cross_entropy(
+                logits[:, 1:].flatten(0, 1), given[:, 2:].flatten(), reduction="none"
+            ).view(len(tokens), longest)
         # The decoder looks back only, so the padding behind a text changes nothing of it and is left out of its sum.
-        return [float(row[: len(t)].sum()) for row, t in zip(losses.cpu(), tokens)]
+        return [float(row[: len(t)].sum()) for row, t in zip(losses.double().cpu(), tokens)]
 
     def tokens(self, line: str) -> list[int]:
         """Token ids of the text as Whisper would write it, without the marks around it."""

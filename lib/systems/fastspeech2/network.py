@@ -28,26 +28,21 @@ SPEECH_MAX_S = 60.0  # at rate 1; a sentence of `lib.text` lasts at most about 2
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes of the network; the defaults are those published (espnet's FastSpeech 2 with Conformer on LJ Speech, 70 M).
+    """Sizes of the network; the defaults are those published (espnet's FastSpeech 2 with Conformer, 70 M)."""
 
-    hidden: width; feed_forward: units between a block's two layers of kernel feed_forward_kernel; predictor:
-    channels of the duration, pitch and energy predictors; postnet: channels of the network that refines the
-    mel; dropout: of the blocks.
-    """
-
-    hidden: int = 384
-    heads: int = 2
-    encoder_layers: int = 4
-    decoder_layers: int = 4
-    feed_forward: int = 1536
-    feed_forward_kernel: int = 3
-    encoder_kernel: int = 7
-    decoder_kernel: int = 31
-    predictor: int = 256
-    pitch_layers: int = 5
-    postnet: int = 256
+    hidden: int = 384  # width
+    heads: int = 2  # of attention
+    encoder_layers: int = 4  # Conformer blocks over symbols
+    decoder_layers: int = 4  # and over frames
+    feed_forward: int = 1536  # units between a block's two feed-forward layers
+    feed_forward_kernel: int = 3  # symbols or frames that these two see; 1: linear layers
+    encoder_kernel: int = 7  # symbols that a block's depthwise convolution sees
+    decoder_kernel: int = 31  # frames, likewise
+    predictor: int = 256  # channels of the duration, pitch and energy predictors
+    pitch_layers: int = 5  # of the pitch predictor; the others have 2
+    postnet: int = 256  # channels of the network that refines the mel
     postnet_layers: int = 5
-    dropout: float = 0.2
+    dropout: float = 0.2  # of the blocks
     predictor_dropout: float = 0.5
     postnet_dropout: float = 0.5
 
@@ -107,11 +102,11 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class Controls:
-    """How to speak. rate: 1.2 is 20 % faster; semitones: added to the pitch; energy: factor of the amplitude."""
+    """How to speak."""
 
-    rate: float = 1.0
-    semitones: float = 0.0
-    energy: float = 1.0
+    rate: float = 1.0  # 1.2 is 20 % faster
+    semitones: float = 0.0  # added to the pitch
+    energy: float = 1.0  # factor of the amplitude
 
     def __post_init__(self) -> None:
         for name, low, high in (("rate", 0.25, 4.0), ("semitones", -24.0, 24.0), ("energy", 0.1, 10.0)):
@@ -186,10 +181,9 @@ class FastSpeech2Network(nn.Module):
         """Teacher forcing: ids, frames (B, T) int64, padded with 0, with pitch and energy (B, T) standardised;
         speakers (B,).
         """
-        found = self.encode(ids, speakers)
-        return Prediction(
-            *self.decode(found, frames, pitch, energy), found.log_frames, found.pitch, found.energy
-        )
+        encoded = self.encode(ids, speakers)
+        rough, mel = self.decode(encoded, frames, pitch, energy)  # (B, F, n_bands)
+        return Prediction(rough, mel, encoded.log_frames, encoded.pitch, encoded.energy)
 
     def encode(self, ids: torch.Tensor, speakers: torch.Tensor) -> Encoded:
         """ids: (B, T) int64, padded with 0; speakers: (B,) int64."""
@@ -239,7 +233,7 @@ class FastSpeech2Network(nn.Module):
         hidden = self.deepen(hidden, real)
         postnet = self.network.speech_decoder_postnet
         rough = postnet.feat_out(hidden)
-        correction = rough.transpose(1, 2)
+        correction = rough.transpose(1, 2)  # (B, n_bands, F)
         for layer in postnet.layers:
             correction = layer(silenced(correction, real))
         return rough, rough + correction.transpose(1, 2)
@@ -254,15 +248,17 @@ class FastSpeech2Network(nn.Module):
         """What `expand` and `decode` take, as the network would say it: the text, and frames, pitch and energy
         of each symbol.
         """
-        found = self.encode(ids, speakers)
-        lengths = (found.log_frames.exp() - 1).clamp(0, SYMBOL_FRAMES_MAX) / controls.rate
-        if found.real is not None:
-            lengths = lengths * found.real
+        encoded = self.encode(ids, speakers)
+        lengths = (encoded.log_frames.exp() - 1).clamp(
+            0, SYMBOL_FRAMES_MAX
+        ) / controls.rate  # (B, T), not whole yet
+        if encoded.real is not None:
+            lengths = lengths * encoded.real
         # What rounding takes from one symbol the next one gets, so that the whole keeps its length at every rate.
         frames = lengths.cumsum(1).round().long().diff(dim=1, prepend=torch.zeros_like(ids[:, :1]))
-        pitch = found.pitch + controls.semitones * math.log(2) / 12 / self.pitch_deviation[speakers][:, None]
-        energy = found.energy + math.log(controls.energy) / self.energy_deviation[speakers][:, None]
-        return found, frames, pitch, energy
+        pitch = encoded.pitch + controls.semitones * math.log(2) / 12 / self.pitch_deviation[speakers][:, None]
+        energy = encoded.energy + math.log(controls.energy) / self.energy_deviation[speakers][:, None]
+        return encoded, frames, pitch, energy
 
     def speak(
         self, ids: torch.Tensor, speakers: torch.Tensor, controls: Controls = Controls()
@@ -270,14 +266,14 @@ class FastSpeech2Network(nn.Module):
         """Log-mels (B, F, n_bands) of `features.HIFIGAN` and the frames (B, T) of each symbol, as the network
         would say it.
         """
-        found, frames, pitch, energy = self.plan(ids, speakers, controls)
+        encoded, frames, pitch, energy = self.plan(ids, speakers, controls)
         seconds = frames.sum(1) * HIFIGAN.hop / HIFIGAN.sample_rate * controls.rate
         if not ((seconds > 0) & (seconds <= SPEECH_MAX_S)).all():
             raise AudioError(
                 f"the network wants {seconds.max():.1f} s for {ids.shape[1]} symbols: it is not trained, or its "
                 "weights are broken; take another checkpoint"
             )
-        mel = self.decode(found, frames, pitch, energy)[1]
+        mel = self.decode(encoded, frames, pitch, energy)[1]
         return mel * self.mel_deviation + self.mel_mean, frames
 
 
@@ -327,7 +323,7 @@ def _as_linear(convolution: nn.Conv1d) -> nn.Linear:
 
 def _predict(predictor: nn.Module, hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
     """One value per symbol, (B, T); durations in the log domain, in training and in use alike."""
-    channels = hidden.transpose(1, 2)
+    channels = hidden.transpose(1, 2)  # (B, hidden, T)
     for layer in predictor.conv_layers:
         channels = layer(silenced(channels, real))
     return predictor.linear(channels.transpose(1, 2))[..., 0]

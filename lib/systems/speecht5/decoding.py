@@ -29,16 +29,13 @@ from lib.systems.speecht5.network import POSITIONS, PRENET_DROPOUT, SpeechT5Netw
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop. threshold: of the end's probability, added up over the frames of a step; shortest, longest:
-    frames that a symbol may have on average; slack: frames added to the longest; linger: frames at one symbol
-    after which a window goes on. The embedded voices have 3.2 to 7.9 frames a symbol in a sentence, and 52 at most.
-    """
+    """When to stop. The embedded voices have 3.2 to 7.9 frames a symbol in a sentence, and 52 at most."""
 
-    threshold: float = 0.5
-    shortest: float = 1.5
-    longest: float = 12.0
-    slack: int = 40
-    linger: int = 60
+    threshold: float = 0.5  # of the end's probability, added up over the frames of a step
+    shortest: float = 1.5  # frames that a symbol has at least on average
+    longest: float = 12.0  # and at most
+    slack: int = 40  # frames added to the longest
+    linger: int = 60  # frames at one symbol after which a window goes on
 
     def __post_init__(self) -> None:
         if not (

@@ -28,33 +28,25 @@ POSITIONS = 4000
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes of the network; the defaults are those published (microsoft/speecht5_tts).
+    """Sizes of the network; the defaults are those published (microsoft/speecht5_tts)."""
 
-    hidden: width; feed_forward: units between a block's two layers; prenet, postnet: units of the networks
-    before the decoder and after it; speaker: numbers that stand for a voice; relative: symbols apart beyond
-    which the encoder no longer tells distances; reduction: frames of a decoder step; guided: attention heads of
-    each decoder layer that follow the text, the first ones; behind, ahead: symbols before and after the one
-    just said that a step may look at, all of them where ahead is 0 (published); mel: "hifigan" or "speecht5",
-    see `lib.features`; vocabulary: input symbols, 0 for those of the Piper voices.
-    """
-
-    hidden: int = 768
-    heads: int = 12
+    hidden: int = 768  # width
+    heads: int = 12  # of attention
     encoder_layers: int = 12
     decoder_layers: int = 6
-    feed_forward: int = 3072
-    prenet: int = 256
+    feed_forward: int = 3072  # units between a block's two layers
+    prenet: int = 256  # units of the network before the decoder
     prenet_layers: int = 2
-    postnet: int = 256
+    postnet: int = 256  # units of the network after the decoder
     postnet_layers: int = 5
-    speaker: int = 512
-    relative: int = 160
-    reduction: int = 2
-    guided: int = 2
-    behind: int = 0
-    ahead: int = 0
-    mel: str = "hifigan"
-    vocabulary: int = 0
+    speaker: int = 512  # numbers that stand for a voice
+    relative: int = 160  # symbols apart beyond which the encoder no longer tells distances
+    reduction: int = 2  # frames of a decoder step
+    guided: int = 2  # attention heads of each decoder layer that follow the text, the first ones
+    behind: int = 0  # symbols before the one just said that a step may look at
+    ahead: int = 0  # and after it; 0: all symbols of the text (published)
+    mel: str = "hifigan"  # or "speecht5", see `lib.features`
+    vocabulary: int = 0  # input symbols, 0 for those of the Piper voices
     dropout: float = 0.1
     postnet_dropout: float = 0.5
 
@@ -194,7 +186,7 @@ class SpeechT5Network(nn.Module):
         encoded = self.network.speecht5.encoder(
             input_values=ids, attention_mask=text.long(), return_dict=True
         ).last_hidden_state
-        found = self.network.speecht5.decoder(
+        decoded = self.network.speecht5.decoder(
             input_values=shown,
             encoder_hidden_states=encoded,
             speaker_embeddings=self.voices(speakers),
@@ -203,9 +195,9 @@ class SpeechT5Network(nn.Module):
             output_attentions=True,
             return_dict=True,
         )
-        hidden = found.last_hidden_state
+        hidden = decoded.last_hidden_state  # (B, F / reduction, hidden)
         rough = postnet.feat_out(hidden).view(mel.shape)
-        attention = torch.cat([heads[:, : self.config.guided] for heads in found.cross_attentions], 1)
+        attention = torch.cat([heads[:, : self.config.guided] for heads in decoded.cross_attentions], 1)
         return Prediction(
             rough, refined(postnet, rough, mask.bool()), postnet.prob_out(hidden).view(mask.shape), attention
         )
@@ -263,7 +255,7 @@ def take_over(model: SpeechT5Network, source: str) -> None:
     from transformers import SpeechT5ForTextToSpeech
 
     try:
-        found, report = SpeechT5ForTextToSpeech.from_pretrained(
+        source_model, report = SpeechT5ForTextToSpeech.from_pretrained(
             source, config=model.network.config, ignore_mismatched_sizes=True, output_loading_info=True
         )
     except (OSError, ValueError) as error:
@@ -278,7 +270,7 @@ def take_over(model: SpeechT5Network, source: str) -> None:
         raise ParameterError(
             f"{source} has other sizes than the recipe's model: {names}; give the recipe its sizes"
         )
-    weights = found.state_dict()
+    weights = source_model.state_dict()
     if any(symbols in key for key in report["mismatched_keys"]):
         weights[symbols] = model.network.state_dict()[symbols]
     model.network.load_state_dict(weights)

@@ -274,10 +274,11 @@ class Tortoise(AcousticSystem):
             )
             log.warning("%s: %r: %s", self.name, sentence[:40], notes[0])
         with watch.stage("decoder"):
-            mel = denoised(decoder, self.config, said, speaker, self.sampling, seed).x0[0].T
+            drawn = denoised(decoder, self.config, said, speaker, self.sampling, seed)
+            mel = drawn.x0[0].T  # (F, n_bands)
             log_mel = (mel * front.mel_deviation + front.mel_mean).float().cpu().numpy()  # (F, n_bands)
         with watch.stage("vocoder"):
             waveform = self._voiced(log_mel, seed)
         return Speech(
-            waveform, self.sample_rate, watch.seconds, phones, tuple(frames[0].tolist()), notes, self.nfe
+            waveform, self.sample_rate, watch.seconds, phones, tuple(frames[0].tolist()), notes, drawn.nfe
         )

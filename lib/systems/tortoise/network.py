@@ -24,28 +24,21 @@ from lib.systems.layers import plain
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Sizes of the decoder; the defaults are those published (292.3 M parameters).
+    """Sizes of the decoder; the defaults are those published (292.3 M parameters)."""
 
-    in_channels: mel bands; out_channels: as many, or twice as many where the network says the variance of a step, too;
-    channels: width; layers: residual blocks with attention, end_layers: such without, at the end;
-    latent_channels: of the condition; latent_layers, code_layers, context_layers, integrator_layers: depth of
-    the networks that read latents, codes (of code_count sorts; 0: none are read) and clips of the voice (0:
-    none, `speakers` is the number of voices known by heart), and that join the condition and the timestep.
-    """
-
-    in_channels: int = 100
-    out_channels: int = 200
-    channels: int = 1024
-    heads: int = 16
-    layers: int = 10
-    end_layers: int = 3
-    latent_channels: int = 1024
-    latent_layers: int = 4
-    code_count: int = 8193
-    code_layers: int = 3
-    context_layers: int = 5
-    integrator_layers: int = 3
-    speakers: int = 0
+    in_channels: int = 100  # mel bands
+    out_channels: int = 200  # as many, or twice as many where the network says the variance of a step, too
+    channels: int = 1024  # width
+    heads: int = 16  # of attention
+    layers: int = 10  # residual blocks with attention
+    end_layers: int = 3  # such without, at the end
+    latent_channels: int = 1024  # of the condition
+    latent_layers: int = 4  # of attention, that read the latents
+    code_count: int = 8193  # sorts of codes that may stand for latents; 0: none are read
+    code_layers: int = 3  # that read codes
+    context_layers: int = 5  # that read clips of the voice; 0: none, the voices are known by heart
+    integrator_layers: int = 3  # that join the condition and the timestep
+    speakers: int = 0  # voices known by heart
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -220,8 +213,8 @@ class DiffusionDecoder(nn.Module):
 
     def voice(self, clips: torch.Tensor) -> torch.Tensor:
         """(B, n_clips, bands, F) mels of a voice -> (B, 2 * channels): the mean over all of their frames."""
-        found = [self.contextual_embedder(clip) for clip in clips.unbind(1)]  # (B, 2 * channels, F / 4) each
-        return torch.cat(found, -1).mean(-1)
+        heard = [self.contextual_embedder(clip) for clip in clips.unbind(1)]  # (B, 2 * channels, F / 4) each
+        return torch.cat(heard, -1).mean(-1)
 
     def condition(self, said: torch.Tensor, voice: torch.Tensor, frames: int) -> torch.Tensor:
         """What is to be said, (B, channels, frames). said: latents (B, T, latent_channels) or codes (B, T)
