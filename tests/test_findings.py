@@ -152,6 +152,13 @@ def test_paces_and_lost_ways_are_counted():
     assert baselines.astray({"slow": clips["slow"]}) is None
 
 
+def test_a_system_with_two_runtimes_is_shown_once():
+    assert baselines.once({"a (torch/cpu)": 1, "a (onnxruntime/cpu)": 2, "b (torch/cpu)": 3}) == {
+        "a": 1,
+        "b": 3,
+    }
+
+
 def test_readers_of_the_prompts_stand_beside_the_person(run):
     for variant in ("baseline", baselines.PROMPTS):
         run.add("hibari", variant, "onnxruntime/cpu", "wer", 0.1)

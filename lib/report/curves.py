@@ -34,7 +34,9 @@ def learning(
     None). Records are those of `lib.training.journal`.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import FuncFormatter
 
+    plain = FuncFormatter(lambda value, _: f"{value:g}")  # 0.2, not 2 x 10^-1
     with style.theme():
         rows, across = -(-len(curves) // ACROSS), min(ACROSS, len(curves))
         figure, panels = plt.subplots(
@@ -58,6 +60,8 @@ def learning(
             if more:
                 axes.plot(*zip(*more), ".", color=style.INK, markersize=6, label="going on, now")
             axes.set(title=system, xlabel="step", ylabel=f"{metric} loss", yscale="log")
+            axes.yaxis.set_major_formatter(plain)
+            axes.yaxis.set_minor_formatter(plain)
             axes.legend(frameon=False, fontsize=9)
         plt.close(figure)  # it is returned, and shown once
     return figure

@@ -160,9 +160,14 @@ def alignments(readings: Mapping[str, Sequence["Reading"]]) -> "Figure":
     """
     import matplotlib.pyplot as plt
 
+    most = max(len(reading.phones) for reading, *_ in readings.values())  # each a line that can be read
     with style.theme():
         figure, panels = plt.subplots(
-            1, len(readings), figsize=(5.2 * len(readings), 4.6), layout="constrained", squeeze=False
+            1,
+            len(readings),
+            figsize=(5.2 * len(readings), max(4.6, 0.12 * most)),
+            layout="constrained",
+            squeeze=False,
         )
         for axes, (label, (reading, *_)) in zip(panels[0], readings.items()):
             seconds = len(reading.log_mel) * _FRAME_S

@@ -10,7 +10,7 @@ Every text-to-speech system of the registry takes part on each CPU runtime it ha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lib import systems, targets
 from lib.corpora import prompts
@@ -52,6 +52,14 @@ def voices(threads: int = 2) -> dict[str, System]:
         if targets.find(target).device == "cpu"
     )
     return {label(voice): voice for voice in loaded}
+
+
+def once(labelled: Mapping[str, Any]) -> dict[str, Any]:
+    """System -> what is labelled with its first runtime: what two runtimes say alike need not be shown twice."""
+    first: dict[str, Any] = {}
+    for key, value in labelled.items():
+        first.setdefault(key.split(" ")[0], value)
+    return first
 
 
 def pupils(voices: Mapping[str, System]) -> list[str]:

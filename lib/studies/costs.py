@@ -13,15 +13,7 @@ from lib.training import recipe
 if TYPE_CHECKING:
     import pandas as pd
 
-COSTS = (
-    "train_steps_per_s",
-    "train_frames_per_s",
-    "train_loss",
-    "peak_rss_mb",
-    "peak_gpu_mb",
-    "power_w",
-    "utilization_pct",
-)
+COSTS = ("train_steps_per_s", "train_frames_per_s", "peak_rss_mb", "peak_gpu_mb", "power_w")
 HALF = tuple(f"{learning.VARIANT}-{precision}" for precision in recipe.PRECISIONS)
 
 
@@ -79,6 +71,7 @@ def halved(rows: pd.DataFrame) -> str:
             frames, loss = ((half.value[metric], whole.value[metric]) for metric in shared)
             said.append(
                 f"{system} in {variant.removeprefix(f'{learning.VARIANT}-')} learns from "
-                f"{frames[0] / frames[1]:.2f} times as many frames a second as in fp32, its loss then {loss[0]:.3f} ({loss[1]:.3f})"
+                f"{frames[0] / frames[1]:.2f} times as many frames a second as in fp32, "
+                f"its loss then {loss[0]:.3f} ({loss[1]:.3f})"
             )
     return f"{'; '.join(said)}." if said else "No training in half precision has been recorded yet."
