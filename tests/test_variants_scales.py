@@ -135,3 +135,20 @@ def test_a_checkpoint_is_found_from_another_folder(tmp_path, monkeypatch):
     voice = systems.load("fastspeech2", checkpoint=folder.name)
     monkeypatch.chdir(tmp_path)
     assert systems.rebuild(voice.origin).fingerprint() == voice.fingerprint()
+
+
+def test_espeak_is_unloaded_outside_of_the_sentence_and_stays_the_same(monkeypatch):
+    from lib.systems import espeak
+
+    closed, close = [], espeak._Engine.close
+    monkeypatch.setattr(espeak._Engine, "close", lambda engine: (closed.append(engine), close(engine)))
+    voice = load("espeak-ng")
+    first = voice.synthesize("The same words.", 3).waveform
+    again = []
+    for prepared in (True, False, True):
+        if prepared:
+            voice.prepare()
+        before = len(closed)
+        again.append(voice.synthesize("The same words.", 3).waveform)
+        assert len(closed) - before == (0 if prepared else 1)  # loading anew is what closes the last one
+    assert all((waveform == first).all() for waveform in again)
