@@ -171,7 +171,7 @@ def quality(
             estimate.value,
             n=estimate.n,
             ci=estimate.ci,
-            source=scoring.source(metric)
+            source=scoring.source(metric, scorer.compute_type)
             + (f", with the mean of {len(voice)} clips" if metric == "speaker_similarity" else ""),
             baseline=baseline_name if baseline else "",
             detail=_difference(differences.get(metric)),
