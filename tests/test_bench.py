@@ -225,14 +225,15 @@ def child(monkeypatch):
     asked = []
 
     def call(function, arguments, *, threads, timeout_s, alone):
-        asked.append((arguments["origin"]["system"], arguments["turn"], threads, alone))
+        origin = arguments["origin"]
+        asked.append((origin["system"], arguments["turn"], threads, alone))
         if arguments["origin"].get("breaks"):
             raise SpeechError(f"{function} ended with code -9 in a fresh process: Killed")
         answer = {
             "load_s": 1.0, "first_sentence_s": 0.1, "cold_start_s": 1.2, "peak_rss_mb": 100.0, "peak_gpu_mb": None,
             "seconds": [[0.1, 0.2]], "audio_s": [2.0, 4.0], "stages": {}, "first_audio_s": None, "nfe": None,
-            "cpu_s": 0.3,
-            "energy": None, "footprint": {}, "names": [arguments["origin"]["system"], "baseline", arguments["origin"].get("target", "torch/cpu")],
+            "cpu_s": 0.3, "energy": None, "footprint": {},
+            "names": [origin["system"], "baseline", origin.get("target", "torch/cpu")],
             "fingerprint": "abc", "versions": {}, "threads": {},
         }  # fmt: skip
         return process.Finished(answer, 2.0, 100.0, 20.0)

@@ -85,6 +85,12 @@ def test_what_is_recommended_is_said_first_and_why():
     ]
 
 
+def test_the_best_voice_is_best_on_the_texts_that_all_have_read():
+    easy = row("hibari", "mos_predicted", 4.6, variant="baseline@prompts")
+    rows = [row("vits-joe", "mos_predicted", 4.1), row("hibari", "mos_predicted", 4.0), easy]
+    assert str(summary.sentences(rows)[0]).startswith("<strong>vits-joe</strong> has the best predicted MOS of the 2")
+
+
 def test_a_speed_up_across_recordings_is_none():
     def timed(variant, value, commit):
         interval = {"ci": (0.9 * value, 1.1 * value)}

@@ -22,7 +22,13 @@ def sentences(rows: Iterable[Row]) -> list[Markup]:
 
 
 def _best_voice(rows: list[Row]) -> Markup | None:
-    voices = [row for row in rows if row.metric == "mos_predicted" and vocabulary.role(row.system) == "voice"]
+    voices = [
+        row
+        for row in rows
+        if row.metric == "mos_predicted"
+        and vocabulary.role(row.system) == "voice"
+        and not row.variant.startswith("baseline@")  # the same voice on other texts, which nobody else has read
+    ]
     if not voices:
         return None
     best = max(voices, key=lambda row: row.value)
