@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import json
 from abc import ABC
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -39,6 +40,7 @@ class Model(ABC):
     graphs: Mapping[str, bytes] = MappingProxyType({})
     files: tuple[Path, ...] = ()  # all that somebody has to download to run it
     origin: dict[str, Any] | None = None  # what any process can rebuild it from, as JSON; None: save it first
+    _base_files: tuple[Path, ...] = ()  # of a variant that is not saved
     made: dict[str, Any] | None = None  # of a variant: technique, arguments, data
 
     def settings(self) -> dict[str, Any]:
@@ -73,7 +75,7 @@ class Model(ABC):
         other = self.adjusted(variant=variant, **settings)
         if change is not None:
             change(other)
-            other.origin, other.files = None, ()
+            other.origin, other.files, other._base_files = None, (), self.files or self._base_files
             other._changed()
         return other
 
@@ -84,7 +86,9 @@ class Model(ABC):
         return content_key(self.name, self.weights_key(), self.settings())
 
     def weights_key(self) -> str:
-        """A hash of networks and graphs alone; of the files where there are neither."""
+        """A hash of networks and graphs alone; where there are neither, of the files (of a variant, its base's),
+        and without those of the code, so that no other code's clips are taken for its own.
+        """
         digest = hashlib.blake2b(digest_size=16)
         for stage, module in sorted(self.modules.items()):
             digest.update(f"{stage}\n{module!r}\n".encode())
@@ -95,7 +99,7 @@ class Model(ABC):
             digest.update(stage.encode())
             digest.update(graph)
         if not self.modules and not self.graphs:
-            for path in self.files:
+            for path in self.files or self._base_files or (Path(inspect.getfile(type(self))),):
                 digest.update(path.read_bytes())
         return digest.hexdigest()
 
