@@ -85,6 +85,20 @@ def test_what_is_recommended_is_said_first_and_why():
     ]
 
 
+def test_a_single_variant_is_named_and_earlier_runs_answer_where_this_one_changed_nothing():
+    said = str(verdicts.finding([*baseline(), *paired("int4", wer=0.1, size=10.0)]))
+    assert said == (
+        "<strong>vits-joe int4</strong>, the one variant compared with a baseline, is worse, and not recommended."
+    )
+    earlier = [*baseline(recorded=True), *paired("int8", wer=0.001, recorded=True)]
+    said = [str(sentence) for sentence in summary.sentences([*baseline(), *earlier])]
+    assert said[-1].startswith("<strong>vits-joe int8</strong> on")
+    assert said[-1].endswith("That was in earlier runs: this one changed no system.")
+    assert not any(
+        "earlier" in str(s) for s in summary.sentences([*baseline(), *paired("int4", wer=0.1), *earlier])
+    )
+
+
 def test_a_speed_up_across_machines_is_none():
     rows = [*baseline(host="small"), *paired("int8", wer=0.0, host="large")]
     assert verdicts.judged(rows) == []  # nothing on that machine to compare with

@@ -333,7 +333,8 @@ def versus(one: Judged, other: Judged, name: str, other_name: str) -> str:
     mos, wer = gaps["mos_predicted"], gaps["wer"]
     words = []
     for gap, unit, scale in ((mos, "predicted MOS points", 1), (wer, "points of WER", 100)):
-        direction = "more" if gap.value > 0 else "less"
+        same = f"{abs(gap.value) * scale:.2f}" == "0.00"
+        direction = "of difference" if same else "more" if gap.value > 0 else "less"
         interval = f" [{gap.low * scale:+.2f}, {gap.high * scale:+.2f}]" if gap.ci else ""
         words.append(f"{abs(gap.value) * scale:.2f} {unit} {direction}{interval} ({stats.p_text(gap.p_value)})")
     return f"{name} gets {words[0]} and {words[1]} than {other_name}; {mos.n} texts, paired."

@@ -99,9 +99,18 @@ class Model(ABC):
             digest.update(stage.encode())
             digest.update(graph)
         if not self.modules and not self.graphs:
-            for path in self.files or self._base_files or (Path(inspect.getfile(type(self))),):
+            for path in self.files or self._base_files or (self._code_file(),):
                 digest.update(path.read_bytes())
         return digest.hexdigest()
+
+    def _code_file(self) -> Path:
+        try:
+            return Path(inspect.getfile(type(self)))
+        except (TypeError, OSError) as error:
+            raise ParameterError(
+                f"{self.name} has no networks, graphs or files, nor a module of its own: nothing tells it apart; "
+                "write its class into a file, or set its `files`"
+            ) from error
 
     def cache_key(self) -> str:
         """What results of it may be kept under: its fingerprint, what computes, and on how many threads."""
