@@ -125,7 +125,7 @@ def check_range(name: str, value: object) -> None:
 
 
 def _same_type(value: object, default: object) -> bool:
-    if default is None or value is None:
+    if default is None:
         return True
     if isinstance(default, float):
         return isinstance(value, (int, float)) and not isinstance(value, bool)

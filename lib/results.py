@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib import REPOSITORY, audio, environment
+from lib import REPOSITORY, audio, environment, targets
 from lib.errors import OutputError, ParameterError, SpeechError, unknown
 from lib.files import write_atomic
 from lib.metrics import CLAIM, KINDS, METRICS
@@ -145,7 +145,7 @@ class Run:
         row = Measurement(
             system=system,
             variant=variant,
-            target=target,
+            target=targets.label(target) if target in targets.TARGETS else target,  # a GPU with its model
             metric=metric,
             value=None if value is None else float(value),
             unit=METRICS[metric].unit,

@@ -11,7 +11,7 @@ import importlib.metadata
 import importlib.util
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lib.errors import unknown
@@ -56,7 +56,12 @@ class Target:
 
     def versions(self) -> dict[str, str]:
         """Versions of what computes; "" for what is not installed."""
-        return {package: _version(package) for package in self.packages}
+        return versions(self.packages)
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Of installed distributions; "" for what is not installed."""
+    return {package: _version(package) for package in packages}
 
 
 @functools.cache

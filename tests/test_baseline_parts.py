@@ -490,11 +490,12 @@ def test_a_sweep_of_sizes_writes_its_rows(tmp_path):
         steps=2,
         folder=tmp_path / "checkpoints",
         names=("size-base", "size-width-half"),
-        repeats=1,
+        rounds=1,
     )
     table = results.read(run.path)
     wide = table.pivot(index="variant", columns="metric", values="value")
-    assert wide.loc["size-base", "params_m"] > 2 * wide.loc["size-width-half", "params_m"]
+    base_m, half_m = (wide.loc[name, "params_m"] for name in ("size-base", "size-width-half"))
+    assert 2 * half_m < base_m < 4  # of the acoustic model alone, as the source says
     assert {"wer", "mos_predicted", "rtf", "train_loss", "train_steps_per_s"} <= set(
         wide.columns
     ) and wide.wer.notna().all()

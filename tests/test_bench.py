@@ -232,7 +232,7 @@ def child(monkeypatch):
             "load_s": 1.0, "first_sentence_s": 0.1, "cold_start_s": 1.2, "peak_rss_mb": 100.0, "peak_gpu_mb": None,
             "seconds": [[0.1, 0.2]], "audio_s": [2.0, 4.0], "stages": {}, "first_audio_s": None, "nfe": None,
             "cpu_s": 0.3,
-            "energy": None, "footprint": {}, "names": [arguments["origin"]["system"], "baseline", "x"],
+            "energy": None, "footprint": {}, "names": [arguments["origin"]["system"], "baseline", arguments["origin"].get("target", "torch/cpu")],
             "fingerprint": "abc", "versions": {}, "threads": {},
         }  # fmt: skip
         return process.Finished(answer, 2.0, 100.0, 20.0)
@@ -268,8 +268,11 @@ def test_what_is_not_rebuilt_as_named_is_not_benched(child):
     renamed = Candidate("a", "int8", "torch/cpu", {"system": "a"})
     changed = Candidate("a", "baseline", "torch/cpu", {"system": "a"}, fingerprint="another")
     same = Candidate("a", "baseline", "torch/cpu", {"system": "a"}, fingerprint="abc")
-    benched = bench.bench({"renamed": renamed, "changed": changed, "same": same}, SENTENCES, rounds=1)
-    assert "rebuilds a baseline, not a int8" in benched["renamed"].why_not
+    moved = Candidate("a", "baseline", "onnxruntime/cpu", {"system": "a", "target": "torch/cpu"})
+    wanted = {"renamed": renamed, "changed": changed, "same": same, "moved": moved}
+    benched = bench.bench(wanted, SENTENCES, rounds=1)
+    assert "rebuilds a baseline on torch/cpu, not a int8 on torch/cpu" in benched["renamed"].why_not
+    assert "rebuilds a baseline on torch/cpu, not a baseline on onnxruntime/cpu" in benched["moved"].why_not
     assert "other weights or settings" in benched["changed"].why_not
     assert not benched["same"].why_not
 

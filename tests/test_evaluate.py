@@ -10,7 +10,7 @@ import pytest
 from lib import results, systems
 from lib.corpora import gutenberg
 from lib.corpora.base import Corpus, Utterance
-from lib.errors import MissingDataError
+from lib.errors import MissingDataError, ParameterError
 from lib.measure import evaluate, scorer, stats
 from lib.measure.intelligibility import word_errors
 from lib.measure.scorer import ClipScores, Recognition, Scorer
@@ -153,6 +153,12 @@ def scores(mos, wrong, n=20):
     recognition = Recognition("", counts, counts, counts, counts)
     clips = tuple(ClipScores(recognition, {"mos_predicted": mos + 0.01 * (i % 3)}) for i in range(n))
     return evaluate.Judged((), clips, scorer.summarise(clips))
+
+
+def test_only_clips_of_the_same_texts_are_paired(run, spoken):
+    turned = evaluate.Judged(tuple(reversed(spoken)), (), {})
+    with pytest.raises(ParameterError, match="clip 0 says .* the one it is paired with"):
+        evaluate.versus(evaluate.Judged(tuple(spoken), (), {}), turned, "a", "b")
 
 
 def test_sentences_say_what_the_numbers_say():

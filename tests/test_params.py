@@ -65,6 +65,7 @@ def test_wrong_type_is_named(notebook):
     "given, message",
     [
         ({"n_sentences": -3}, "parameter n_sentences is -3, it must be at least 1"),
+        ({"n_sentences": None}, "parameter n_sentences of .* is None, it must be a whole number"),
         ({"n_sentences": 0}, "parameter n_sentences is 0, it must be at least 1"),
     ],
 )

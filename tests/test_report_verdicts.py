@@ -99,6 +99,19 @@ def test_a_single_variant_is_named_and_earlier_runs_answer_where_this_one_change
     )
 
 
+def test_a_speed_up_across_recordings_is_none():
+    def timed(variant, value, commit):
+        interval = {"ci": (0.9 * value, 1.1 * value)}
+        return row("vits-joe", "rtf", value, variant=variant, commit=commit, recorded=True, **interval)
+
+    heard = [dataclasses.replace(r, commit="a", recorded=True) for r in paired("int8", wer=0.0)]
+    kept = [dataclasses.replace(r, commit="a", recorded=True) for r in baseline()]
+    for other, gains in (("a", 1), ("b", 0)):
+        rows = [*heard, *kept, timed("int8", 0.1, "a"), timed("baseline", 0.2, other)]
+        (entry,) = verdicts.judged(rows)
+        assert sum(gain.metric == "rtf" for gain in entry.judgement.gains) == gains
+
+
 def test_a_speed_up_across_machines_is_none():
     rows = [*baseline(host="small"), *paired("int8", wer=0.0, host="large")]
     assert verdicts.judged(rows) == []  # nothing on that machine to compare with

@@ -78,6 +78,13 @@ def test_a_wrong_unit_is_refused():
         results.Measurement("a", "b", "torch/cpu", "rtf", 0.1, "ms", "measured")
 
 
+def test_rows_of_a_gpu_carry_its_model_whoever_writes_them(run, monkeypatch):
+    monkeypatch.setattr(results.targets, "label", lambda name: name.replace("cuda", "cuda-h100"))
+    row = run.add("vits-joe", "baseline", "torch/cuda", "wer", 0.1)
+    assert row.target == "torch/cuda-h100"
+    assert run.add("a", "baseline", "recording/prompts", "wer", 0.1).target == "recording/prompts"
+
+
 def test_not_run_says_why(run):
     run.not_run("tortoise", "baseline", "torch/cuda", "rtf", "no GPU on this machine")
     row = results.read(run.path).iloc[0]

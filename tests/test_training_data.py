@@ -307,6 +307,8 @@ def test_a_recipe_is_read(recipe_file):
         (("steps: 10", "steps: 0"), "training.steps is 0, it must be at least 1"),
         (("steps: 10,", ""), "the recipe's training lacks steps"),
         (("ema: 0", "minutes: -1"), "training.minutes is -1.0, it must not be negative"),
+        (("ema: 0", "minutes: .nan"), "training.minutes is nan, it must not be negative or without end"),
+        (("ema: 0", "clip_norm: .nan"), "training.clip_norm is nan"),
         (
             ("ema: 0", "target: 0.5, validate_every: 0"),
             "training.target is 0.5, but training.validate_every is 0",

@@ -194,10 +194,8 @@ def _by_kind(
 def _check(candidate: Candidate, answer: dict) -> None:
     """Raise SpeechError where the process rebuilt something else than what its numbers would be stamped with."""
     names = tuple(answer["names"])
-    if names[:2] != (candidate.system, candidate.variant):
-        raise SpeechError(
-            f"{candidate.origin} rebuilds {names[0]} {names[1]}, not {candidate.system} {candidate.variant}"
-        )
+    if names != (candidate.system, candidate.variant, candidate.target):
+        raise SpeechError(f"{candidate.origin} rebuilds {names[0]} {names[1]} on {names[2]}, not {candidate}")
     if candidate.fingerprint and answer["fingerprint"] != candidate.fingerprint:
         raise SpeechError(
             f"{candidate.origin} rebuilds {candidate} with other weights or settings than it has here: "

@@ -17,7 +17,7 @@ from lib import audio, progress, systems
 from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus, Utterance
 from lib.corpora.gutenberg import Sentence
-from lib.errors import MissingDataError, SpeechError
+from lib.errors import MissingDataError, ParameterError, SpeechError
 from lib.measure import scorer as scoring
 from lib.measure import intelligibility, stats
 from lib.measure.scorer import ClipScores, Scorer
@@ -161,6 +161,8 @@ def quality(
         **(scoring.summarise(seconds, seed=run.seed) if seconds else {}),
     }
     judged = Judged(tuple(clips), tuple(scores), summary)
+    for others in (originals, baseline.clips if baseline else None):
+        _check_paired(clips, others)
     differences = scoring.compare(scores, baseline.scores, seed=run.seed) if baseline else {}
     for metric, estimate in judged.summary.items():
         run.add(
@@ -169,7 +171,7 @@ def quality(
             estimate.value,
             n=estimate.n,
             ci=estimate.ci,
-            source=scoring.source(metric)
+            source=scoring.source(metric, scorer.compute_type)
             + (f", with the mean of {len(voice)} clips" if metric == "speaker_similarity" else ""),
             baseline=baseline_name if baseline else "",
             detail=_difference(differences.get(metric)),
@@ -278,6 +280,16 @@ def try_or_not_run(run: "Run", names: tuple[str, str, str], metrics: Sequence[st
         return None
 
 
+def _check_paired(clips: Sequence[Clip], others: Sequence[Clip] | None) -> None:
+    """ParameterError where clips that are to be compared in pairs say other things, or the same in another order."""
+    for number, (clip, other) in enumerate(zip(clips, others or ())):
+        if clip.text != other.text:
+            raise ParameterError(
+                f"clip {number} says {clip.text[:40]!r}, the one it is paired with {other.text[:40]!r}: "
+                "pair clips of the same texts, in the same order"
+            )
+
+
 def _difference(difference: Difference | None) -> object:
     if difference is None:
         return ""
@@ -320,6 +332,7 @@ def ranking(seed: int, judged: Mapping[str, Judged]) -> str:
     order = sorted(judged, key=lambda label: -judged[label].summary["mos_predicted"].value)
     text = order[0].split(" ")[0]
     for better, worse in zip(order, order[1:]):
+        _check_paired(judged[better].clips, judged[worse].clips)
         gap = scoring.compare(judged[better].scores, judged[worse].scores, seed=seed)["mos_predicted"]
         text += f" {'>' if gap.significant else '≈'} {worse.split(' ')[0]}"
     return (
@@ -329,6 +342,7 @@ def ranking(seed: int, judged: Mapping[str, Judged]) -> str:
 
 def versus(one: Judged, other: Judged, name: str, other_name: str) -> str:
     """Predicted MOS and WER of one against the other on the same texts, with the paired intervals."""
+    _check_paired(one.clips, other.clips)
     gaps = scoring.compare(one.scores, other.scores)
     mos, wer = gaps["mos_predicted"], gaps["wer"]
     words = []

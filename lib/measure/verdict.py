@@ -30,16 +30,17 @@ POWER = 0.8  # how often as many sentences as `sentences_needed` says would deci
 
 # The largest change for the worse that still counts as none, in the metric's unit.
 # asr_nll: what goes with a point of WER is 0.036 [0.025, 0.059] nats a word (`lib.studies.damage.margin`: 60 test
-# sentences by vits-joe, noise at 30 to 10 dB and an 8-bit decoder, November 2026; single damages from 0.012, 8 bit, to
-# 0.062, noise at 25 dB). So only a growth below the interval counts as none, and only one above it as worse.
+# sentences by vits-joe, noise at 30 to 10 dB and an 8-bit decoder, November 2026). That interval knows other sentences,
+# not other damages: of single ones it is 0.012 (8 bit) to 0.062 (noise at 25 dB), and who judges 8-bit variants by the
+# 0.025 passes two points of WER. So only a growth below all of them counts as none, and only one above all as worse.
 MARGINS = {
     "mos_predicted": -0.1,
     "wer": 0.01,
-    "asr_nll": 0.025,
+    "asr_nll": 0.012,
     "speaker_similarity": -0.02,
     "f0_error_cents": 20.0,
 }
-WORSE_BEYOND = MARGINS | {"asr_nll": 0.059}
+WORSE_BEYOND = MARGINS | {"asr_nll": 0.062}
 # What must be known of a variant, and the metrics that can say it, the first that decides.
 CRITERIA = {
     "naturalness": ("mos_predicted",),
@@ -62,7 +63,9 @@ MIN_SENTENCES = 8  # an interval of fewer covers the truth too seldom to decide 
 # words and one error each, by 0.6 points of WER. Of fewer, an interval without width decides nothing.
 MIN_AGREEING = 40
 COUNTED = ("size_mb",)  # bytes: known without an interval
-LEAST_SAVING = 1.01  # of what is counted: a header more or less is no saving
+LEAST_SAVING = (
+    1.01  # a header more or less is no saving, nor are 0.3 % of memory that come again in every process
+)
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Gain:
-    """times: baseline over variant of a cost (2.0: half of it is left), with its 95 % interval where it has one."""
+    """times: baseline over variant of a cost (2.0: half of it is left), with its 95 % interval where it has one;
+    kind: of the two numbers, as in the results contract.
+    """
 
     metric: str
     times: float
     low: float | None = None
     high: float | None = None
+    kind: str = "measured"
 
     def __post_init__(self) -> None:
         if self.metric not in SAVINGS:
@@ -92,17 +98,19 @@ class Gain:
 
     @property
     def saves(self) -> bool:
-        """Whether the variant costs less: the interval lies above 1; a counted cost has none and needs none."""
-        if self.metric in COUNTED:
-            return self.times >= LEAST_SAVING
-        return self.low is not None and self.low > 1
+        """Whether the variant costs less by LEAST_SAVING at least, and the interval lies above 1; a counted cost has
+        none and needs none.
+        """
+        if self.times < LEAST_SAVING:
+            return False
+        return self.metric in COUNTED or self.low is not None and self.low > 1
 
     @property
     def costs_more(self) -> bool:
         """Whether the variant costs more, by the same rule."""
-        if self.metric in COUNTED:
-            return self.times <= 1 / LEAST_SAVING
-        return self.high is not None and self.high < 1
+        if self.times > 1 / LEAST_SAVING:
+            return False
+        return self.metric in COUNTED or self.high is not None and self.high < 1
 
     @property
     def text(self) -> str:
@@ -113,7 +121,8 @@ class Gain:
         ends = () if self.low is None else (self.low, self.high)
         ends = sorted(1 / end for end in ends) if self.costs_more else ends
         interval = f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else ""
-        return f"{word} ({times:.2f} times{interval})"
+        kind = "" if self.kind == "measured" else f", {self.kind}"
+        return f"{word} ({times:.2f} times{interval}{kind})"
 
 
 @dataclass(frozen=True)
@@ -260,11 +269,16 @@ def _needed(metric: str, difference: Difference) -> float:
 
 
 def _reason(metric: str, difference: Difference, side: str) -> str:
-    """As in "WER +0.185 [+0.154, +0.218], margin +0.010: worse"."""
-    digits = METRICS[metric].digits
-    interval = "" if difference.ci is None else " [{:+.{d}f}, {:+.{d}f}]".format(*difference.ci, d=digits)
+    """As in "WER +18.5 points [+15.4, +21.8], margin +1.0: outside": error rates in points, as they are shown."""
+    fraction = METRICS[metric].unit == "fraction"
+    scale, digits = (100, METRICS[metric].digits - 2) if fraction else (1, METRICS[metric].digits)
+    ends = None if difference.ci is None else [scale * end for end in difference.ci]
+    interval = (" points" if fraction else "") + (
+        "" if ends is None else " [{:+.{d}f}, {:+.{d}f}]".format(*ends, d=digits)
+    )
     word = {WITHOUT_LOSS: "inside", WORSE: "outside", UNDECIDED: "undecided"}[side]
-    return f"{_label(metric)} {difference.value:+.{digits}f}{interval}, margin {MARGINS[metric]:+.{digits}f}: {word}"
+    value, margin = scale * difference.value, scale * MARGINS[metric]
+    return f"{_label(metric)} {value:+.{digits}f}{interval}, margin {margin:+.{digits}f}: {word}"
 
 
 def _rows(table: pd.DataFrame, system: str, variant: str, target: str) -> dict[str, object]:
@@ -314,14 +328,19 @@ def _differences(rows: Mapping[str, object], baselines: set[str]) -> dict[str, D
 
 
 def _gain(metric: str, own, other) -> Gain | None:
-    """Baseline over variant: paired where the bench wrote a speed-up, else from both intervals, which is cautious."""
-    if own.value <= 0 or other.value <= 0:
+    """Baseline over variant: paired where the bench wrote a speed-up, else from both intervals, which is cautious.
+
+    None where the two do not compare: of two machines (bytes are the same anywhere), or one measured, one estimated.
+    """
+    machines, kinds = ({getattr(row, field, "") for row in (own, other)} for field in ("host", "kind"))
+    if own.value <= 0 or other.value <= 0 or len(kinds) > 1 or len(machines) > 1 and metric not in COUNTED:
         return None
+    kind = kinds.pop() or "measured"
     paired = _detail(own).get("speedup") if metric == "rtf" else None
     if paired and own.baseline == other.variant:
-        return Gain(metric, paired["value"], paired["ci_low"], paired["ci_high"])
+        return Gain(metric, paired["value"], paired["ci_low"], paired["ci_high"], kind)
     times = other.value / own.value
     ends = (own.ci_low, own.ci_high, other.ci_low, other.ci_high)
     if any(math.isnan(end) for end in ends) or own.ci_low <= 0 or other.ci_low <= 0:
-        return Gain(metric, times)
-    return Gain(metric, times, other.ci_low / own.ci_high, other.ci_high / own.ci_low)
+        return Gain(metric, times, kind=kind)
+    return Gain(metric, times, other.ci_low / own.ci_high, other.ci_high / own.ci_low, kind)

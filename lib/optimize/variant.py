@@ -27,6 +27,7 @@ from lib.systems.model import Model
 
 FORMAT = 1
 DESCRIPTION, PLAIN, PACKED, GRAPHS = "variant.json", "weights.safetensors", "weights.pt", "graphs"
+SHARED = "shared"  # metadata of the weights: name of a tensor -> name of the stored one that it is
 _TECHNIQUES = {"int8-dynamic": "lib.optimize.quantize:INT8_DYNAMIC"}
 
 
@@ -168,14 +169,15 @@ def rebuild(origin: Mapping[str, Any], *, threads: int = 2) -> Model:
     system = load(origin["folder"], target=origin.get("target"), threads=threads)
     if settings := origin.get("settings"):
         system.configure(**settings)
-        system.origin = dict(origin)
+    system.variant = origin.get("variant", system.variant)
+    system.origin = dict(origin)
     return system
 
 
 def _settle(system: Model, folder: Path, description: Mapping[str, Any]) -> None:
     """Say where the variant lies, and what somebody downloads to run it."""
     own = (folder / DESCRIPTION, *(folder / name for name in description["files"]))
-    base = rebuild_files(description) if technique(description["technique"]).adds else _front_end(system)
+    base = rebuild_files(description) if technique(description["technique"]).adds else system.front_end
     system.files = (*own, *base)
     system.origin = {"folder": str(folder.resolve()), "target": system.target}
 
@@ -183,13 +185,6 @@ def _settle(system: Model, folder: Path, description: Mapping[str, Any]) -> None
 def rebuild_files(description: Mapping[str, Any]) -> tuple[Path, ...]:
     """The files of a variant's base."""
     return rebuild(description["base"]["origin"]).files
-
-
-def _front_end(system: Model) -> tuple[Path, ...]:
-    """What a system that speaks needs beside its weights: the text's way to symbols."""
-    from lib.systems import symbols
-
-    return symbols.files() if getattr(system, "kind", "") == "speech" else ()
 
 
 def _describe(folder: Path) -> dict[str, Any]:
@@ -227,7 +222,11 @@ def _describe(folder: Path) -> dict[str, Any]:
 
 
 def _write_weights(system: Model, folder: Path) -> list[Path]:
-    """The weights of all networks in one file; none for a system without torch."""
+    """The weights of all networks in one file; none for a system without torch.
+
+    What two networks share is stored once, and what half precision holds exactly in half precision, as baselines are
+    published: else a variant would be larger for how it is stored, not for what it is.
+    """
     if not system.modules:
         return []
     import io
@@ -236,17 +235,38 @@ def _write_weights(system: Model, folder: Path) -> list[Path]:
     import torch
 
     states = {stage: module.state_dict() for stage, module in system.modules.items()}
-    values = [value for state in states.values() for value in state.values()]
-    if all(type(v) in (torch.Tensor, torch.nn.Parameter) and not v.is_quantized for v in values):
-        plain = {
-            f"{stage}/{name}": value.detach().cpu().contiguous().clone()
-            for stage, state in states.items()
-            for name, value in state.items()
-        }
-        return [write_atomic(folder / PLAIN, safetensors.torch.save(plain))]
+    kept: dict[tuple, Any] = {}  # (place in memory, shape, strides) -> the tensor as it is stored
+    for state in states.values():
+        for name, value in state.items():
+            if _plain(value):
+                place = (value.data_ptr(), value.shape, value.stride()) if value.numel() else (id(value),)
+                state[name] = kept.setdefault(place, _halved(value.detach().cpu().contiguous()))
+    flat = {f"{stage}/{name}": value for stage, state in states.items() for name, value in state.items()}
+    if all(map(_plain, flat.values())):
+        first = {id(value): name for name, value in reversed(flat.items())}
+        plain = {name: value.clone() for name, value in flat.items() if first[id(value)] == name}
+        shared = {name: first[id(value)] for name, value in flat.items() if name not in plain}
+        return [write_atomic(folder / PLAIN, safetensors.torch.save(plain, {SHARED: json.dumps(shared)}))]
     buffer = io.BytesIO()
     torch.save(states, buffer)  # with the versions that packed layers note in their state
     return [write_atomic(folder / PACKED, buffer.getvalue())]
+
+
+def _plain(value: Any) -> bool:
+    """Whether a value of a state dict is a tensor of numbers, not packed weights."""
+    import torch
+
+    return type(value) in (torch.Tensor, torch.nn.Parameter) and not value.is_quantized
+
+
+def _halved(value: "torch.Tensor") -> "torch.Tensor":  # noqa: F821
+    """A tensor in half precision where that changes no number; loading brings it back to its own."""
+    import torch
+
+    if value.dtype != torch.float32 or not value.ndim:
+        return value
+    half = value.half()
+    return half if torch.equal(half.float(), value) else value
 
 
 def _write_graphs(system: Model, folder: Path) -> list[Path]:
@@ -264,11 +284,13 @@ def _load_weights(system: Model, folder: Path, description: Mapping[str, Any]) -
         states = torch.load(folder / PACKED, weights_only=True)
     else:
         try:
-            flat = safetensors.torch.load_file(folder / PLAIN)
+            with safetensors.safe_open(folder / PLAIN, "pt") as file:
+                flat = {name: file.get_tensor(name) for name in file.keys()}
+                shared = json.loads((file.metadata() or {}).get(SHARED, "{}"))
         except safetensors.SafetensorError as error:
             raise ValueError(error) from error
         states = {}
-        for name, value in flat.items():
+        for name, value in (flat | {name: flat[other] for name, other in shared.items()}).items():
             stage, _, key = name.partition("/")
             states.setdefault(stage, {})[key] = value
     for stage, module in system.modules.items():

@@ -70,18 +70,18 @@ def phone_durations(
     """
     import matplotlib.pyplot as plt
 
-    lengths = {name: lengths(pairs) for name, pairs in utterances.items()}
+    by_corpus = {name: lengths(pairs) for name, pairs in utterances.items()}
     counts: dict[str, int] = {}
-    for of_phone in lengths.values():
+    for of_phone in by_corpus.values():
         for phone, values in of_phone.items():
             counts[phone] = counts.get(phone, 0) + len(values)
     frequent = sorted(counts, key=lambda phone: -counts[phone])[:most]
-    first = next(iter(lengths.values()))
+    first = next(iter(by_corpus.values()))
     order = sorted(frequent, key=lambda phone: float(np.median(first.get(phone, [0.0]))))
     with style.theme():
         figure, axes = plt.subplots(figsize=(10, 3.6), layout="constrained")
-        for index, (name, of_phone) in enumerate(lengths.items()):
-            places = np.arange(len(order)) + (index - (len(lengths) - 1) / 2) * 0.25
+        for index, (name, of_phone) in enumerate(by_corpus.items()):
+            places = np.arange(len(order)) + (index - (len(by_corpus) - 1) / 2) * 0.25
             quartiles = np.array(
                 [np.percentile(of_phone.get(phone, [np.nan]), [25, 50, 75]) for phone in order]
             )

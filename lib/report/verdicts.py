@@ -42,13 +42,14 @@ class Judged:
 def judged(rows: Iterable[Row]) -> list[Judged]:
     """Every variant whose sentences were paired with another variant's of its system, the recommended first.
 
-    Rows of this run and recorded ones are judged apart, and each machine's, since a speed-up across machines is none.
+    Rows of this run and recorded ones are judged apart, each machine's and each recording's: a speed-up across them is
+    none.
     A pupil paired with its teacher, which is another system, is no variant.
     """
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
         if row.value is not None and not row.claimed and row.kind != "published":
-            groups.setdefault((row.recorded, row.host), []).append(row)
+            groups.setdefault((row.recorded, row.host, row.commit if row.recorded else ""), []).append(row)
     made = [entry for _, group in sorted(groups.items()) for entry in _group(group)]
     return sorted(made, key=lambda j: (bool(j.origin), _ORDER.index(j.judgement.recommendation.word)))
 

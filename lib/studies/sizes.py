@@ -75,7 +75,7 @@ def sweep(
 
     environment.pin_threads(threads)
     vocoder = systems.load("hifigan", threads=threads)
-    voices, base_judged = {}, None
+    voices, alone, base_judged = {}, {}, None
     for name in names:
         if name not in SIZES:
             raise unknown("size", name, SIZES)
@@ -99,13 +99,7 @@ def sweep(
             second_opinion=0,
         )
         base_judged = judged if name == BASE else base_judged
-        run.add(
-            *names_,
-            "params_m",
-            voice.params_m - vocoder.params_m,
-            source="the acoustic model alone",
-            detail=detail,
-        )
+        alone[name] = (voice.params_m - vocoder.params_m, detail)
         for metric in ("train_loss", "train_steps_per_s"):
             if metric in outcome.metrics:
                 run.add(
@@ -120,6 +114,9 @@ def sweep(
     candidates = {name: bench.Candidate.of(voice) for name, voice in voices.items()}
     timed = [s.text for s in sentences[:TIMED]]
     bench.write(run, bench.bench(candidates, timed, rounds=rounds, threads=threads, seed=run.seed))
+    for name, (params_m, detail) in alone.items():  # behind the bench's rows, whose parameters are the vocoder's, too
+        names_ = (voices[name].name, name, voices[name].target)
+        run.add(*names_, "params_m", params_m, source="the acoustic model alone", detail=detail)
 
 
 def verdict(table) -> str | None:

@@ -92,7 +92,7 @@ def load(
     entry = next(entry for system, entry in _SYSTEMS if system == name and target in entry.targets)
     module, loader = entry.loader.split(":")
     build = operator.attrgetter(loader)(importlib.import_module(f"lib.systems.{module}"))
-    trained = {"checkpoint": str(checkpoint)} if checkpoint else {}
+    trained = {"checkpoint": str(Path(checkpoint).resolve())} if checkpoint else {}
     if trained and "checkpoint" not in inspect.signature(build).parameters:
         raise ParameterError(f"{name} takes no checkpoint: it is not one of those that are trained here")
     system = build(target=target, threads=threads, **trained)

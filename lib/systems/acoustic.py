@@ -30,6 +30,7 @@ class AcousticSystem(System):
     """
 
     mel: MelConfig  # of the spectrograms it makes
+    packages = (*System.packages, "librosa")  # Griffin-Lim's
 
     def __init__(
         self,
@@ -84,7 +85,8 @@ class AcousticSystem(System):
         self.vocoder = copy.copy(vocoder)
         self.vocoder.modules = Part(self.modules, VOCODER)
         self.vocoder.modules.update(copy.deepcopy(dict(vocoder.modules)))
-        self.files = (*checkpoint.files(self.folder), *vocoder.files, *symbols.files())
+        self.front_end = symbols.files()
+        self.files = (*checkpoint.files(self.folder), *vocoder.files, *self.front_end)
 
     @property
     def card(self) -> str:

@@ -72,6 +72,7 @@ class System(Model):
     """A loaded text-to-speech system; subclasses say how one sentence is spoken."""
 
     kind = "speech"
+    packages = ("espeakng-loader", "phonemizer-fork")  # how it comes from text to phones
     attends: bool = False  # whether it finds its own way through a text, and notes where it went astray
 
     @abstractmethod

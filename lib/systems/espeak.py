@@ -60,6 +60,14 @@ class _Engine:
 
 # The engine for the next sentence, where one was prepared; guarded by _LOCK. Never two: they would share one state.
 _waiting: list[_Engine] = []
+_spoken: list[_Engine] = []  # the engine of the last sentence, closed before another is loaded; guarded, too
+
+
+def _load() -> _Engine:
+    """A fresh engine, once the last one is gone."""
+    while _spoken:
+        _spoken.pop().close()
+    return _Engine()
 
 
 class Espeak(System):
@@ -71,7 +79,7 @@ class Espeak(System):
     def __init__(self, target: str = "native/cpu", threads: int = 1):
         self.target, self.threads = target, threads
         with _LOCK:
-            engine = _waiting.pop() if _waiting else _Engine()
+            engine = _waiting.pop() if _waiting else _load()
             self.sample_rate = engine.rate
             engine.close()
         self.files = text.front_end_files()
@@ -84,7 +92,7 @@ class Espeak(System):
         """
         with _LOCK:
             if not _waiting:
-                _waiting.append(_Engine())
+                _waiting.append(_load())
 
     def speak(self, sentence: str, seed: int) -> Speech:
         watch, chunks = Stopwatch(), []
@@ -101,7 +109,7 @@ class Espeak(System):
                 engine = _waiting.pop()
             else:
                 with watch.stage("reload"):
-                    engine = _Engine()
+                    engine = _load()
             try:
                 with watch.stage("synthesis"):
                     library = engine.library
@@ -112,7 +120,7 @@ class Espeak(System):
                     )
                     library.espeak_Synchronize()
             finally:
-                engine.close()
+                _spoken.append(engine)  # a resident program does not unload it either
         if failed or not chunks:
             raise SpeechError(f"eSpeak NG refused {sentence[:40]!r} (code {failed})")
         return Speech(np.concatenate(chunks).astype(np.float32) / 32_768, self.sample_rate, watch.seconds)

@@ -23,6 +23,7 @@ class Hibari(System):
 
     name = "hibari"
     sample_rate = 24_000
+    packages = ("hibari-tts",)  # its front end and signal processing
 
     def __init__(self, target: str = "onnxruntime/cpu", threads: int = 2):
         self.target, self.threads = target, threads
@@ -34,6 +35,7 @@ class Hibari(System):
         # The package holds what British voices read by, too, which this one does not need.
         assets = [path for path in graph.parent.iterdir() if "_gb" not in path.name]
         self.files = tuple(sorted(assets))
+        self.front_end = tuple(path for path in self.files if path != graph)
         self.graphs = {"voice": graph.read_bytes()}
         self._open()
 

@@ -39,6 +39,8 @@ class Model(ABC):
     modules: Mapping[str, "torch.nn.Module"] = MappingProxyType({})
     graphs: Mapping[str, bytes] = MappingProxyType({})
     files: tuple[Path, ...] = ()  # all that somebody has to download to run it
+    front_end: tuple[Path, ...] = ()  # those of them that hold no weights: every variant needs them, too
+    packages: tuple[str, ...] = ()  # distributions beside its target's whose versions decide what it does
     origin: dict[str, Any] | None = None  # what any process can rebuild it from, as JSON; None: save it first
     _base_files: tuple[Path, ...] = ()  # of a variant that is not saved
     made: dict[str, Any] | None = None  # of a variant: technique, arguments, data
@@ -75,7 +77,8 @@ class Model(ABC):
         other = self.adjusted(variant=variant, **settings)
         if change is not None:
             change(other)
-            other.origin, other.files, other._base_files = None, (), self.files or self._base_files
+            other.origin, other.files, other.made = None, (), None
+            other._base_files = self.files or self._base_files
             other._changed()
         return other
 
@@ -83,7 +86,11 @@ class Model(ABC):
         """A hash of all bytes that decide what it does, as they are in memory now. Reads every weight: once per
         corpus.
         """
-        return content_key(self.name, self.weights_key(), self.settings())
+        stages = self.modules.items()
+        training = [
+            f"{stage}/{n}" for stage, net in stages for n, layer in net.named_modules() if layer.training
+        ]
+        return content_key(self.name, self.weights_key(), self.settings(), sorted(training))
 
     def weights_key(self) -> str:
         """A hash of networks and graphs alone; where there are neither, of the files (of a variant, its base's),
@@ -92,9 +99,11 @@ class Model(ABC):
         digest = hashlib.blake2b(digest_size=16)
         for stage, module in sorted(self.modules.items()):
             digest.update(f"{stage}\n{module!r}\n".encode())
-            for name, value in module.state_dict().items():
+            state = module.state_dict()
+            for name, value in (state | _unsaved(module, state)).items():
                 digest.update(name.encode())
                 _update(digest, value)
+            digest.update(json.dumps(_attributes(module), sort_keys=True).encode())
         for stage, graph in sorted(self.graphs.items()):
             digest.update(stage.encode())
             digest.update(graph)
@@ -114,7 +123,8 @@ class Model(ABC):
 
     def cache_key(self) -> str:
         """What results of it may be kept under: its fingerprint, what computes, and on how many threads."""
-        return content_key(self.fingerprint(), self.target, targets.find(self.target).versions(), self.threads)
+        versions = targets.find(self.target).versions() | targets.versions(self.packages)
+        return content_key(self.fingerprint(), self.target, versions, self.threads)
 
     @property
     def size_mb(self) -> float | None:
@@ -129,8 +139,16 @@ class Model(ABC):
 
     @property
     def params_m(self) -> float:
-        """10^6 parameters."""
-        return sum(p.numel() for module in self.modules.values() for p in module.parameters()) / 1e6
+        """10^6 parameters, shared ones once; those of packed int8 layers, which torch calls no parameters, too."""
+        layers = [layer for module in self.modules.values() for layer in module.modules()]
+        own = {id(p): p.numel() for layer in layers for p in layer.parameters(recurse=False)}
+        packed = {
+            (id(layer), kind): value().numel()
+            for layer in layers
+            for kind in ("weight", "bias")
+            if callable(value := getattr(layer, kind, None)) and value() is not None
+        }
+        return (sum(own.values()) + sum(packed.values())) / 1e6
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.variant} on {self.target}, {self.params_m:.2f} M parameters>"
@@ -197,6 +215,30 @@ class Attributes(MutableMapping):
 
     def __len__(self) -> int:
         return len(self.places)
+
+
+def _unsaved(module: "torch.nn.Module", state: Mapping[str, Any]) -> dict[str, Any]:
+    """Buffers that torch leaves out of what it saves (tables of positions), which are heard all the same."""
+    return {name: buffer for name, buffer in module.named_buffers() if name not in state}
+
+
+def _attributes(module: "torch.nn.Module") -> dict[str, str]:
+    """What layers know beside tensors and may not show in their `repr`: numbers (heads, slopes, epsilons), functions
+    (an activation, a `forward` put in place of the class's own).
+    """
+    attributes = {}
+    for path, layer in module.named_modules():
+        for name, value in vars(layer).items():
+            if name.startswith("_") or name == "training":
+                continue
+            if value is None or isinstance(value, (bool, int, float, str, tuple, list)):
+                shown = repr(value)
+                attributes[f"{path}.{name}"] = (
+                    shown if " at 0x" not in shown else ""
+                )  # an address tells nothing
+            elif code := getattr(getattr(value, "__func__", value), "__qualname__", ""):
+                attributes[f"{path}.{name}"] = code
+    return attributes
 
 
 def _update(digest: "hashlib._Hash", value: Any) -> None:

@@ -73,12 +73,12 @@ class Settings:
             "log_every",
             "loader_threads",
         ):
-            if getattr(self, name) < 1:
+            if not getattr(self, name) >= 1:  # refuses NaN, too
                 raise ParameterError(f"training.{name} is {getattr(self, name)}, it must be at least 1")
         for name in ("max_frames", "clip_norm", "validate_every", "patience", "target", "minutes"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < float("inf"):
                 raise ParameterError(
-                    f"training.{name} is {getattr(self, name)}, it must not be negative (0: off)"
+                    f"training.{name} is {getattr(self, name)}, it must not be negative or without end (0: off)"
                 )
         if not 0 <= self.ema < 1:
             raise ParameterError(f"training.ema is {self.ema}, a decay lies in [0, 1)")

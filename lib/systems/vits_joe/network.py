@@ -98,7 +98,8 @@ class VitsJoe(System):
         self.scales = piper.Scales()
         symbols.of("a")  # eSpeak is loaded on first use; load it here, not inside a measurement
         self.target, self.threads, self.device = target, threads, torch.device(targets.find(target).device)
-        self.files = (piper.model_path(), *symbols.files())
+        self.front_end = symbols.files()
+        self.files = (piper.model_path(), *self.front_end)
         model = load_model().to(self.device)
         self.modules = {
             "text_encoder": model.text_encoder,

@@ -70,7 +70,8 @@ class VitsJoeOnnx(System):
         symbols.of("a")  # eSpeak is loaded on first use; load it here, not inside a measurement
         self.target, self.threads = target, threads
         self.scales = piper.Scales()
-        self.files = (piper.model_path(), *symbols.files())
+        self.front_end = symbols.files()
+        self.files = (piper.model_path(), *self.front_end)
         self.graphs = dict(stage_graphs())
         self._open()
 

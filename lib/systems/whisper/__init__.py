@@ -18,6 +18,7 @@ import torch
 
 from lib import audio, targets
 from lib.errors import require
+from lib.files import content_key
 from lib.systems.base import Recogniser, Stopwatch, Transcript
 from lib.systems.model import Attributes, stored_bytes
 from lib.systems.whisper import ctranslate2_weights
@@ -147,7 +148,8 @@ class Whisper(Recogniser):
         self._own(load_model().to(self.device))
         self.tokenizer = load_tokenizer()
         self.extractor = WhisperFeatureExtractor()
-        self.files = tuple(folder() / name for name in ("model.bin", "config.json", "tokenizer.json"))
+        self.front_end = tuple(folder() / name for name in ("config.json", "tokenizer.json"))
+        self.files = (folder() / "model.bin", *self.front_end)
 
     @property
     def params_m(self) -> float:
@@ -158,6 +160,10 @@ class Whisper(Recogniser):
     def loaded_mb(self) -> float:
         """10^6 bytes of weights in memory, shared ones once."""
         return stored_bytes(self.model) / 1e6
+
+    def fingerprint(self) -> str:
+        """As of every model, with what it may say and for how long."""
+        return content_key(super().fingerprint(), self.model.generation_config.to_dict())
 
     def _copy_networks(self) -> None:
         self._own(copy.deepcopy(self.model))
