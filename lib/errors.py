@@ -55,7 +55,8 @@ def unknown(what: str, name: object, known: Iterable[str]) -> ParameterError:
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    return ParameterError(f"unknown {what} {str(name)!r}: {hint}Known: {', '.join(known)}")
+    listed = f"{hint}Known: {', '.join(known)}" if known else "there are none"
+    return ParameterError(f"unknown {what} {str(name)!r}: {listed}")
 
 
 def require(module: str, pip: str) -> ModuleType:

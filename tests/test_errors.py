@@ -12,6 +12,9 @@ def test_an_unknown_name_comes_with_the_nearest_known_one():
     error = errors.unknown("profile", "quik", ["smoke", "quick"])
     assert str(error) == "unknown profile 'quik': did you mean 'quick'? Known: quick, smoke"
     assert str(errors.unknown("profile", "zzz", ["smoke"])) == "unknown profile 'zzz': Known: smoke"
+    assert (
+        str(errors.unknown("setting of pico", "pitch", [])) == "unknown setting of pico 'pitch': there are none"
+    )
 
 
 def test_a_missing_package_comes_with_its_pip_command():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -138,6 +140,12 @@ def test_every_system_of_the_registry_that_speaks_takes_part():
         list(table.index) == list(voices)
         and table.loc["vits-joe (torch/cpu)", "parameters with vocoder, M"] == "15.65"
     )
+
+
+def test_a_new_voice_is_nobodys_pupil():
+    new = types.SimpleNamespace(name="pico", sample_rate=16_000, modules={}, size_mb=None)
+    assert baselines.pupils({"pico (numpy/cpu)": new}) == []
+    assert baselines.overview({"pico (numpy/cpu)": new}).kind.tolist() == ["a voice of its own"]
 
 
 def clip(seconds, notes=None):

@@ -258,7 +258,7 @@ def test_our_own_counterexample_is_worse():
     assert mos.ci_high > mos_base.ci_low  # what used to pass for "without loss"
     judged = verdict.from_rows(found, "fastspeech2", "size-layers-plus-2", "torch/cpu", "size-base")
     assert judged.quality.word == WORSE and judged.recommendation.word == NOT_RECOMMENDED
-    assert "WER, normalised +0.185 [+0.154, +0.218], margin +0.010: outside" in judged.recommendation.reason
+    assert "WER, normalised +18.5 points [+15.4, +21.8], margin +1.0: outside" in judged.recommendation.reason
 
 
 def test_sentences_needed_would_decide_as_often_as_promised():

@@ -364,6 +364,31 @@ def test_the_best_voice_is_compared_with_people_on_the_same_texts():
     assert "gets 2.0 % of its words wrong, and 5.0 % of theirs" in text
 
 
+def test_the_answer_adds_up_and_names_what_the_best_voice_costs():
+    rows = [
+        row("hibari", "mos_predicted", 4.546),
+        row("hibari", "mos_predicted", 4.6, variant="baseline@prompts"),  # easier texts make no better voice
+        row("espeak-ng", "mos_predicted", 2.2),
+        row("ground-truth", "mos_predicted", 4.065),
+        row("hibari", "wer", 0.02, variant="baseline@prompts"),
+        row("hibari", "wer", 0.04),
+        row("hibari", "rtf", 0.01),
+        row("espeak-ng", "rtf", 0.005),
+        row("hibari", "size_mb", 7.9),
+        row("hibari", "energy_j_per_audio_s", 0.06, kind="estimated"),
+    ]
+    said = [str(sentence) for sentence in summary.sentences(rows)]
+    assert "<strong>hibari</strong> has the best predicted MOS of the 2 voices measured, 4.55" in said[0]
+    shown = re.search(
+        r"is ([\d.]+) above real recordings of the same texts \(([\d.]+) against ([\d.]+)\)", said[0]
+    )
+    gap, ours, theirs = (float(number) for number in shown.groups())
+    assert gap == pytest.approx(ours - theirs) and "on those texts a recogniser gets 2.0 %" in said[0]
+    assert "is a download of 7.9 MB and takes 0.06 J for a second of speech (estimated); the fastest" in said[2]
+    unequipped = [r for r in rows if r.metric not in ("size_mb", "energy_j_per_audio_s")]
+    assert "(RTF 0.010); the fastest" in str(summary.sentences(unequipped)[2])
+
+
 def test_a_recorded_point_gives_way_to_the_same_thing_measured_now():
     def both(recorded, system="hibari"):
         time = "2026-01-01T00:00:00+00:00" if recorded else ""

@@ -88,7 +88,23 @@ def test_what_is_recommended_is_said_first_and_why():
 def test_the_best_voice_is_best_on_the_texts_that_all_have_read():
     easy = row("hibari", "mos_predicted", 4.6, variant="baseline@prompts")
     rows = [row("vits-joe", "mos_predicted", 4.1), row("hibari", "mos_predicted", 4.0), easy]
-    assert str(summary.sentences(rows)[0]).startswith("<strong>vits-joe</strong> has the best predicted MOS of the 2")
+    assert str(summary.sentences(rows)[0]).startswith(
+        "<strong>vits-joe</strong> has the best predicted MOS of the 2"
+    )
+
+
+def test_a_single_variant_is_named_and_earlier_runs_answer_where_this_one_changed_nothing():
+    said = str(verdicts.finding([*baseline(), *paired("int4", wer=0.1, size=10.0)]))
+    assert said == (
+        "<strong>vits-joe int4</strong>, the one variant compared with a baseline, is worse, and not recommended."
+    )
+    earlier = [*baseline(recorded=True), *paired("int8", wer=0.001, recorded=True)]
+    said = [str(sentence) for sentence in summary.sentences([*baseline(), *earlier])]
+    assert said[-1].startswith("<strong>vits-joe int8</strong> on")
+    assert said[-1].endswith("That was in earlier runs: this one changed no system.")
+    assert not any(
+        "earlier" in str(s) for s in summary.sentences([*baseline(), *paired("int4", wer=0.1), *earlier])
+    )
 
 
 def test_a_speed_up_across_recordings_is_none():

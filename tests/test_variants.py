@@ -267,6 +267,41 @@ def test_a_technique_that_changes_nothing_is_an_error():
         optimize.save(load("fastspeech2"), "unused")
 
 
+def test_what_a_technique_is_wrongly_given_is_named(tmp_path):
+    with pytest.raises(ParameterError, match="unknown argument of int8-dynamic 'stage': did you mean 'stages'"):
+        optimize.make(load("fastspeech2"), "int8-dynamic", stage=("decoder",))
+    between = load("fastspeech2").derive("damaged", damage)
+    with pytest.raises(
+        ParameterError, match="was made from fastspeech2 damaged, which is not saved: save that first"
+    ):
+        optimize.save(optimize.make(between, "int8-dynamic", variant="damaged+int8"), tmp_path / "unused")
+
+
+def test_without_networks_the_files_or_the_code_tell_a_system_apart(tmp_path, monkeypatch):
+    with pytest.raises(ParameterError, match="int8-dynamic changed nothing in espeak-ng"):
+        optimize.make(load("espeak-ng"), "int8-dynamic")
+    keys = []
+    for pitch in (100, 200):
+        source = (
+            f"from lib.systems.base import System\n\nclass Tone(System):\n    name, pitch = 'tone', {pitch}\n"
+        )
+        (tmp_path / f"tone{pitch}.py").write_text(
+            source + "    def speak(self, sentence, seed):\n        pass\n"
+        )
+        monkeypatch.syspath_prepend(str(tmp_path))
+        keys.append(__import__(f"tone{pitch}").Tone().fingerprint())
+    assert keys[0] != keys[1]
+
+
+def test_what_cannot_run_here_or_has_no_checkpoints_says_so(monkeypatch):
+    no_gpu = targets.Target("torch/cuda", missing=lambda: "no CUDA device: take a machine with one")
+    monkeypatch.setitem(targets.TARGETS, "torch/cuda", no_gpu)
+    with pytest.raises(ParameterError, match="fastspeech2 cannot run on torch/cuda here: no CUDA device"):
+        systems.load("fastspeech2", target="torch/cuda")
+    with pytest.raises(ParameterError, match="hibari takes no checkpoint"):
+        systems.load("hibari", checkpoint="somewhere")
+
+
 def test_a_saved_graph_comes_back(tmp_path, monkeypatch):
     def halve(system):
         system.graphs["decoder"] += b""  # the same graph: only the way to disk and back is at stake

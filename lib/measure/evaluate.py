@@ -346,8 +346,14 @@ def versus(one: Judged, other: Judged, name: str, other_name: str) -> str:
     gaps = scoring.compare(one.scores, other.scores)
     mos, wer = gaps["mos_predicted"], gaps["wer"]
     words = []
-    for gap, unit, scale in ((mos, "predicted MOS points", 1), (wer, "points of WER", 100)):
-        direction = "more" if gap.value > 0 else "less"
+    for gap, metric, unit, scale in (
+        (mos, "predicted MOS", "predicted MOS points", 1),
+        (wer, "WER", "points of WER", 100),
+    ):
+        size = f"{abs(gap.value) * scale:.2f}"
+        said = (
+            f"the same {metric}" if size == "0.00" else f"{size} {unit} {'more' if gap.value > 0 else 'less'}"
+        )
         interval = f" [{gap.low * scale:+.2f}, {gap.high * scale:+.2f}]" if gap.ci else ""
-        words.append(f"{abs(gap.value) * scale:.2f} {unit} {direction}{interval} ({stats.p_text(gap.p_value)})")
-    return f"{name} gets {words[0]} and {words[1]} than {other_name}; {mos.n} texts, paired."
+        words.append(f"{said}{interval} ({stats.p_text(gap.p_value)})")
+    return f"{name} gets {words[0]} and {words[1]}, compared with {other_name}; {mos.n} texts, paired."

@@ -269,11 +269,16 @@ def _needed(metric: str, difference: Difference) -> float:
 
 
 def _reason(metric: str, difference: Difference, side: str) -> str:
-    """As in "WER +0.185 [+0.154, +0.218], margin +0.010: worse"."""
-    digits = METRICS[metric].digits
-    interval = "" if difference.ci is None else " [{:+.{d}f}, {:+.{d}f}]".format(*difference.ci, d=digits)
+    """As in "WER +18.5 points [+15.4, +21.8], margin +1.0: outside": error rates in points, as they are shown."""
+    fraction = METRICS[metric].unit == "fraction"
+    scale, digits = (100, METRICS[metric].digits - 2) if fraction else (1, METRICS[metric].digits)
+    ends = None if difference.ci is None else [scale * end for end in difference.ci]
+    interval = (" points" if fraction else "") + (
+        "" if ends is None else " [{:+.{d}f}, {:+.{d}f}]".format(*ends, d=digits)
+    )
     word = {WITHOUT_LOSS: "inside", WORSE: "outside", UNDECIDED: "undecided"}[side]
-    return f"{_label(metric)} {difference.value:+.{digits}f}{interval}, margin {MARGINS[metric]:+.{digits}f}: {word}"
+    value, margin = scale * difference.value, scale * MARGINS[metric]
+    return f"{_label(metric)} {value:+.{digits}f}{interval}, margin {margin:+.{digits}f}: {word}"
 
 
 def _rows(table: pd.DataFrame, system: str, variant: str, target: str) -> dict[str, object]:

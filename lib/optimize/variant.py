@@ -11,6 +11,7 @@ and one that gives a fresh base the changed structure, into which the saved weig
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import pickle
 from collections.abc import Callable, Mapping
@@ -59,6 +60,10 @@ def technique(name: str) -> Technique:
 def make(base: Model, name: str, *, variant: str = "", **arguments: Any) -> Model:
     """A variant of `base`, which stays as it is. variant: its name, by default the technique's; arguments: JSON."""
     chosen = technique(name)
+    known = inspect.signature(chosen.apply).parameters
+    for argument in arguments:
+        if argument not in known:
+            raise unknown(f"argument of {name}", argument, list(known)[1:])
     derived = base.derive(variant or name, lambda system: chosen.apply(system, **arguments))
     if derived.weights_key() == base.weights_key():
         raise ParameterError(
@@ -80,7 +85,12 @@ def save(
 
     From then on it has a size and an origin: other processes can load it, and it can be benched.
     """
-    if system.made is None or not system.made["base"]["origin"]:
+    if system.made and not system.made["base"]["origin"]:
+        raise ParameterError(
+            f"{system.name} {system.variant} was made from {system.name} {system.made['base']['variant']}, "
+            "which is not saved: save that first, and make this one of it"
+        )
+    if system.made is None:
         raise ParameterError(
             f"{system.name} {system.variant} was not made by a technique from a system that can be loaded: "
             "use optimize.make"

@@ -15,9 +15,20 @@ from lib.report.tradeoff import name, points
 
 
 def sentences(rows: Iterable[Row]) -> list[Markup]:
-    """The answer in at most four sentences, from numbers this run measured."""
-    rows = [row for row in rows if row.kind == "measured" and not row.recorded]
-    made = [_best_voice(rows), tradeoff.finding(rows), _speed(rows), verdicts.finding(rows)]
+    """The answer in at most four sentences, from numbers this run measured; where it compared no variant with a
+    baseline, what earlier runs found of theirs is said as such.
+    """
+    every = list(rows)
+    current = [row for row in every if not row.recorded]
+    rows = [row for row in current if row.kind == "measured"]
+    made = [_best_voice(rows), tradeoff.finding(rows), _speed(rows, current), verdicts.finding(rows)]
+    if any(made) and not made[-1]:  # whether a listener would notice is the question: earlier runs may know
+        earlier = verdicts.finding(row for row in every if row.recorded and row.kind == "measured")
+        made[-1] = (
+            Markup("{} That was in earlier runs: this one changed no system.").format(earlier)
+            if earlier
+            else None
+        )
     return [sentence for sentence in made if sentence]
 
 
@@ -53,7 +64,9 @@ def _best_voice(rows: list[Row]) -> Markup | None:
     )
     compared = same or best
     if truth:
-        difference = f"{abs(compared.value - truth.value):.2f}"
+        difference = (
+            f"{abs(round(compared.value, 2) - round(truth.value, 2)):.2f}"  # of the numbers shown beside it
+        )
         side = "above" if compared.value > truth.value else "below"
         where = (
             Markup(" of the same texts ({} against {})").format(_plain(same), _plain(truth))
@@ -70,8 +83,8 @@ def _best_voice(rows: list[Row]) -> Markup | None:
             text += ", in the eyes of a network: no listener was asked"
     wer = _same(rows, compared, "wer")
     if wer:
-        text += Markup("; a recogniser gets {} % of its words wrong").format(
-            vocabulary.number("wer", wer.value)
+        text += Markup("; {}a recogniser gets {} % of its words wrong").format(
+            "on those texts " if truth and same else "", vocabulary.number("wer", wer.value)
         )
         heard = next((row for row in rows if row.metric == "wer" and row.system == "ground-truth"), None)
         if heard:
@@ -79,7 +92,8 @@ def _best_voice(rows: list[Row]) -> Markup | None:
     return text + "."
 
 
-def _speed(rows: list[Row]) -> Markup | None:
+def _speed(rows: list[Row], current: list[Row]) -> Markup | None:
+    """How fast the best voice is and what it costs (of `current`: energy may be estimated), and who is fastest."""
     speeds = [
         row for row in rows if row.metric == "rtf" and vocabulary.role(row.system) == "voice" and row.value > 0
     ]
@@ -90,11 +104,24 @@ def _speed(rows: list[Row]) -> Markup | None:
     chosen = _same(pairs, best, "rtf") if best else min(speeds, key=lambda row: row.value)
     fastest = min(speeds, key=lambda row: row.value)
     text = Markup("{} speaks {}").format(_strong(chosen, speeds), _times(chosen))
+    if costs := _costs(chosen, current):
+        text += Markup(", {}").format(costs)
     if fastest is not chosen:
         text += Markup("; the fastest, {}, {}").format(
             _strong(fastest, speeds), _times(fastest, brief=chosen.value < 1)
         )
     return text + "."
+
+
+def _costs(rtf: Row, rows: list[Row]) -> str:
+    """Download and energy of what an RTF was measured of, in words; "" where neither is known."""
+    said = []
+    if size := _same(rows, rtf, "size_mb"):
+        said.append(f"is a download of {_plain(size)} MB")
+    if energy := _same(rows, rtf, "energy_j_per_audio_s"):
+        kind = "" if energy.kind == "measured" else f" ({energy.kind})"
+        said.append(f"takes {_plain(energy)} J for a second of speech{kind}")
+    return " and ".join(said)
 
 
 def _times(rtf: Row, brief: bool = False) -> str:
@@ -114,6 +141,11 @@ def _strong(row: Row, among: Iterable[Row]) -> Markup:
 
 def _same(rows: Iterable[Row], like: Row, metric: str) -> Row | None:
     """The row of another metric for the same system and variant, on the same target if there is one."""
-    mine = [row for row in rows if (row.system, row.variant, row.metric) == (like.system, like.variant, metric)]
+    mine = [
+        row
+        for row in rows
+        if (row.system, row.variant, row.metric) == (like.system, like.variant, metric)
+        and row.value is not None
+    ]
     mine.sort(key=lambda row: (row.target != like.target, row.host != like.host))
     return mine[0] if mine else None

@@ -49,7 +49,11 @@ def name(row: Row, among: Iterable[Row]) -> str:
     """The shortest name that tells a row's system, variant, target and machine from those of the other rows."""
     among = list(among)
     text = row.system
-    if row.variant != "baseline" or len({other.variant for other in among if other.system == row.system}) > 1:
+    variants = {other.variant for other in among if other.system == row.system}
+    others = {
+        variant for variant in variants if not variant.startswith("baseline@")
+    }  # the same, on other texts
+    if row.variant != "baseline" or len(others) > 1:
         text += f" {row.variant}"
     same = [other for other in among if (other.system, other.variant) == (row.system, row.variant)]
     if len({other.target for other in same}) > 1:

@@ -64,6 +64,14 @@ def finding(rows: Iterable[Row]) -> Markup | None:
     counted = f"{len(entries)} variant{'s' if len(entries) > 1 else ''} compared with a baseline: {rest}"
     recommended = [e for e in entries if e.judgement.recommendation.word == verdict.RECOMMENDED]
     if not recommended:
+        if len(entries) == 1:
+            only = entries[0]
+            refused = only.judgement.recommendation.word == verdict.NOT_RECOMMENDED
+            return Markup(
+                "<strong>{} {}</strong>, the one variant compared with a baseline, is {}, and {}."
+            ).format(
+                only.system, only.variant, only.word, "not recommended" if refused else "not recommended yet"
+            )
         return Markup("None is recommended of the {}.").format(counted)
 
     def saving(entry: Judged) -> tuple:

@@ -64,7 +64,7 @@ def once(labelled: Mapping[str, Any]) -> dict[str, Any]:
 
 def pupils(voices: Mapping[str, System]) -> list[str]:
     """Labels of the systems that learnt from another voice here."""
-    return [key for key, voice in voices.items() if voice.name not in (*TEACHERS, ANCHOR)]
+    return [key for key, voice in voices.items() if evaluate.TEACHERS.get(voice.name)]
 
 
 def teacher(voices: Mapping[str, System], name: str = TEACHERS[0]) -> str:
@@ -76,10 +76,11 @@ def overview(voices: Mapping[str, System]) -> pd.DataFrame:
     """A line per voice: its kind, sample rate, parameters (of torch networks, the vocoder's too) and download."""
     import pandas as pd
 
+    taught = pupils(voices)
     kinds = {name: "teacher" for name in TEACHERS} | {ANCHOR: "rules, no learning"}
     lines = {
         key: {
-            "kind": kinds.get(voice.name, "trained here"),
+            "kind": kinds.get(voice.name, "trained here" if key in taught else "a voice of its own"),
             "sample rate, Hz": f"{voice.sample_rate:,}",
             "parameters with vocoder, M": f"{voice.params_m:.2f}" if voice.modules else "",
             "download, MB": "" if voice.size_mb is None else f"{voice.size_mb:.1f}",

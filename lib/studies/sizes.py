@@ -114,7 +114,10 @@ def sweep(
     candidates = {name: bench.Candidate.of(voice) for name, voice in voices.items()}
     timed = [s.text for s in sentences[:TIMED]]
     bench.write(run, bench.bench(candidates, timed, rounds=rounds, threads=threads, seed=run.seed))
-    for name, (params_m, detail) in alone.items():  # behind the bench's rows, whose parameters are the vocoder's, too
+    for name, (
+        params_m,
+        detail,
+    ) in alone.items():  # behind the bench's rows, whose parameters are the vocoder's, too
         names_ = (voices[name].name, name, voices[name].target)
         run.add(*names_, "params_m", params_m, source="the acoustic model alone", detail=detail)
 

@@ -10,12 +10,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib import targets as targets_module
 from lib.errors import ParameterError, unknown
 
 if TYPE_CHECKING:
@@ -85,10 +87,14 @@ def load(
         raise unknown(f"target of {name}", target, known)
     if threads < 1:
         raise ParameterError(f"{threads} threads cannot compute: give at least 1")
+    if why := targets_module.find(target).why_not():
+        raise ParameterError(f"{name} cannot run on {target} here: {why}")
     entry = next(entry for system, entry in _SYSTEMS if system == name and target in entry.targets)
     module, loader = entry.loader.split(":")
     build = operator.attrgetter(loader)(importlib.import_module(f"lib.systems.{module}"))
     trained = {"checkpoint": str(Path(checkpoint).resolve())} if checkpoint else {}
+    if trained and "checkpoint" not in inspect.signature(build).parameters:
+        raise ParameterError(f"{name} takes no checkpoint: it is not one of those that are trained here")
     system = build(target=target, threads=threads, **trained)
     if settings:
         system.configure(**settings)

@@ -73,6 +73,7 @@ class System(Model):
 
     kind = "speech"
     packages = ("espeakng-loader", "phonemizer-fork")  # how it comes from text to phones
+    draws: bool = True  # whether another seed says the same in another way
     attends: bool = False  # whether it finds its own way through a text, and notes where it went astray
 
     @abstractmethod

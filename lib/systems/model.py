@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import json
 from abc import ABC
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -41,6 +42,7 @@ class Model(ABC):
     front_end: tuple[Path, ...] = ()  # those of them that hold no weights: every variant needs them, too
     packages: tuple[str, ...] = ()  # distributions beside its target's whose versions decide what it does
     origin: dict[str, Any] | None = None  # what any process can rebuild it from, as JSON; None: save it first
+    _base_files: tuple[Path, ...] = ()  # of a variant that is not saved
     made: dict[str, Any] | None = None  # of a variant: technique, arguments, data
 
     def settings(self) -> dict[str, Any]:
@@ -76,6 +78,7 @@ class Model(ABC):
         if change is not None:
             change(other)
             other.origin, other.files, other.made = None, (), None
+            other._base_files = self.files or self._base_files
             other._changed()
         return other
 
@@ -90,7 +93,9 @@ class Model(ABC):
         return content_key(self.name, self.weights_key(), self.settings(), sorted(training))
 
     def weights_key(self) -> str:
-        """A hash of networks and graphs alone; of the files where there are neither."""
+        """A hash of networks and graphs alone; where there are neither, of the files (of a variant, its base's),
+        and without those of the code, so that no other code's clips are taken for its own.
+        """
         digest = hashlib.blake2b(digest_size=16)
         for stage, module in sorted(self.modules.items()):
             digest.update(f"{stage}\n{module!r}\n".encode())
@@ -103,9 +108,18 @@ class Model(ABC):
             digest.update(stage.encode())
             digest.update(graph)
         if not self.modules and not self.graphs:
-            for path in self.files:
+            for path in self.files or self._base_files or (self._code_file(),):
                 digest.update(path.read_bytes())
         return digest.hexdigest()
+
+    def _code_file(self) -> Path:
+        try:
+            return Path(inspect.getfile(type(self)))
+        except (TypeError, OSError) as error:
+            raise ParameterError(
+                f"{self.name} has no networks, graphs or files, nor a module of its own: nothing tells it apart; "
+                "write its class into a file, or set its `files`"
+            ) from error
 
     def cache_key(self) -> str:
         """What results of it may be kept under: its fingerprint, what computes, and on how many threads."""

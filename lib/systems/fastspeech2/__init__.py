@@ -26,6 +26,7 @@ class FastSpeech2(AcousticSystem):
     """A trained acoustic model, loaded from the folder that `save` made, before a vocoder (see `AcousticSystem`)."""
 
     name = "fastspeech2"
+    draws = False
 
     def __init__(
         self,
