@@ -57,7 +57,7 @@ def exact_frames(text: str, padding: str = "before") -> np.ndarray:
             {
                 "input": ids,
                 "input_lengths": np.array([ids.shape[1]], np.int64),
-                "scales": voice().scales,
+                "scales": voice().scales.array(),
                 "/dp/RandomNormalLike_output_0": noise,
             },
         )

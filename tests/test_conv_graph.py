@@ -6,15 +6,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from lib.graphs.convolutions import blocked
-from lib.systems.vits_joe import stages as vits_joe_onnx
+from lib.graphs.session import open as open_session
+from lib.systems.vits_joe import stages
 
 
 def test_the_decoder_of_the_voice_says_the_same_samples():
-    graph = vits_joe_onnx.stage_graphs()["decoder"]
-    sessions = [vits_joe_onnx.session(g, 1) for g in (graph, blocked(graph))]
+    graph = stages.stage_graphs()["decoder"]
+    sessions = [open_session(g, 1) for g in (graph, blocked(graph))]
     for frames in (1, 7, 40):
         latents = np.random.default_rng(frames).standard_normal((1, 192, frames)).astype(np.float32)
-        before, after = (s.run(None, {vits_joe_onnx.LATENTS: latents})[0] for s in sessions)
+        before, after = (s.run(None, {stages.LATENTS: latents})[0] for s in sessions)
         assert after.shape == before.shape
         assert np.abs(after - before).max() < 1e-6
 
@@ -41,7 +42,7 @@ def test_transposed_convolutions_in_polyphase_form(stride, length, before, after
     )
     graph = _graph([node], {"w": weight, "b": bias})
     x = rng.standard_normal((2, 16, 9)).astype(np.float32)
-    expected, found = (vits_joe_onnx.session(g, 1).run(None, {"x": x})[0] for g in (graph, blocked(graph)))
+    expected, found = (open_session(g, 1).run(None, {"x": x})[0] for g in (graph, blocked(graph)))
     assert found.shape == expected.shape == (2, 24, 9 * stride)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -71,7 +72,7 @@ def test_a_division_moves_into_the_next_convolution():
     graph = _graph(nodes, weights)
     assert "Div" not in {n.op_type for n in onnx.load_from_string(blocked(graph)).graph.node}
     x = rng.standard_normal((1, 16, 20)).astype(np.float32)
-    expected, found = (vits_joe_onnx.session(g, 1).run(None, {"x": x})[0] for g in (graph, blocked(graph)))
+    expected, found = (open_session(g, 1).run(None, {"x": x})[0] for g in (graph, blocked(graph)))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

@@ -39,6 +39,10 @@ class Scales:
                     f"{name} is {getattr(self, name)}, it must lie between {low:g} and {high:g}"
                 )
 
+    def array(self) -> np.ndarray:
+        """As the published graph takes them: (3,) float32."""
+        return np.array([self.noise_scale, self.length_scale, self.noise_w], np.float32)
+
 
 def scaled(scales: Scales, changes: dict[str, float]) -> Scales:
     """The scales with some changed; ParameterError for an unknown one."""

@@ -100,7 +100,7 @@ class VitsJoeOnnx(System):
     def speak(self, sentence: str, seed: int) -> Speech:
         watch = Stopwatch()
         noise = np.random.default_rng(seed)
-        scales = np.array([self.scales.noise_scale, self.scales.length_scale, self.scales.noise_w], np.float32)
+        scales = self.scales.array()
         with watch.stage("phonemes"):
             phones = symbols.of(sentence)
             ids = piper.padded_ids(phones)[None]  # (1, T)
