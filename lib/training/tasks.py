@@ -12,6 +12,7 @@ from lib.training.task import Task
 _BUILDERS = {
     "fastspeech2": ("lib.training.fastspeech2", "build"),
     "hifigan": ("lib.training.hifigan", "build"),
+    "istft": ("lib.training.istft", "build"),
     "speecht5": ("lib.training.speecht5", "build"),
     "tacotron2": ("lib.training.tacotron2", "build"),
     "tortoise": ("lib.training.tortoise", "build"),

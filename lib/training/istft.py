@@ -1,0 +1,302 @@
+"""How does `istft` learn? Spectral distances first, then against a jury of small discriminators; the pitch is read beside it.
+
+The pulses of a training clip lie where the clip's own do, so that its waveform, not only its magnitudes, can be compared. Clips are played
+at 0.73 to 1.37 times their speed, which moves pitch and formants and makes other speakers, at other levels and band limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from lib import audio, augment
+from lib.corpora.base import Corpus, Utterance
+from lib.errors import ParameterError, TrainingError
+from lib.features import HIFIGAN, log_mel_torch
+from lib.systems import istft
+from lib.systems.istft import network, signal
+from lib.training import checkpoint as checkpoints, istft_data, sources
+from lib.training.istft_losses import complex_loss, spectral_loss
+from lib.training.recipe import Recipe, parse
+from lib.training.spectrogram_discriminators import Jury, jury_loss, speaker_loss
+from lib.training.task import Batch, Task, Update, Validation, split
+
+HOP, RATE = HIFIGAN.hop, HIFIGAN.sample_rate
+EDGE = 2  # frames at each end whose spectra reach over the crop; computed, then dropped
+FULL_SCALE = 32_768
+RESUME = "resume.safetensors"  # beside a finished vocoder: what training goes on from
+
+
+@dataclass(frozen=True)
+class Learning(istft.IstftConfig):
+    """The recipe's `model` part: the network's sizes and how it learns."""
+
+    segment_frames: int = 64  # of a training clip that losses see, 0.74 s
+    past_frames: int = 16  # before them, for the network to look back on
+    adversarial_from: int = 0  # step from which the jury's verdict counts
+    warm_up: int = 200  # steps before it in which the jury already learns
+    learning_rate: float = 1e-3  # until then; the pitch network's, always
+    adversarial_rate: float = 6e-4  # from then on
+    jury_rate: float = 8e-4
+    half_life: int = 1_000_000  # steps from `adversarial_from` on after which these two halve
+    ramp: int = 100  # steps over which a learning rate rises to its value
+    windows: tuple[int, ...] = (512, 1024, 2048)  # of the spectrogram discriminators, samples
+    channels: int = 16  # of their layers
+    periods: tuple[int, ...] = (3, 5, 11)  # of the period discriminators
+    period_width: float = 0.125  # of HiFi-GAN's channels
+    log_weight: float = 1.0  # of the log magnitudes' L1
+    root_weight: float = 20.0  # of the magnitudes' square roots' L1
+    mel_weight: float = 1.0  # of the log-mels' L1
+    complex_weight: float = 6.0  # of the harmonic part's distance
+    adversarial_weight: float = 0.25
+    feature_weight: float = 0.5
+    slowest: float = 0.73  # of the speeds at which clips are played
+    fastest: float = 1.37
+    as_is: float = 0.4  # share of clips at their own speed
+    levelled: float = 0.5  # share of clips at another level, -12 to +3 dB
+    limited: float = 0.1  # share of clips that lose what lies above 3.5 to 10 kHz
+    seed: int = 0
+    start_from: str = ""  # a vocoder of `lib.zoo`, a folder, or a run's folder, with its jury where it has one ("": anew)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.segment_frames < 16:
+            raise ParameterError(f"model.segment_frames is {self.segment_frames}; below 16 the largest window sees little")
+        if not 0.25 <= self.slowest <= 1 <= self.fastest <= 4:
+            raise ParameterError(f"model.slowest and model.fastest are {self.slowest} and {self.fastest}: they enclose 1")
+
+    @property
+    def network(self) -> istft.IstftConfig:
+        """The part that the finished vocoder needs."""
+        return istft.IstftConfig(**{f.name: getattr(self, f.name) for f in fields(istft.IstftConfig)})
+
+    @property
+    def ahead(self) -> int:
+        """Frames behind a segment: for the overlap of the inverse STFT, and the networks' look-ahead."""
+        return 2 + max(self.lookahead, self.pitch_lookahead)
+
+
+class Piece(NamedTuple):
+    """A segment with its contexts and edges. waveform, phase (cycles), pulse_hz: (n_samples,); hz, voiced: at the ends of the hops."""
+
+    id: str
+    waveform: np.ndarray
+    phase: np.ndarray
+    pulse_hz: np.ndarray
+    hz: np.ndarray
+    voiced: np.ndarray
+
+
+def build(recipe: Recipe) -> "IstftTask":
+    """The task of a recipe: its voices (made where the cache lacks them), their pulses, the networks."""
+    return IstftTask(istft_data.corpus(parse(istft_data.Data, recipe.data, "data")), parse(Learning, recipe.model, "model"))
+
+
+class IstftTask(Task):
+    """Any corpus; clips are resampled to 22.05 kHz and kept in memory as 16-bit samples (160 MB an hour)."""
+
+    watch = "mel_l1"
+
+    def __init__(self, corpus: Corpus, config: Learning):
+        self.config = config
+        train, self.validation_split = split(corpus, "train"), split(corpus, "validation")
+        self._cycles = istft_data.all_cycles(train)
+        self.train_split = tuple(u for u in train if u.id in self._cycles)
+        self._clips: dict[str, np.ndarray] = {}
+        self.lengths = [config.segment_frames] * len(self.train_split)
+        self.modules = {**istft.build(config.network, config.seed),
+                        "jury": Jury(config.windows, config.channels, config.periods, config.period_width)}
+        if config.start_from:
+            start(self.modules, config.start_from)
+        self.plain = dict(self.modules)
+        self.averaged = ("pitch", "trunk")
+        rates = {"trunk": self._trunk_rate, "pitch": self._pitch_rate, "jury": self._jury_rate}
+        self.optimizers = {name: torch.optim.AdamW(module.parameters(), 1.0, betas=(0.8, 0.99), weight_decay=0.01)
+                           for name, module in self.modules.items()}
+        self.schedulers = {name: torch.optim.lr_scheduler.LambdaLR(optimizer, rates[name])
+                           for name, optimizer in self.optimizers.items()}
+
+    @property
+    def around(self) -> int:
+        """Frames of a piece, edges and contexts included."""
+        return self.config.past_frames + self.config.segment_frames + self.config.ahead + 2 * EDGE
+
+    def item(self, index: int, rng: np.random.Generator) -> Piece:
+        """A segment of the clip at a random place, at a random speed, level and band limit."""
+        config, utterance = self.config, self.train_split[index]
+        clip, cycles = self._clip(utterance), self._cycles[utterance.id]
+        speed = 1.0
+        if rng.random() >= config.as_is:
+            speed = float(np.exp(rng.uniform(np.log(config.slowest), np.log(config.fastest))))
+        n_samples = self.around * HOP
+        wanted = int(np.ceil(n_samples * speed))  # samples of the clip
+        before = round((config.past_frames + EDGE) * HOP * speed)
+        longest = max(len(clip) - round(config.segment_frames * HOP * speed), 0)
+        first = int(rng.integers(longest + 1)) - before
+        samples, exactly = _resampled(clip, first, wanted, speed, n_samples)
+        waveform = samples / np.float32(FULL_SCALE)
+        if rng.random() < config.levelled:
+            waveform *= 10 ** (rng.uniform(-12, 3) / 20)
+        if rng.random() < config.limited and np.abs(waveform).max() > 10 * audio.SILENCE_PEAK:
+            waveform = augment.band_limit(waveform, RATE, float(rng.uniform(3_500, 10_000)))
+        peak = np.abs(waveform).max()
+        waveform = waveform * np.float32(min(1.0, 0.99 / max(peak, 1e-6)))
+        seconds = (exactly + np.arange(n_samples) * speed) / RATE  # of the clip
+        ends = (exactly + (np.arange(self.around) + 1) * HOP * speed) / RATE
+        phase, hz = cycles.at(seconds), cycles.hz(ends) * speed
+        clocked = np.interp(np.arange(n_samples), (np.arange(self.around) + 1) * HOP, hz)
+        return Piece(utterance.id, waveform, (phase % 1).astype(np.float32), clocked.astype(np.float32), hz.astype(np.float32),
+                     cycles.is_voiced(ends).astype(np.float32))
+
+    def collate(self, items: list[Piece]) -> Batch:
+        tensors = {name: torch.from_numpy(np.stack([getattr(i, name) for i in items])) for name in Piece._fields[1:]}
+        return Batch(tuple(i.id for i in items), len(items) * self.config.segment_frames, tensors)
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        config, known = self.config, batch.tensors
+        inner, kept = slice(EDGE, -EDGE), slice(config.past_frames, config.past_frames + config.segment_frames)
+        log_mel = log_mel_torch(known["waveform"])[:, inner]
+        hz, voiced = known["hz"][:, inner], known["voiced"][:, inner]
+        source = signal.spectra(signal.pulses(known["phase"], known["pulse_hz"]))[:, inner]  # (B, F, 513)
+        offset = torch.randint(signal.NOISE_FRAMES, (len(hz),), device=hz.device)
+        waveform, harmonic = network.shape(self.modules["trunk"], log_mel, source, hz, offset)
+        begin, length = config.past_frames * HOP, config.segment_frames * HOP
+        fake = waveform[:, begin:begin + length]
+        real = known["waveform"][:, EDGE * HOP + begin:EDGE * HOP + begin + length]
+        if step >= config.adversarial_from - config.warm_up:
+            judgements = self.modules["jury"](torch.cat([real, fake.detach()]))
+            # What they saw in the real clips is the goal of feature matching, too: looking again after their step costs more.
+            wanted = [[layer.detach().chunk(2)[0] for layer in layers] for _, layers in judgements]
+            yield Update(jury_loss(judgements), ("jury",))
+        scalars = {}
+        scalars["log"], scalars["root"] = spectral_loss(fake, real)
+        scalars["mel"] = F.l1_loss(log_mel_torch(fake), log_mel_torch(real))
+        target = signal.spectra(known["waveform"])[:, inner][:, kept]
+        scalars["complex"] = complex_loss(harmonic[:, kept], target)
+        loss = sum(getattr(config, f"{name}_weight") * value for name, value in scalars.items())
+        scalars["pitch"] = self._pitch_loss(log_mel, hz, voiced)
+        loss = loss + scalars["pitch"]
+        if step >= config.adversarial_from:
+            judges = self.plain["jury"]  # they pass the gradient on, and do not learn from it
+            scalars["adversarial"], scalars["features"] = speaker_loss(wanted, judges(fake))
+            loss = loss + config.adversarial_weight * scalars["adversarial"] + config.feature_weight * scalars["features"]
+        yield Update(loss, ("trunk", "pitch"), scalars)
+
+    def validate(self, step: int) -> Validation:
+        """Copy-synthesis of whole validation clips with the pitch read from the mel: L1 of log-mels, of log spectra, error of F0."""
+        mels, logs, cents, clips = [], [], [], {}
+        for number, utterance in enumerate(self.validation_split):
+            clip = self._clip(utterance).astype(np.float32) / FULL_SCALE
+            real = torch.from_numpy(clip[:len(clip) // HOP * HOP])[None].to(next(self.plain["trunk"].parameters()).device)
+            log_mel = log_mel_torch(real)
+            fake = istft.decode(self.plain, log_mel)
+            mels.append(F.l1_loss(log_mel_torch(fake), log_mel).item())
+            logs.append(spectral_loss(fake, real)[0].item())
+            cents += self._cents(utterance, log_mel)
+            if number % max(1, len(self.validation_split) // 3) == 0:
+                clips[utterance.id] = (fake[0].detach().clamp(-1, 1).cpu().numpy(), RATE)
+        return Validation({"mel_l1": float(np.mean(mels)), "log_l1": float(np.mean(logs)),
+                           "pitch_cents": float(np.median(cents)) if cents else 0.0}, {}, clips)
+
+    def _cents(self, utterance: Utterance, log_mel: torch.Tensor) -> list[float]:
+        """The errors of F0 in a clip's voiced frames."""
+        cycles = self._known(utterance)
+        if cycles is None:
+            return []
+        ends = (np.arange(log_mel.shape[1]) + 1) * HOP / RATE
+        read = self.plain["pitch"].hz(self.plain["pitch"](log_mel))[0].detach().cpu().numpy()
+        voiced = cycles.is_voiced(ends)
+        return list(1200 * np.abs(np.log2(read[voiced] / cycles.hz(ends)[voiced])))
+
+    def _known(self, utterance: Utterance) -> istft_data.Cycles | None:
+        if utterance.id not in self._cycles:
+            self._cycles |= istft_data.all_cycles((utterance,))
+        return self._cycles.get(utterance.id)
+
+    def _pitch_loss(self, log_mel: torch.Tensor, hz: torch.Tensor, voiced: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy to F0's class, blurred over its neighbours; frames without voice count a tenth: any smooth bridge will do."""
+        logits = self.modules["pitch"](log_mel).float()  # (B, F, bins)
+        position = self.plain["pitch"].position(hz)[..., None]
+        index = torch.arange(logits.shape[-1], device=hz.device)
+        target = torch.softmax(-0.5 * (index - position).square(), -1)  # a standard deviation of one class
+        loss = -(target * F.log_softmax(logits, -1)).sum(-1)[:, self.config.past_frames:]
+        weight = (0.1 + 0.9 * voiced)[:, self.config.past_frames:]
+        return (loss * weight).sum() / weight.sum()
+
+    def _clip(self, utterance: Utterance) -> np.ndarray:
+        """(n_samples,) int16 at 22.05 kHz, read once."""
+        if utterance.id not in self._clips:
+            scaled = np.rint(utterance.load(RATE) * FULL_SCALE)
+            self._clips[utterance.id] = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+        return self._clips[utterance.id]
+
+    def _pitch_rate(self, step: int) -> float:
+        return self.config.learning_rate * min(1.0, (step + 1) / self.config.ramp) * self._halved(step)
+
+    def _trunk_rate(self, step: int) -> float:
+        since = step - self.config.adversarial_from
+        rate = self.config.learning_rate if since < 0 else self.config.adversarial_rate
+        return rate * min(1.0, (step + 1) / self.config.ramp) * self._halved(step)
+
+    def _jury_rate(self, step: int) -> float:
+        since = step - self.config.adversarial_from + self.config.warm_up
+        return self.config.jury_rate * min(1.0, max(since + 1, 0) / self.config.ramp) * self._halved(step)
+
+    def _halved(self, step: int) -> float:
+        return 0.5 ** (max(0, step - self.config.adversarial_from) / self.config.half_life)
+
+
+def start(modules: dict[str, torch.nn.Module], name: str) -> None:
+    """Take over the weights of an earlier run, of `resume.safetensors` beside a finished vocoder, or of that vocoder alone."""
+    import safetensors.torch
+
+    folder = sources.start(name)
+    if (run := checkpoints.latest(folder / "checkpoints")) is not None:
+        weights = checkpoints.load(run).weights
+    else:
+        file = folder / RESUME if (folder / RESUME).is_file() else folder / "model.safetensors"
+        flat = safetensors.torch.load_file(file)
+        weights = {stem: {k.removeprefix(f"{stem}."): v.float() for k, v in flat.items() if k.startswith(f"{stem}.")}
+                   for stem in modules}
+    try:
+        for stem, module in modules.items():
+            if weights.get(stem):
+                module.load_state_dict(weights[stem])
+    except RuntimeError as error:  # torch's own words for other shapes
+        raise TrainingError(f"the vocoder in {folder} has other sizes than the recipe's ({' '.join(str(error).split())[:200]}): "
+                            "take its own recipe's `model`, or another start_from") from error
+
+
+def publish(run: str | Path, config: Learning, folder: str | Path, card: str, checkpoint: str | Path | None = None) -> Path:
+    """Turn a training run's newest (or the given) checkpoint into a vocoder that `istft.Istft` loads, and `RESUME` beside it."""
+    import safetensors.torch
+
+    from lib.files import write_atomic
+
+    path = Path(checkpoint) if checkpoint else checkpoints.latest(Path(run) / "checkpoints")
+    if path is None:
+        raise ParameterError(f"{run} holds no checkpoint to publish")
+    weights = checkpoints.load(path).weights
+    flat = {f"{name}.{key}": value.half().contiguous() for name in ("trunk", "pitch", "jury") for key, value in weights[name].items()}
+    write_atomic(Path(folder) / RESUME, safetensors.torch.save(flat))
+    return istft.save(folder, config.network, istft.from_checkpoint(path), card)
+
+
+def _resampled(clip: np.ndarray, first: int, wanted: int, speed: float, n_samples: int) -> tuple[np.ndarray, float]:
+    """n_samples of the clip, played at `speed`, from about sample `first` on, and from where exactly; in 16-bit units, zeros beyond its ends."""
+    import soxr
+
+    margin = 256  # the resampler's filter needs neighbours
+    low, high = first - margin, first + wanted + 2 * margin
+    cut = clip[max(low, 0):max(high, 0)].astype(np.float32)
+    cut = np.pad(cut, (max(-low, 0), max(0, high - low - max(-low, 0) - len(cut))))
+    if speed == 1.0:
+        return cut[margin:margin + n_samples], float(first)
+    skipped = int(np.ceil(margin / speed))
+    return soxr.resample(cut, RATE * speed, RATE, quality="HQ")[skipped:skipped + n_samples], low + skipped * speed

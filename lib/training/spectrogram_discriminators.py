@@ -1,0 +1,82 @@
+"""What in a spectrogram tells a vocoder's speech from recorded speech? Small networks that see it at three resolutions.
+
+After the multi-resolution discriminators of UnivNet (Jang et al. 2021, arXiv:2106.07889) and the complex ones of EnCodec (Defossez et al.
+2022, arXiv:2210.13438); together with HiFi-GAN's period discriminators they form one jury. Few channels: this is for a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+from lib.errors import ParameterError
+from lib.systems.hifigan_discriminators import Judgement, PeriodDiscriminator
+from lib.training import istft_losses
+
+SLOPE = 0.1
+# Kernels and strides, (time, frequency): every layer but the last two sees half as many bins.
+LAYERS = (((3, 7), (1, 2)), ((3, 5), (1, 2)), ((3, 5), (2, 2)), ((3, 3), (1, 2)), ((3, 3), (1, 1)))
+
+
+class SpectrogramDiscriminator(nn.Module):
+    """Sees log magnitude and, compressed to its cube root, the complex spectrum: (B, 3, frames, bins)."""
+
+    def __init__(self, size: int, channels: int):
+        super().__init__()
+        self.size = size
+        widths = [3, channels, channels, channels, 2 * channels, 2 * channels]
+        self.convs = nn.ModuleList(
+            weight_norm(nn.Conv2d(i, o, kernel, stride, padding=(kernel[0] // 2, kernel[1] // 2)))
+            for i, o, (kernel, stride) in zip(widths, widths[1:], LAYERS))
+        self.post = weight_norm(nn.Conv2d(widths[-1], 1, 3, padding=1))
+
+    def forward(self, waveform: torch.Tensor) -> Judgement:  # (B, n_samples)
+        window = istft_losses._window(self.size, waveform.device)
+        spectrum = torch.view_as_real(torch.stft(waveform.float(), self.size, self.size // 4, window=window, center=False,
+                                                 return_complex=True))  # (B, bins, frames, 2)
+        power = spectrum.square().sum(-1, keepdim=True) + istft_losses.FLOOR
+        seen = torch.cat([0.125 * power.log() + 1.0, spectrum * power ** (-1 / 3)], -1)
+        hidden, maps = seen.permute(0, 3, 2, 1).contiguous(), []  # (B, 3, frames, bins)
+        for conv in self.convs:
+            hidden = F.leaky_relu(conv(hidden), SLOPE)
+            maps.append(hidden)
+        return self.post(hidden).flatten(1), maps
+
+
+class Jury(nn.Module):
+    """All discriminators over one waveform. sizes: windows of the spectrograms; periods, period_width: as in HiFi-GAN."""
+
+    def __init__(self, sizes: Sequence[int], channels: int, periods: Sequence[int], period_width: float):
+        super().__init__()
+        if not (sizes or periods) or channels < 1 or period_width <= 0:
+            raise ParameterError(f"discriminators of windows {list(sizes)}, {channels} channels, periods {list(periods)}, width "
+                                 f"{period_width} judge nothing: give at least one, and positive widths")
+        self.spectrograms = nn.ModuleList(SpectrogramDiscriminator(size, channels) for size in sizes)
+        self.periods = nn.ModuleList(PeriodDiscriminator(period, period_width) for period in periods)
+
+    def forward(self, waveform: torch.Tensor) -> list[Judgement]:  # (B, n_samples)
+        return [judge(waveform) for judge in (*self.spectrograms, *self.periods)]
+
+
+def jury_loss(judgements: list[Judgement]) -> torch.Tensor:
+    """Least squares (Mao et al. 2017), mean over the jury: real clips (the first half of the batch) score 1, generated ones 0."""
+    losses = []
+    for scores, _ in judgements:
+        real, fake = scores.float().chunk(2)
+        losses.append((1 - real).square().mean() + fake.square().mean())
+    return torch.stack(losses).mean()
+
+
+def speaker_loss(wanted: list[list[torch.Tensor]], judgements: list[Judgement]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(adversarial, features), means over the jury: generated clips should score 1 and look real in every layer, relative to its size.
+
+    wanted: the layers' maps of the real clips.
+    """
+    adversarial = torch.stack([(1 - scores.float()).square().mean() for scores, _ in judgements]).mean()
+    features = [F.l1_loss(layer.float(), real.float()) / real.float().abs().mean().clamp_min(1e-3)
+                for reals, (_, layers) in zip(wanted, judgements) for real, layer in zip(reals, layers)]
+    return adversarial, torch.stack(features).mean()
