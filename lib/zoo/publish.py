@@ -18,13 +18,14 @@ from lib import environment, features, systems, zoo
 from lib.corpora import gutenberg
 from lib.errors import ParameterError
 from lib.files import write_atomic
-from lib.measure import evaluate
+from lib.measure import evaluate, held_out_voices
 from lib.measure.scorer import ALIGNED, Scorer
 from lib.measure.stats import Estimate
 from lib.training import checkpoint as checkpoints
 from lib.training import recipe as recipes
 
 FAILURES = "attention_failures_pct"
+VOCODERS = ("hifigan", "istft")
 POINTS = 400  # of the learning curve that are kept: enough for a figure
 LICENCE = ("MIT, as the code. The weights learnt from speech of {voices} reading *Botchan* (Project Gutenberg); the data that these "
            "voices were trained on have their own licences, see the README.")
@@ -70,16 +71,18 @@ def export(recipe: recipes.Recipe, run: str | Path, folder: str | Path, text: st
     voices = tuple(sorted(recipe.data["voices"]))
     if recipe.task == "hifigan":
         module.publish(run, recipes.parse(module.VocoderConfig, recipe.model, "model"), folder, text, checkpoint)
+    elif recipe.task == "istft":
+        module.publish(run, recipes.parse(module.Learning, recipe.model, "model"), folder, text, checkpoint)
     else:
         module.publish(run, recipes.parse(module.AcousticConfig, recipe.model, "model"), voices, folder, text, checkpoint)
 
 
 def load(task: str, folder: str | Path, threads: int):
     """The vocoder, or the acoustic model before the zoo's vocoder."""
-    from lib.systems import hifigan
+    from lib.systems import hifigan, istft
 
-    if task == "hifigan":
-        return hifigan.HifiGan(folder, threads=threads)
+    if task in VOCODERS:
+        return {"hifigan": hifigan.HifiGan, "istft": istft.Istft}[task](folder, threads=threads)
     module = importlib.import_module(f"lib.systems.{task}")
     cls = next(c for c in vars(module).values() if getattr(c, "name", "") == task)
     return cls(folder, vocoder=hifigan.pretrained(threads=threads).vocode, threads=threads)
@@ -89,10 +92,13 @@ def measure(task: str, folder: str | Path, voices: Sequence[str], sentences: Seq
             ) -> Iterator[Row]:
     """The teacher's clips, then, for a vocoder, copies of them by Griffin-Lim and by it, or the acoustic model's own reading.
 
-    A voice that the zoo's vocoder has not learnt is spoken by Griffin-Lim.
+    A voice that the zoo's vocoder has not learnt is spoken by Griffin-Lim. `istft` copies every voice of `held_out_voices`.
     """
     scorer = Scorer(threads=threads)
     model = load(task, folder, threads)
+    if task == "istft":
+        yield from _copies(model, scorer, len(sentences), threads)
+        return
     heard = recipes.load(zoo.folder("hifigan") / "recipe.yaml").data["voices"] if task != "hifigan" else voices
     for voice in voices:
         teacher = evaluate.speak(systems.load(voice, target="onnxruntime/cpu", threads=threads), sentences)
@@ -110,6 +116,21 @@ def measure(task: str, folder: str | Path, voices: Sequence[str], sentences: Seq
             yield Row(f"{task} + {who}", voice, evaluate.judge(clips, scorer).summary | ({FAILURES: failed} if failed else {}))
 
 
+def _copies(model, scorer: Scorer, limit: int, threads: int) -> Iterator[Row]:
+    """Held-out clips of voices learnt and unheard, and copies of them by Griffin-Lim, the zoo's `hifigan` and `model`."""
+    from lib.systems import hifigan
+
+    vocoders = {"Griffin-Lim": features.griffin_lim, "hifigan": hifigan.pretrained(threads=threads).vocode, model.name: model.vocode}
+    for voice in (*held_out_voices.LEARNT, *held_out_voices.UNSEEN):
+        label = voice if voice in held_out_voices.LEARNT else f"{voice} (unheard)"
+        clips = held_out_voices.clips(voice, limit, threads)
+        copied = {who: evaluate.copies(clips, vocode, f"{who} copies {voice}") for who, vocode in vocoders.items()}
+        originals = copied[model.name][0]
+        yield Row("original", label, evaluate.judge(originals, scorer).summary)
+        for who, (_, made) in copied.items():
+            yield Row(f"{who}, copy", label, evaluate.judge(made, scorer, originals=originals).summary)
+
+
 def card(recipe: recipes.Recipe, curve: Sequence[dict], rows: Sequence[Row], sentences: int, params_m: float,
          note: str = "") -> str:
     """The card in Markdown; every number in it was measured by `measure` or by the training loop."""
@@ -121,11 +142,13 @@ def card(recipe: recipes.Recipe, curve: Sequence[dict], rows: Sequence[Row], sen
     lines = [f"| {row.who} | {row.voice} | " + " | ".join(_cell(row.scores.get(n), n) for n in names) + " |" for row in rows]
     voices = " and ".join(recipe.data["voices"])
     watched = ", ".join(f"{k} {v:.3f}" for k, v in validations[-1]["validation"].items()) if validations else "none"
+    recorded = "prompts" in recipe.data["voices"]
+    heard = ("; `prompts` are recordings of a person, CC-BY-SA-3.0" if recorded else "; no recording of a person")
     return "\n".join([
         f"# {recipe.task}",
         "",
         f"{params_m:.2f} M parameters, trained on {voices} reading the train sentences of the Gutenberg "
-        "corpus (synthetic speech; no recording of a person). Weights in half precision, the moving average of the training's.",
+        f"corpus (synthetic speech{heard}). Weights in half precision, the moving average of the training's.",
         "",
         f"- steps: {last['step']:,} of batch {recipe.training.batch_size}, {last['seconds'] / 60:.0f} minutes of training, "
         f"{last['steps_per_s']:.2f} steps/s at the end, {last['peak_rss_mb']:.0f} MB",
