@@ -175,7 +175,8 @@ def test_gradients_reach_every_parameter(speech):
         parameters = [p for name in update.optimizers for p in task.modules[name].parameters()]
         gradients = torch.autograd.grad(update.loss, parameters, allow_unused=True)
         assert update.loss.isfinite() and all(g is not None and g.isfinite().all() and g.abs().max() > 0 for g in gradients)
-    assert update.scalars.keys() == {"log", "root", "mel", "complex", "pitch", "adversarial", "features"}
+    assert update.scalars.keys() == {"log", "root", "mel", "complex", "pitch", "spectrogram_scores", "spectrogram_features", "period_scores",
+                                     "period_features"}
 
 
 def settings(**changes) -> recipe.Recipe:

@@ -24,7 +24,7 @@ from lib.systems.istft import network, signal
 from lib.training import checkpoint as checkpoints, istft_data, sources
 from lib.training.istft_losses import complex_loss, spectral_loss
 from lib.training.recipe import Recipe, parse
-from lib.training.spectrogram_discriminators import Jury, jury_loss, speaker_loss
+from lib.training.spectrogram_discriminators import Jury, balance, jury_loss, level, speaker_loss
 from lib.training.task import Batch, Task, Update, Validation, split
 
 HOP, RATE = HIFIGAN.hop, HIFIGAN.sample_rate
@@ -54,8 +54,10 @@ class Learning(istft.IstftConfig):
     root_weight: float = 20.0  # of the magnitudes' square roots' L1
     mel_weight: float = 1.0  # of the log-mels' L1
     complex_weight: float = 6.0  # of the harmonic part's distance
-    adversarial_weight: float = 0.25
-    feature_weight: float = 0.5
+    judged_frames: int = 32  # of each segment that the jury sees, somewhere in it
+    spectrogram_share: float = 0.7  # size of their verdict's gradient, in that of the spectral losses
+    period_share: float = 0.5  # and of the period discriminators'
+    feature_weight: float = 1.0  # of the features in a verdict, beside the scores
     slowest: float = 0.73  # of the speeds at which clips are played
     fastest: float = 1.37
     as_is: float = 0.4  # share of clips at their own speed
@@ -170,23 +172,34 @@ class IstftTask(Task):
         fake = waveform[:, begin:begin + length]
         real = known["waveform"][:, EDGE * HOP + begin:EDGE * HOP + begin + length]
         if step >= config.adversarial_from - config.warm_up:
-            judgements = self.modules["jury"](torch.cat([real, fake.detach()]))
+            gain, cut = level(real), self._cut(step)
+            judgements = self.modules["jury"](torch.cat([gain * real, gain * fake.detach()])[:, cut])
             # What they saw in the real clips is the goal of feature matching, too: looking again after their step costs more.
             wanted = [[layer.detach().chunk(2)[0] for layer in layers] for _, layers in judgements]
             yield Update(jury_loss(judgements), ("jury",))
         scalars = {}
         scalars["log"], scalars["root"] = spectral_loss(fake, real)
         scalars["mel"] = F.l1_loss(log_mel_torch(fake), log_mel_torch(real))
+        spectral = sum(getattr(config, f"{name}_weight") * value for name, value in scalars.items())
+        if step >= config.adversarial_from:
+            verdict = self.plain["jury"]((gain * fake)[:, cut])  # the jury passes the gradient on, and does not learn from it
+            first, others = len(config.windows), {}
+            for name, judges in (("spectrogram", slice(first)), ("period", slice(first, None))):
+                if verdict[judges]:
+                    scores, features = speaker_loss(wanted[judges], verdict[judges])
+                    scalars |= {f"{name}_scores": scores, f"{name}_features": features}
+                    others[name] = scores + config.feature_weight * features, getattr(config, f"{name}_share")
+            spectral = balance(spectral, others, fake)
         target = signal.spectra(known["waveform"])[:, inner][:, kept]
         scalars["complex"] = complex_loss(harmonic[:, kept], target)
-        loss = sum(getattr(config, f"{name}_weight") * value for name, value in scalars.items())
         scalars["pitch"] = self._pitch_loss(log_mel, hz, voiced)
-        loss = loss + scalars["pitch"]
-        if step >= config.adversarial_from:
-            judges = self.plain["jury"]  # they pass the gradient on, and do not learn from it
-            scalars["adversarial"], scalars["features"] = speaker_loss(wanted, judges(fake))
-            loss = loss + config.adversarial_weight * scalars["adversarial"] + config.feature_weight * scalars["features"]
-        yield Update(loss, ("trunk", "pitch"), scalars)
+        yield Update(spectral + config.complex_weight * scalars["complex"] + scalars["pitch"], ("trunk", "pitch"), scalars)
+
+    def _cut(self, step: int) -> slice:
+        """The samples of a segment that the jury sees at a step."""
+        length = min(self.config.judged_frames, self.config.segment_frames) * HOP
+        begin = int(np.random.default_rng((self.config.seed, step)).integers(self.config.segment_frames * HOP - length + 1))
+        return slice(begin, begin + length)
 
     def validate(self, step: int) -> Validation:
         """Copy-synthesis of whole validation clips with the pitch read from the mel: L1 of log-mels, of log spectra, error of F0."""

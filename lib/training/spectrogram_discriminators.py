@@ -18,6 +18,10 @@ from lib.systems.hifigan_discriminators import Judgement, PeriodDiscriminator
 from lib.training import istft_losses
 
 SLOPE = 0.1
+LEVEL = 0.2  # the level (RMS) at which the jury hears every clip
+QUIET = 1e-6  # power, 46 dB below the mean of speech at that level: what lies below is not judged
+MOST = 1_000.0  # how much `balance` may amplify a gradient
+LOUDEST_GAIN = 20.0  # but silence stays quiet
 # Kernels and strides, (time, frequency): every layer but the last two sees half as many bins.
 LAYERS = (((3, 7), (1, 2)), ((3, 5), (1, 2)), ((3, 5), (2, 2)), ((3, 3), (1, 2)), ((3, 3), (1, 1)))
 
@@ -38,8 +42,8 @@ class SpectrogramDiscriminator(nn.Module):
         window = istft_losses._window(self.size, waveform.device)
         spectrum = torch.view_as_real(torch.stft(waveform.float(), self.size, self.size // 4, window=window, center=False,
                                                  return_complex=True))  # (B, bins, frames, 2)
-        power = spectrum.square().sum(-1, keepdim=True) + istft_losses.FLOOR
-        seen = torch.cat([0.125 * power.log() + 1.0, spectrum * power ** (-1 / 3)], -1)
+        power = spectrum.square().sum(-1, keepdim=True) + QUIET
+        seen = torch.cat([0.125 * power.log() + 0.5, spectrum * power ** (-1 / 3)], -1)
         hidden, maps = seen.permute(0, 3, 2, 1).contiguous(), []  # (B, 3, frames, bins)
         for conv in self.convs:
             hidden = F.leaky_relu(conv(hidden), SLOPE)
@@ -57,9 +61,19 @@ class Jury(nn.Module):
                                  f"{period_width} judge nothing: give at least one, and positive widths")
         self.spectrograms = nn.ModuleList(SpectrogramDiscriminator(size, channels) for size in sizes)
         self.periods = nn.ModuleList(PeriodDiscriminator(period, period_width) for period in periods)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):  # torch's own initial weights let little through so many layers: it judges all alike for long
+                with torch.no_grad():
+                    layer.weight = nn.init.kaiming_normal_(torch.empty_like(layer.weight), a=SLOPE)
+                    nn.init.zeros_(layer.bias)
 
-    def forward(self, waveform: torch.Tensor) -> list[Judgement]:  # (B, n_samples)
+    def forward(self, waveform: torch.Tensor) -> list[Judgement]:  # (B, n_samples), spectrograms first
         return [judge(waveform) for judge in (*self.spectrograms, *self.periods)]
+
+
+def level(real: torch.Tensor) -> torch.Tensor:
+    """What makes each real clip (B, n_samples) as loud as the others for the jury: (B, 1), at most `LOUDEST_GAIN`."""
+    return (LEVEL / real.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)).clamp(max=LOUDEST_GAIN)
 
 
 def jury_loss(judgements: list[Judgement]) -> torch.Tensor:
@@ -71,8 +85,26 @@ def jury_loss(judgements: list[Judgement]) -> torch.Tensor:
     return torch.stack(losses).mean()
 
 
+def balance(leading: torch.Tensor, others: dict[str, tuple[torch.Tensor, float]], fake: torch.Tensor) -> torch.Tensor:
+    """A loss whose gradient by `fake` is that of `leading` plus, for each other loss, its own brought to `share` of that size.
+
+    others: name -> (loss, share). What a jury's verdict weighs changes by orders of magnitude while it learns; so not its value but the size
+    of its gradient is set (the balancer of EnCodec, Defossez et al. 2022, without its memory). Sizes are medians over clips of the
+    gradient's norm, for one quiet clip can have the logarithm's largest.
+    """
+    def size(gradient: torch.Tensor) -> torch.Tensor:
+        return gradient.flatten(1).norm(dim=1).median()
+
+    total = torch.autograd.grad(leading, fake, retain_graph=True)[0]
+    goal = size(total)
+    for loss, share in others.values():
+        own = torch.autograd.grad(loss, fake, retain_graph=True)[0]
+        total = total + own * (share * goal / size(own).clamp_min(1e-8)).clamp(max=MOST)
+    return (fake * total.detach()).sum()
+
+
 def speaker_loss(wanted: list[list[torch.Tensor]], judgements: list[Judgement]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(adversarial, features), means over the jury: generated clips should score 1 and look real in every layer, relative to its size.
+    """(adversarial, features), means over the judges: generated clips should score 1 and look real in every layer, relative to its size.
 
     wanted: the layers' maps of the real clips.
     """
