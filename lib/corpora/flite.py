@@ -1,7 +1,8 @@
-"""`flite`: sentences read by the voices of CMU Flite, more speakers for a vocoder to meet; out of two Debian packages, no root needed.
+"""`flite`: sentences read by the voices of CMU Flite, more speakers for a vocoder to meet; out of two Debian
+packages, no root needed.
 
-slt (female) and rms, awb (male, awb with a Scottish accent) are statistical voices built from CMU ARCTIC, kal16 is a diphone voice; all
-speak at 16 kHz. Where there is no apt, the corpus is missing and whatever needs it says so.
+slt (female) and rms, awb (male, awb with a Scottish accent) are statistical voices built from CMU ARCTIC, kal16 is a
+diphone voice; all speak at 16 kHz. Where there is no apt, the corpus is missing and whatever needs it says so.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ def corpus(voice: str, sentences: Iterable[Sentence]) -> Corpus:
     """
     if voice not in VOICES:
         raise unknown("voice of flite", voice, VOICES)
-    clips = [(s, _speak(voice, s.text)) for s in progress.track(tuple(sentences), f"speech of flite {voice}", unit="sentence")]
-    name = f"{PREFIX}{voice}"
-    return Corpus(name, SOURCE, LICENCE, tuple(
-        Utterance(f"{name}-{s.id}", s.text, spoken(s.text), name, s.split, SAMPLE_RATE, functools.partial(audio.load, clip))
-        for s, clip in clips))
+    name, utterances = f"{PREFIX}{voice}", []
+    for s in progress.track(tuple(sentences), f"speech of {name}", unit="sentence"):
+        read = functools.partial(audio.load, _speak(voice, s.text))
+        utterances.append(Utterance(f"{name}-{s.id}", s.text, spoken(s.text), name, s.split, SAMPLE_RATE, read))
+    return Corpus(name, SOURCE, LICENCE, tuple(utterances))
 
 
 def _speak(voice: str, text: str) -> Path:
@@ -54,7 +55,8 @@ def _speak(voice: str, text: str) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "clip.wav"
         command = [str(program), "-voice", voice, "-t", text, "-o", str(made)]
-        done = subprocess.run(command, env=os.environ | {"LD_LIBRARY_PATH": str(libraries)}, capture_output=True, text=True)
+        environment = os.environ | {"LD_LIBRARY_PATH": str(libraries)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode or not made.exists():
             raise MissingDataError(f"flite cannot speak: {(done.stderr or done.stdout).strip()[:200] or 'no message'}; "
                                    "it needs the same machine type as its Debian package")
@@ -69,5 +71,6 @@ def _installed() -> tuple[Path, Path]:
     root = fetch.from_debian("libflite1", "usr/lib")
     found = next(root.glob("usr/lib/*/libflite.so.1"), None)
     if found is None:
-        raise MissingDataError(f"the Debian package libflite1 in {root} holds no libflite.so.1; delete that folder and try again")
+        raise MissingDataError(f"the Debian package libflite1 in {root} holds no libflite.so.1: delete that "
+                               "folder and try again")
     return program, found.parent

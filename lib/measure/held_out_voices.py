@@ -1,4 +1,5 @@
-"""On which voices is a vocoder judged? Clips that no training hears: of voices it learnt from, and of voices that it never met.
+"""On which voices is a vocoder judged? Clips that no training hears: of voices it learnt from, and of voices that it
+never met.
 
     vits-joe, hibari       the Gutenberg test sentences
     prompts                the recordings' test split

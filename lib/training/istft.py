@@ -1,7 +1,9 @@
-"""How does `istft` learn? Spectral distances first, then against a jury of small discriminators; the pitch is read beside it.
+"""How does `istft` learn? Spectral distances first, then against a jury of small discriminators; the pitch is read
+beside it.
 
-The pulses of a training clip lie where the clip's own do, so that its waveform, not only its magnitudes, can be compared. Clips are played
-at 0.73 to 1.37 times their speed, which moves pitch and formants and makes other speakers, at other levels and band limits.
+The pulses of a training clip lie where the clip's own do, so that its waveform, not only its magnitudes, can be
+compared. Clips are played at 0.73 to 1.37 times their speed, which moves pitch and formants and makes other speakers,
+at other levels and band limits.
 """
 
 from __future__ import annotations
@@ -64,14 +66,16 @@ class Learning(istft.IstftConfig):
     levelled: float = 0.5  # share of clips at another level, -12 to +3 dB
     limited: float = 0.1  # share of clips that lose what lies above 3.5 to 10 kHz
     seed: int = 0
-    start_from: str = ""  # a vocoder of `lib.zoo`, a folder, or a run's folder, with its jury where it has one ("": anew)
+    start_from: str = ""  # a vocoder of `lib.zoo`, a folder, or a run's folder; its jury comes along ("": anew)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.segment_frames < 16:
-            raise ParameterError(f"model.segment_frames is {self.segment_frames}; below 16 the largest window sees little")
+            raise ParameterError(f"model.segment_frames is {self.segment_frames}: below 16 the largest window sees "
+                                 "little")
         if not 0.25 <= self.slowest <= 1 <= self.fastest <= 4:
-            raise ParameterError(f"model.slowest and model.fastest are {self.slowest} and {self.fastest}: they enclose 1")
+            raise ParameterError(f"model.slowest and model.fastest are {self.slowest} and {self.fastest}: they must "
+                                 "enclose 1")
 
     @property
     def network(self) -> istft.IstftConfig:
@@ -85,7 +89,9 @@ class Learning(istft.IstftConfig):
 
 
 class Piece(NamedTuple):
-    """A segment with its contexts and edges. waveform, phase (cycles), pulse_hz: (n_samples,); hz, voiced: at the ends of the hops."""
+    """A segment with its contexts and edges. waveform, phase (cycles), pulse_hz: (n_samples,); hz, voiced: at the
+    ends of the hops.
+    """
 
     id: str
     waveform: np.ndarray
@@ -97,7 +103,8 @@ class Piece(NamedTuple):
 
 def build(recipe: Recipe) -> "IstftTask":
     """The task of a recipe: its voices (made where the cache lacks them), their pulses, the networks."""
-    return IstftTask(istft_data.corpus(parse(istft_data.Data, recipe.data, "data")), parse(Learning, recipe.model, "model"))
+    corpus = istft_data.corpus(parse(istft_data.Data, recipe.data, "data"))
+    return IstftTask(corpus, parse(Learning, recipe.model, "model"))
 
 
 class IstftTask(Task):
@@ -153,8 +160,8 @@ class IstftTask(Task):
         ends = (exactly + (np.arange(self.around) + 1) * HOP * speed) / RATE
         phase, hz = cycles.at(seconds), cycles.hz(ends) * speed
         clocked = np.interp(np.arange(n_samples), (np.arange(self.around) + 1) * HOP, hz)
-        return Piece(utterance.id, waveform, (phase % 1).astype(np.float32), clocked.astype(np.float32), hz.astype(np.float32),
-                     cycles.is_voiced(ends).astype(np.float32))
+        columns = phase % 1, clocked, hz, cycles.is_voiced(ends)
+        return Piece(utterance.id, waveform, *(column.astype(np.float32) for column in columns))
 
     def collate(self, items: list[Piece]) -> Batch:
         tensors = {name: torch.from_numpy(np.stack([getattr(i, name) for i in items])) for name in Piece._fields[1:]}
@@ -174,7 +181,7 @@ class IstftTask(Task):
         if step >= config.adversarial_from - config.warm_up:
             gain, cut = level(real), self._cut(step)
             judgements = self.modules["jury"](torch.cat([gain * real, gain * fake.detach()])[:, cut])
-            # What they saw in the real clips is the goal of feature matching, too: looking again after their step costs more.
+            # What they saw in the real clips is the goal of feature matching, too: looking again would cost more.
             wanted = [[layer.detach().chunk(2)[0] for layer in layers] for _, layers in judgements]
             yield Update(jury_loss(judgements), ("jury",))
         scalars = {}
@@ -182,7 +189,7 @@ class IstftTask(Task):
         scalars["mel"] = F.l1_loss(log_mel_torch(fake), log_mel_torch(real))
         spectral = sum(getattr(config, f"{name}_weight") * value for name, value in scalars.items())
         if step >= config.adversarial_from:
-            verdict = self.plain["jury"]((gain * fake)[:, cut])  # the jury passes the gradient on, and does not learn from it
+            verdict = self.plain["jury"]((gain * fake)[:, cut])  # it passes the gradient on, and does not learn from it
             first, others = len(config.windows), {}
             for name, judges in (("spectrogram", slice(first)), ("period", slice(first, None))):
                 if verdict[judges]:
@@ -193,20 +200,25 @@ class IstftTask(Task):
         target = signal.spectra(known["waveform"])[:, inner][:, kept]
         scalars["complex"] = complex_loss(harmonic[:, kept], target)
         scalars["pitch"] = self._pitch_loss(log_mel, hz, voiced)
-        yield Update(spectral + config.complex_weight * scalars["complex"] + scalars["pitch"], ("trunk", "pitch"), scalars)
+        loss = spectral + config.complex_weight * scalars["complex"] + scalars["pitch"]
+        yield Update(loss, ("trunk", "pitch"), scalars)
 
     def _cut(self, step: int) -> slice:
         """The samples of a segment that the jury sees at a step."""
         length = min(self.config.judged_frames, self.config.segment_frames) * HOP
-        begin = int(np.random.default_rng((self.config.seed, step)).integers(self.config.segment_frames * HOP - length + 1))
+        rng = np.random.default_rng((self.config.seed, step))
+        begin = int(rng.integers(self.config.segment_frames * HOP - length + 1))
         return slice(begin, begin + length)
 
     def validate(self, step: int) -> Validation:
-        """Copy-synthesis of whole validation clips with the pitch read from the mel: L1 of log-mels, of log spectra, error of F0."""
+        """Copy-synthesis of whole validation clips with the pitch read from the mel: L1 of log-mels, of log spectra,
+        error of F0.
+        """
         mels, logs, cents, clips = [], [], [], {}
+        device = next(self.plain["trunk"].parameters()).device
         for number, utterance in enumerate(self.validation_split):
             clip = self._clip(utterance).astype(np.float32) / FULL_SCALE
-            real = torch.from_numpy(clip[:len(clip) // HOP * HOP])[None].to(next(self.plain["trunk"].parameters()).device)
+            real = torch.from_numpy(clip[:len(clip) // HOP * HOP])[None].to(device)
             log_mel = log_mel_torch(real)
             fake = istft.decode(self.plain, log_mel)
             mels.append(F.l1_loss(log_mel_torch(fake), log_mel).item())
@@ -233,7 +245,9 @@ class IstftTask(Task):
         return self._cycles.get(utterance.id)
 
     def _pitch_loss(self, log_mel: torch.Tensor, hz: torch.Tensor, voiced: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy to F0's class, blurred over its neighbours; frames without voice count a tenth: any smooth bridge will do."""
+        """Cross-entropy to F0's class, blurred over its neighbours; frames without voice count a tenth: any smooth
+        bridge will do.
+        """
         logits = self.modules["pitch"](log_mel).float()  # (B, F, bins)
         position = self.plain["pitch"].position(hz)[..., None]
         index = torch.arange(logits.shape[-1], device=hz.device)
@@ -266,7 +280,9 @@ class IstftTask(Task):
 
 
 def start(modules: dict[str, torch.nn.Module], name: str) -> None:
-    """Take over the weights of an earlier run, of `resume.safetensors` beside a finished vocoder, or of that vocoder alone."""
+    """Take over the weights of an earlier run, of `resume.safetensors` beside a finished vocoder, or of that vocoder
+    alone.
+    """
     import safetensors.torch
 
     folder = sources.start(name)
@@ -282,12 +298,16 @@ def start(modules: dict[str, torch.nn.Module], name: str) -> None:
             if weights.get(stem):
                 module.load_state_dict(weights[stem])
     except RuntimeError as error:  # torch's own words for other shapes
-        raise TrainingError(f"the vocoder in {folder} has other sizes than the recipe's ({' '.join(str(error).split())[:200]}): "
-                            "take its own recipe's `model`, or another start_from") from error
+        found = " ".join(str(error).split())[:200]
+        raise TrainingError(f"the vocoder in {folder} has other sizes than the recipe's ({found}): take its own "
+                            "recipe's `model`, or another start_from") from error
 
 
-def publish(run: str | Path, config: Learning, folder: str | Path, card: str, checkpoint: str | Path | None = None) -> Path:
-    """Turn a training run's newest (or the given) checkpoint into a vocoder that `istft.Istft` loads, and `RESUME` beside it."""
+def publish(run: str | Path, config: Learning, folder: str | Path, card: str,
+            checkpoint: str | Path | None = None) -> Path:
+    """Turn a training run's newest (or the given) checkpoint into a vocoder that `istft.Istft` loads, and `RESUME`
+    beside it.
+    """
     import safetensors.torch
 
     from lib.files import write_atomic
@@ -296,13 +316,16 @@ def publish(run: str | Path, config: Learning, folder: str | Path, card: str, ch
     if path is None:
         raise ParameterError(f"{run} holds no checkpoint to publish")
     weights = checkpoints.load(path).weights
-    flat = {f"{name}.{key}": value.half().contiguous() for name in ("trunk", "pitch", "jury") for key, value in weights[name].items()}
+    flat = {f"{name}.{key}": value.half().contiguous()
+            for name in ("trunk", "pitch", "jury") for key, value in weights[name].items()}
     write_atomic(Path(folder) / RESUME, safetensors.torch.save(flat))
     return istft.save(folder, config.network, istft.from_checkpoint(path), card)
 
 
 def _resampled(clip: np.ndarray, first: int, wanted: int, speed: float, n_samples: int) -> tuple[np.ndarray, float]:
-    """n_samples of the clip, played at `speed`, from about sample `first` on, and from where exactly; in 16-bit units, zeros beyond its ends."""
+    """n_samples of the clip, played at `speed`, from about sample `first` on, and from where exactly; in 16-bit
+    units, zeros beyond its ends.
+    """
     import soxr
 
     margin = 256  # the resampler's filter needs neighbours

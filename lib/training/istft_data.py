@@ -1,7 +1,8 @@
 """What does `istft` learn from? Voices of every kind, and when the glottis of each closes.
 
-A clip's pulses become one rising line, cycles over time: whole numbers at the pulses that Praat finds, and through stretches without
-voice the F0 of both shores bridged, so that the line never stops. From it come the phase of the pulse train and F0 itself.
+A clip's pulses become one rising line, cycles over time: whole numbers at the pulses that Praat finds, and through
+stretches without voice the F0 of both shores bridged, so that the line never stops. From it come the phase of the
+pulse train and F0 itself.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from lib.training import sources
 RECORDINGS = "prompts"
 FEWEST_PULSES = 20  # a clip with fewer has no pitch to learn
 _STEP_S = 0.005  # between the knots of a bridge
-_BEYOND_S = 1.0  # how far the line goes on before the first pulse and after the last: further than any segment's context
+_BEYOND_S = 1.0  # how far the line goes on before the first pulse and after the last: beyond any context
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Data:
 
 @dataclass(frozen=True)
 class Cycles:
-    """times: of knots, seconds, rising; cycles: at them, whole numbers at pulses; voiced: whether the knot is one of Praat's pulses."""
+    """times: of knots, seconds, rising; cycles: at them, whole numbers at pulses; voiced: whether the knot is one of
+    Praat's pulses.
+    """
 
     times: np.ndarray
     cycles: np.ndarray
@@ -63,7 +66,8 @@ class Cycles:
 def corpus(data: Data) -> Corpus:
     """All voices' training and validation clips; speech that the cache does not hold is made now.
 
-    Raises MissingDataError for recordings or voices that this machine cannot get: leave them out of the recipe's `voices`.
+    Raises MissingDataError for recordings or voices that this machine cannot get: leave them out of the recipe's
+    `voices`.
     """
     from lib.corpora import gutenberg, prompts
 
@@ -79,8 +83,9 @@ def corpus(data: Data) -> Corpus:
             parts.append(flite.corpus(voice.removeprefix(flite.PREFIX), sentences))
         else:
             parts.append(sources.corpus(sources.Data(voices=(voice,), train=data.train, validation=data.validation)))
-    return Corpus("+".join(data.voices), "; ".join(p.source for p in parts), "; ".join(sorted({p.licence for p in parts})),
-                  tuple(u for p in parts for u in p.utterances), {k: v for p in parts for k, v in p.skipped.items()})
+    source, licence = "; ".join(p.source for p in parts), "; ".join(sorted({p.licence for p in parts}))
+    return Corpus("+".join(data.voices), source, licence, tuple(u for p in parts for u in p.utterances),
+                  {k: v for p in parts for k, v in p.skipped.items()})
 
 
 def all_cycles(utterances: tuple[Utterance, ...]) -> dict[str, Cycles]:
@@ -112,8 +117,8 @@ def pulse_times(waveform: np.ndarray) -> np.ndarray:
 def bridged(pulses: np.ndarray) -> Cycles:
     """The rising line through pulses at `pulses` seconds.
 
-    A gap longer than the lowest voice's period is a stretch without voice: F0 goes straight from one shore's to the other's, stretched a
-    little so that a whole number of cycles fits in.
+    A gap longer than the lowest voice's period is a stretch without voice: F0 goes straight from one shore's to the
+    other's, stretched a little so that a whole number of cycles fits in.
     """
     gaps = np.diff(pulses)
     joined = gaps <= 1.25 / FLOOR_HZ
@@ -145,5 +150,5 @@ def bridged(pulses: np.ndarray) -> Cycles:
         voiced.append(True)
     first, last = shore(0, 1), shore(len(pulses) - 1, -1)
     times = [times[0] - _BEYOND_S, times[0] - _STEP_S, *times, times[-1] + _STEP_S, times[-1] + _BEYOND_S]
-    cycles = [cycles[0] - first * _BEYOND_S, cycles[0] - first * _STEP_S, *cycles, count + last * _STEP_S, count + last * _BEYOND_S]
+    cycles = [-first * _BEYOND_S, -first * _STEP_S, *cycles, count + last * _STEP_S, count + last * _BEYOND_S]
     return Cycles(np.array(times), np.array(cycles), np.array([False, False, *voiced, False, False]))

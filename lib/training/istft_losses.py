@@ -1,4 +1,6 @@
-"""How far is a copy from its original for `istft`? Distances of magnitudes at four resolutions, and of the harmonic part itself."""
+"""How far is a copy from its original for `istft`? Distances of magnitudes at four resolutions, and of the harmonic
+part itself.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,12 @@ import torch
 from torch.nn import functional as F
 
 WINDOWS = (256, 512, 1024, 2048)  # samples; each moves by a quarter
-FLOOR = 1e-9  # added to the power of a spectrum in which white noise of unit power has power 1; that of 16 bits has 1e-10
+FLOOR = 1e-9  # added to the power of a spectrum: white noise of unit power has 1, the rounding to 16 bits 1e-10
 
 
 def spectral_loss(fake: torch.Tensor, real: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, n_samples) twice -> L1 of log magnitudes (nepers), and of the magnitudes' square roots, both means over the windows.
+    """(B, n_samples) twice -> L1 of log magnitudes (nepers), and of the magnitudes' square roots, both means over the
+    windows.
 
     The logarithm minds what is quiet, the root what is loud.
     """
@@ -26,15 +29,17 @@ def spectral_loss(fake: torch.Tensor, real: torch.Tensor) -> tuple[torch.Tensor,
 
 def power(waveform: torch.Tensor, size: int) -> torch.Tensor:
     """(B, n_samples) -> (B, bins, frames) power, floored; white noise of unit power has a mean of 1."""
-    spectrum = torch.stft(waveform, size, size // 4, window=_window(size, waveform.device), center=False, return_complex=True)
+    window = _window(size, waveform.device)
+    spectrum = torch.stft(waveform, size, size // 4, window=window, center=False, return_complex=True)
     return torch.view_as_real(spectrum).square().sum(-1) + FLOOR
 
 
 def complex_loss(harmonic: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
     """How much of the speech the pulses do not explain, wave by wave: (B, F, bins) complex, ours and the original's.
 
-    Each bin is weighed by the root of its magnitude, so the result counts square roots of magnitudes as `spectral_loss` does. Noise,
-    which no pulse predicts, makes the best answer there 0: so the harmonic part learns to hold what is periodic, and no more.
+    Each bin is weighed by the root of its magnitude, so the result counts square roots of magnitudes as
+    `spectral_loss` does. Noise, which no pulse predicts, makes the best answer there 0: so the harmonic part learns
+    to hold what is periodic, and no more.
     """
     scale = spectrum.shape[-1] * 0.75  # mean power of white noise under a Hann window of 2 bins samples
     difference = torch.view_as_real(harmonic - spectrum).square().sum(-1) / scale

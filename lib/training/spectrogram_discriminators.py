@@ -1,7 +1,8 @@
 """What in a spectrogram tells a vocoder's speech from recorded speech? Small networks that see it at three resolutions.
 
-After the multi-resolution discriminators of UnivNet (Jang et al. 2021, arXiv:2106.07889) and the complex ones of EnCodec (Defossez et al.
-2022, arXiv:2210.13438); together with HiFi-GAN's period discriminators they form one jury. Few channels: this is for a CPU.
+After the multi-resolution discriminators of UnivNet (Jang et al. 2021, arXiv:2106.07889) and the complex ones of
+EnCodec (Defossez et al. 2022, arXiv:2210.13438); together with HiFi-GAN's period discriminators they form one jury.
+Few channels: this is for a CPU.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class SpectrogramDiscriminator(nn.Module):
 
     def forward(self, waveform: torch.Tensor) -> Judgement:  # (B, n_samples)
         window = istft_losses._window(self.size, waveform.device)
-        spectrum = torch.view_as_real(torch.stft(waveform.float(), self.size, self.size // 4, window=window, center=False,
-                                                 return_complex=True))  # (B, bins, frames, 2)
+        spectrum = torch.view_as_real(torch.stft(waveform.float(), self.size, self.size // 4, window=window,
+                                                 center=False, return_complex=True))  # (B, bins, frames, 2)
         power = spectrum.square().sum(-1, keepdim=True) + QUIET
         seen = torch.cat([0.125 * power.log() + 0.5, spectrum * power ** (-1 / 3)], -1)
         hidden, maps = seen.permute(0, 3, 2, 1).contiguous(), []  # (B, 3, frames, bins)
@@ -52,17 +53,19 @@ class SpectrogramDiscriminator(nn.Module):
 
 
 class Jury(nn.Module):
-    """All discriminators over one waveform. sizes: windows of the spectrograms; periods, period_width: as in HiFi-GAN."""
+    """All discriminators over one waveform. sizes: windows of the spectrograms; periods, period_width: as in
+    HiFi-GAN.
+    """
 
     def __init__(self, sizes: Sequence[int], channels: int, periods: Sequence[int], period_width: float):
         super().__init__()
         if not (sizes or periods) or channels < 1 or period_width <= 0:
-            raise ParameterError(f"discriminators of windows {list(sizes)}, {channels} channels, periods {list(periods)}, width "
-                                 f"{period_width} judge nothing: give at least one, and positive widths")
+            raise ParameterError(f"discriminators of windows {list(sizes)}, {channels} channels, periods "
+                                 f"{list(periods)}, width {period_width} judge nothing: give at least one, and positive widths")
         self.spectrograms = nn.ModuleList(SpectrogramDiscriminator(size, channels) for size in sizes)
         self.periods = nn.ModuleList(PeriodDiscriminator(period, period_width) for period in periods)
         for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):  # torch's own initial weights let little through so many layers: it judges all alike for long
+            if isinstance(layer, nn.Conv2d):  # with torch's own initial weights all clips score alike for long
                 with torch.no_grad():
                     layer.weight = nn.init.kaiming_normal_(torch.empty_like(layer.weight), a=SLOPE)
                     nn.init.zeros_(layer.bias)
@@ -77,7 +80,9 @@ def level(real: torch.Tensor) -> torch.Tensor:
 
 
 def jury_loss(judgements: list[Judgement]) -> torch.Tensor:
-    """Least squares (Mao et al. 2017), mean over the jury: real clips (the first half of the batch) score 1, generated ones 0."""
+    """Least squares (Mao et al. 2017), mean over the jury: real clips (the first half of the batch) score 1,
+    generated ones 0.
+    """
     losses = []
     for scores, _ in judgements:
         real, fake = scores.float().chunk(2)
@@ -86,11 +91,12 @@ def jury_loss(judgements: list[Judgement]) -> torch.Tensor:
 
 
 def balance(leading: torch.Tensor, others: dict[str, tuple[torch.Tensor, float]], fake: torch.Tensor) -> torch.Tensor:
-    """A loss whose gradient by `fake` is that of `leading` plus, for each other loss, its own brought to `share` of that size.
+    """A loss whose gradient by `fake` is that of `leading` plus, for each other loss, its own brought to `share` of
+    that size.
 
-    others: name -> (loss, share). What a jury's verdict weighs changes by orders of magnitude while it learns; so not its value but the size
-    of its gradient is set (the balancer of EnCodec, Defossez et al. 2022, without its memory). Sizes are medians over clips of the
-    gradient's norm, for one quiet clip can have the logarithm's largest.
+    others: name -> (loss, share). What a jury's verdict weighs changes by orders of magnitude while it learns; so not
+    its value but the size of its gradient is set (the balancer of EnCodec, Defossez et al. 2022, without its memory).
+    Sizes are medians over clips of the gradient's norm, for one quiet clip can have the logarithm's largest.
     """
     def size(gradient: torch.Tensor) -> torch.Tensor:
         return gradient.flatten(1).norm(dim=1).median()
@@ -104,7 +110,8 @@ def balance(leading: torch.Tensor, others: dict[str, tuple[torch.Tensor, float]]
 
 
 def speaker_loss(wanted: list[list[torch.Tensor]], judgements: list[Judgement]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(adversarial, features), means over the judges: generated clips should score 1 and look real in every layer, relative to its size.
+    """(adversarial, features), means over the judges: generated clips should score 1 and look real in every layer,
+    relative to its size.
 
     wanted: the layers' maps of the real clips.
     """

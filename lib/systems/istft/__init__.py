@@ -1,9 +1,11 @@
-"""`istft`: can a vocoder work at the frame rate alone and still copy any voice? Pulses and noise through learnt complex filters.
+"""`istft`: can a vocoder work at the frame rate alone and still copy any voice? Pulses and noise through learnt
+complex filters.
 
-The mel spectrogram says how loud each band is; what it does not say, where the pulses lie and how their harmonics' phases relate, comes
-from a pulse train at the F0 that a small network reads in the mel. So there is no upsampling: one network at 86 frames a second, then
-an inverse STFT. The neural source-filter idea (Wang et al. 2019, arXiv:1904.12088) in the STFT domain, the inverse STFT as the last layer as
-in iSTFTNet (Kaneko et al. 2022, arXiv:2203.02395) and Vocos (Siuzdak 2023, arXiv:2306.00814).
+The mel spectrogram says how loud each band is; what it does not say, where the pulses lie and how their harmonics'
+phases relate, comes from a pulse train at the F0 that a small network reads in the mel. So there is no upsampling:
+one network at 86 frames a second, then an inverse STFT. The neural source-filter idea (Wang et al. 2019,
+arXiv:1904.12088) in the STFT domain, the inverse STFT as the last layer as in iSTFTNet (Kaneko et al. 2022,
+arXiv:2203.02395) and Vocos (Siuzdak 2023, arXiv:2306.00814).
 
 `signal.py` has what is not learnt, `network.py` what is; how it is trained is in `lib.training.istft`.
 """
@@ -44,7 +46,8 @@ class Istft(Networks):
         description, weights = self.folder / "config.json", self.folder / "model.safetensors"
         for file in (description, weights):
             if not file.is_file():
-                raise MissingDataError(f"{self.folder} holds no vocoder: {file.name} is missing; train one, or name another folder")
+                raise MissingDataError(f"{self.folder} holds no vocoder: {file.name} is missing; train one, or name "
+                                       "another folder")
         torch.set_num_threads(threads)
         self.identity = (content_key(description.read_bytes(), weights.read_bytes()),)
         self.config = IstftConfig(**json.loads(description.read_text(encoding="utf-8"))["network"])
@@ -63,10 +66,13 @@ class Istft(Networks):
 
     @torch.inference_mode()
     def vocode(self, log_mel: np.ndarray) -> np.ndarray:
-        """(n_frames, 80) log-mel of `features.HIFIGAN` -> (n_frames * 256,) float32 in [-1, 1]. AudioError for bad input."""
+        """(n_frames, 80) log-mel of `features.HIFIGAN` -> (n_frames * 256,) float32 in [-1, 1]. AudioError for bad
+        input.
+        """
         log_mel = np.asarray(log_mel)
-        if log_mel.ndim != 2 or log_mel.shape[1] != self.mel.n_bands or not len(log_mel) or not np.isfinite(log_mel).all():
-            raise AudioError(f"log-mel of shape {log_mel.shape} is not (at least 1 frame, {self.mel.n_bands}) finite numbers")
+        bands = self.mel.n_bands
+        if log_mel.ndim != 2 or log_mel.shape[1] != bands or not len(log_mel) or not np.isfinite(log_mel).all():
+            raise AudioError(f"log-mel of shape {log_mel.shape} is not (at least 1 frame, {bands}) finite numbers")
         batch = torch.from_numpy(log_mel.astype(np.float32))[None].to(self.device)
         return decode(self.modules, batch)[0].float().clamp(-1, 1).cpu().numpy()
 
@@ -86,7 +92,8 @@ def save(folder: str | Path, config: IstftConfig, weights: dict[str, dict[str, t
     expected = build(config)
     if weights.keys() != expected.keys():
         raise ParameterError(f"this vocoder consists of {', '.join(expected)}, not of {', '.join(weights)}")
-    flat = {f"{name}.{key}": value.half().cpu().contiguous() for name, state in weights.items() for key, value in state.items()}
+    flat = {f"{name}.{key}": value.half().cpu().contiguous()
+            for name, state in weights.items() for key, value in state.items()}
     folder = Path(folder)
     write_atomic(folder / "model.safetensors", safetensors.torch.save(flat))
     write_atomic(folder / "README.md", card.encode())

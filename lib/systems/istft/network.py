@@ -1,8 +1,9 @@
-"""Which filters turn pulses and noise into this speech? A trunk of ConvNeXt blocks at the frame rate, and a small network for the pitch.
+"""Which filters turn pulses and noise into this speech? A trunk of ConvNeXt blocks at the frame rate, and a small
+network for the pitch.
 
-Every convolution looks back only; what a network sees of the future is the mel, moved by `lookahead` frames. With the window of the
-STFT, an output sample waits for the mel of 4 frames later (46 ms): two for the overlap, two for what the pulses in those windows need,
-which is also the trunk's look-ahead.
+Every convolution looks back only; what a network sees of the future is the mel, moved by `lookahead` frames. With the
+window of the STFT, an output sample waits for the mel of 4 frames later (46 ms): two for the overlap, two for what
+the pulses in those windows need, which is also the trunk's look-ahead.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class IstftConfig:
 
 
 class Block(nn.Module):
-    """ConvNeXt (Liu et al. 2022, arXiv:2201.03545), causal: a depthwise convolution over the past, then a network per frame."""
+    """ConvNeXt (Liu et al. 2022, arXiv:2201.03545), causal: a depthwise convolution over the past, then a network per
+    frame.
+    """
 
     def __init__(self, width: int, kernel: int, expansion: int):
         super().__init__()
@@ -80,10 +83,13 @@ class Reader(nn.Module):
 
 
 class Trunk(Reader):
-    """What is to be corrected in the prior: log|H|, the phase of H, log G; at first nothing but the balance of pulses and noise."""
+    """What is to be corrected in the prior: log|H|, the phase of H, log G; at first nothing but the balance of pulses
+    and noise.
+    """
 
     def __init__(self, config: IstftConfig):
-        super().__init__(2 * HIFIGAN.n_bands + 1, config.width, config.blocks, config.kernel, config.expansion, 3 * signal.BINS)
+        super().__init__(2 * HIFIGAN.n_bands + 1, config.width, config.blocks, config.kernel, config.expansion,
+                         3 * signal.BINS)
         self.lookahead = config.lookahead
         # Speech at first: harmonics carry it below 4 kHz, noise above; each 3 dB down where both are as loud.
         hz = torch.arange(signal.BINS) * (signal.RATE / signal.SIZE)
@@ -103,7 +109,8 @@ class Pitch(Reader):
     """Which F0 does a mel show at the end of each hop? Classes `pitch_step_cents` apart."""
 
     def __init__(self, config: IstftConfig):
-        super().__init__(HIFIGAN.n_bands, config.pitch_width, config.pitch_blocks, config.kernel, config.expansion, config.pitch_bins)
+        super().__init__(HIFIGAN.n_bands, config.pitch_width, config.pitch_blocks, config.kernel, config.expansion,
+                         config.pitch_bins)
         self.lookahead, self.low_hz, self.step = config.pitch_lookahead, config.pitch_low_hz, config.pitch_step_cents
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
@@ -116,7 +123,9 @@ class Pitch(Reader):
         return (cents / self.step).clamp(0, self.output.out_features - 1)
 
     def hz(self, logits: torch.Tensor) -> torch.Tensor:
-        """(..., bins) -> (...): the mean of the classes within 4 of the likeliest (Kim et al. 2018, arXiv:1802.06182)."""
+        """(..., bins) -> (...): the mean of the classes within 4 of the likeliest (Kim et al. 2018,
+        arXiv:1802.06182).
+        """
         index = torch.arange(logits.shape[-1], device=logits.device)
         near = (index - logits.argmax(-1, keepdim=True)).abs() <= 4
         weights = torch.softmax(logits.float().masked_fill(~near, -1e4), -1)
@@ -133,8 +142,8 @@ def render(trunk: nn.Module, log_mel: torch.Tensor, phase: torch.Tensor, hz_of_s
            offset: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The waveform (B, F * HOP), and the spectra of its harmonic part (B, F, 513).
 
-    log_mel: (B, F, 80); phase, hz_of_samples: of the pulses, (B, F * HOP); hz: F0 at the ends of the hops (B, F); offset: where in
-    the loop of noise each clip begins (B,).
+    log_mel: (B, F, 80); phase, hz_of_samples: of the pulses, (B, F * HOP); hz: F0 at the ends of the hops (B, F);
+    offset: where in the loop of noise each clip begins (B,).
     """
     source = signal.spectra(signal.pulses(phase, hz_of_samples))
     return shape(trunk, log_mel, source, hz, offset)
@@ -162,4 +171,5 @@ def decode(modules: dict[str, nn.Module], log_mel: torch.Tensor) -> torch.Tensor
 
 def ahead(frames: torch.Tensor, n: int) -> torch.Tensor:
     """(B, F, n_bands) moved n frames into the past, the last frame held."""
-    return frames if n == 0 else torch.cat([frames[:, n:], frames[:, -1:].expand(-1, min(n, frames.shape[1]), -1)], 1)[:, :frames.shape[1]]
+    moved = min(n, frames.shape[1])
+    return torch.cat([frames[:, moved:], frames[:, -1:].expand(-1, moved, -1)], 1)

@@ -1,13 +1,15 @@
-"""What does a frame-rate vocoder shape? A pulse train and noise, as spectra that learnt filters multiply and an inverse STFT adds up.
+"""What does a frame-rate vocoder shape? A pulse train and noise, as spectra that learnt filters multiply and an
+inverse STFT adds up.
 
     Y = H S + G N        frame by frame, (F, 513) complex; H complex, G real
 
-S: the spectra of a pulse train at the voice's F0, bridged through unvoiced stretches; N: those of white noise. The frames are those
-of `features.HIFIGAN`: Hann, 1024 samples every 256, frame i from sample 256 i - 384 on. Nothing here has weights.
+S: the spectra of a pulse train at the voice's F0, bridged through unvoiced stretches; N: those of white noise. The
+frames are those of `features.HIFIGAN`: Hann, 1024 samples every 256, frame i from sample 256 i - 384 on. Nothing here
+has weights.
 
-The prior, what H and G are before anything is learnt: their magnitude is the mel spectrogram, interpolated to the 513 bins and divided
-by that of the source, the phase of H the minimum phase of that magnitude (Oppenheim and Schafer, "Discrete-Time Signal Processing",
-12.1: the Hilbert transform of log magnitude, hence a matrix).
+The prior, what H and G are before anything is learnt: their magnitude is the mel spectrogram, interpolated to the 513
+bins and divided by that of the source, the phase of H the minimum phase of that magnitude (Oppenheim and Schafer,
+"Discrete-Time Signal Processing", 12.1: the Hilbert transform of log magnitude, hence a matrix).
 """
 
 from __future__ import annotations
@@ -27,14 +29,14 @@ BINS = SIZE // 2 + 1
 OVERLAP = SIZE // HOP  # frames that a sample lies in
 NOISE_FRAMES = 512  # after 5.9 s the noise repeats, too long for an ear to notice
 NOISE_SEED = 20261122
-LOWEST_LOG = -1.5  # log-mel of the source between two harmonics, about 5 times below its mean: no gain needs to be larger than that
+LOWEST_LOG = -1.5  # of the log-mel of the source, between two harmonics: no gain needs to be larger than that asks for
 
 
 def pulses(phase: torch.Tensor, hz: torch.Tensor) -> torch.Tensor:
     """A pulse at every whole number of cycles, all harmonics below half the sample rate, of unit power.
 
-    phase: (...) in cycles, any offset; hz: (...), the F0 there, which decides how many harmonics there are. The sum of K cosines in
-    closed form (Winham and Steiglitz 1970), so its cost does not depend on F0.
+    phase: (...) in cycles, any offset; hz: (...), the F0 there, which decides how many harmonics there are. The sum
+    of K cosines in closed form (Winham and Steiglitz 1970), so its cost does not depend on F0.
     """
     phase = phase - torch.round(phase)  # [-0.5, 0.5]
     harmonics = torch.floor(0.49 * RATE / hz.clamp_min(20.0))  # K
@@ -77,7 +79,9 @@ def overlap_add(spectrum: torch.Tensor) -> torch.Tensor:
 
 
 def noise(offset: torch.Tensor, n_frames: int) -> torch.Tensor:
-    """Spectra of white noise of unit power: n_frames frames of the endless loop from frame `offset` (B,) on, (B, n_frames, 513)."""
+    """Spectra of white noise of unit power: n_frames frames of the endless loop from frame `offset` (B,) on, (B,
+    n_frames, 513).
+    """
     index = offset[:, None] + torch.arange(n_frames, device=offset.device)
     return _noise(offset.device)[index % NOISE_FRAMES]
 
@@ -85,7 +89,8 @@ def noise(offset: torch.Tensor, n_frames: int) -> torch.Tensor:
 def source_mel(spectrum: torch.Tensor) -> torch.Tensor:
     """(B, F, 513) complex -> log-mel (B, F, 80), floored between the harmonics."""
     magnitude = torch.view_as_real(spectrum).square().sum(-1).sqrt()
-    return (magnitude @ features._filters(HIFIGAN, magnitude.device, magnitude.dtype)).clamp_min(math.exp(LOWEST_LOG)).log()
+    mel = magnitude @ features._filters(HIFIGAN, magnitude.device, magnitude.dtype)
+    return mel.clamp_min(math.exp(LOWEST_LOG)).log()
 
 
 def prior(log_mel: torch.Tensor, of_source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -121,12 +126,15 @@ def _noise(device: torch.device) -> torch.Tensor:
 @functools.lru_cache(maxsize=1)
 def _noise_level() -> float:
     """The mean log-mel of that noise."""
-    return float(np.log(np.abs(_noise(torch.device("cpu")).numpy()).mean()) + np.log(SIZE / RATE))  # a band sums to SIZE / RATE
+    magnitude = np.abs(_noise(torch.device("cpu")).numpy()).mean()
+    return float(np.log(magnitude * SIZE / RATE))  # the weights of a band sum to SIZE / RATE
 
 
 @functools.lru_cache(maxsize=4)
 def _matrices(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """(80, 513) twice: log-mel -> log magnitude of every bin, by linear interpolation between the bands' middles; -> minimum phase."""
+    """(80, 513) twice: log-mel -> log magnitude of every bin, by linear interpolation between the bands' middles; ->
+    minimum phase.
+    """
     from librosa import mel_frequencies
 
     middles = mel_frequencies(n_mels=HIFIGAN.n_bands + 2, fmin=HIFIGAN.low_hz, fmax=HIFIGAN.high_hz)[1:-1]
