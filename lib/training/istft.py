@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from lib import audio, augment
 from lib.corpora.base import Corpus, Utterance
 from lib.errors import ParameterError, TrainingError
 from lib.features import HIFIGAN, log_mel_torch
@@ -25,22 +23,19 @@ from lib.systems import istft
 from lib.systems.istft import network, signal
 from lib.training import checkpoint as checkpoints, istft_data, sources
 from lib.training.istft_losses import complex_loss, spectral_loss
+from lib.training.istft_segments import EDGE, FULL_SCALE, Cutting, Piece, piece
 from lib.training.recipe import Recipe, parse
 from lib.training.spectrogram_discriminators import Jury, balance, jury_loss, level, speaker_loss
 from lib.training.task import Batch, Task, Update, Validation, split
 
 HOP, RATE = HIFIGAN.hop, HIFIGAN.sample_rate
-EDGE = 2  # frames at each end whose spectra reach over the crop; computed, then dropped
-FULL_SCALE = 32_768
 RESUME = "resume.safetensors"  # beside a finished vocoder: what training goes on from
 
 
 @dataclass(frozen=True)
-class Learning(istft.IstftConfig):
+class Learning(Cutting):
     """The recipe's `model` part: the network's sizes and how it learns."""
 
-    segment_frames: int = 64  # of a training clip that losses see, 0.74 s
-    past_frames: int = 16  # before them, for the network to look back on
     adversarial_from: int = 0  # step from which the jury's verdict counts
     warm_up: int = 200  # steps before it in which the jury already learns
     learning_rate: float = 1e-3  # until then; the pitch network's, always
@@ -57,48 +52,16 @@ class Learning(istft.IstftConfig):
     mel_weight: float = 1.0  # of the log-mels' L1
     complex_weight: float = 6.0  # of the harmonic part's distance
     judged_frames: int = 32  # of each segment that the jury sees, somewhere in it
-    spectrogram_share: float = 0.7  # size of their verdict's gradient, in that of the spectral losses
-    period_share: float = 0.5  # and of the period discriminators'
+    spectrogram_share: float = 0.25  # size of their verdict's gradient, in that of the spectral losses
+    period_share: float = 0.15  # and of the period discriminators'
     feature_weight: float = 1.0  # of the features in a verdict, beside the scores
-    slowest: float = 0.73  # of the speeds at which clips are played
-    fastest: float = 1.37
-    as_is: float = 0.4  # share of clips at their own speed
-    levelled: float = 0.5  # share of clips at another level, -12 to +3 dB
-    limited: float = 0.1  # share of clips that lose what lies above 3.5 to 10 kHz
     seed: int = 0
     start_from: str = ""  # a vocoder of `lib.zoo`, a folder, or a run's folder; its jury comes along ("": anew)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.segment_frames < 16:
-            raise ParameterError(f"model.segment_frames is {self.segment_frames}: below 16 the largest window sees "
-                                 "little")
-        if not 0.25 <= self.slowest <= 1 <= self.fastest <= 4:
-            raise ParameterError(f"model.slowest and model.fastest are {self.slowest} and {self.fastest}: they must "
-                                 "enclose 1")
 
     @property
     def network(self) -> istft.IstftConfig:
         """The part that the finished vocoder needs."""
         return istft.IstftConfig(**{f.name: getattr(self, f.name) for f in fields(istft.IstftConfig)})
-
-    @property
-    def ahead(self) -> int:
-        """Frames behind a segment: for the overlap of the inverse STFT, and the networks' look-ahead."""
-        return 2 + max(self.lookahead, self.pitch_lookahead)
-
-
-class Piece(NamedTuple):
-    """A segment with its contexts and edges. waveform, phase (cycles), pulse_hz: (n_samples,); hz, voiced: at the
-    ends of the hops.
-    """
-
-    id: str
-    waveform: np.ndarray
-    phase: np.ndarray
-    pulse_hz: np.ndarray
-    hz: np.ndarray
-    voiced: np.ndarray
 
 
 def build(recipe: Recipe) -> "IstftTask":
@@ -131,37 +94,10 @@ class IstftTask(Task):
         self.schedulers = {name: torch.optim.lr_scheduler.LambdaLR(optimizer, rates[name])
                            for name, optimizer in self.optimizers.items()}
 
-    @property
-    def around(self) -> int:
-        """Frames of a piece, edges and contexts included."""
-        return self.config.past_frames + self.config.segment_frames + self.config.ahead + 2 * EDGE
-
     def item(self, index: int, rng: np.random.Generator) -> Piece:
         """A segment of the clip at a random place, at a random speed, level and band limit."""
-        config, utterance = self.config, self.train_split[index]
-        clip, cycles = self._clip(utterance), self._cycles[utterance.id]
-        speed = 1.0
-        if rng.random() >= config.as_is:
-            speed = float(np.exp(rng.uniform(np.log(config.slowest), np.log(config.fastest))))
-        n_samples = self.around * HOP
-        wanted = int(np.ceil(n_samples * speed))  # samples of the clip
-        before = round((config.past_frames + EDGE) * HOP * speed)
-        longest = max(len(clip) - round(config.segment_frames * HOP * speed), 0)
-        first = int(rng.integers(longest + 1)) - before
-        samples, exactly = _resampled(clip, first, wanted, speed, n_samples)
-        waveform = samples / np.float32(FULL_SCALE)
-        if rng.random() < config.levelled:
-            waveform *= 10 ** (rng.uniform(-12, 3) / 20)
-        if rng.random() < config.limited and np.abs(waveform).max() > 10 * audio.SILENCE_PEAK:
-            waveform = augment.band_limit(waveform, RATE, float(rng.uniform(3_500, 10_000)))
-        peak = np.abs(waveform).max()
-        waveform = waveform * np.float32(min(1.0, 0.99 / max(peak, 1e-6)))
-        seconds = (exactly + np.arange(n_samples) * speed) / RATE  # of the clip
-        ends = (exactly + (np.arange(self.around) + 1) * HOP * speed) / RATE
-        phase, hz = cycles.at(seconds), cycles.hz(ends) * speed
-        clocked = np.interp(np.arange(n_samples), (np.arange(self.around) + 1) * HOP, hz)
-        columns = phase % 1, clocked, hz, cycles.is_voiced(ends)
-        return Piece(utterance.id, waveform, *(column.astype(np.float32) for column in columns))
+        utterance = self.train_split[index]
+        return piece(utterance.id, self._clip(utterance), self._cycles[utterance.id], self.config, rng)
 
     def collate(self, items: list[Piece]) -> Batch:
         tensors = {name: torch.from_numpy(np.stack([getattr(i, name) for i in items])) for name in Piece._fields[1:]}
@@ -320,19 +256,3 @@ def publish(run: str | Path, config: Learning, folder: str | Path, card: str,
             for name in ("trunk", "pitch", "jury") for key, value in weights[name].items()}
     write_atomic(Path(folder) / RESUME, safetensors.torch.save(flat))
     return istft.save(folder, config.network, istft.from_checkpoint(path), card)
-
-
-def _resampled(clip: np.ndarray, first: int, wanted: int, speed: float, n_samples: int) -> tuple[np.ndarray, float]:
-    """n_samples of the clip, played at `speed`, from about sample `first` on, and from where exactly; in 16-bit
-    units, zeros beyond its ends.
-    """
-    import soxr
-
-    margin = 256  # the resampler's filter needs neighbours
-    low, high = first - margin, first + wanted + 2 * margin
-    cut = clip[max(low, 0):max(high, 0)].astype(np.float32)
-    cut = np.pad(cut, (max(-low, 0), max(0, high - low - max(-low, 0) - len(cut))))
-    if speed == 1.0:
-        return cut[margin:margin + n_samples], float(first)
-    skipped = int(np.ceil(margin / speed))
-    return soxr.resample(cut, RATE * speed, RATE, quality="HQ")[skipped:skipped + n_samples], low + skipped * speed
