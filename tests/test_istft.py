@@ -17,7 +17,7 @@ from lib.errors import AudioError, MissingDataError, ParameterError, TrainingErr
 from lib.features import HIFIGAN, log_mel, log_mel_torch
 from lib.systems import istft
 from lib.systems.istft import network, signal
-from lib.training import checkpoint, istft_data, recipe
+from lib.training import checkpoint, istft_data, istft_losses, recipe, spectrogram_discriminators as judges
 from lib.training.istft import RESUME, IstftTask, Learning, publish
 from lib.training.loop import train
 
@@ -184,6 +184,48 @@ def test_gradients_reach_every_parameter(speech):
         assert all(g is not None and g.isfinite().all() and g.abs().max() > 0 for g in gradients)
     assert update.scalars.keys() == {"log", "root", "mel", "complex", "pitch", "spectrogram_scores",
                                      "spectrogram_features", "period_scores", "period_features"}
+
+
+def test_distances_count_in_units_of_noise():
+    waveform = torch.randn(2, 40 * HOP)
+    for size in istft_losses.WINDOWS:
+        assert istft_losses.power(waveform, size).mean().item() == pytest.approx(1, rel=0.05)
+    assert all(loss == 0 for loss in istft_losses.spectral_loss(waveform, waveform))
+    louder, _ = istft_losses.spectral_loss(np.e * waveform, waveform)
+    assert louder.item() == pytest.approx(1, abs=1e-4)  # one neper
+    spectrum = signal.spectra(waveform)
+    assert istft_losses.complex_loss(spectrum, spectrum) < 1e-4 < 0.5 < istft_losses.complex_loss(0 * spectrum, spectrum)
+
+
+def test_a_verdict_weighs_by_the_size_of_its_gradient():
+    fake = torch.randn(4, 100, requires_grad=True)
+    leading, other = fake.square().sum(), (0.1 * fake[:, :10]).sum()
+    total = torch.autograd.grad(judges.balance(leading, {"other": (other, 0.5)}, fake), fake)[0]
+    added = (total - 2 * fake)[:, :10]
+    assert torch.allclose(added, added[:1, :1].expand_as(added), rtol=1e-3)
+    assert added.norm(dim=1).median().item() == pytest.approx(0.5 * 2 * fake.norm(dim=1).median().item(), rel=1e-3)
+
+
+def test_the_jury_hears_every_clip_at_one_level():
+    clips = torch.randn(3, 1000) * torch.tensor([[1.0], [0.05], [1e-5]])
+    heard = judges.level(clips) * clips
+    assert heard[:2].square().mean(1).sqrt().tolist() == pytest.approx([judges.LEVEL] * 2, rel=1e-3)
+    assert heard[2].abs().max() < 1e-2
+
+
+def test_a_jury_learns_to_tell_noise_from_pulses():
+    torch.manual_seed(0)
+    jury = judges.Jury((256,), 4, (3,), 1 / 32)
+    optimizer = torch.optim.AdamW(jury.parameters(), 2e-3)
+    pulses = signal.pulses(*signal.integrate(torch.full((4, 16), 120.0)))
+    for _ in range(30):
+        loss = judges.jury_loss(jury(0.2 * torch.cat([pulses, torch.randn_like(pulses)])))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.4  # 0.5 is chance
+    with pytest.raises(ParameterError, match="judge nothing"):
+        judges.Jury((), 4, (), 1)
 
 
 def settings(**changes) -> recipe.Recipe:
