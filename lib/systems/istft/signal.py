@@ -88,7 +88,7 @@ def noise(offset: torch.Tensor, n_frames: int) -> torch.Tensor:
 
 def source_mel(spectrum: torch.Tensor) -> torch.Tensor:
     """(B, F, 513) complex -> log-mel (B, F, 80), floored between the harmonics."""
-    magnitude = torch.view_as_real(spectrum).square().sum(-1).sqrt()
+    magnitude = (spectrum.real.square() + spectrum.imag.square()).sqrt()
     mel = magnitude @ features._filters(HIFIGAN, magnitude.device, magnitude.dtype)
     return mel.clamp_min(math.exp(LOWEST_LOG)).log()
 
