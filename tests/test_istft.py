@@ -154,6 +154,15 @@ def test_a_bridge_over_unvoiced_sounds_is_a_whole_number_of_cycles():
     assert line.is_voiced(np.array([0.65, 1.2])).all()
 
 
+def test_a_smooth_line_keeps_its_place_and_loses_its_jitter():
+    jitter = np.random.default_rng(0).uniform(-3e-4, 3e-4, 100)
+    line = istft_data.smoothed(istft_data.bridged(0.5 + np.arange(100) / 125 + jitter))
+    inside = np.linspace(0.6, 1.2, 500)
+    assert np.abs(line.at(inside) - (inside - 0.5) * 125).max() < 0.03  # cycles; one pulse's jitter is 0.0375
+    assert np.abs(line.hz(inside) - 125).max() < 2.5
+    assert line.times[0] < -0.4 and line.is_voiced(inside).all() and not line.is_voiced(np.array([0.3]))[0]
+
+
 @pytest.mark.parametrize("speed", [0.73, 1.0, 1.37])
 def test_pulses_lie_on_the_clip_s_own_at_any_speed(speech, speed):
     """The vowel is made of pulses: correlated with the source of the item, whatever its speed, it peaks at one and

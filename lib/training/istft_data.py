@@ -23,6 +23,8 @@ from lib.training import sources
 RECORDINGS = "prompts"
 FEWEST_PULSES = 20  # a clip with fewer has no pitch to learn
 _STEP_S = 0.005  # between the knots of a bridge
+_GRID_S = 0.0025  # between the knots of a smooth line
+_SMOOTH_S = 0.08  # the Hann window that smoothes it, twice its width at half height
 _BEYOND_S = 1.0  # how far the line goes on before the first pulse and after the last: beyond any context
 
 
@@ -98,7 +100,7 @@ def all_cycles(utterances: tuple[Utterance, ...]) -> dict[str, Cycles]:
             write_atomic(path, pulse_times(waveform).tobytes())
         times = np.fromfile(path, np.float64)
         if len(times) >= FEWEST_PULSES:
-            found[utterance.id] = bridged(times)
+            found[utterance.id] = smoothed(bridged(times))
     return found
 
 
@@ -152,3 +154,17 @@ def bridged(pulses: np.ndarray) -> Cycles:
     times = [times[0] - _BEYOND_S, times[0] - _STEP_S, *times, times[-1] + _STEP_S, times[-1] + _BEYOND_S]
     cycles = [-first * _BEYOND_S, -first * _STEP_S, *cycles, count + last * _STEP_S, count + last * _BEYOND_S]
     return Cycles(np.array(times), np.array(cycles), np.array([False, False, *voiced, False, False]))
+
+
+def smoothed(line: Cycles) -> Cycles:
+    """The line without the jitter of single pulses, which blurs every harmonic above the first few.
+
+    What the finished vocoder hears is F0 read from a mel, which is smooth. The line stays where it is: it is averaged
+    over time, and F0 hardly bends within the window.
+    """
+    times = np.arange(line.times[0], line.times[-1], _GRID_S)
+    half = round(_SMOOTH_S / 2 / _GRID_S)
+    window = np.hanning(2 * half + 1)
+    cycles = np.convolve(line.at(times), window / window.sum(), mode="valid")
+    times = times[half:-half]
+    return Cycles(times, cycles, line.is_voiced(times))
