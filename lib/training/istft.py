@@ -52,8 +52,8 @@ class Learning(Cutting):
     mel_weight: float = 1.0  # of the log-mels' L1
     complex_weight: float = 6.0  # of the harmonic part's distance
     judged_frames: int = 32  # of each segment that the jury sees, somewhere in it
-    spectrogram_share: float = 0.25  # size of their verdict's gradient, in that of the spectral losses
-    period_share: float = 0.15  # and of the period discriminators'
+    spectrogram_share: float = 0.08  # size of their verdict's gradient, in that of the spectral losses
+    period_share: float = 0.05  # and of the period discriminators'
     feature_weight: float = 1.0  # of the features in a verdict, beside the scores
     seed: int = 0
     start_from: str = ""  # a vocoder of `lib.zoo`, a folder, or a run's folder; its jury comes along ("": anew)

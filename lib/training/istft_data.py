@@ -24,7 +24,7 @@ RECORDINGS = "prompts"
 FEWEST_PULSES = 20  # a clip with fewer has no pitch to learn
 _STEP_S = 0.005  # between the knots of a bridge
 _GRID_S = 0.0025  # between the knots of a smooth line
-_SMOOTH_S = 0.08  # the Hann window that smoothes it, twice its width at half height
+_SMOOTH_S = 0.06  # the Hann window that smoothes it, twice its width at half height
 _BEYOND_S = 1.0  # how far the line goes on before the first pulse and after the last: beyond any context
 
 
