@@ -191,7 +191,7 @@ def test_gradients_reach_every_parameter(speech):
         gradients = torch.autograd.grad(update.loss, parameters, allow_unused=True)
         assert update.loss.isfinite()
         assert all(g is not None and g.isfinite().all() and g.abs().max() > 0 for g in gradients)
-    assert update.scalars.keys() == {"log", "root", "mel", "complex", "pitch", "spectrogram_scores",
+    assert update.scalars.keys() == {"log", "root", "mel", "complex", "median", "pitch", "spectrogram_scores",
                                      "spectrogram_features", "period_scores", "period_features"}
 
 
@@ -204,6 +204,13 @@ def test_distances_count_in_units_of_noise():
     assert louder.item() == pytest.approx(1, abs=1e-4)  # one neper
     spectrum = signal.spectra(waveform)
     assert istft_losses.complex_loss(spectrum, spectrum) < 1e-4 < 0.5 < istft_losses.complex_loss(0 * spectrum, spectrum)
+
+
+def test_noise_is_nearest_to_noise_of_its_own_level():
+    spectrum = signal.spectra(0.1 * torch.randn(2, 200 * HOP))
+    none, one = torch.zeros_like(spectrum), torch.ones(spectrum.shape)
+    losses = [istft_losses.median_loss(none, gain * one, spectrum).item() for gain in (0.07, 0.085, 0.1, 0.117, 0.14)]
+    assert min(losses) == losses[2] and 0.3 < losses[2] < 0.55
 
 
 def test_a_verdict_weighs_by_the_size_of_its_gradient():

@@ -22,7 +22,7 @@ from lib.features import HIFIGAN, log_mel_torch
 from lib.systems import istft
 from lib.systems.istft import network, signal
 from lib.training import checkpoint as checkpoints, istft_data, sources
-from lib.training.istft_losses import complex_loss, spectral_loss
+from lib.training.istft_losses import complex_loss, median_loss, spectral_loss
 from lib.training.istft_segments import EDGE, FULL_SCALE, Cutting, Piece, piece
 from lib.training.recipe import Recipe, parse
 from lib.training.spectrogram_discriminators import Jury, balance, jury_loss, level, speaker_loss
@@ -47,7 +47,8 @@ class Learning(Cutting):
     channels: int = 16  # of their layers
     periods: tuple[int, ...] = (3, 5, 11)  # of the period discriminators
     period_width: float = 0.125  # of HiFi-GAN's channels
-    log_weight: float = 1.0  # of the log magnitudes' L1
+    log_weight: float = 0.3  # of the log magnitudes' L1
+    median_weight: float = 1.0  # of the log magnitudes' L1 to the median that pulses and noise promise
     root_weight: float = 20.0  # of the magnitudes' square roots' L1
     mel_weight: float = 1.0  # of the log-mels' L1
     complex_weight: float = 6.0  # of the harmonic part's distance
@@ -110,7 +111,7 @@ class IstftTask(Task):
         hz, voiced = known["hz"][:, inner], known["voiced"][:, inner]
         source = signal.spectra(signal.pulses(known["phase"], known["pulse_hz"]))[:, inner]  # (B, F, 513)
         offset = torch.randint(signal.NOISE_FRAMES, (len(hz),), device=hz.device)
-        waveform, harmonic = network.shape(self.modules["trunk"], log_mel, source, hz, offset)
+        waveform, harmonic, noise_gain = network.shape(self.modules["trunk"], log_mel, source, hz, offset)
         begin, length = config.past_frames * HOP, config.segment_frames * HOP
         fake = waveform[:, begin:begin + length]
         real = known["waveform"][:, EDGE * HOP + begin:EDGE * HOP + begin + length]
@@ -135,8 +136,10 @@ class IstftTask(Task):
             spectral = balance(spectral, others, fake)
         target = signal.spectra(known["waveform"])[:, inner][:, kept]
         scalars["complex"] = complex_loss(harmonic[:, kept], target)
+        scalars["median"] = median_loss(harmonic[:, kept], noise_gain[:, kept], target)
         scalars["pitch"] = self._pitch_loss(log_mel, hz, voiced)
-        loss = spectral + config.complex_weight * scalars["complex"] + scalars["pitch"]
+        direct = config.complex_weight * scalars["complex"] + config.median_weight * scalars["median"]
+        loss = spectral + direct + scalars["pitch"]
         yield Update(loss, ("trunk", "pitch"), scalars)
 
     def _cut(self, step: int) -> slice:

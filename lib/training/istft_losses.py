@@ -5,6 +5,7 @@ part itself.
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
 from torch.nn import functional as F
@@ -45,6 +46,19 @@ def complex_loss(harmonic: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor
     difference = torch.view_as_real(harmonic - spectrum).square().sum(-1) / scale
     weight = (torch.view_as_real(spectrum).square().sum(-1) / scale + 1e-6) ** -0.25
     return (weight * (difference + FLOOR).sqrt()).mean()
+
+
+def median_loss(harmonic: torch.Tensor, noise_gain: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
+    """L1 of log magnitudes (nepers) of the original's spectra (B, F, bins) to the median that pulses and noise promise.
+
+    Two draws of the same noise differ by 0.7 nepers a bin, a draw and the median by 0.5: measured on draws, a buzz of pulses
+    would win over noise wherever speech is noise. The power of noise is distributed exponentially: its median is ln 2 of
+    its mean.
+    """
+    scale = spectrum.shape[-1] * 0.75
+    promised = torch.view_as_real(harmonic).square().sum(-1) / scale + math.log(2) * noise_gain.square()
+    true = torch.view_as_real(spectrum).square().sum(-1) / scale
+    return 0.5 * F.l1_loss((promised + FLOOR).log(), (true + FLOOR).log())
 
 
 @functools.lru_cache(maxsize=16)

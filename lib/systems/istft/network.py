@@ -139,26 +139,27 @@ def build(config: IstftConfig, seed: int = 0) -> dict[str, nn.Module]:
 
 
 def render(trunk: nn.Module, log_mel: torch.Tensor, phase: torch.Tensor, hz_of_samples: torch.Tensor, hz: torch.Tensor,
-           offset: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The waveform (B, F * HOP), and the spectra of its harmonic part (B, F, 513).
+           offset: torch.Tensor) -> torch.Tensor:
+    """The waveform (B, F * HOP).
 
     log_mel: (B, F, 80); phase, hz_of_samples: of the pulses, (B, F * HOP); hz: F0 at the ends of the hops (B, F);
     offset: where in the loop of noise each clip begins (B,).
     """
     source = signal.spectra(signal.pulses(phase, hz_of_samples))
-    return shape(trunk, log_mel, source, hz, offset)
+    return shape(trunk, log_mel, source, hz, offset)[0]
 
 
 def shape(trunk: nn.Module, log_mel: torch.Tensor, source: torch.Tensor, hz: torch.Tensor, offset: torch.Tensor
-          ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`render` for pulses that are spectra already, (B, F, 513)."""
+          ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`render` for pulses that are spectra already, (B, F, 513); beside the waveform H S, complex, and G, (B, F, 513)."""
     of_source = signal.source_mel(source)
     log_h, angle, log_g = signal.prior(log_mel, of_source)
     more_h, more_angle, more_g = trunk(log_mel, of_source, hz).float().chunk(3, -1)
     gain = torch.exp((log_h + more_h).clamp(max=8.0))  # 8: far above any speech, yet finite for any input
     harmonic = torch.polar(gain, angle + more_angle) * source
-    noisy = torch.exp((log_g + more_g).clamp(max=8.0)) * signal.noise(offset, log_mel.shape[1])
-    return signal.overlap_add(harmonic + noisy), harmonic
+    noise_gain = torch.exp((log_g + more_g).clamp(max=8.0))
+    waveform = signal.overlap_add(harmonic + noise_gain * signal.noise(offset, log_mel.shape[1]))
+    return waveform, harmonic, noise_gain
 
 
 def decode(modules: dict[str, nn.Module], log_mel: torch.Tensor) -> torch.Tensor:
@@ -166,7 +167,7 @@ def decode(modules: dict[str, nn.Module], log_mel: torch.Tensor) -> torch.Tensor
     hz = modules["pitch"].hz(modules["pitch"](log_mel))
     phase, hz_of_samples = signal.integrate(hz)
     offset = torch.zeros(len(log_mel), dtype=torch.long, device=log_mel.device)
-    return render(modules["trunk"], log_mel, phase, hz_of_samples, hz, offset)[0]
+    return render(modules["trunk"], log_mel, phase, hz_of_samples, hz, offset)
 
 
 def ahead(frames: torch.Tensor, n: int) -> torch.Tensor:
