@@ -158,6 +158,8 @@ def card(recipe: recipes.Recipe, curve: Sequence[dict], rows: Sequence[Row], sen
         f"- licence: {LICENCE.format(voices=voices)}",
         f"- trained again by: `python -m lib.training lib/zoo/{recipe.task}/recipe.yaml --out RUN`, then "
         f"`python -m lib.zoo publish lib/zoo/{recipe.task}/recipe.yaml RUN`",
+        *(["- goes on by the first of these: its recipe starts from `resume.safetensors`, the networks and their jury as they were at the last "
+           "step, in half precision; the optimizers begin anew"] if recipe.task == "istft" else []),
         "",
         f"Measured on the {sentences} held-out sentences, which no training sees, judged by whisper-tiny.en and DistillMOS "
         "(95 % intervals over sentences):",
