@@ -1,7 +1,8 @@
 """How good is a training run, and what has to be said about it? From a run to a zoo folder with its measured card.
 
 Every checkpoint is judged as the report judges systems: held-out sentences that no training sees, in both
-embedded voices, against the teacher's own clips of the same sentences.
+embedded voices, against the teacher's own clips of the same sentences; a vocoder on clips of voices that it learnt and
+of voices that it never met.
 
     python -m lib.publish RECIPE RUN [--name NAME] [--sentences 100]
 """
@@ -17,23 +18,33 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lib import environment, features, systems, zoo
 from lib.corpora import gutenberg
-from lib.errors import ParameterError, SpeechError
+from lib.errors import MissingDataError, ParameterError, SpeechError
 from lib.files import write_atomic
-from lib.measure import evaluate
+from lib.measure import evaluate, held_out_voices
 from lib.measure.scorer import ALIGNED, Scorer
 from lib.measure.stats import Estimate
 from lib.training import checkpoint as checkpoints
 from lib.training import recipe as recipes
-from lib.training import tasks
+from lib.training import sources, tasks
+
+if TYPE_CHECKING:
+    from lib.systems.base import Vocoder
+
+log = logging.getLogger(__name__)
 
 FAILURES = "attention_failures_pct"
 POINTS = 400  # of the learning curve that are kept: enough for a figure
 LICENCE = (
     "MIT, as the code. The weights learnt from speech of {voices} reading *Botchan* (Project Gutenberg); the data that "
     "these voices were trained on have their own licences, see the README."
+)
+GOES_ON = (
+    f"- goes on by the first of these: its recipe starts from `{sources.RESUME}`, the networks and their jury as they "
+    "were at the last step, in half precision; the optimizers begin anew"
 )
 
 
@@ -81,7 +92,8 @@ def publish(
             if not network.startswith("vocoder.")  # that has a card of its own
             for p in module.parameters()
         )
-    text = card(recipe, curve, measured, sentences, own / 1e6, note) + notes(target)
+        goes_on = (Path(draft) / sources.RESUME).is_file()
+    text = card(recipe, curve, measured, sentences, own / 1e6, note, goes_on=goes_on) + notes(target)
     tasks.export(recipe, path, target, text)
     write_atomic(target / "recipe.yaml", Path(recipe_file).read_bytes())
     write_atomic(target / "curve.jsonl", "".join(json.dumps(r) + "\n" for r in thinned(curve)).encode())
@@ -96,33 +108,57 @@ def measure(
     *,
     threads: int = 2,
 ) -> Iterator[Row]:
-    """The teacher's clips, then, for a vocoder, copies of them by Griffin-Lim and by it, or the acoustic
-    model's own reading.
+    """The teacher's clips, then the acoustic model's own reading of the same sentences; for a vocoder see `copies`.
 
     A voice that the zoo's vocoder has not learnt is spoken by Griffin-Lim.
     """
     scorer = Scorer(threads=threads)
     model = systems.load(task, threads=threads, checkpoint=folder)
+    if model.kind == "vocoder":
+        yield from copies(model, voices, scorer, len(sentences), threads=threads)
+        return
     heard = recipes.load(zoo.folder("hifigan") / "recipe.yaml").data["voices"]
     for voice in voices:
         teacher = evaluate.speak(systems.load(voice, target="onnxruntime/cpu", threads=threads), sentences)
         yield Row("teacher", voice, evaluate.judge(teacher, scorer).summary)
-        if tasks.find(task).kind == "vocoder":
-            for who, vocode in (("Griffin-Lim", features.griffin_lim), (task, model.vocode)):
-                originals, copied = evaluate.copies(teacher, vocode, f"{who} copies {voice}")
-                yield Row(f"{who}, copy", voice, evaluate.judge(copied, scorer, originals=originals).summary)
-        else:
-            speaker, who = model.adjusted(speaker=voice), "hifigan"
-            if voice not in heard:
-                speaker = speaker.derive("griffin-lim", vocoder="griffin-lim")
-                who = "Griffin-Lim"
-            clips = evaluate.speak(speaker, sentences)
-            failed = evaluate.attention_failures(clips)
-            yield Row(
-                f"{task} + {who}",
-                voice,
-                evaluate.judge(clips, scorer).summary | ({FAILURES: failed} if failed else {}),
-            )
+        speaker, who = model.adjusted(speaker=voice), "hifigan"
+        if voice not in heard:
+            speaker = speaker.derive("griffin-lim", vocoder="griffin-lim")
+            who = "Griffin-Lim"
+        clips = evaluate.speak(speaker, sentences)
+        failed = evaluate.attention_failures(clips)
+        yield Row(
+            f"{task} + {who}",
+            voice,
+            evaluate.judge(clips, scorer).summary | ({FAILURES: failed} if failed else {}),
+        )
+
+
+def copies(
+    model: Vocoder, learnt: Sequence[str], scorer: Scorer, limit: int, *, threads: int = 2
+) -> Iterator[Row]:
+    """The first `limit` held-out clips of each voice, and copies by Griffin-Lim, the zoo's `hifigan` and `model`.
+
+    learnt: the voices that it was trained on; of strange ones those that this machine cannot get are left out.
+    """
+    vocoders = {"Griffin-Lim": features.griffin_lim}
+    vocoders |= {"hifigan": systems.load("hifigan", threads=threads).vocode} | {model.name: model.vocode}
+    for voice in held_out_voices.NAMES:
+        try:
+            clips = held_out_voices.clips(voice, limit, threads)
+        except MissingDataError as error:
+            if voice in learnt:
+                raise
+            log.warning("%s is not judged: %s", voice, error)
+            continue
+        label = voice if voice in learnt else f"{voice} (unheard)"
+        copied = {
+            who: evaluate.copies(clips, vocode, f"{who} copies {voice}") for who, vocode in vocoders.items()
+        }
+        originals = copied[model.name][0]
+        yield Row("original", label, evaluate.judge(originals, scorer).summary)
+        for who, (_, made) in copied.items():
+            yield Row(f"{who}, copy", label, evaluate.judge(made, scorer, originals=originals).summary)
 
 
 def card(
@@ -132,8 +168,13 @@ def card(
     sentences: int,
     params_m: float,
     note: str = "",
+    *,
+    goes_on: bool = False,
 ) -> str:
-    """The card in Markdown; every number in it was measured by `measure` or by the training loop."""
+    """The card in Markdown; every number in it was measured by `measure` or by the training loop.
+
+    goes_on: whether `sources.RESUME` lies beside the weights.
+    """
     last = [r for r in curve if "seconds" in r][-1]
     validations = [r for r in curve if "validation" in r]
     names = [
@@ -160,12 +201,14 @@ def card(
     watched = (
         ", ".join(f"{k} {v:.3f}" for k, v in validations[-1]["validation"].items()) if validations else "none"
     )
+    recorded = held_out_voices.RECORDINGS in recipe.data["voices"]
+    persons = "`prompts` are recordings of a person, CC-BY-SA-3.0" if recorded else "no recording of a person"
     return "\n".join(
         [
             f"# {recipe.task}",
             "",
             f"{params_m:.2f} M parameters, trained on {voices} reading the train sentences of the Gutenberg "
-            "corpus (synthetic speech; no recording of a person). Weights in half precision, the moving average of the "
+            f"corpus (synthetic speech; {persons}). Weights in half precision, the moving average of the "
             "training's.",
             "",
             f"- steps: {last['step']:,} of batch {recipe.training.batch_size}, {last['seconds'] / 60:.0f} minutes of "
@@ -176,6 +219,7 @@ def card(
             f"- licence: {LICENCE.format(voices=voices)}",
             f"- trained again by: `python -m lib.training lib/zoo/{recipe.task}/recipe.yaml --out RUN`, then "
             f"`python -m lib.publish lib/zoo/{recipe.task}/recipe.yaml RUN`",
+            *([GOES_ON] if goes_on else []),
             "",
             f"Measured on the {sentences} held-out sentences, which no training sees, judged by whisper-tiny.en and "
             "DistillMOS (95 % intervals over sentences):",

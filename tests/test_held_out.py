@@ -2,12 +2,15 @@
 its data.
 """
 
+from types import SimpleNamespace
+
 import pytest
 
 from lib import REPOSITORY
-from lib.corpora import gutenberg, synthetic
+from lib.corpora import flite, gutenberg, prompts, synthetic
 from lib.corpora.base import Corpus, Utterance
-from lib.training import recipe, sources
+from lib.measure import held_out_voices
+from lib.training import recipe, tasks
 
 HELD_OUT = {"".join(c for c in s.text.lower() if c.isalnum()) for s in gutenberg.split("test")}
 RECIPES = sorted((REPOSITORY / "params").glob("*/recipes/*.yaml"))
@@ -32,15 +35,13 @@ def test_no_recipe_trains_or_validates_on_them(path, monkeypatch):
         )
 
     monkeypatch.setattr(synthetic, "corpus", made)
-    data = sources.Data(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in recipe.load(path).data.items()
-        }
-    )
-    if data.corpus:
-        pytest.skip(f"{data.corpus} is a public corpus with splits of its own")
-    corpus = sources.corpus(data)
+    monkeypatch.setattr(flite, "corpus", lambda voice, sentences: made(SimpleNamespace(name=voice), sentences))
+    monkeypatch.setattr(prompts, "load", lambda: Corpus("prompts", "", "", ()))
+    read = recipe.load(path)
+    if read.data.get("corpus"):
+        pytest.skip(f"{read.data['corpus']} is a public corpus with splits of its own")
+    corpus = tasks.find(read.task).corpus(read)
+    assert not set(held_out_voices.STRANGE) & set(read.data["voices"])
     said = {
         "".join(c for c in text.lower() if c.isalnum())
         for text in [s.text for s in asked] + [u.text for u in corpus.utterances]

@@ -364,4 +364,4 @@ RECIPES = sorted((REPOSITORY / "params").glob("*/recipes/*.yaml"))
 def test_every_recipe_is_valid(path):
     read = recipe.load(path)
     recipe.parse(tasks.find(read.task).Config, read.model, "model")
-    recipe.parse(sources.Data, read.data, "data")
+    recipe.parse(tasks.find(read.task).Data, read.data, "data")

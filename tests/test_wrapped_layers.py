@@ -18,7 +18,7 @@ from torch.nn.utils import prune
 from lib import systems, zoo
 from lib.errors import AudioError
 from lib.features import HIFIGAN, log_mel
-from lib.systems import fastspeech2, hifigan, speecht5, tacotron2, tortoise, whisper
+from lib.systems import fastspeech2, speecht5, tacotron2, tortoise, whisper
 from lib.systems.base import Vocoder
 from lib.systems.layers import plain
 
@@ -31,7 +31,7 @@ ZOO = {
     "speecht5": speecht5.SpeechT5,
     "tortoise": tortoise.Tortoise,
 }
-NAMES = ("vits-joe", *ZOO, "speecht5-base", "hifigan", "whisper-tiny.en")
+NAMES = ("vits-joe", *ZOO, "speecht5-base", "hifigan", "istft", "whisper-tiny.en")
 # Layers whose answer nothing that is spoken depends on, and why.
 _POSTNET = "front.network.speech_decoder_postnet"
 _LATENTS = "TorToiSe takes its front end's latents, not the mel that the front end would make of them"
@@ -115,8 +115,8 @@ def small_whisper() -> nn.Module:
 def loaded(name: str, monkeypatch) -> tuple[dict[str, nn.Module], Callable[..., np.ndarray]]:
     """(live modules, what they say of a text) of one system, its acoustic model without vocoder."""
     torch.manual_seed(0)
-    if name == "hifigan":
-        vocoder = hifigan.pretrained()
+    if name in ("hifigan", "istft"):
+        vocoder = systems.load(name)
         saw = (np.arange(12 * HIFIGAN.hop) * 120 / HIFIGAN.sample_rate % 1 - 0.5).astype(np.float32)  # voiced
         mel = log_mel(saw, HIFIGAN)
         return vocoder.modules, lambda text=SHORT: vocoder.vocode(mel)

@@ -48,6 +48,7 @@ _SYSTEMS = (
     ("hibari", Entry("speech", "hibari:Hibari", ("onnxruntime/cpu",))),
     ("espeak-ng", Entry("speech", "espeak:Espeak", ("native/cpu",))),
     ("hifigan", Entry("vocoder", "hifigan:pretrained")),
+    ("istft", Entry("vocoder", "istft:pretrained")),
     ("griffin-lim", Entry("vocoder", "griffin_lim:load", ("numpy/cpu",))),
     ("whisper-tiny.en", Entry("recogniser", "whisper:Whisper")),
 )
@@ -75,7 +76,7 @@ def load(
     threads: int = 2,
     checkpoint: str | Path | None = None,
     **settings: Any,
-) -> "Model":
+) -> Model:
     """Load a system, ready to run.
 
     target: one of `targets(name)`, by default the first; threads: CPU threads it may use; checkpoint: the folder of a
@@ -108,7 +109,7 @@ def load(
     return system
 
 
-def rebuild(origin: Mapping[str, Any], *, threads: int = 2) -> "Model":
+def rebuild(origin: Mapping[str, Any], *, threads: int = 2) -> Model:
     """What `Model.origin` describes, in any process; a saved variant's is read by `lib.optimize.rebuild`."""
     settings = origin.get("settings", {})
     system = load(

@@ -2,7 +2,7 @@
 beside the weights.
 
 task: hifigan                     which system trains (see `tasks/__init__.py`)
-data: {voices: [vits-joe], ...}   what it hears (`sources.Data`)
+data: {voices: [vits-joe], ...}   what it hears (`Task.Data`)
 model: {...}                      the system's own configuration
 training: {steps: 2000, ...}      the loop's (`Settings`)
 """
@@ -97,7 +97,7 @@ class Recipe:
     task: str  # which system trains, a name of `tasks.names()`
     training: Settings  # the loop's part
     model: dict[str, Any] = field(default_factory=dict)  # the task turns it into its own dataclass
-    data: dict[str, Any] = field(default_factory=dict)  # becomes `sources.Data`
+    data: dict[str, Any] = field(default_factory=dict)  # becomes `Task.Data`
 
     def identity(self) -> dict[str, Any]:
         """Everything that the weights depend on, flat: "model.width" -> 64."""

@@ -9,6 +9,8 @@ from lib import zoo
 from lib.corpora.base import SPLITS, Corpus
 from lib.errors import ParameterError
 
+RESUME = "resume.safetensors"  # beside a finished network, where its task writes it: what training goes on from
+
 
 @dataclass(frozen=True)
 class Data:

@@ -28,11 +28,11 @@ class Batch:
     frames: int  # how many real (not padded) ones it holds
     tensors: dict[str, torch.Tensor]
 
-    def pinned(self) -> "Batch":
+    def pinned(self) -> Batch:
         """The batch in memory that a GPU copies from by itself, while the processor goes on."""
         return replace(self, tensors={name: t.pin_memory() for name, t in self.tensors.items()})
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> Batch:
         """The batch on `device`; a pinned one is still on its way when this returns."""
         return replace(
             self, tensors={name: t.to(device, non_blocking=True) for name, t in self.tensors.items()}
@@ -68,6 +68,7 @@ class Task(ABC):
 
     kind: ClassVar[str] = "speech"  # what becomes of it: "speech" from text, or a "vocoder"
     Config: ClassVar[type]  # the dataclass of the recipe's `model` part
+    Data: ClassVar[type] = sources.Data  # the same of its `data` part
 
     modules: dict[str, nn.Module]  # all that is trained or saved, by name
     plain: dict[str, nn.Module]
@@ -83,8 +84,12 @@ class Task(ABC):
     @classmethod
     def build(cls, recipe: Recipe) -> Task:
         """The task of a recipe: its corpus (made and measured where the cache lacks it) and the networks."""
-        corpus = sources.corpus(parse(sources.Data, recipe.data, "data"))
-        return cls(corpus, parse(cls.Config, recipe.model, "model"))
+        return cls(cls.corpus(recipe), parse(cls.Config, recipe.model, "model"))
+
+    @classmethod
+    def corpus(cls, recipe: Recipe) -> Corpus:
+        """What the recipe's `data` part stands for."""
+        return sources.corpus(parse(cls.Data, recipe.data, "data"))
 
     @classmethod
     def export(cls, recipe: Recipe, checkpoint: Path, folder: str | Path, card: str) -> Path:

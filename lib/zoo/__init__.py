@@ -6,6 +6,7 @@ learning curve.
                    README.md           the card: data, steps, hardware, quality, licence, how to train it again
                    recipe.yaml         for `python -m lib.training`
                    curve.jsonl         how it learnt
+                   resume.safetensors  of some: all that training goes on from, discriminators too
 
 `python -m lib.publish RUN` turns a training run into such a folder (see `lib/publish.py`).
 """

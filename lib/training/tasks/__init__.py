@@ -13,6 +13,7 @@ from lib.training.task import Task
 _TASKS = {
     "fastspeech2": "lib.training.tasks.fastspeech2:AcousticTask",
     "hifigan": "lib.training.tasks.hifigan:VocoderTask",
+    "istft": "lib.training.tasks.istft:IstftTask",
     "speecht5": "lib.training.tasks.speecht5:AcousticTask",
     "tacotron2": "lib.training.tasks.tacotron2:AcousticTask",
     "tortoise": "lib.training.tasks.tortoise:AcousticTask",
