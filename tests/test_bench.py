@@ -308,7 +308,7 @@ def test_real_voices_in_real_processes(tmp_path):
     )  # a network and its runtime against a table of formants
     assert 0 < espeak.rtf.value < hibari.rtf.value < 5
     assert set(espeak.stages) == {"synthesis"}  # the library is loaded anew outside of the clock
-    assert {"acoustic_model", "vocoder"} < set(hibari.stages)
+    assert {"acoustic_model", "signal_processing"} < set(hibari.stages)
     assert sum(hibari.stage_rtf.values()) == pytest.approx(hibari.rtf.value, rel=0.3)
     assert set(hibari.circumstances["threads_found"].values()) == {1}
     run = results.Run("01_x", tmp_path / "quick")

@@ -77,6 +77,7 @@ def speak(
         seconds = timed.get((voice.name, voice.variant, voice.target))
         speech = voice.synthesize(text, seed=seed)
         if seconds is None:
+            voice.prepare()
             speech = voice.synthesize(text, seed=seed)
         spoken[label] = Spoken(voice.name, text, speech, stages_of(seconds or speech.seconds, voice.modules))
     return spoken

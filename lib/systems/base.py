@@ -76,6 +76,9 @@ class System(Model):
     draws: bool = True  # whether another seed says the same in another way
     attends: bool = False  # whether it finds its own way through a text, and notes where it went astray
 
+    def prepare(self) -> None:
+        """What a resident program would have done before the next sentence; called outside of what is timed."""
+
     @abstractmethod
     def speak(self, sentence: str, seed: int) -> Speech:
         """Synthesize one sentence (stripped, speakable, of bounded length)."""

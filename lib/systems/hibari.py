@@ -65,6 +65,6 @@ class Hibari(System):
                 outputs = self._voice.sess.run(
                     None, {"ids": np.array([ids], np.int64), "speed": np.ones(1, np.float32)}
                 )
-            with watch.stage("vocoder"):
+            with watch.stage("signal_processing"):
                 parts.append(self._dsp.synth(*(output[0] for output in outputs), noise))
         return Speech(np.concatenate(parts).astype(np.float32), self.sample_rate, watch.seconds)
