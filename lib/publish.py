@@ -197,19 +197,20 @@ def card(
         f"| {row.who} | {row.voice} | " + " | ".join(_cell(row.scores.get(n), n) for n in names) + " |"
         for row in rows
     ]
-    voices = " and ".join(recipe.data["voices"])
+    voices = " and ".join(v for v in recipe.data["voices"] if v != held_out_voices.RECORDINGS)
     watched = (
         ", ".join(f"{k} {v:.3f}" for k, v in validations[-1]["validation"].items()) if validations else "none"
     )
     recorded = held_out_voices.RECORDINGS in recipe.data["voices"]
-    persons = "`prompts` are recordings of a person, CC-BY-SA-3.0" if recorded else "no recording of a person"
+    kind = "(synthetic speech; no recording of a person)"
+    if recorded:
+        kind = "(synthetic speech) and, real speech, on the train split of `prompts` (one person, CC-BY-SA-3.0)"
     return "\n".join(
         [
             f"# {recipe.task}",
             "",
             f"{params_m:.2f} M parameters, trained on {voices} reading the train sentences of the Gutenberg "
-            f"corpus (synthetic speech; {persons}). Weights in half precision, the moving average of the "
-            "training's.",
+            f"corpus {kind}. Weights in half precision, the moving average of the training's.",
             "",
             f"- steps: {last['step']:,} of batch {recipe.training.batch_size}, {last['seconds'] / 60:.0f} minutes of "
             f"training, {last['steps_per_s']:.2f} steps/s at the end, {last['peak_rss_mb']:.0f} MB",

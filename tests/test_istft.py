@@ -4,6 +4,7 @@ resumes bit for bit.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -22,6 +23,7 @@ from lib.training.loop import train
 from lib.training.sources import RESUME
 from lib.training.tasks import istft_data, istft_losses
 from lib.training.tasks import spectrogram_discriminators as judges
+from lib.training.tasks import istft as istft_task
 from lib.training.tasks.istft import IstftTask, Learning
 
 RATE, HOP = signal.RATE, signal.HOP
@@ -369,7 +371,19 @@ def test_a_folder_that_holds_another_system_or_damaged_files_is_refused(tmp_path
         istft.Istft(tmp_path)
 
 
-@pytest.mark.skipif("istft" not in zoo.names(), reason="the zoo holds no istft")
+def test_training_goes_on_from_the_zoo_with_its_jury():
+    config = recipe.parse(Learning, recipe.load(zoo.folder("istft") / "recipe.yaml").model, "model")
+    assert config.start_from == "istft"
+    jury = judges.Jury(config.windows, config.channels, config.periods, config.period_width)
+    modules = {**istft.build(config.network), "jury": jury}
+    before = {name: copy.deepcopy(module.state_dict()) for name, module in modules.items()}
+    istft_task.start(modules, config.start_from)
+    for name, module in modules.items():
+        assert any(not torch.equal(value, before[name][key]) for key, value in module.state_dict().items()), (
+            name
+        )
+
+
 def test_an_acoustic_system_speaks_through_it_and_through_what_replaces_its_networks():
     system = systems.load("fastspeech2", vocoder="istft")
     speech, key = system.synthesize("Yes."), system.fingerprint()
@@ -380,12 +394,12 @@ def test_an_acoustic_system_speaks_through_it_and_through_what_replaces_its_netw
     } < set(system.modules)
     assert len(speech.waveform) == sum(speech.frames) * HOP and np.abs(speech.waveform).max() > 0.01
 
-    def mute(copy):
+    def mute(variant):
         class Silent(torch.nn.Module):
             def forward(self, log_mels, of_source, hz):
                 return torch.full((*log_mels.shape[:2], 3 * signal.BINS), -30.0)
 
-        copy.modules["vocoder.trunk"] = Silent()
+        variant.modules["vocoder.trunk"] = Silent()
 
     changed = system.derive("mute", mute)
     assert np.abs(changed.synthesize("Yes.").waveform).max() < 1e-4 and changed.fingerprint() != key
