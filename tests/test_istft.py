@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from lib import prosody, systems, zoo
+from lib import prosody, publish, systems, zoo
 from lib.corpora import fetch, flite
 from lib.corpora.base import Corpus, Utterance
 from lib.errors import AudioError, MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN, log_mel, log_mel_torch
+from lib.measure import evaluate, held_out_voices
+from lib.measure.evaluate import Clip
+from lib.measure.stats import Estimate
 from lib.systems import istft
 from lib.systems.istft import signal
 from lib.training import checkpoint, recipe, tasks
@@ -382,6 +385,39 @@ def test_training_goes_on_from_the_zoo_with_its_jury():
         assert any(not torch.equal(value, before[name][key]) for key, value in module.state_dict().items()), (
             name
         )
+
+
+def test_a_card_tells_voices_learnt_from_voices_unheard(monkeypatch):
+    clip = Clip("vowel", "a", vowel(120.0), RATE)
+
+    def clips(voice, limit, threads):
+        if voice in ("flite-awb", "prompts"):
+            raise MissingDataError("no apt")
+        return (clip,)
+
+    class Judged:
+        summary = {"mos_predicted": Estimate(3.5, None, None, 1)}
+
+    monkeypatch.setattr(held_out_voices, "clips", clips)
+    monkeypatch.setattr(evaluate, "judge", lambda *_, **__: Judged)
+    model = systems.load("istft", threads=1)
+    rows = list(publish.copies(model, ("vits-joe", "hibari"), None, 1, threads=1))
+    assert list(dict.fromkeys(row.voice for row in rows)) == [
+        "vits-joe",
+        "hibari",
+        "espeak-ng (unheard)",
+        "prompts-deep (unheard)",
+    ]
+    assert [row.who for row in rows[:4]] == ["original", "Griffin-Lim, copy", "hifigan, copy", "istft, copy"]
+    with pytest.raises(MissingDataError):
+        list(publish.copies(model, ("prompts",), None, 1, threads=1))
+
+    read = recipe.load(zoo.folder("istft") / "recipe.yaml")
+    said = publish.card(read, zoo.curve("istft"), rows, 1, model.params_m, goes_on=True)
+    mine = [
+        line for line in zoo.card("istft").splitlines() if line.startswith(("3.42 M", "- goes on", "- trained"))
+    ]
+    assert len(mine) == 3 and set(mine) <= set(said.splitlines())  # the zoo's card is what this writes
 
 
 def test_an_acoustic_system_speaks_through_it_and_through_what_replaces_its_networks():

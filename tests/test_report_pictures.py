@@ -194,6 +194,12 @@ def test_findings_on_curves_and_sweeps(tmp_path):
         "The losses fell: fastspeech2 from 1 to 0.45 (validation mel, 100 steps; by 10 % in the last quarter)."
     )
     assert curves.learning_finding({}) is None
+    rising = [{"step": s, "validation": {"mel_l1": v}} for s, v in ((1000, 0.241), (3000, 0.27), (5520, 0.259))]
+    assert curves.learning_finding({"fastspeech2": (records, None), "istft": (rising, None)}) == (
+        "The losses fell: fastspeech2 from 1 to 0.45 (validation mel, 100 steps; by 10 % in the last quarter). "
+        "Not so istft from 0.241 to 0.259 (validation mel_l1, 5,520 steps): such a training follows more losses "
+        "than this."
+    )
     run = results.Run("01_demo", tmp_path)
     for variant, size, wer, steps in (("size-base", 3.0, 0.1, 5.0), ("size-large", 6.0, 0.08, 2.0)):
         for metric, value in (("params_m", size), ("wer", wer), ("train_steps_per_s", steps)):

@@ -119,17 +119,21 @@ def _with_unit(metric: str) -> str:
 
 
 def learning_finding(curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] | None]]) -> str | None:
-    """How far each loss fell and whether it was still falling at the end, in a sentence; None without records.
+    """How far each loss fell and whether it was still falling at the end, and which rose, in a sentence or two; None
+    without records.
 
     curves: as in `learning`. Of each training the validation counts where there is one, else the training loss, and
     the last quarter of its steps against the end of the third.
     """
-    said = []
+    fell, rose = [], []
     for system, (before, _) in curves.items():
         name, values = _judged(before)
         if len(values) < 2:
             continue
         first, last = values[0][1], values[-1][1]
+        if last > first:
+            rose.append(f"{system} from {first:.3g} to {last:.3g} ({name}, {values[-1][0]:,} steps)")
+            continue
         earlier = [value for step, value in values if step <= 0.75 * values[-1][0]]
         late = (earlier[-1] - last) / earlier[-1] if earlier and earlier[-1] else 0.0
         end = (
@@ -137,8 +141,10 @@ def learning_finding(curves: Mapping[str, tuple[Sequence[dict], Sequence[dict] |
             if late >= 0.005
             else "nothing more in the last quarter"
         )
-        said.append(f"{system} from {first:.3g} to {last:.3g} ({name}, {values[-1][0]:,} steps; {end})")
-    return None if not said else f"The losses fell: {'; '.join(said)}."
+        fell.append(f"{system} from {first:.3g} to {last:.3g} ({name}, {values[-1][0]:,} steps; {end})")
+    said = [f"The losses fell: {'; '.join(fell)}."] if fell else []
+    said += [f"Not so {'; '.join(rose)}: such a training follows more losses than this."] if rose else []
+    return " ".join(said) or None
 
 
 def sweep_finding(
