@@ -172,7 +172,8 @@ def test_a_network_that_is_denied_pitch_does_not_hear_it(tmp_path):
 def test_evenly_spoken_symbols_last_as_long_as_their_mean():
     import torch
 
-    from lib.systems.fastspeech2.network import NetworkConfig, build
+    from lib.systems.fastspeech2.config import NetworkConfig
+    from lib.systems.fastspeech2.network import build
 
     network = build(
         NetworkConfig(

@@ -147,7 +147,7 @@ def test_rows_of_every_kind(tmp_path):
         first_sentence_s=np.array([0.1, 0.1, 0.1]),
         peak_rss_mb=np.array([300.0, 301.0, 302.0]),
         peak_gpu_mb=np.array([900.0, 900.0, 900.0]),
-        footprint={"size_mb": 7.9, "loaded_mb": 30.0, "params_m": 6.1},
+        footprint={"size_mb": 7.9, "size_kind": "estimated", "loaded_mb": 30.0, "params_m": 6.1},
         first_audio_s=0.2 * one.seconds,
         nfe=5.0,
         energy=(energy,) * 3,
@@ -164,6 +164,8 @@ def test_rows_of_every_kind(tmp_path):
     assert rows.value["energy_j_per_audio_s"] == pytest.approx(0.5) and rows.value["power_w"] == pytest.approx(
         3
     )
+    assert rows.kind["size_mb"] == "estimated" and rows.kind["loaded_mb"] == "measured"
+    assert "CPU seconds" in rows.source["utilization_pct"]
     assert rows.kind["power_w"] == "estimated" and rows.kind["utilization_pct"] == "measured"
     assert rows.n["cold_start_s"] == 3 and rows.ci_low["cold_start_s"] < 1.1 < rows.ci_high["cold_start_s"]
     assert rows.value["first_audio_ms"] == pytest.approx(0.2 * rows.value["latency_ms_p50"])

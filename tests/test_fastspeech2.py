@@ -27,7 +27,8 @@ from lib.corpora.base import Corpus
 from lib.errors import MissingDataError, ParameterError, TextError, TrainingError
 from lib.features import HIFIGAN, log_mel
 from lib.systems import fastspeech2, symbols
-from lib.systems.fastspeech2.network import Controls, NetworkConfig, build
+from lib.systems.fastspeech2.config import Controls, NetworkConfig
+from lib.systems.fastspeech2.network import build
 from lib.systems.symbols import ids, known, vocabulary_size
 from lib.training import checkpoint, recipe, tasks
 from lib.training.loop import train

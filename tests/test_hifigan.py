@@ -367,7 +367,8 @@ def test_predicted_mels_take_the_place_of_true_ones_in_their_share(speech, tmp_p
 
 def test_mels_of_an_acoustic_model_lie_under_the_clip(speech, tmp_path):
     from lib.systems import fastspeech2
-    from lib.systems.fastspeech2.network import NetworkConfig, build
+    from lib.systems.fastspeech2.config import NetworkConfig
+    from lib.systems.fastspeech2.network import build
     from lib.training.tasks import predicted_mels
 
     config = NetworkConfig(

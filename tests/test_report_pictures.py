@@ -131,6 +131,8 @@ class Voice:
         "vocoder.decoder": torch.nn.Linear(1000, 500, bias=False),
     }
 
+    def prepare(self): ...
+
     def synthesize(self, text, seed=0):
         waveform = np.sin(np.arange(RATE) / 20).astype(np.float32)
         return Speech(

@@ -69,7 +69,9 @@ def one_round(
         "peak_gpu_mb": memory.peak_gpu_mb(),
         **timed,
         "energy": _energy(energy, system, speak, values, timed) if energy else None,
-        "footprint": {name: getattr(system, name, None) for name in ("size_mb", "loaded_mb", "params_m")},
+        "footprint": {
+            name: getattr(system, name, None) for name in ("size_mb", "size_kind", "loaded_mb", "params_m")
+        },
         "names": [getattr(system, name, None) for name in ("name", "variant", "target")],
         "fingerprint": system.fingerprint() if fingerprint else None,
         "versions": {name: sys.modules[name].__version__ for name in RUNTIMES if name in sys.modules},

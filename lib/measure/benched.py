@@ -97,7 +97,7 @@ class Benched:
     cpu_s: np.ndarray | None = None
     nfe: float | None = None
     energy: tuple[dict[str, Any], ...] = ()
-    footprint: dict[str, float | None] = field(default_factory=dict)
+    footprint: dict[str, Any] = field(default_factory=dict)
     circumstances: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
@@ -224,7 +224,11 @@ def write(run: "Run", benched: dict[str, Benched]) -> None:
             ("params_m", "weights in memory"),
         ):
             if one.footprint.get(metric):
-                run.add(*names, metric, one.footprint[metric], source=source)
+                kind = one.footprint.get("size_kind", "measured") if metric == "size_mb" else "measured"
+                source = (
+                    source if kind == "measured" else "bytes of weights in memory, of which there is no file"
+                )
+                run.add(*names, metric, one.footprint[metric], kind=kind, source=source)
         if one.nfe is not None:
             run.add(*names, "nfe", one.nfe, n=len(one.audio_s), source="counted while speaking")
         _add_energy(run, one)
@@ -265,6 +269,8 @@ def _add_energy(run: "Run", one: Benched) -> None:
     utilization = np.array([e["utilization_pct"] for e in one.energy])
     for metric, values in zip(metrics, (joules / audio_s, joules / seconds, utilization)):
         own_kind = "measured" if metric == "utilization_pct" else kind
+        if metric == "utilization_pct" and kind == "estimated":
+            source = "CPU seconds over seconds x cores"
         if (values > 0).all():
             _add_rounds(run, one.candidate.names, metric, values, source, window, own_kind)
         else:

@@ -40,7 +40,7 @@ def resized(model: Mapping, *, width: float = 1.0, layers: int = 0, heads: int =
 
     hidden is also the width of the symbol and speaker embeddings.
     """
-    from lib.systems.fastspeech2.network import NetworkConfig
+    from lib.systems.fastspeech2.config import NetworkConfig
 
     defaults = {f.name: f.default for f in dataclasses.fields(NetworkConfig)}
     full = {**{k: defaults[k] for k in (*WIDTHS, "heads", "encoder_layers", "decoder_layers")}, **model}

@@ -39,6 +39,7 @@ class Model(ABC):
     modules: Mapping[str, "torch.nn.Module"] = MappingProxyType({})
     graphs: Mapping[str, bytes] = MappingProxyType({})
     files: tuple[Path, ...] = ()  # all that somebody has to download to run it
+    size_kind: str = "measured"  # of `size_mb`: "estimated" where no file of these weights exists
     front_end: tuple[Path, ...] = ()  # those of them that hold no weights: every variant needs them, too
     packages: tuple[str, ...] = ()  # distributions beside its target's whose versions decide what it does
     origin: dict[str, Any] | None = None  # what any process can rebuild it from, as JSON; None: save it first

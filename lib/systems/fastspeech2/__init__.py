@@ -17,7 +17,8 @@ import torch
 from lib.systems import checkpoint
 from lib.systems.acoustic import AcousticSystem
 from lib.systems.base import Speech, Vocoder
-from lib.systems.fastspeech2.network import Controls, NetworkConfig, build
+from lib.systems.fastspeech2.config import Controls, NetworkConfig
+from lib.systems.fastspeech2.network import build
 
 checkpoints = checkpoint.Kind("fastspeech2", NetworkConfig, build)
 

@@ -139,6 +139,8 @@ class SpeechT5Base(System):
         frames = SPEECHT5.sample_rate / SPEECHT5.hop / CHARACTERS_PER_S  # per character
         self._limits = Limits(shortest=frames, longest=frames, slack=0)
 
+    size_kind = "estimated"
+
     @property
     def size_mb(self) -> float:
         """10^6 bytes that its weights would have as a file, which is as many as they have in memory."""

@@ -19,7 +19,8 @@ from lib.corpora.base import Corpus
 from lib.errors import AudioError, unknown
 from lib.features import HIFIGAN, griffin_lim
 from lib.systems import fastspeech2
-from lib.systems.fastspeech2.network import PROSODY, NetworkConfig, Prediction
+from lib.systems.fastspeech2.config import NetworkConfig
+from lib.systems.fastspeech2.network import PROSODY, Prediction
 from lib.systems.fastspeech2.network import build as build_network
 from lib.training import sources
 from lib.training.task import Batch, Update, Validation
