@@ -63,12 +63,13 @@ def test_copies_by_hifigan_sound_better_than_griffin_lims_and_stay_understood(te
         for vocode in (systems.load("hifigan").vocode, features.griffin_lim)
     )
     judged = {"ours": ours, "theirs": theirs, "teacher": teacher}
-    mos, wer = (
+    mos, nll = (
         {who: found.summary[metric].value for who, found in judged.items()}
-        for metric in ("mos_predicted", "wer")
+        for metric in ("mos_predicted", "asr_nll")
     )
     assert mos["ours"] >= mos["theirs"] + 0.4, mos
-    assert wer["ours"] <= wer["teacher"] + 0.04, wer
+    # Of twelve sentences one word is 0.6 points of WER; noise of 10 dB would cost 0.2 nats a word.
+    assert nll["ours"] <= nll["teacher"] + 0.1, nll
 
 
 @pytest.mark.slow
