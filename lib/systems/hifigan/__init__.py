@@ -41,16 +41,13 @@ MEL_MEAN, MEL_SCALE = (
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """generator: "vits-joe" (its decoder behind a mel-to-latent front) or "v1" (published HiFi-GAN V1, random
-    at first); front_width, front_blocks, pitch_width, pitch_blocks: channels and depth of the front, and of the
-    network that reads F0.
-    """
+    """Which generator, and how large the networks before it are."""
 
-    generator: str = "vits-joe"
-    front_width: int = 256
-    front_blocks: int = 6
-    pitch_width: int = 64
-    pitch_blocks: int = 4
+    generator: str = "vits-joe"  # its decoder behind a mel-to-latent front; "v1": HiFi-GAN V1, random at first
+    front_width: int = 256  # channels of the front, which finds the latents of a mel
+    front_blocks: int = 6  # of it
+    pitch_width: int = 64  # channels of the network that reads F0 in the mel
+    pitch_blocks: int = 4  # of it
 
     def __post_init__(self) -> None:
         if self.generator not in GENERATORS:

@@ -54,7 +54,8 @@ class PeriodDiscriminator(nn.Module):
         self.post = weight_norm(nn.Conv2d(channels[-1], 1, (3, 1), padding=(1, 0)))
 
     def forward(self, waveform: torch.Tensor) -> Judgement:  # (B, n_samples)
-        hidden = F.pad(waveform[:, None], (0, -waveform.shape[1] % self.period), mode="reflect")
+        beyond = -waveform.shape[1] % self.period
+        hidden = F.pad(waveform[:, None], (0, beyond), mode="reflect")  # (B, 1, time), a multiple of the period
         hidden = hidden.unflatten(2, (-1, self.period))  # (B, 1, time / period, period)
         return _judge(hidden, self.convs, self.post)
 
@@ -107,7 +108,7 @@ class Discriminators(nn.Module):
         judgements = [discriminator(waveform) for discriminator in self.periods]
         for discriminator in self.scales:
             judgements.append(discriminator(waveform))
-            waveform = F.avg_pool1d(waveform[:, None], 4, 2, padding=2)[:, 0]
+            waveform = F.avg_pool1d(waveform[:, None], 4, 2, padding=2)[:, 0]  # (B, n_samples / 2 + 1)
         return judgements
 
 
@@ -117,7 +118,7 @@ def discriminator_loss(judgements: list[Judgement]) -> torch.Tensor:
     """
     loss = 0.0
     for scores, _ in judgements:
-        real, fake = scores.chunk(2)
+        real, fake = scores.chunk(2)  # (B / 2, n) each
         loss = loss + (1 - real).square().mean() + fake.square().mean()
     return loss
 
@@ -137,9 +138,9 @@ def generator_loss(real: list[Judgement], fake: list[Judgement]) -> tuple[torch.
 def _judge(hidden: torch.Tensor, convs: nn.ModuleList, post: nn.Module) -> Judgement:
     maps = []
     for conv in convs:
-        hidden = F.leaky_relu(conv(hidden), SLOPE)
+        hidden = F.leaky_relu(conv(hidden), SLOPE)  # (B, C, time[, period]), C and the stride as in the tables
         maps.append(hidden)
-    hidden = post(hidden)
+    hidden = post(hidden)  # (B, 1, time[, period])
     return hidden.flatten(1), [*maps, hidden]
 
 

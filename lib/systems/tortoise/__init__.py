@@ -46,16 +46,16 @@ class Sizes:
     noise far above that, of which the published linear schedule is full, leaves nothing to learn.
     """
 
-    channels: int = 192
-    heads: int = 4
-    layers: int = 5
-    end_layers: int = 1
-    latent_layers: int = 1
-    integrator_layers: int = 1
-    dropout: float = 0.0
-    schedule: str = "cosine"
-    schedule_steps: int = 4000
-    prediction: str = "v"
+    channels: int = 192  # width of every layer
+    heads: int = 4  # of attention
+    layers: int = 5  # blocks that see the noisy mel
+    end_layers: int = 1  # residual blocks after them
+    latent_layers: int = 1  # attention blocks over the latents that say what is spoken
+    integrator_layers: int = 1  # that join the condition and the timestep
+    dropout: float = 0.0  # in training
+    schedule: str = "cosine"  # of the noise
+    schedule_steps: int = 4000  # of the teacher that is to be distilled
+    prediction: str = "v"  # what the network predicts
 
     def __post_init__(self) -> None:
         self.decoder(1, 1)
