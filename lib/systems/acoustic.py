@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -29,40 +29,46 @@ class AcousticSystem(System):
     without one Griffin-Lim speaks and the variant says so. speaker: one of `speakers`, by default the first.
     """
 
+    checkpoints: checkpoint.Kind  # how its networks lie on disk
+    manner: str = ""  # the attribute with how it speaks: a frozen dataclass, each field of which is a setting
     mel: MelConfig  # of the spectrograms it makes
     packages = (*System.packages, "librosa")  # Griffin-Lim's
 
     def __init__(
         self,
         folder: str | Path,
-        config: Any,
-        speakers: Sequence[str],
-        network: torch.nn.Module,
         *,
         vocoder: Vocoder | None = None,
         speaker: str | None = None,
         variant: str | None = None,
         target: str = "torch/cpu",
         threads: int = 2,
+        **manner: Any,
     ):
+        config, speakers, network = self.checkpoints.load(folder)
         self.folder, self.target, self.threads = Path(folder), target, threads
         self.device = torch.device(targets.find(target).device)
         torch.set_num_threads(threads)
         symbols.of("a")  # eSpeak is loaded on first use; load it here, not inside a measurement
-        self.config, self.speakers = config, tuple(speakers)
+        self.config, self.speakers = config, speakers
         self.mel = getattr(config, "features", HIFIGAN)
         self.sample_rate = self.mel.sample_rate
         self.modules = {"acoustic_model": network.eval().to(self.device)}
         self.variant = variant or ("baseline" if vocoder else GriffinLim.name)
         self.speaker = self._speaker(speaker)
         self.take(vocoder or GriffinLim(self.mel))
+        self.configure(**manner)
 
     def settings(self) -> dict[str, Any]:
-        """The speaker, and which vocoder speaks."""
-        return {"speaker": self.speaker, "vocoder": self.vocoder.name, **self.vocoder.settings()}
+        """The speaker, which vocoder speaks, and the fields of `manner`."""
+        own = dataclasses.asdict(getattr(self, self.manner)) if self.manner else {}
+        return {"speaker": self.speaker, "vocoder": self.vocoder.name, **self.vocoder.settings(), **own}
 
     def configure(self, *, speaker: str | None = None, vocoder: str | None = None, **others: Any) -> None:
-        """speaker: one of `speakers`; vocoder: the name of one that `lib.systems` loads."""
+        """speaker: one of `speakers`; vocoder: the name of one that `lib.systems` loads; others: fields of `manner`."""
+        own = getattr(self, self.manner) if self.manner else None
+        names = {field.name for field in dataclasses.fields(own)} if self.manner else set()
+        changes = {name: others.pop(name) for name in names & others.keys()}
         if speaker is not None:
             self.speaker = self._speaker(speaker)
         if vocoder is not None and vocoder != self.vocoder.name:
@@ -72,6 +78,8 @@ class AcousticSystem(System):
                 GriffinLim(self.mel) if plain else systems.load(vocoder, target=target, threads=self.threads)
             )
         super().configure(**others)
+        if changes:
+            setattr(self, self.manner, dataclasses.replace(own, **changes))
 
     def take(self, vocoder: Vocoder) -> None:
         """Speak through a copy of another vocoder from now on. ParameterError where it wants another mel."""

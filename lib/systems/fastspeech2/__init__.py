@@ -8,15 +8,11 @@ how it learns in `lib.training.tasks.fastspeech2`.
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
-from typing import Any
-
 import torch
 
 from lib.systems import checkpoint
 from lib.systems.acoustic import AcousticSystem
-from lib.systems.base import Speech, Vocoder
+from lib.systems.base import Speech
 from lib.systems.fastspeech2.config import Controls, NetworkConfig
 from lib.systems.fastspeech2.network import build
 
@@ -28,39 +24,8 @@ class FastSpeech2(AcousticSystem):
 
     name = "fastspeech2"
     draws = False
-
-    def __init__(
-        self,
-        folder: str | Path,
-        *,
-        vocoder: Vocoder | None = None,
-        speaker: str | None = None,
-        controls: Controls = Controls(),
-        variant: str | None = None,
-        target: str = "torch/cpu",
-        threads: int = 2,
-    ):
-        super().__init__(
-            folder,
-            *checkpoints.load(folder),
-            vocoder=vocoder,
-            speaker=speaker,
-            variant=variant,
-            target=target,
-            threads=threads,
-        )
-        self.controls = controls
-
-    def settings(self) -> dict[str, Any]:
-        """As of every acoustic system, and the controls."""
-        return {**super().settings(), **dataclasses.asdict(self.controls)}
-
-    def configure(self, **settings: Any) -> None:
-        """`rate`, `semitones`, `energy` of `Controls`, or what every acoustic system takes."""
-        names = {field.name for field in dataclasses.fields(Controls)}
-        controls = {name: settings.pop(name) for name in names & settings.keys()}
-        super().configure(**settings)
-        self.controls = dataclasses.replace(self.controls, **controls)
+    checkpoints, manner = checkpoints, "controls"
+    controls = Controls()
 
     @torch.inference_mode()
     def speak(self, sentence: str, seed: int) -> Speech:

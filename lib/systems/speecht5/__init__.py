@@ -9,7 +9,6 @@ its weights cannot be had, and what comes out of it is noise.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from lib.features import SPEECHT5
 from lib.systems import checkpoint, symbols
 from lib.systems.acoustic import AcousticSystem
 from lib.systems.attention import Reading
-from lib.systems.base import Speech, Stopwatch, System, Vocoder
+from lib.systems.base import Speech, Stopwatch, System
 from lib.systems.speecht5.decoding import Limits, decode, lay_out
 from lib.systems.speecht5.network import PUBLISHED, NetworkConfig, SpeechT5Network, build
 from lib.systems.symbols import ids
@@ -45,41 +44,13 @@ class SpeechT5(AcousticSystem):
     """
 
     name, attends = "speecht5", True
+    checkpoints, manner = checkpoints, "limits"
+    limits = Limits()
 
-    def __init__(
-        self,
-        folder: str | Path,
-        *,
-        vocoder: Vocoder | None = None,
-        speaker: str | None = None,
-        limits: Limits = Limits(),
-        variant: str | None = None,
-        target: str = "torch/cpu",
-        threads: int = 2,
-    ):
-        super().__init__(
-            folder,
-            *checkpoints.load(folder),
-            vocoder=vocoder,
-            speaker=speaker,
-            variant=variant,
-            target=target,
-            threads=threads,
-        )
-        self.limits = limits
+    def __init__(self, folder: str | Path, **settings: Any):
+        super().__init__(folder, **settings)
         if self.device.type == "cpu":
             lay_out(self.modules["acoustic_model"])
-
-    def settings(self) -> dict[str, Any]:
-        """As of every acoustic system, and when it stops."""
-        return {**super().settings(), **dataclasses.asdict(self.limits)}
-
-    def configure(self, **settings: Any) -> None:
-        """Fields of `Limits`, or what every acoustic system takes."""
-        names = {field.name for field in dataclasses.fields(Limits)}
-        limits = {name: settings.pop(name) for name in names & settings.keys()}
-        super().configure(**settings)
-        self.limits = dataclasses.replace(self.limits, **limits)
 
     def speak(self, sentence: str, seed: int) -> Speech:
         """One sentence, in portions where it has too many symbols. The seed draws the prenet's dropout, which

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,7 +19,7 @@ from lib.errors import MissingDataError, ParameterError, TrainingError
 from lib.systems import checkpoint
 from lib.systems.acoustic import AcousticSystem
 from lib.systems.attention import Reading
-from lib.systems.base import Speech, Vocoder
+from lib.systems.base import Speech
 from lib.systems.tacotron2.network import NetworkConfig, build
 
 log = logging.getLogger(__name__)
@@ -28,47 +28,23 @@ log = logging.getLogger(__name__)
 checkpoints = checkpoint.Kind("tacotron2", NetworkConfig, build)
 
 
-class Tacotron2(AcousticSystem):
-    """A trained acoustic model, loaded from the folder that `save` made, before a vocoder (see `AcousticSystem`).
+@dataclass(frozen=True)
+class Gate:
+    """When the decoder holds that all is said."""
 
-    threshold: of the gate, above which a step is the last.
-    """
+    threshold: float = 0.5  # above which a step is the last
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise ParameterError(f"threshold is {self.threshold}, the gate's lies between 0 and 1")
+
+
+class Tacotron2(AcousticSystem):
+    """A trained acoustic model, loaded from the folder that `save` made, before a vocoder (see `AcousticSystem`)."""
 
     name, attends = "tacotron2", True
-
-    def __init__(
-        self,
-        folder: str | Path,
-        *,
-        vocoder: Vocoder | None = None,
-        speaker: str | None = None,
-        threshold: float = 0.5,
-        variant: str | None = None,
-        target: str = "torch/cpu",
-        threads: int = 2,
-    ):
-        super().__init__(
-            folder,
-            *checkpoints.load(folder),
-            vocoder=vocoder,
-            speaker=speaker,
-            variant=variant,
-            target=target,
-            threads=threads,
-        )
-        self.threshold = threshold
-
-    def settings(self) -> dict[str, Any]:
-        """As of every acoustic system, and the gate's threshold."""
-        return {**super().settings(), "threshold": self.threshold}
-
-    def configure(self, *, threshold: float | None = None, **settings: Any) -> None:
-        """threshold: of the gate, between 0 and 1; or what every acoustic system takes."""
-        if threshold is not None:
-            if not 0 < threshold < 1:
-                raise ParameterError(f"threshold is {threshold}, the gate's lies between 0 and 1")
-            self.threshold = threshold
-        super().configure(**settings)
+    checkpoints, manner = checkpoints, "gate"
+    gate = Gate()
 
     def speak(self, sentence: str, seed: int) -> Speech:
         """One sentence. The seed draws the prenet's dropout, which the network needs in use too, and
@@ -92,7 +68,7 @@ class Tacotron2(AcousticSystem):
 
     @torch.inference_mode()
     def _read(self, phones: tuple[str, ...], batch: torch.Tensor, speaker: torch.Tensor, seed: int) -> Reading:
-        found = self.modules["acoustic_model"].read(batch, speaker, seed, self.threshold)
+        found = self.modules["acoustic_model"].read(batch, speaker, seed, self.gate.threshold)
         log_mel, alignment = (values.float().cpu().numpy() for values in (found.log_mel, found.alignment))
         return Reading(phones, log_mel, alignment, found.stopped)
 

@@ -11,7 +11,6 @@ of the published size in `published.py`.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from lib.errors import AudioError, unknown
 from lib.features import HIFIGAN
 from lib.systems import checkpoint
 from lib.systems.acoustic import AcousticSystem
-from lib.systems.base import Speech, Vocoder
+from lib.systems.base import Speech
 from lib.systems.fastspeech2 import network as fastspeech2_network
 from lib.systems.tortoise.diffusion import PREDICTIONS, Sample, Sampling, Schedule, sample
 from lib.systems.tortoise.network import DecoderConfig, DiffusionDecoder
@@ -207,45 +206,13 @@ class Tortoise(AcousticSystem):
     """
 
     name = "tortoise"
+    checkpoints, manner = checkpoints, "sampling"
+    sampling = Sampling("dpm++", 8, 0.0, temperature=0.5)
 
-    def __init__(
-        self,
-        folder: str | Path,
-        *,
-        vocoder: Vocoder | None = None,
-        speaker: str | None = None,
-        sampler: str = "dpm++",
-        steps: int = 8,
-        guidance: float = 0.0,
-        temperature: float = 0.5,
-        variant: str | None = None,
-        target: str = "torch/cpu",
-        threads: int = 2,
-    ):
-        self.sampling = Sampling(sampler, steps, guidance, temperature=temperature)
-        super().__init__(
-            folder,
-            *checkpoints.load(folder),
-            vocoder=vocoder,
-            speaker=speaker,
-            variant=variant,
-            target=target,
-            threads=threads,
-        )
-        network = self.modules["acoustic_model"]
-        del self.modules["acoustic_model"]
+    def __init__(self, folder: str | Path, **settings: Any):
+        super().__init__(folder, **settings)
+        network = self.modules.pop("acoustic_model")
         self.modules |= {"front": network.front, "decoder": network.decoder}
-
-    def settings(self) -> dict[str, Any]:
-        """As of every acoustic system, and how it samples."""
-        return {**super().settings(), **dataclasses.asdict(self.sampling)}
-
-    def configure(self, **settings: Any) -> None:
-        """`steps`, `sampler`, `guidance`... of `Sampling`, or what every acoustic system takes."""
-        names = {field.name for field in dataclasses.fields(Sampling)}
-        sampling = {name: settings.pop(name) for name in names & settings.keys()}
-        super().configure(**settings)
-        self.sampling = dataclasses.replace(self.sampling, **sampling)
 
     @property
     def nfe(self) -> int:
