@@ -115,7 +115,7 @@ def _axes(axes: Axes, pairs: Sequence[tuple[Row, Row]], truth: Row | None, *, wi
 
     low, high = _span([rtf for rtf, _ in pairs])
     axes.set_xscale("log")
-    axes.set_xlim(low / 1.7, high * 1.9)
+    axes.set_xlim(low / 1.7, high * (1.9 if wide else 4.0))  # names need room beside the points
     values = [mos for _, mos in pairs] + ([truth] if truth else [])
     bottom, top = (min(v.ci_low or v.value for v in values), max(v.ci_high or v.value for v in values))
     margin = max(0.12, 0.1 * (top - bottom))
@@ -127,7 +127,7 @@ def _axes(axes: Axes, pairs: Sequence[tuple[Row, Row]], truth: Row | None, *, wi
         taken.append(axes.text(1, foot, " real time", color=style.MUTED, fontsize=8, va="bottom", ha="left"))
     axes.set_xlabel(f"RTF{', compute seconds per second of speech' if wide else ''} (log; left is faster)")
     axes.set_ylabel("Predicted MOS, 1 to 5")
-    crowded = high / low > 40 * axes.figure.get_size_inches()[0]
+    crowded = high / low > (40 if wide else 10) * axes.figure.get_size_inches()[0]
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if crowded else (1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
