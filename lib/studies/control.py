@@ -17,7 +17,7 @@ from lib.measure.scorer import Scorer, summarise
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lib.corpora.gutenberg import Sentence
+    from lib.corpora.base import Sentence
 
 SETTINGS = {
     "as it speaks": {},
