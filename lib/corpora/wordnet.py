@@ -149,7 +149,7 @@ def clean(example: str, *, verb: bool = False) -> str | None:
     if not 2 <= n <= MOST_WORDS or not _PLAIN.fullmatch(text):
         return None
     # dots of omission, an author behind a dash, a list's hyphen, an apostrophe that opens or closes a quotation
-    if re.search(r"\.\.| -|- |(?:^|\s)'|'(?:\s|$)(?<!s' )|[?!].*[?!.;]|\.\w{2}", text):
+    if re.search(r"\.\.| -|- |(?:^|\s)'|'(?:\s|$)(?<!s' )|[?!].*[?!.;]|\.[A-Za-z]{2}", text):
         return None
     if n >= 4 and re.match(r"(?:was|were|has|had|is|are) ", text) and text[-1] != "?" and not _ASKS.match(text):
         return None  # its subject is the word that is explained
