@@ -385,3 +385,26 @@ def test_voices_read_the_chosen_texts(monkeypatch):
     assert heard["hibari"][:3] == gutenberg.split("validation", 3)
     assert heard["hibari"][3:] == sentences.training(["botchan", "wordnet"], 20)
     assert Counter(s.id.split("-")[0] for s in heard["hibari"][3:]) == {"wordnet": 15, "botchan": 5}
+
+
+# --- what 00 shows
+
+
+def test_texts_are_shown_with_examples_or_with_the_reason(monkeypatch):
+    lines = texts.examples(2)
+    assert len(lines) == len(sentences.TEXTS) + len(sentences.TEST_SETS)
+    assert lines[3].startswith("**wordnet, test** (100 sentences, median 7 words): *He is the best one. / ")
+    words = texts.lengths()
+    assert words["wordnet, test"][:2] == [5, 9] and min(words["wordnet, training"]) == 1
+    assert texts.spread({"a": [1, 2, 9], "b": [5, 6, 7]}) == (
+        "Half of the sentences of b have more than 6 words, of a more than 2; the shortest of all has 1, the longest 9."
+    )
+
+    def gone(*_):
+        raise MissingDataError("no apt here")
+
+    monkeypatch.setattr(wordnet, "chosen", gone)
+    assert texts.examples()[1] == "**wordnet, training**: not run: no apt here"
+    assert "wordnet, training" not in texts.lengths()
+    table = texts.covered(50)
+    assert list(table.index) == ["botchan"] and texts.finding(table) is None

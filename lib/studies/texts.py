@@ -19,7 +19,7 @@ import numpy as np
 from lib import progress
 from lib.corpora import coverage, sentences, wordnet
 from lib.corpora.base import Sentence
-from lib.errors import SpeechError, TextError
+from lib.errors import MissingDataError, TextError
 from lib.files import cache_folder, content_key, write_atomic
 from lib.normalise import spoken
 
@@ -67,19 +67,20 @@ def choose() -> list[str]:
 
 def covered(n: int, *, seed: int = 0) -> pd.DataFrame:
     """What the first n sentences of each text cover, the chosen ones of WordNet against as many of every kind drawn at
-    random; a line per text.
+    random; a line per text. Where WordNet cannot be had, the novel's line alone.
 
     The texts differ in the length of their sentences, so the phones in all stand there, too.
     """
     import pandas as pd
 
-    chosen = sentences.training(["wordnet"], n)
-    texts = {
-        "botchan": sentences.training(["botchan"], n),
-        "wordnet, at random": _at_random(chosen, seed),
-        "wordnet, chosen": chosen,
-        "botchan and wordnet": sentences.training(["botchan", "wordnet"], n),
-    }
+    texts = {"botchan": sentences.training(["botchan"], n)}
+    try:
+        chosen = sentences.training(["wordnet"], n)
+        texts["wordnet, at random"] = _at_random(chosen, seed)
+        texts["wordnet, chosen"] = chosen
+        texts["botchan and wordnet"] = sentences.training(["botchan", "wordnet"], n)
+    except MissingDataError as error:
+        log.warning("wordnet: not run: %s", error)
     lines = {}
     for name, read in texts.items():
         found = coverage.of(pairs(read))
@@ -92,8 +93,10 @@ def covered(n: int, *, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
-def finding(table: pd.DataFrame) -> str:
-    """What the choice is worth, from the table of `covered`, in a sentence."""
+def finding(table: pd.DataFrame) -> str | None:
+    """What the choice is worth, from the table of `covered`, in a sentence; None without WordNet."""
+    if "wordnet, chosen" not in table.index:
+        return None
     often = f"seen {coverage.OFTEN} times"
     chosen, drawn, novel = (table.loc[n] for n in ("wordnet, chosen", "wordnet, at random", "botchan"))
     return (
@@ -104,25 +107,21 @@ def finding(table: pd.DataFrame) -> str:
     )
 
 
-def examples(n: int = 3) -> pd.DataFrame:
-    """The first n sentences of each test set and of each training text, and how many there are; a line per text that
-    this machine can get.
+def examples(n: int = 4, *, every: int = 10) -> list[str]:
+    """A line for each training text and each test set: how many sentences there are, how long they are, and n of them,
+    the first and each `every`-th after it; or why this machine cannot get it.
     """
-    import pandas as pd
-
-    lines = {}
+    lines = []
     for use, name, read in _all():
         try:
             found = read()
-        except SpeechError as error:
-            log.warning("%s, %s: not run: %s", name, use, error)
+        except MissingDataError as error:
+            lines.append(f"**{name}, {use}**: not run: {error}")
             continue
-        lines[f"{name}, {use}"] = {
-            "sentences": len(found),
-            "words, median": int(np.median([len(s.text.split()) for s in found])),
-            "examples": " / ".join(s.text for s in found[:n]),
-        }
-    return pd.DataFrame.from_dict(lines, orient="index")
+        words = int(np.median([len(s.text.split()) for s in found]))
+        said = " / ".join(s.text for s in found[: n * every : every])
+        lines.append(f"**{name}, {use}** ({len(found):,} sentences, median {words} words): *{said}*")
+    return lines
 
 
 def lengths() -> dict[str, list[int]]:
@@ -131,9 +130,20 @@ def lengths() -> dict[str, list[int]]:
     for use, name, read in _all():
         try:
             found[f"{name}, {use}"] = [len(s.text.split()) for s in read()]
-        except SpeechError:
+        except MissingDataError:
             continue  # `examples` has said so
     return found
+
+
+def spread(words: dict[str, list[int]]) -> str:
+    """How long the sentences of the texts are (`lengths`), in a sentence."""
+    medians = {name: float(np.median(n)) for name, n in words.items()}
+    low, high = min(medians, key=medians.get), max(medians, key=medians.get)
+    return (
+        f"Half of the sentences of {high} have more than {medians[high]:.0f} words, of {low} more than "
+        f"{medians[low]:.0f}; the shortest of all has {min(map(min, words.values()))}, the longest "
+        f"{max(map(max, words.values()))}."
+    )
 
 
 def _all():

@@ -73,11 +73,14 @@ def finding(found: pd.DataFrame) -> str | None:
         close = [name for name in both if gaps[name] <= CLOSE]
         worst = max(both, key=gaps.get)
         where = "on every set" if close == both else f"on {_listed(close)}" if close else "on none"
-        said.append(f"{pupil} {where} (at most {100 * gaps[worst]:+.1f} points, on {worst})")
+        said.append(f"{pupil} {where} ({100 * gaps[worst]:+.1f} points on {worst}, the largest gap)")
     if not said:
         return None
     sets = _listed([name for name in TEST_SETS if name in set(found.test_set)])
-    return f"Of {sets}, the WER is within {100 * CLOSE:.0f} points of the teacher's: {'; '.join(said)}."
+    return (
+        f"Of {sets}, the WER is at most {100 * CLOSE:.0f} points above the teacher's (by value; few "
+        f"sentences have wide intervals): {'; '.join(said)}."
+    )
 
 
 def _of_voices(every: pd.DataFrame) -> pd.DataFrame:
