@@ -355,6 +355,8 @@ def test_texts_of_a_recipe():
     assert read.texts == ("botchan", "wordnet")
     with pytest.raises(ParameterError, match="unknown text 'wordnt': did you mean 'wordnet'"):
         sources.Data(voices=("vits-joe",), texts=("wordnt",))
+    with pytest.raises(ParameterError, match="`texts`, but they are what `voices` read"):
+        sources.Data(corpus="ljspeech", texts=("wordnet",))
 
 
 def test_training_texts_take_turns():

@@ -1,10 +1,9 @@
 """Which sentences cover the sounds of a language best? Greedy choice by phone pairs, and how much a text covers.
 
-A voice learns how a phone moves into the next, so pairs of neighbours are counted. The worth of a pair falls with every
-time it was chosen before (1, 1/2, 1/3, ...), and a sentence's worth is divided by its length: the choice is greedy for
-the logarithms of the counts, as in Gibbon, Moore and Winski (1997, "Handbook of standards and resources for spoken
-language systems", ch. 4) for phonetically rich sentences. The worth of a sentence never rises, so only the sentence on
-top of the queue has to be weighed anew (Minoux 1978).
+A voice learns how a phone moves into the next, so pairs of neighbours are counted. The choice is greedy, as in van
+Santen and Buchsbaum (1997), "Methods for optimal text selection": the worth of a pair falls with every time it was
+chosen before (1, 1/2, 1/3, ...), and a sentence's worth is divided by its length. It never rises, so only the sentence
+on top of the queue has to be weighed anew (Minoux 1978, "Accelerated greedy algorithms").
 """
 
 from __future__ import annotations

@@ -30,7 +30,10 @@ class Data:
             raise ParameterError(
                 "the recipe's data names either `voices` or a `corpus`, not both and not neither"
             )
-        texts.check(self.texts)
+        if texts.check(self.texts) != ("botchan",) and self.corpus:
+            raise ParameterError(
+                "the recipe's data names `texts`, but they are what `voices` read: leave them out"
+            )
 
 
 def start(name: str) -> Path:
