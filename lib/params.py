@@ -31,6 +31,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "n_sentences": (1, None),
     "n_described": (1, None),
     "n_aligned": (1, None),
+    "n_covered": (1, None),
     "n_prompts": (1, None),
     "n_compared": (1, None),
     "n_timed": (1, None),

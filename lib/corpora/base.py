@@ -1,4 +1,6 @@
-"""The one shape of speech data: an utterance is a text, who says it, and a waveform loaded when it is asked for."""
+"""The one shape of speech data: an utterance is a text, who says it, and a waveform loaded when it is asked for; a
+sentence is a text that nobody has said yet.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,15 @@ from lib.errors import AudioError, MissingDataError, unknown
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A text to speak. id: its set's name and digits of its words' hash; split: "train", "validation" or "test"."""
+
+    id: str
+    text: str
+    split: str
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from lib import audio, progress
 from lib.corpora import fetch
-from lib.corpora.base import Corpus, Utterance
-from lib.corpora.gutenberg import Sentence
+from lib.corpora.base import Corpus, Sentence, Utterance
 from lib.errors import MissingDataError, unknown
 from lib.files import cache_folder, content_key
 from lib.normalise import spoken

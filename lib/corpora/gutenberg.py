@@ -9,25 +9,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from dataclasses import dataclass
 
 from lib import text as text_module
 from lib.corpora import fetch
+from lib.corpora.base import Sentence
 
 SOURCE = "Project Gutenberg eBook 8868 (Botchan, transl. Y. Morri, 1919), from sentencepiece==0.2.3"
 LICENCE = "public domain in the USA"
 TEST, VALIDATION = 100, 50
 
 _SHA256 = "464bd5300c24fce16fcc4555d4231a57632caae4d0090ad6aa92854a3b227ba7"
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """id: "botchan-" and eight digits of its text's hash; split: "train", "validation" or "test"."""
-
-    id: str
-    text: str
-    split: str
 
 
 @functools.cache

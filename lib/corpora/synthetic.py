@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lib import audio, progress
-from lib.corpora.base import Corpus, Utterance
-from lib.corpora.gutenberg import Sentence
+from lib.corpora.base import Corpus, Sentence, Utterance
 from lib.errors import SpeechError
 from lib.files import cache_folder, content_key, write_atomic
 from lib.normalise import spoken

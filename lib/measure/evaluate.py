@@ -15,8 +15,7 @@ import numpy as np
 
 from lib import audio, progress, systems
 from lib.corpora import gutenberg, synthetic
-from lib.corpora.base import Corpus, Utterance
-from lib.corpora.gutenberg import Sentence
+from lib.corpora.base import Corpus, Sentence, Utterance
 from lib.errors import MissingDataError, ParameterError, SpeechError
 from lib.measure import intelligibility, stats
 from lib.measure.scorer import ALIGNED, Scorer, source

@@ -129,6 +129,30 @@ def distributions(table: "pd.DataFrame", columns: Mapping[str, str]) -> "Figure"
     return figure
 
 
+def sentence_lengths(words: Mapping[str, Sequence[int]]) -> "Figure":
+    """How many words the sentences of each text have: quartiles, and whiskers to the shortest and the longest."""
+    import matplotlib.pyplot as plt
+
+    names = list(words)[::-1]  # the first on top
+    with style.theme():
+        figure, axes = plt.subplots(figsize=(7, 0.45 * len(names) + 0.9), layout="constrained")
+        boxes = axes.boxplot(
+            [words[name] for name in names],
+            orientation="horizontal",
+            widths=0.6,
+            whis=(0, 100),
+            patch_artist=True,
+            medianprops={"color": style.INK},
+        )
+        for patch, name in zip(boxes["boxes"], names):
+            patch.set_facecolor(style.color("vits-joe" if name.endswith("training") else "hibari"))
+            patch.set_alpha(0.75)
+        axes.set_yticks(range(1, len(names) + 1), names)
+        axes.set_xlabel("words per sentence")
+    plt.close(figure)
+    return figure
+
+
 def mels(clips: Mapping[str, tuple[np.ndarray, int] | np.ndarray], columns: int = 3) -> "Figure":
     """Log-mel spectrograms side by side: label -> (waveform, sample rate), or a mel (n_frames, n_bands) as it is."""
     import matplotlib.pyplot as plt

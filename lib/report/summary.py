@@ -58,7 +58,7 @@ def _best_voice(rows: list[Row]) -> Markup | None:
             for row in rows
             if row.metric == "mos_predicted"
             and (row.system, row.target) == (best.system, best.target)
-            and row.variant.startswith(f"{best.variant}@")
+            and row.variant == f"{best.variant}@prompts"
         ),
         None,
     )

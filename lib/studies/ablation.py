@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from lib.corpora.gutenberg import Sentence
+    from lib.corpora.base import Sentence
     from lib.results import Run
     from lib.systems.fastspeech2 import FastSpeech2
     from lib.systems.hifigan import HifiGan

@@ -20,7 +20,7 @@ from lib.measure.evaluate import Clip, Judged
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lib.corpora.gutenberg import Sentence
+    from lib.corpora.base import Sentence
     from lib.measure.scorer import Scorer
     from lib.results import Run
     from lib.systems.base import System

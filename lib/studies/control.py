@@ -18,7 +18,7 @@ from lib.measure.scores import summarise
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lib.corpora.gutenberg import Sentence
+    from lib.corpora.base import Sentence
 
 SETTINGS = {
     "as it speaks": {},

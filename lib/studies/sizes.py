@@ -17,7 +17,7 @@ from lib.measure.scorer import Scorer
 from lib.studies import retrained
 
 if TYPE_CHECKING:
-    from lib.corpora.gutenberg import Sentence
+    from lib.corpora.base import Sentence
     from lib.results import Run
     from lib.training.recipe import Recipe
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib import zoo
+from lib.corpora import sentences as texts
 from lib.corpora.base import SPLITS, Corpus
 from lib.errors import ParameterError
 
@@ -14,9 +15,10 @@ RESUME = "resume.safetensors"  # beside a finished network, where its task write
 
 @dataclass(frozen=True)
 class Data:
-    """The recipe's `data` part: voices that read the Gutenberg sentences, or a public corpus."""
+    """The recipe's `data` part: voices that read sentences, or a public corpus."""
 
     voices: tuple[str, ...] = ()  # systems that read
+    texts: tuple[str, ...] = ("botchan",)  # what they read: of `lib.corpora.sentences.TEXTS`
     corpus: str = ""  # a public one, as `corpora.public.load` takes it
     source: str = ""  # its folder or hub repository ("": the corpus's own repository)
     train: int = 0  # utterances of the train split that are used, of each voice (0: all)
@@ -28,6 +30,10 @@ class Data:
             raise ParameterError(
                 "the recipe's data names either `voices` or a `corpus`, not both and not neither"
             )
+        if texts.check(self.texts) != ("botchan",) and self.corpus:
+            raise ParameterError(
+                "the recipe's data names `texts`, but they are what `voices` read: leave them out"
+            )
 
 
 def start(name: str) -> Path:
@@ -38,7 +44,7 @@ def start(name: str) -> Path:
 def corpus(data: Data) -> Corpus:
     """The corpus, with its train and validation splits; synthetic speech is made now where the cache does not hold it.
 
-    The test split of the Gutenberg sentences never enters.
+    No test sentence ever enters, of whatever set.
     """
     if data.corpus:
         from lib.corpora import public
@@ -50,11 +56,9 @@ def corpus(data: Data) -> Corpus:
         )
         return replace(whole, utterances=chosen)
     from lib import systems
-    from lib.corpora import gutenberg, synthetic
+    from lib.corpora import synthetic
 
-    sentences = gutenberg.split("validation", data.validation or None) + gutenberg.split(
-        "train", data.train or None
-    )
+    sentences = texts.validation(data.validation or None) + texts.training(data.texts, data.train or None)
     made = []
     for name in data.voices:
         target = (

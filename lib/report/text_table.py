@@ -1,0 +1,113 @@
+"""How good is each voice on each test set, and where does a pupil keep up with its teacher? A table and a sentence,
+from rows of this run or of an earlier one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lib.corpora.sentences import TEST_SETS
+from lib.measure.evaluate import TEACHERS
+from lib.metrics import METRICS
+from lib.report import vocabulary
+from lib.studies.by_text import METRICS as SHOWN
+from lib.studies.by_text import variant
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CLOSE = 0.02  # of WER: two points
+_RUN = ["notebook", "host", "commit"]
+
+
+def rows(now: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
+    """The rows of voices on the test sets from one run: this one, or the newest of the earlier runs that judged most,
+    where they judged more. A column "test_set" says which set. Arguments: tables of `lib.results.read`.
+    """
+    best = _of_voices(now)
+    for _, one in (
+        _of_voices(earlier).sort_values("time", kind="stable", ascending=False).groupby(_RUN, sort=False)
+    ):
+        if _cells(one) > _cells(best):
+            best = one.sort_index()
+    return best
+
+
+def table(found: pd.DataFrame) -> pd.DataFrame:
+    """A line per voice and test set: number of sentences, WER, recogniser's loss and predicted MOS with intervals, and
+    whether an earlier run recorded it. found: of `rows`.
+    """
+    import pandas as pd
+
+    lines = {}
+    order = [(system, name) for system in dict.fromkeys(found.system) for name in TEST_SETS]
+    parts = dict(list(found.groupby(["system", "test_set"])))
+    for system, name in (key for key in order if key in parts):
+        part = parts[system, name]
+        cells = {row.metric: row for row in part.itertuples()}
+        lines[system, name] = {
+            "sentences": int(max(row.n for row in cells.values())),
+            **{
+                f"{METRICS[m].label}, {vocabulary.unit(m)}": _number(cells[m]) if m in cells else ""
+                for m in SHOWN
+            },
+        } | ({"from": f"{part.notebook.iloc[0]}, recorded"} if part.recorded.all() else {})
+    made = pd.DataFrame.from_dict(lines, orient="index")
+    if len(made):
+        made.index = pd.MultiIndex.from_tuples(made.index, names=["system", "test set"])
+    return made
+
+
+def finding(found: pd.DataFrame) -> str | None:
+    """On which test sets each pupil's WER is within two points of its teacher's, in a sentence; None without a pupil
+    and its teacher on two sets. found: of `rows`.
+    """
+    wer = {(r.system, r.test_set): r.value for r in found[found.metric == "wer"].itertuples()}
+    said = []
+    for pupil in dict.fromkeys(found.system):
+        master = TEACHERS.get(pupil)
+        both = [name for name in TEST_SETS if (pupil, name) in wer and (master, name) in wer]
+        if len(both) < 2:
+            continue
+        gaps = {name: wer[pupil, name] - wer[master, name] for name in both}
+        close = [name for name in both if gaps[name] <= CLOSE]
+        worst = max(both, key=gaps.get)
+        where = "on every set" if close == both else f"on {_listed(close)}" if close else "on none"
+        said.append(f"{pupil} {where} ({100 * gaps[worst]:+.1f} points on {worst}, the largest gap)")
+    if not said:
+        return None
+    sets = _listed([name for name in TEST_SETS if name in set(found.test_set)])
+    return (
+        f"Of {sets}, the WER is at most {100 * CLOSE:.0f} points above the teacher's (by value; few "
+        f"sentences have wide intervals): {'; '.join(said)}."
+    )
+
+
+def _of_voices(every: pd.DataFrame) -> pd.DataFrame:
+    """The measured rows of voices on test sets, of each voice on the target that has most of them."""
+    import pandas as pd
+
+    names = {variant(name): name for name in TEST_SETS}
+    voices = [system for system in every.system.unique() if vocabulary.role(system) == "voice"]
+    chosen = every[
+        every.variant.isin(names) & every.metric.isin(SHOWN) & every.value.notna() & every.system.isin(voices)
+    ]
+    chosen = chosen.assign(test_set=chosen.variant.map(names))
+    counts = chosen.groupby([*_RUN, "system", "target"], sort=False).test_set.nunique()
+    best = list(counts.groupby([*_RUN, "system"], sort=False).idxmax()) if len(counts) else []
+    return chosen[pd.MultiIndex.from_frame(chosen[[*_RUN, "system", "target"]]).isin(best)]
+
+
+def _cells(found: pd.DataFrame) -> int:
+    return len(found[["system", "test_set"]].drop_duplicates())
+
+
+def _number(row) -> str:
+    text = vocabulary.number(row.metric, row.value)
+    if row.ci_low != row.ci_low:  # NaN: no interval
+        return text
+    return f"{text} [{vocabulary.number(row.metric, row.ci_low)}, {vocabulary.number(row.metric, row.ci_high)}]"
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
