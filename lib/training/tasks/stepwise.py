@@ -25,7 +25,6 @@ from lib.training.tasks import acoustic as acoustic_task
 from lib.training.tasks.acoustic import MODULE
 from lib.training.tasks.acoustic_data import Example
 
-STATISTICS = ("mel_mean", "mel_deviation")
 SMALLEST = (
     1e-12  # share of attention below which the loss of a step grows no more: far below any that still learns
 )
