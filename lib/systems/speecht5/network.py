@@ -17,6 +17,7 @@ from torch import nn
 from lib.errors import MissingDataError, ParameterError, unknown
 from lib.features import HIFIGAN, SPEECHT5, MelConfig
 from lib.systems.padding import normalised, silenced
+from lib.systems.standardised import Standardised
 from lib.systems.symbols import vocabulary_size
 
 MELS = {"hifigan": HIFIGAN, "speecht5": SPEECHT5}
@@ -139,7 +140,7 @@ class Prediction(NamedTuple):
     attention: torch.Tensor
 
 
-class SpeechT5Network(nn.Module):
+class SpeechT5Network(Standardised):
     """transformers' network, a vector for each voice, and the mean and deviation of each mel band, saved
     together; where it has a window, `nearness`, what each place of the window has ahead in the scores of every
     head, (behind + 1 + ahead,).
@@ -150,18 +151,16 @@ class SpeechT5Network(nn.Module):
     """
 
     def __init__(self, config: NetworkConfig, n_speakers: int):
-        super().__init__()
+        super().__init__(config.features.n_bands)
         from transformers import SpeechT5ForTextToSpeech
 
-        self.config, n_bands = config, config.features.n_bands
+        self.config = config
         self.network = SpeechT5ForTextToSpeech(config.transformers())
         self.voices = nn.Embedding(n_speakers, config.speaker)
         if (
             config.ahead
         ):  # it begins near what is true of speech: a step stays at its symbol, or goes on to the next
             self.nearness = nn.Parameter(-2 * (torch.arange(-config.behind, config.ahead + 1) - 0.3).abs())
-        self.register_buffer("mel_mean", torch.zeros(n_bands))
-        self.register_buffer("mel_deviation", torch.ones(n_bands))
         _begin(self.network)
 
     def forward(
@@ -228,7 +227,7 @@ class SpeechT5Network(nn.Module):
 
     def log_mel(self, rough: torch.Tensor) -> torch.Tensor:
         """The decoder's frames (1, F, n_bands) through the postnet, as a log-mel of `config.features`."""
-        return refined(self.network.speech_decoder_postnet, rough) * self.mel_deviation + self.mel_mean
+        return self.as_log_mel(refined(self.network.speech_decoder_postnet, rough))
 
 
 def refined(postnet: nn.Module, rough: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:

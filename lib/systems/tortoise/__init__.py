@@ -243,7 +243,7 @@ class Tortoise(AcousticSystem):
         with watch.stage("decoder"):
             drawn = denoised(decoder, self.config, said, speaker, self.sampling, seed)
             mel = drawn.x0[0].T  # (F, n_bands)
-            log_mel = (mel * front.mel_deviation + front.mel_mean).float().cpu().numpy()  # (F, n_bands)
+            log_mel = front.as_log_mel(mel).float().cpu().numpy()  # (F, n_bands)
         with watch.stage("vocoder"):
             waveform = self._voiced(log_mel, seed)
         return Speech(

@@ -83,7 +83,9 @@ class Statistics:
 
     def taken_from(self, network: torch.nn.Module) -> Statistics:
         """The same, but for those that the network keeps: its own."""
-        return replace(self, **{name: buffer.numpy().copy() for name, buffer in network.named_buffers(recurse=False)})
+        return replace(
+            self, **{name: buffer.numpy().copy() for name, buffer in network.named_buffers(recurse=False)}
+        )
 
     def prosody(self, items: Sequence[Example], n_symbols: int) -> dict[str, np.ndarray]:
         """pitch, energy of a batch: (B, n_symbols) float32, standardised by speaker, 0 where there is no symbol."""

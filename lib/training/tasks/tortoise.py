@@ -199,7 +199,7 @@ class AcousticTask(acoustic_task.AcousticTask):
                 drawn.float().cpu().numpy(),
                 f"drawn in {SHOWN.steps} steps, with the original's prosody",
             )
-            log_mel = (drawn * network.front.mel_deviation + network.front.mel_mean).float().cpu().numpy()
+            log_mel = network.front.as_log_mel(drawn).float().cpu().numpy()
             audio[e.id] = (griffin_lim(log_mel), HIFIGAN.sample_rate)
         return Validation(sums, figures, audio)
 
