@@ -145,7 +145,7 @@ class Run:
         row = Measurement(
             system=system,
             variant=variant,
-            target=targets.label(target) if target in targets.TARGETS else target,  # a GPU with its model
+            target=_labelled(target),
             metric=metric,
             value=None if value is None else float(value),
             unit=METRICS[metric].unit,
@@ -175,11 +175,18 @@ class Run:
         sample_rate: int,
         text: str,
         *,
+        target: str = "",
         group: str = "",
         note: str = "",
     ) -> Path:
-        """Keep a clip for the report, at the common listening level. group: clips that belong side by side."""
-        name = re.sub(r"[^\w.+@-]", "_", f"{sentence}__{system}__{variant}") + ".flac"
+        """Keep a clip for the report, at the common listening level.
+
+        target: where it was made, if anywhere: two targets of one variant keep a clip each; group: clips that belong
+        side by side.
+        """
+        target = _labelled(target)
+        made_by = "__".join(filter(None, (sentence, system, variant, target)))
+        name = re.sub(r"[^\w.+@-]", "_", made_by) + ".flac"
         path = audio.save(
             self._indexes["audio"].parent / name, audio.match_level(waveform, sample_rate), sample_rate
         )
@@ -189,6 +196,7 @@ class Run:
                 "file": name,
                 "system": system,
                 "variant": variant,
+                "target": target,
                 "sentence": sentence,
                 "text": text,
                 "group": group,
@@ -218,6 +226,11 @@ def start(notebook: str, profile: str, *, seed: int = 0, outputs: str | Path | N
     progress.log_steps()
     folder = Path(outputs or os.environ.get("SPEECH_OUTPUTS") or REPOSITORY / "outputs")
     return Run(notebook, folder / profile, seed=seed)
+
+
+def _labelled(target: str) -> str:
+    """A target as the results name it: a GPU with its model."""
+    return targets.label(target) if target in targets.TARGETS else target
 
 
 def _append(path: Path, record: dict) -> None:

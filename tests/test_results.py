@@ -162,6 +162,19 @@ def test_clips_and_figures_are_indexed(run):
     assert (run.folder / "figures" / "01_demo" / picture["file"]).read_bytes().startswith(b"\x89PNG")
 
 
+def test_two_targets_of_a_variant_keep_a_clip_each(run):
+    torch_clip, onnx_clip = (
+        run.clip("vits-joe", "baseline", "s1", tone, 16_000, "Hello.", target=target)
+        for target, tone in (("torch/cpu", TONE), ("onnxruntime/cpu", TONE[: len(TONE) // 2]))
+    )
+    assert torch_clip.stat().st_size > onnx_clip.stat().st_size > 1_000
+    kept = list(results.read_lines(torch_clip.parent / "index.jsonl"))
+    assert [(clip["file"], clip["target"]) for clip in kept] == [
+        (torch_clip.name, "torch/cpu"),
+        (onnx_clip.name, "onnxruntime/cpu"),
+    ]
+
+
 def test_an_unwritable_outputs_folder_is_one_clear_error(tmp_path):
     blocked = tmp_path / "quick"
     blocked.write_text("a file where a folder should be")

@@ -188,7 +188,10 @@ def quality(
             detail={"notes": notes[:5]} if notes else "",
         )
     for clip in clips[:keep]:
-        run.clip(names[0], names[1], clip.id, clip.waveform, clip.sample_rate, clip.text, group=group)
+        system, variant, target = names
+        run.clip(
+            system, variant, clip.id, clip.waveform, clip.sample_rate, clip.text, target=target, group=group
+        )
     return judged
 
 

@@ -49,6 +49,7 @@ class Clip:
     path: Path
     system: str
     variant: str
+    target: str
     sentence: str
     text: str
     group: str
