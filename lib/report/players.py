@@ -28,8 +28,8 @@ class Player:
 
 @dataclass(frozen=True)
 class Voice:
-    """A column: a system's variant with its headline numbers. target: the one that it speaks on here, None where all its
-    clips were made on the same.
+    """A column: a system's variant with its headline numbers. target: the one that it speaks on here, None where all
+    its clips were made on the same.
     """
 
     system: str
