@@ -276,8 +276,6 @@ def read(*paths: str | Path) -> "pd.DataFrame":
     A row is the same as another where notebook, machine and (system, variant, target, metric) agree, and of recorded
     ones the commit, too: then the later one stands. `newest_run` picks one run where several measured the same.
     """
-    import pandas as pd
-
     rows = []
     for path in map(Path, paths):
         for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
@@ -288,13 +286,21 @@ def read(*paths: str | Path) -> "pd.DataFrame":
                 except (TypeError, ParameterError) as error:
                     raise SpeechError(f"{file}:{number}: a row breaks the results contract: {error}") from error
                 rows.append({**dataclasses.asdict(row), "notebook": file.stem, "recorded": recorded})
-    table = pd.DataFrame(rows, columns=[*FIELDS, "notebook", "recorded"])
-    numbers = ["value", "n", "ci_low", "ci_high"]
-    table[numbers] = table[numbers].astype(float)  # a column of nothing but None would otherwise hold objects
+    table = frame(rows)
     identity = table[["system", "variant", "target", "metric", "notebook", "recorded", "host"]].assign(
         commit=table.commit.where(table.recorded.astype(bool), "")
     )
     return table[~identity.duplicated(keep="last")].reset_index(drop=True)
+
+
+def frame(rows: Iterable[dict]) -> "pd.DataFrame":
+    """Rows, each with FIELDS, notebook and recorded, as the DataFrame that `read` returns."""
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows), columns=[*FIELDS, "notebook", "recorded"])
+    numbers = ["value", "n", "ci_low", "ci_high"]
+    table[numbers] = table[numbers].astype(float)  # a column of nothing but None would otherwise hold objects
+    return table
 
 
 def newest_run(table: "pd.DataFrame") -> "pd.DataFrame":

@@ -34,12 +34,7 @@ if TYPE_CHECKING:
 
 SPEECH = ("wer", "asr_nll", "mos_predicted")  # what any clip with its text is judged by
 # Whose voice a system was to learn; None: nobody's. Who is not named here speaks with a voice of its own.
-TEACHERS = {
-    **dict.fromkeys(
-        ("fastspeech2", "tacotron2", "speecht5", "tortoise", "hifigan", "istft", "griffin-lim"), "vits-joe"
-    ),
-    "espeak-ng": None,
-}
+TEACHERS = systems.teachers()
 
 
 @dataclass(frozen=True)

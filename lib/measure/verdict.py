@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lib import systems
 from lib.errors import ParameterError, unknown
 from lib.measure.stats import CONFIDENCE, Difference
 from lib.results import METRICS
@@ -157,7 +158,7 @@ def quality_verdict(differences: Mapping[str, Difference], required: Sequence[st
         measured = [metric for metric in metrics if metric in differences and metric in MARGINS]
         if not measured:
             if criterion in required:
-                reasons.append(f"{_label(metrics[0])} was not compared with the baseline")
+                reasons.append(f"{METRICS[metrics[0]].in_sentence} was not compared with the baseline")
                 missing = True
             continue
         sides = {metric: _side(metric, differences[metric]) for metric in measured}
@@ -214,7 +215,7 @@ def from_rows(
     target: where its costs were measured; quality_target: where its clips were judged, if that was elsewhere;
     baseline, baseline_system, baseline_target: with whose costs its own are compared (by default the same system on the
     same target), and the name in the quality rows' `baseline`; required: as in `quality_verdict`, by default what
-    speech needs, or for whisper what a recogniser needs. Rows of this run come before recorded ones, newer
+    speech needs, or a recogniser. Rows of this run come before recorded ones, newer
     before older. Raises ParameterError where the table has no row of the variant on the target at all.
     """
     baseline_system, baseline_target = baseline_system or system, baseline_target or target
@@ -223,18 +224,13 @@ def from_rows(
     if not judged and not own:
         raise ParameterError(f"no row of {system} {variant} on {target}: was it measured there?")
     if required is None:
-        required = RECOGNISER if system.startswith("whisper") else SPEECH
+        required = RECOGNISER if systems.kind(system) == "recogniser" else SPEECH
     names = {baseline, baseline_system} if baseline_system != system else {baseline}
     quality = quality_verdict(_differences(judged, names), required)
     gains = tuple(
         gain for m in SAVINGS if m in own and m in other if (gain := _gain(m, own[m], other[m])) is not None
     )
     return Judgement(quality, gains, recommendation(quality, gains))
-
-
-def _label(metric: str) -> str:
-    label = METRICS[metric].label
-    return label if label[:2].isupper() else label[0].lower() + label[1:]
 
 
 def _beyond(metric: str, value: float) -> bool:
@@ -278,7 +274,7 @@ def _reason(metric: str, difference: Difference, side: str) -> str:
     )
     word = {WITHOUT_LOSS: "inside", WORSE: "outside", UNDECIDED: "undecided"}[side]
     value, margin = scale * difference.value, scale * MARGINS[metric]
-    return f"{_label(metric)} {value:+.{digits}f}{interval}, margin {margin:+.{digits}f}: {word}"
+    return f"{METRICS[metric].in_sentence} {value:+.{digits}f}{interval}, margin {margin:+.{digits}f}: {word}"
 
 
 def _rows(table: pd.DataFrame, system: str, variant: str, target: str) -> dict[str, object]:
