@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import torch
 from acoustic_checks import (
+    FASTSPEECH2,
     Tone,
     as_before_about,
     of_config,
+    publish,
+    says_frames,
     three_and_three_steps_equal_six,
     wrong_folders_are_named,
 )
@@ -27,24 +30,13 @@ from lib.systems.fastspeech2 import network as fastspeech2_network
 from lib.systems.tortoise import Tortoise, denoised, diffusion, guarded
 from lib.systems.tortoise.network import Attention, DecoderConfig, DiffusionDecoder, RelativeBias, build, clock
 from lib.systems.vits_joe.stages import VitsJoeOnnx
-from lib.training import checkpoint, recipe, tasks
+from lib.training import recipe, tasks
 from lib.training.loop import train
 from lib.training.tasks import acoustic_data
 from lib.training.tasks.acoustic import MODULE
 from lib.training.tasks.tortoise import AcousticConfig, AcousticTask, losses, spread
 
-FRONT = fastspeech2_network.NetworkConfig(
-    hidden=32,
-    encoder_layers=1,
-    decoder_layers=1,
-    feed_forward=64,
-    feed_forward_kernel=1,
-    predictor=32,
-    pitch_layers=2,
-    postnet=32,
-    postnet_layers=2,
-    dropout=0.0,
-)
+FRONT = fastspeech2_network.NetworkConfig(**FASTSPEECH2)
 SMALL = AcousticConfig(channels=32, heads=2, layers=1, warm_up=1, segment=48)
 
 
@@ -237,10 +229,7 @@ def speech() -> Corpus:
 
 def front_network(frames: float = 5.0, speakers: int = 2) -> torch.nn.Module:
     """A front end with random weights that says about `frames` frames per symbol."""
-    network = fastspeech2_network.build(FRONT, speakers, seed=1).eval()
-    torch.nn.init.constant_(network.network.duration_predictor.linear.bias, math.log(frames + 1))
-    torch.nn.init.normal_(network.network.duration_predictor.linear.weight, std=0.02)
-    return network
+    return says_frames(fastspeech2_network.build(FRONT, speakers, seed=1).eval(), frames)
 
 
 @pytest.fixture(scope="module")
@@ -502,13 +491,10 @@ def test_a_wrong_folder_is_named(folder, front, tmp_path):
 
 def test_a_run_is_published_with_its_averaged_weights(speech, config, tmp_path):
     task = AcousticTask(speech, config)
-    chosen = of_config("tortoise", config, recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0))
-    outcome = train(task, chosen, tmp_path)
-    found, speakers, network = tortoise.checkpoints.load(
-        tasks.export(chosen, outcome.checkpoint, tmp_path / "voice", "card")
-    )
-    assert found == config.network(FRONT) and speakers == ("hibari", "vits-joe") and found.front == FRONT
-    average = checkpoint.load(checkpoint.latest(tmp_path / "checkpoints")).weights[f"ema-{MODULE}"]
+    made = publish("tortoise", task, config, tmp_path)
+    chosen, outcome, network, average = made.recipe, made.outcome, made.network, made.average
+    assert made.config == config.network(FRONT) and made.speakers == ("hibari", "vits-joe")
+    assert made.config.front == FRONT
     assert torch.allclose(network.decoder.mel_head.weight, average["decoder.mel_head.weight"], atol=1e-3)
     assert torch.equal(network.front.mel_mean, task.plain[MODULE].front.mel_mean)
     strange = of_config("tortoise", config, chosen.training, voices=["someone"])
