@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from lib import REPOSITORY, params, results
 from lib.errors import MissingDataError, ParameterError, SpeechError
-from lib.files import write_atomic
+from lib.files import read_lines, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,9 +83,7 @@ def file_name(notebook: str, profile: str, table: "pd.DataFrame", recorded: Path
 
 def problems(path: Path) -> list[str]:
     """What keeps a file from being one run of committed code on one host; empty where nothing does."""
-    rows = list(
-        results.read_lines(path)
-    )  # all of them: `results.read` leaves out those that a later one replaced
+    rows = list(read_lines(path))  # all of them: `results.read` leaves out those that a later one replaced
     loose = sum(row["commit"] == "" or row["commit"].endswith("-dirty") for row in rows)
     said = [f"{loose} rows come from code that is in no commit: commit, and run it again"] if loose else []
     for field in ("commit", "host"):

@@ -25,7 +25,7 @@ import numpy as np
 
 from lib import REPOSITORY, audio, environment, targets
 from lib.errors import OutputError, ParameterError, SpeechError, unknown
-from lib.files import write_atomic
+from lib.files import append_line, numbered_lines, write_atomic
 from lib.metrics import CLAIM, KINDS, METRICS
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Run:
             detail=detail if isinstance(detail, str) else json.dumps(detail),
             **self._stamp,
         )
-        _append(self.path, dataclasses.asdict(row))
+        append_line(self.path, dataclasses.asdict(row))
         return row
 
     def not_run(self, system: str, variant: str, target: str, metric: str, why: str) -> Measurement:
@@ -190,7 +190,7 @@ class Run:
         path = audio.save(
             self._indexes["audio"].parent / name, audio.match_level(waveform, sample_rate), sample_rate
         )
-        _append(
+        append_line(
             self._indexes["audio"],
             {
                 "file": name,
@@ -212,7 +212,7 @@ class Run:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
         path = write_atomic(self._indexes["figures"].parent / f"{name}.png", buffer.getvalue())
-        _append(self._indexes["figures"], {"file": path.name, "name": name, "caption": caption})
+        append_line(self._indexes["figures"], {"file": path.name, "name": name, "caption": caption})
         return path
 
 
@@ -231,43 +231,6 @@ def start(notebook: str, profile: str, *, seed: int = 0, outputs: str | Path | N
 def _labelled(target: str) -> str:
     """A target as the results name it: a GPU with its model."""
     return targets.label(target) if target in targets.TARGETS else target
-
-
-def _append(path: Path, record: dict) -> None:
-    """One JSON line in one write: a killed process leaves at most a cut last line, which `read_lines` skips."""
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OutputError(
-            f"cannot append to {path}: {error.strerror}; free some space or check permissions"
-        ) from error
-
-
-def read_lines(path: str | Path) -> Iterable[dict]:
-    """The records of a JSON-lines file; a last line cut short by a kill is skipped, any other bad line is an error."""
-    return (record for _, record in numbered_lines(Path(path)))
-
-
-def numbered_lines(path: Path) -> Iterable[tuple[int, dict]]:
-    """As `read_lines`, each record with its line number (from 1), for errors that point at a line."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise SpeechError(
-            f"{path} is not UTF-8 text ({error}); delete the file and run its notebook again"
-        ) from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except json.JSONDecodeError as error:
-            if number == len(lines):  # no newline after it: the write was interrupted
-                return
-            raise SpeechError(f"{path}:{number} is not JSON ({error}); delete that line or the file") from error
 
 
 def read(*paths: str | Path) -> "pd.DataFrame":

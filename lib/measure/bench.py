@@ -27,7 +27,8 @@ import numpy as np
 from lib import environment, progress, targets
 from lib.errors import ParameterError, SpeechError
 from lib.measure import bench_child, process
-from lib.measure.benched import Benched, Candidate, faster, largest_stage, speedup, write
+from lib.measure.bench_rows import write
+from lib.measure.benched import Benched, Candidate, faster, largest_stage, speedup
 
 __all__ = ["Benched", "Candidate", "bench", "busy_processes", "faster", "largest_stage", "speedup", "write"]
 

@@ -1,4 +1,4 @@
-"""What is each variant called? The verdict of `lib.measure.verdict` on every variant paired with a baseline."""
+"""What is each variant called? The judgement of `lib.measure` on every variant paired with a baseline."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from lib import results
 from lib.measure import verdict
+from lib.measure.judgement import Judgement, from_rows
 from lib.report import vocabulary
 from lib.report.collect import Row
 from lib.results import METRICS
@@ -32,7 +33,7 @@ class Judged:
     target: str
     baseline: str
     origin: str
-    judgement: verdict.Judgement
+    judgement: Judgement
 
     @property
     def word(self) -> str:
@@ -136,7 +137,7 @@ def _group(rows: list[Row]) -> list[Judged]:
         }
         for target in sorted(targets):
             quality_target = target if target in heard else min(heard)
-            judgement = verdict.from_rows(
+            judgement = from_rows(
                 table, system, variant, target, baseline=baseline, quality_target=quality_target
             )
             if target in heard or judgement.gains:
