@@ -24,9 +24,9 @@ from lib.systems.istft import signal
 from lib.training import checkpoint, recipe, tasks
 from lib.training.loop import train
 from lib.training.sources import RESUME
+from lib.training.tasks import istft as istft_task
 from lib.training.tasks import istft_data, istft_losses
 from lib.training.tasks import spectrogram_discriminators as judges
-from lib.training.tasks import istft as istft_task
 from lib.training.tasks.istft import IstftTask, Learning
 
 RATE, HOP = signal.RATE, signal.HOP

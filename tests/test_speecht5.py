@@ -12,10 +12,10 @@ import statistics
 import time
 import warnings
 
+import acoustic_checks
 import numpy as np
 import pytest
 import torch
-import acoustic_checks
 from acoustic_checks import (
     Tone,
     as_after_training,

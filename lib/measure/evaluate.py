@@ -18,8 +18,8 @@ from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus, Utterance
 from lib.corpora.gutenberg import Sentence
 from lib.errors import MissingDataError, ParameterError, SpeechError
-from lib.measure import scorer as scoring
 from lib.measure import intelligibility, stats
+from lib.measure import scorer as scoring
 from lib.measure.scorer import ClipScores, Scorer
 from lib.measure.stats import Difference, Estimate
 

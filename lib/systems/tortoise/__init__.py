@@ -214,11 +214,6 @@ class Tortoise(AcousticSystem):
         network = self.modules.pop("acoustic_model")
         self.modules |= {"front": network.front, "decoder": network.decoder}
 
-    @property
-    def nfe(self) -> int:
-        """How often the decoder is evaluated for a sentence."""
-        return self.sampling.steps * (2 if self.sampling.guidance else 1)
-
     @torch.inference_mode()
     def speak(self, sentence: str, seed: int) -> Speech:
         """One sentence. The seed draws the noise that the mel is made of, and Griffin-Lim's phases."""

@@ -12,7 +12,7 @@ import torch
 
 from lib.corpora.base import Corpus
 from lib.errors import MissingDataError, ParameterError, TrainingError
-from lib.features import HIFIGAN, MelConfig
+from lib.features import HIFIGAN
 from lib.training import checkpoint as checkpoints
 from lib.training import sources
 from lib.training.recipe import Recipe, parse
@@ -182,29 +182,3 @@ class AcousticTask(Task):
 def rate(step: int, warm_up: int, half_life: int) -> float:
     """Factor of the learning rate: it rises over `warm_up` steps, then halves every `half_life` steps."""
     return min(1.0, (step + 1) / warm_up) * 0.5 ** (max(0, step - warm_up) / half_life)
-
-
-def figure(
-    real: np.ndarray,
-    fake: np.ndarray,
-    title: str,
-    alignment: np.ndarray | None = None,
-    *,
-    features: MelConfig = HIFIGAN,
-):
-    """The original and the predicted mel (F, bands), one above the other, and below them the attention (S, T)
-    if there is any.
-    """
-    from matplotlib.figure import Figure
-
-    made = Figure(figsize=(8, 4 if alignment is None else 6), layout="constrained")
-    axes = made.subplots(2 if alignment is None else 3)
-    for ax, mel, name in zip(axes, (real, fake), ("original", title)):
-        ax.imshow(mel.T, origin="lower", aspect="auto", vmin=real.min(), vmax=real.max())
-        ax.set(
-            title=name, ylabel="mel band", xlabel=f"frame ({1000 * features.hop / features.sample_rate:.1f} ms)"
-        )
-    if alignment is not None:
-        axes[2].imshow(alignment.T, origin="lower", aspect="auto", vmin=0, vmax=1)
-        axes[2].set(title="attention", ylabel="symbol", xlabel="decoder step")
-    return made

@@ -23,6 +23,7 @@ from lib.systems.fastspeech2.config import NetworkConfig
 from lib.systems.fastspeech2.network import PROSODY, Prediction
 from lib.training.task import Batch, Update, Validation
 from lib.training.tasks import acoustic as acoustic_task
+from lib.training.tasks import pictures
 from lib.training.tasks.acoustic import MODULE
 from lib.training.tasks.acoustic_data import Example
 
@@ -94,7 +95,7 @@ class AcousticTask(acoustic_task.AcousticTask):
                 continue
             heard.add(e.speaker)
             real, fake = (x[0].float().cpu().numpy() for x in (batch.tensors["mel"], prediction.mel))
-            figures[e.id] = acoustic_task.figure(real, fake, "predicted, with the original's prosody")
+            figures[e.id] = pictures.mels(real, fake, "predicted, with the original's prosody")
             try:
                 spoken = (
                     network.speak(batch.tensors["ids"], batch.tensors["speakers"])[0][0].float().cpu().numpy()

@@ -24,9 +24,9 @@ from lib.corpora.base import Corpus
 from lib.errors import ParameterError
 from lib.features import HIFIGAN, log_mel
 from lib.systems import speecht5
+from lib.systems.attention import SpokenMel
 from lib.systems.speecht5.decoding import decode
 from lib.systems.speecht5.network import NetworkConfig, Prediction, take_over
-from lib.systems.attention import SpokenMel
 from lib.training.task import Batch, Update
 from lib.training.tasks import stepwise
 from lib.training.tasks.acoustic import MODULE

@@ -29,6 +29,7 @@ from lib.systems.tortoise.diffusion import Sampling
 from lib.training import sources
 from lib.training.task import Batch, Update, Validation
 from lib.training.tasks import acoustic as acoustic_task
+from lib.training.tasks import pictures
 from lib.training.tasks.acoustic import MODULE
 from lib.training.tasks.acoustic_data import Example
 
@@ -194,7 +195,7 @@ class AcousticTask(acoustic_task.AcousticTask):
             drawn = (
                 tortoise.denoised(network.decoder, self.config, said, given["speakers"], SHOWN, seed=0).x0[0].T
             )
-            figures[e.id] = acoustic_task.figure(
+            figures[e.id] = pictures.mels(
                 given["mel"][0].T.cpu().numpy(),
                 drawn.float().cpu().numpy(),
                 f"drawn in {SHOWN.steps} steps, with the original's prosody",
