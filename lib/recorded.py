@@ -56,7 +56,7 @@ def record(
         new = file_name(path.stem, profile, table, recorded)
         older = [other for other in _overlapping(path.stem, profile, table, recorded) if other.name != new]
         same = (recorded / new).exists()
-        if (older or same) and not (replace or beside) or same and beside:
+        if ((older or same) and not (replace or beside)) or (same and beside):
             names = ", ".join(sorted({*(other.name for other in older), *([new] if same else [])}))
             raise ParameterError(
                 f"{path} measured what {names} holds for the same machine: --replace drops the older recording"

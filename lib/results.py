@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,7 +155,7 @@ class Run:
             ci_high=None if ci is None else float(ci[1]),
             source=source,
             baseline=baseline,
-            time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
             detail=detail if isinstance(detail, str) else json.dumps(detail),
             **self._stamp,
         )

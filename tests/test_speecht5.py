@@ -70,7 +70,7 @@ def network(config: NetworkConfig = SMALL.network, *, end: float = -20.0, seed: 
     """A network in use with random weights, far from their first values; end: the stop's logit, -20 for never."""
     model = build(config, 2, seed).eval()
     with torch.no_grad():
-        for name, parameter in model.network.named_parameters():
+        for parameter in model.network.parameters():
             if parameter.ndim == 1:  # norms and biases, which begin as ones and zeros
                 parameter.add_(torch.randn_like(parameter), alpha=0.2)
         model.network.speech_decoder_postnet.prob_out.weight.mul_(0.1)

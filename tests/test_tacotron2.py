@@ -126,7 +126,7 @@ def task(speech) -> AcousticTask:
 def wild(config: NetworkConfig = SMALL.network, speakers: int = 2) -> torch.nn.Module:
     """A network in use with random weights, larger than at the beginning of a training, so that all depends on all."""
     network = build(config, speakers, seed=1).eval()
-    for name, parameter in network.named_parameters():
+    for parameter in network.parameters():
         if parameter.ndim > 1:
             parameter.data.mul_(2)
     return as_after_training(network)

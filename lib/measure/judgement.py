@@ -124,7 +124,7 @@ def _gain(metric: str, own, other) -> Gain | None:
     None where the two do not compare: of two machines (bytes are the same anywhere), or one measured, one estimated.
     """
     machines, kinds = ({getattr(row, field, "") for row in (own, other)} for field in ("host", "kind"))
-    if own.value <= 0 or other.value <= 0 or len(kinds) > 1 or len(machines) > 1 and metric not in COUNTED:
+    if own.value <= 0 or other.value <= 0 or len(kinds) > 1 or (len(machines) > 1 and metric not in COUNTED):
         return None
     kind = kinds.pop() or "measured"
     paired = _detail(own).get("speedup") if metric == "rtf" else None

@@ -98,14 +98,14 @@ class Gain:
         """
         if self.times < LEAST_SAVING:
             return False
-        return self.metric in COUNTED or self.low is not None and self.low > 1
+        return self.metric in COUNTED or (self.low is not None and self.low > 1)
 
     @property
     def costs_more(self) -> bool:
         """Whether the variant costs more, by the same rule."""
         if self.times > 1 / LEAST_SAVING:
             return False
-        return self.metric in COUNTED or self.high is not None and self.high < 1
+        return self.metric in COUNTED or (self.high is not None and self.high < 1)
 
     @property
     def text(self) -> str:

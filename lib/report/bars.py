@@ -201,7 +201,7 @@ def _newest(
             and vocabulary.role(row.system) == "voice"
         ):
             cells = chosen.setdefault((row.system, row.variant, row.target, row.host), {})
-            if row.metric not in cells or cells[row.metric].recorded and not row.recorded:
+            if row.metric not in cells or (cells[row.metric].recorded and not row.recorded):
                 cells[row.metric] = row
     return chosen
 

@@ -9,7 +9,7 @@ voices and the statistics of the mel. Here is how they learn, all steps at once 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
@@ -19,6 +19,9 @@ from lib.features import HIFIGAN, SPEECHT5, MelConfig
 from lib.systems.padding import normalised, silenced
 from lib.systems.standardised import Standardised
 from lib.systems.symbols import vocabulary_size
+
+if TYPE_CHECKING:
+    import transformers
 
 MELS = {"hifigan": HIFIGAN, "speecht5": SPEECHT5}
 # of the published model, in training and in use; transformers' code means what it says at this value alone
@@ -87,7 +90,7 @@ class NetworkConfig:
         """The input id that is no symbol: that of the Piper voices, or of the published tokenizer."""
         return 1 if self.vocabulary else 0
 
-    def transformers(self) -> "transformers.SpeechT5Config":  # noqa: F821
+    def transformers(self) -> "transformers.SpeechT5Config":
         """The same in transformers' words."""
         from transformers import SpeechT5Config
 
