@@ -12,7 +12,7 @@ from lib.measure import evaluate, scorer
 from lib.measure.evaluate import Clip, Judged
 from lib.measure.intelligibility import ErrorCounts
 from lib.measure.likelihood import Loss
-from lib.measure.scorer import ClipScores, Recognition
+from lib.measure.scores import ClipScores, Recognition, summarise
 from lib.studies import damage
 
 
@@ -57,7 +57,7 @@ def judged(errors, nats, mos):
         counts = ErrorCounts(int(e), 0, 0, 10)
         recognition = Recognition("", counts, counts, counts, counts)
         scores.append(ClipScores(recognition, {"mos_predicted": float(m)}, Loss(float(n), 10)))
-    return Judged((), tuple(scores), scorer.summarise(scores))
+    return Judged((), tuple(scores), summarise(scores))
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from lib import results, systems
 from lib.corpora import gutenberg
 from lib.corpora.base import Corpus, Utterance
 from lib.errors import MissingDataError, ParameterError
-from lib.measure import evaluate, scorer, stats
+from lib.measure import evaluate, stats
 from lib.measure.intelligibility import word_errors
-from lib.measure.scorer import ClipScores, Recognition, Scorer
+from lib.measure.scorer import Scorer
+from lib.measure.scores import ClipScores, Recognition, summarise
 from lib.report import notebook as show
 from lib.systems.base import Speech, System
 
@@ -152,7 +153,7 @@ def scores(mos, wrong, n=20):
     counts = word_errors(text, " ".join(["word"] * (10 - wrong) + ["other"] * wrong))
     recognition = Recognition("", counts, counts, counts, counts)
     clips = tuple(ClipScores(recognition, {"mos_predicted": mos + 0.01 * (i % 3)}) for i in range(n))
-    return evaluate.Judged((), clips, scorer.summarise(clips))
+    return evaluate.Judged((), clips, summarise(clips))
 
 
 def test_only_clips_of_the_same_texts_are_paired(run, spoken):

@@ -11,10 +11,11 @@ import pytest
 
 from lib import systems
 from lib.errors import AudioError, MissingDataError, ParameterError
-from lib.measure import intelligibility, quality, scorer
+from lib.measure import intelligibility, quality, scorer, scores
 from lib.measure.intelligibility import ErrorCounts, character_errors, word_errors
 from lib.measure.likelihood import Loss
-from lib.measure.scorer import ClipScores, Recognition, Scorer
+from lib.measure.scorer import Scorer
+from lib.measure.scores import ClipScores, Recognition
 
 SENTENCE = "Four hours of steady work faced us."
 
@@ -80,6 +81,40 @@ def test_judge_hears_the_sentence_without_a_network(speech, monkeypatch):
         ]
 
 
+def test_what_the_encoder_made_of_a_clip_is_kept(speech):
+    """The same with and without the words, of the clip padded with silence to 30 s; of a longer one the first 30 s."""
+    judge = intelligibility.Judge(compute_type="float32", threads=1)
+    heard = judge.listen(speech.waveform, speech.sample_rate)
+    assert heard.encoded.shape == (1500, 384) and heard.encoded.dtype == np.float32
+    np.testing.assert_array_equal(heard.encoded, judge.encode(speech.waveform, speech.sample_rate))
+    twice = np.concatenate([speech.waveform, np.zeros(31 * speech.sample_rate, np.float32), speech.waveform])
+    windows = judge.listen(twice, speech.sample_rate)
+    assert windows.transcript.lower().count("steady") == 2
+    np.testing.assert_allclose(windows.encoded, heard.encoded, atol=0.05)
+    recogniser = systems.load("whisper-tiny.en", threads=1)
+    features = recogniser.features(speech.waveform, speech.sample_rate)
+    theirs = recogniser.modules["encoder"](features).last_hidden_state[0].detach().numpy()
+    assert np.abs(theirs - heard.encoded).max() < 0.05 * np.abs(theirs).max()
+
+
+def test_words_and_loss_come_of_one_listening(speech, monkeypatch):
+    """A clip is encoded once for both, again for neither, and a loss without words needs no words."""
+    judge, encoded = Scorer(threads=1), []
+    encode = intelligibility.Judge._encode
+    monkeypatch.setattr(
+        intelligibility.Judge, "_encode", lambda self, f: encoded.append(f.shape) or encode(self, f)
+    )
+    quiet = (0.5 * speech.waveform).astype(np.float32)
+    both = judge.rate(speech.waveform, speech.sample_rate, SENTENCE, metrics=("wer", "asr_nll"))
+    assert len(encoded) == 1 and both.recognition.wer.errors == 0
+    again = Scorer(threads=1).rate(speech.waveform, speech.sample_rate, SENTENCE, metrics=("wer", "asr_nll"))
+    assert len(encoded) == 1 and again == both
+    alone = judge.rate(quiet, speech.sample_rate, SENTENCE, metrics=("asr_nll",))
+    assert len(encoded) == 2 and alone.recognition is None
+    later = judge.rate(quiet, speech.sample_rate, SENTENCE, metrics=("wer", "asr_nll"))
+    assert len(encoded) == 3 and later.loss == alone.loss
+
+
 def test_judge_in_float32_hears_the_same(speech):
     heard = intelligibility.Judge(compute_type="float32", threads=1).transcribe(
         speech.waveform, speech.sample_rate
@@ -123,7 +158,7 @@ def test_error_rates_rank_clean_above_20_db_above_10_db_above_0_db():
                 noise = np.random.default_rng(number).standard_normal(len(clip))
                 clip = (clip + noise * np.sqrt((clip**2).mean() / 10 ** (snr_db / 10))).astype(np.float32)
             clips.append((clip, voice.sample_rate, sentence))
-        rates.append(scorer.summarise(judge.rate_all(clips, metrics=("wer",))))
+        rates.append(scores.summarise(judge.rate_all(clips, metrics=("wer",))))
     for metric in ("wer", "cer", "wer_raw", "cer_raw"):
         none, db20, db10, db0 = (rate[metric].value for rate in rates)
         assert none <= db20 <= db10 < db0 and none < db10, metric
@@ -193,7 +228,7 @@ def clip(errors, words, mos, **values):
 
 
 def test_summary_sums_errors_and_averages_scores():
-    found = scorer.summarise([clip(2, 4, 4.0), clip(0, 16, 3.0)])
+    found = scores.summarise([clip(2, 4, 4.0), clip(0, 16, 3.0)])
     assert found["wer"].value == pytest.approx(0.1) and found["mos_predicted"].value == pytest.approx(3.5)
     assert found["wer"].n == 2 and set(found) == {
         "wer",
@@ -205,36 +240,39 @@ def test_summary_sums_errors_and_averages_scores():
     }
     assert found["asr_nll"].value == pytest.approx((5 + 1) / 20)
     with pytest.raises(ParameterError, match="no scores"):
-        scorer.summarise([])
+        scores.summarise([])
 
 
 def test_comparison_is_paired():
     before = [clip(0, 10, 4.0), clip(1, 10, 3.0), clip(0, 10, 4.5)]
     after = [clip(1, 10, 3.9), clip(2, 10, 2.9), clip(1, 10, 4.4)]
-    found = scorer.compare(after, before)
+    found = scores.compare(after, before)
     assert found["wer"].value == pytest.approx(0.1) and found["mos_predicted"].value == pytest.approx(-0.1)
     assert found["mos_predicted"].p_value == pytest.approx(2 / 8)
     assert found["asr_nll"].value == pytest.approx(6 / 30) and found["asr_nll"].p_value == pytest.approx(2 / 8)
     with pytest.raises(ParameterError, match="same texts"):
-        scorer.compare(after, before[:2])
+        scores.compare(after, before[:2])
 
 
 def test_a_score_that_a_clip_does_not_have_is_left_out_and_counted():
     """No frame voiced in both: neither an octave nor a zero stands in for the missing pitch error."""
     before = [clip(0, 10, 4.0, f0_error_cents=10.0), clip(0, 10, 4.0), clip(0, 10, 4.0, f0_error_cents=30.0)]
     after = [clip(0, 10, 4.0, f0_error_cents=14.0), clip(0, 10, 4.0, f0_error_cents=900.0), clip(0, 10, 4.0)]
-    summary = scorer.summarise(before)["f0_error_cents"]
+    summary = scores.summarise(before)["f0_error_cents"]
     assert (summary.value, summary.n) == (20.0, 2)
-    gap = scorer.compare(after, before)["f0_error_cents"]
+    gap = scores.compare(after, before)["f0_error_cents"]
     assert (gap.value, gap.n) == (4.0, 1)
-    assert "f0_error_cents" not in scorer.summarise(before[1:2])
+    assert "f0_error_cents" not in scores.summarise(before[1:2])
 
 
 def test_a_loss_is_kept_for_its_clip_and_its_text(speech, monkeypatch):
     asked = []
 
     class Listener:
-        def losses(self, sounds, texts):
+        def __init__(self, judge):
+            pass
+
+        def of_encoded(self, encoded, texts):
             asked.append(list(texts))
             return [Loss(float(len(text)), 1) for text in texts]
 

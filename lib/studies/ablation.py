@@ -19,8 +19,8 @@ import numpy as np
 from lib import environment
 from lib.features import HIFIGAN, griffin_lim
 from lib.measure import evaluate
-from lib.measure import scorer as scoring
-from lib.measure.scorer import ALIGNED, Scorer
+from lib.measure.scorer import ALIGNED, Scorer, source
+from lib.measure.scores import summarise
 from lib.studies import retrained
 from lib.studies.retrained import VOICE
 
@@ -86,7 +86,7 @@ def prosody(
         scores = scorer.rate_all(
             [(c.waveform, c.sample_rate, c.text) for c in aligned], metrics=ALIGNED, originals=cut
         )
-        for metric, estimate in scoring.summarise(scores, seed=run.seed).items():
+        for metric, estimate in summarise(scores, seed=run.seed).items():
             run.add(
                 "fastspeech2",
                 name,
@@ -95,7 +95,7 @@ def prosody(
                 estimate.value,
                 n=estimate.n,
                 ci=estimate.ci,
-                source=scoring.source(metric),
+                source=source(metric),
                 detail="with the durations of the original",
             )
         if name == WHOLE:

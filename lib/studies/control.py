@@ -12,7 +12,8 @@ import numpy as np
 
 from lib import audio, prosody
 from lib.measure import evaluate
-from lib.measure.scorer import Scorer, summarise
+from lib.measure.scorer import Scorer
+from lib.measure.scores import summarise
 
 if TYPE_CHECKING:
     import pandas as pd

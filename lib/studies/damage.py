@@ -22,7 +22,8 @@ from lib import results
 from lib.errors import ParameterError, require
 from lib.measure import evaluate, stats
 from lib.measure.evaluate import Clip, Judged
-from lib.measure.scorer import ClipScores, Scorer
+from lib.measure.scorer import Scorer
+from lib.measure.scores import ClipScores
 from lib.measure.verdict import POWER
 
 if TYPE_CHECKING:
