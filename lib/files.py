@@ -1,4 +1,6 @@
-"""Files that are never half-written, and the cache in which finished work is found again by its content."""
+"""Files that are never half-written, lines of JSON that are whole or skipped, and the cache in which finished work is
+found again by its content.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,11 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from lib import REPOSITORY
-from lib.errors import OutputError
+from lib.errors import OutputError, SpeechError
 
 
 def write_atomic(path: str | Path, data: bytes) -> Path:
@@ -30,6 +33,43 @@ def write_atomic(path: str | Path, data: bytes) -> Path:
             f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
         ) from error
     return path
+
+
+def append_line(path: Path, record: dict) -> None:
+    """One JSON line in one write: a killed process leaves at most a cut last line, which `read_lines` skips."""
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(
+            f"cannot append to {path}: {error.strerror}; free some space or check permissions"
+        ) from error
+
+
+def read_lines(path: str | Path) -> Iterable[dict]:
+    """The records of a JSON-lines file; a last line cut short by a kill is skipped, any other bad line is an error."""
+    return (record for _, record in numbered_lines(Path(path)))
+
+
+def numbered_lines(path: Path) -> Iterable[tuple[int, dict]]:
+    """As `read_lines`, each record with its line number (from 1), for errors that point at a line."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise SpeechError(
+            f"{path} is not UTF-8 text ({error}); delete the file and run its notebook again"
+        ) from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines):  # no newline after it: the write was interrupted
+                return
+            raise SpeechError(f"{path}:{number} is not JSON ({error}); delete that line or the file") from error
 
 
 def cache_folder(*parts: str) -> Path:

@@ -22,6 +22,11 @@ class Metric:
     better: int
     digits: int
 
+    @property
+    def in_sentence(self) -> str:
+        """The label within a sentence: "predicted MOS", "WER, normalised"."""
+        return self.label if self.label[:2].isupper() else self.label[0].lower() + self.label[1:]
+
 
 METRICS = {
     "wer": Metric("WER, normalised", "fraction", -1, 3),

@@ -1,4 +1,4 @@
-"""How good is a training run, and what has to be said about it? From a run to a zoo folder with its measured card.
+"""How good is a training run? From a run to a zoo folder with its measured card (`zoo_card`).
 
 Every checkpoint is judged as the report judges systems: held-out sentences that no training sees, in both
 embedded voices, against the teacher's own clips of the same sentences; a vocoder on clips of voices that it learnt and
@@ -15,46 +15,26 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib import environment, features, systems, zoo
+from lib import features, systems, zoo
 from lib.corpora import gutenberg
 from lib.errors import MissingDataError, ParameterError, SpeechError
 from lib.files import write_atomic
 from lib.measure import evaluate, held_out_voices
-from lib.measure.scorer import ALIGNED, Scorer
-from lib.measure.stats import Estimate
+from lib.measure.scorer import Scorer
 from lib.training import checkpoint as checkpoints
 from lib.training import recipe as recipes
 from lib.training import sources, tasks
+from lib.zoo_card import FAILURES, Row, card, notes
 
 if TYPE_CHECKING:
     from lib.systems.base import Vocoder
 
 log = logging.getLogger(__name__)
 
-FAILURES = "attention_failures_pct"
 POINTS = 400  # of the learning curve that are kept: enough for a figure
-LICENCE = (
-    "MIT, as the code. The weights learnt from speech of {voices} reading *Botchan* (Project Gutenberg); the data that "
-    "these voices were trained on have their own licences, see the README."
-)
-GOES_ON = (
-    f"- goes on by the first of these: its recipe starts from `{sources.RESUME}`, the networks and their jury as they "
-    "were at the last step, in half precision; the optimizers begin anew"
-)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a card's table: who, in which voice, and the scores over n sentences."""
-
-    who: str
-    voice: str
-    scores: dict[str, Estimate]
 
 
 def publish(
@@ -161,105 +141,11 @@ def copies(
             yield Row(f"{who}, copy", label, evaluate.judge(made, scorer, originals=originals).summary)
 
 
-def card(
-    recipe: recipes.Recipe,
-    curve: Sequence[dict],
-    rows: Sequence[Row],
-    sentences: int,
-    params_m: float,
-    note: str = "",
-    *,
-    goes_on: bool = False,
-) -> str:
-    """The card in Markdown; every number in it was measured by `measure` or by the training loop.
-
-    goes_on: whether `sources.RESUME` lies beside the weights.
-    """
-    last = [r for r in curve if "seconds" in r][-1]
-    validations = [r for r in curve if "validation" in r]
-    names = [
-        n
-        for n in ("mos_predicted", "wer", "cer", "asr_nll", *ALIGNED, FAILURES)
-        if any(n in row.scores for row in rows)
-    ]
-    titles = {
-        "mos_predicted": "predicted MOS",
-        "wer": "WER, %",
-        "cer": "CER, %",
-        "pesq_wb": "PESQ",
-        "stoi": "STOI",
-        "f0_error_cents": "pitch error, cents",
-        "voicing_error_pct": "voicing error, %",
-        "asr_nll": "recogniser's loss, nats/word",
-        FAILURES: "attention failures, %",
-    }
-    lines = [
-        f"| {row.who} | {row.voice} | " + " | ".join(_cell(row.scores.get(n), n) for n in names) + " |"
-        for row in rows
-    ]
-    voices = " and ".join(v for v in recipe.data["voices"] if v != held_out_voices.RECORDINGS)
-    watched = (
-        ", ".join(f"{k} {v:.3f}" for k, v in validations[-1]["validation"].items()) if validations else "none"
-    )
-    recorded = held_out_voices.RECORDINGS in recipe.data["voices"]
-    kind = "(synthetic speech; no recording of a person)"
-    if recorded:
-        kind = "(synthetic speech) and, real speech, on the train split of `prompts` (one person, CC-BY-SA-3.0)"
-    return "\n".join(
-        [
-            f"# {recipe.task}",
-            "",
-            f"{params_m:.2f} M parameters, trained on {voices} reading the train sentences of the Gutenberg "
-            f"corpus {kind}. Weights in half precision, the moving average of the training's.",
-            "",
-            f"- steps: {last['step']:,} of batch {recipe.training.batch_size}, {last['seconds'] / 60:.0f} minutes of "
-            f"training, {last['steps_per_s']:.2f} steps/s at the end, {last['peak_rss_mb']:.0f} MB",
-            f"- published {date.today().isoformat()} from commit {environment.commit()} on {environment.processor()}"
-            f"{f'; {note}' if note else ''}",
-            f"- last validation: {watched}",
-            f"- licence: {LICENCE.format(voices=voices)}",
-            f"- trained again by: `python -m lib.training lib/zoo/{recipe.task}/recipe.yaml --out RUN`, then "
-            f"`python -m lib.publish lib/zoo/{recipe.task}/recipe.yaml RUN`",
-            *([GOES_ON] if goes_on else []),
-            "",
-            f"Measured on the {sentences} held-out sentences, which no training sees, judged by whisper-tiny.en and "
-            "DistillMOS (95 % intervals over sentences):",
-            "",
-            "| who | voice | " + " | ".join(titles[n] for n in names) + " |",
-            "|---|---|" + "---|" * len(names),
-            *lines,
-            "",
-        ]
-    )
-
-
-def notes(folder: Path) -> str:
-    """What somebody wrote about how the network works (`notes.md` beside the card), which no training changes."""
-    path = folder / "notes.md"
-    return "\n" + path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
 def thinned(curve: Sequence[dict], points: int = POINTS) -> list[dict]:
     """At most about `points` training records, evenly spread, and every validation; four significant digits."""
     steps = [r for r in curve if "validation" not in r]
     keep = {id(r) for r in steps[:: max(1, -(-len(steps) // points))]} | {id(r) for r in steps[-1:]}
     return [_rounded(r) for r in curve if "validation" in r or id(r) in keep]
-
-
-def _cell(estimate: Estimate | None, metric: str) -> str:
-    if estimate is None:
-        return ""
-    scale, digits = {
-        "wer": (100, 1),
-        "cer": (100, 1),
-        "f0_error_cents": (1, 0),
-        "voicing_error_pct": (1, 1),
-        FAILURES: (1, 0),
-    }.get(metric, (1, 2))
-    interval = (
-        f" [{scale * estimate.low:.{digits}f}, {scale * estimate.high:.{digits}f}]" if estimate.ci else ""
-    )
-    return f"{scale * estimate.value:.{digits}f}{interval}"
 
 
 def _rounded(record: dict) -> dict:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from lib import REPOSITORY, params, results
 from lib.errors import MissingDataError, ParameterError, SpeechError
-from lib.files import write_atomic
+from lib.files import read_lines, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,7 @@ def record(
         new = file_name(path.stem, profile, table, recorded)
         older = [other for other in _overlapping(path.stem, profile, table, recorded) if other.name != new]
         same = (recorded / new).exists()
-        if (older or same) and not (replace or beside) or same and beside:
+        if ((older or same) and not (replace or beside)) or (same and beside):
             names = ", ".join(sorted({*(other.name for other in older), *([new] if same else [])}))
             raise ParameterError(
                 f"{path} measured what {names} holds for the same machine: --replace drops the older recording"
@@ -83,9 +83,7 @@ def file_name(notebook: str, profile: str, table: "pd.DataFrame", recorded: Path
 
 def problems(path: Path) -> list[str]:
     """What keeps a file from being one run of committed code on one host; empty where nothing does."""
-    rows = list(
-        results.read_lines(path)
-    )  # all of them: `results.read` leaves out those that a later one replaced
+    rows = list(read_lines(path))  # all of them: `results.read` leaves out those that a later one replaced
     loose = sum(row["commit"] == "" or row["commit"].endswith("-dirty") for row in rows)
     said = [f"{loose} rows come from code that is in no commit: commit, and run it again"] if loose else []
     for field in ("commit", "host"):

@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ import numpy as np
 
 from lib import REPOSITORY, audio, environment, targets
 from lib.errors import OutputError, ParameterError, SpeechError, unknown
-from lib.files import write_atomic
+from lib.files import append_line, numbered_lines, write_atomic
 from lib.metrics import CLAIM, KINDS, METRICS
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Run:
         row = Measurement(
             system=system,
             variant=variant,
-            target=targets.label(target) if target in targets.TARGETS else target,  # a GPU with its model
+            target=_labelled(target),
             metric=metric,
             value=None if value is None else float(value),
             unit=METRICS[metric].unit,
@@ -155,11 +155,11 @@ class Run:
             ci_high=None if ci is None else float(ci[1]),
             source=source,
             baseline=baseline,
-            time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
             detail=detail if isinstance(detail, str) else json.dumps(detail),
             **self._stamp,
         )
-        _append(self.path, dataclasses.asdict(row))
+        append_line(self.path, dataclasses.asdict(row))
         return row
 
     def not_run(self, system: str, variant: str, target: str, metric: str, why: str) -> Measurement:
@@ -175,20 +175,28 @@ class Run:
         sample_rate: int,
         text: str,
         *,
+        target: str = "",
         group: str = "",
         note: str = "",
     ) -> Path:
-        """Keep a clip for the report, at the common listening level. group: clips that belong side by side."""
-        name = re.sub(r"[^\w.+@-]", "_", f"{sentence}__{system}__{variant}") + ".flac"
+        """Keep a clip for the report, at the common listening level.
+
+        target: where it was made, if anywhere: two targets of one variant keep a clip each; group: clips that belong
+        side by side.
+        """
+        target = _labelled(target)
+        made_by = "__".join(filter(None, (sentence, system, variant, target)))
+        name = re.sub(r"[^\w.+@-]", "_", made_by) + ".flac"
         path = audio.save(
             self._indexes["audio"].parent / name, audio.match_level(waveform, sample_rate), sample_rate
         )
-        _append(
+        append_line(
             self._indexes["audio"],
             {
                 "file": name,
                 "system": system,
                 "variant": variant,
+                "target": target,
                 "sentence": sentence,
                 "text": text,
                 "group": group,
@@ -204,7 +212,7 @@ class Run:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
         path = write_atomic(self._indexes["figures"].parent / f"{name}.png", buffer.getvalue())
-        _append(self._indexes["figures"], {"file": path.name, "name": name, "caption": caption})
+        append_line(self._indexes["figures"], {"file": path.name, "name": name, "caption": caption})
         return path
 
 
@@ -220,41 +228,9 @@ def start(notebook: str, profile: str, *, seed: int = 0, outputs: str | Path | N
     return Run(notebook, folder / profile, seed=seed)
 
 
-def _append(path: Path, record: dict) -> None:
-    """One JSON line in one write: a killed process leaves at most a cut last line, which `read_lines` skips."""
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OutputError(
-            f"cannot append to {path}: {error.strerror}; free some space or check permissions"
-        ) from error
-
-
-def read_lines(path: str | Path) -> Iterable[dict]:
-    """The records of a JSON-lines file; a last line cut short by a kill is skipped, any other bad line is an error."""
-    return (record for _, record in numbered_lines(Path(path)))
-
-
-def numbered_lines(path: Path) -> Iterable[tuple[int, dict]]:
-    """As `read_lines`, each record with its line number (from 1), for errors that point at a line."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise SpeechError(
-            f"{path} is not UTF-8 text ({error}); delete the file and run its notebook again"
-        ) from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except json.JSONDecodeError as error:
-            if number == len(lines):  # no newline after it: the write was interrupted
-                return
-            raise SpeechError(f"{path}:{number} is not JSON ({error}); delete that line or the file") from error
+def _labelled(target: str) -> str:
+    """A target as the results name it: a GPU with its model."""
+    return targets.label(target) if target in targets.TARGETS else target
 
 
 def read(*paths: str | Path) -> "pd.DataFrame":
@@ -263,8 +239,6 @@ def read(*paths: str | Path) -> "pd.DataFrame":
     A row is the same as another where notebook, machine and (system, variant, target, metric) agree, and of recorded
     ones the commit, too: then the later one stands. `newest_run` picks one run where several measured the same.
     """
-    import pandas as pd
-
     rows = []
     for path in map(Path, paths):
         for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
@@ -275,13 +249,21 @@ def read(*paths: str | Path) -> "pd.DataFrame":
                 except (TypeError, ParameterError) as error:
                     raise SpeechError(f"{file}:{number}: a row breaks the results contract: {error}") from error
                 rows.append({**dataclasses.asdict(row), "notebook": file.stem, "recorded": recorded})
-    table = pd.DataFrame(rows, columns=[*FIELDS, "notebook", "recorded"])
-    numbers = ["value", "n", "ci_low", "ci_high"]
-    table[numbers] = table[numbers].astype(float)  # a column of nothing but None would otherwise hold objects
+    table = frame(rows)
     identity = table[["system", "variant", "target", "metric", "notebook", "recorded", "host"]].assign(
         commit=table.commit.where(table.recorded.astype(bool), "")
     )
     return table[~identity.duplicated(keep="last")].reset_index(drop=True)
+
+
+def frame(rows: Iterable[dict]) -> "pd.DataFrame":
+    """Rows, each with FIELDS, notebook and recorded, as the DataFrame that `read` returns."""
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows), columns=[*FIELDS, "notebook", "recorded"])
+    numbers = ["value", "n", "ci_low", "ci_high"]
+    table[numbers] = table[numbers].astype(float)  # a column of nothing but None would otherwise hold objects
+    return table
 
 
 def newest_run(table: "pd.DataFrame") -> "pd.DataFrame":

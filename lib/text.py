@@ -89,11 +89,11 @@ def _fit(piece: str, max_chars: int) -> list[str]:
     if len(units) == 1:
         units = [piece[i : i + max_chars] for i in range(0, len(piece), max_chars)]
     parts: list[str] = []
-    for unit in (part for unit in units for part in _fit(unit, max_chars)):
-        if parts and len(parts[-1]) + 1 + len(unit) <= max_chars:
-            parts[-1] += " " + unit
+    for short in (fitting for unit in units for fitting in _fit(unit, max_chars)):
+        if parts and len(parts[-1]) + 1 + len(short) <= max_chars:
+            parts[-1] += " " + short
         else:
-            parts.append(unit)
+            parts.append(short)
     return parts
 
 

@@ -1,13 +1,15 @@
-"""What the tests of every acoustic model ask in the same words: speech of two voices, exact resume, folders
-that hold something else.
+"""What the tests of every acoustic model ask in the same words: speech of two voices, networks that say something,
+exact resume, gradients, publishing, folders that hold something else.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,15 +17,29 @@ import torch
 
 from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus
-from lib.errors import MissingDataError, TrainingError
+from lib.errors import MissingDataError, ParameterError, TextError, TrainingError
 from lib.features import HIFIGAN
-from lib.systems.base import Vocoder
+from lib.systems.base import System, Vocoder
 from lib.systems.hibari import Hibari
 from lib.systems.vits_joe.stages import VitsJoeOnnx
-from lib.training import checkpoint, recipe
+from lib.training import checkpoint, recipe, tasks
 from lib.training.loop import Outcome, train
 from lib.training.task import Task
 from lib.training.tasks.acoustic import MODULE
+
+# The sizes of a FastSpeech 2 for tests; of `tortoise` it is the front end.
+FASTSPEECH2 = {
+    "hidden": 32,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "feed_forward": 64,
+    "feed_forward_kernel": 1,
+    "predictor": 32,
+    "pitch_layers": 2,
+    "postnet": 32,
+    "postnet_layers": 2,
+    "dropout": 0.0,
+}
 
 
 class Tone(Vocoder):
@@ -49,6 +65,75 @@ def two_voices() -> Corpus:
         for voice, count in ((VitsJoeOnnx(threads=1), 3), (Hibari(threads=1), 2))
     ]
     return Corpus("two voices", "", "", tuple(u for part in parts for u in part.utterances))
+
+
+def one_sentence(speech: Corpus) -> Corpus:
+    """The first sentence of vits-joe to train on, and its own to validate on."""
+    chosen = [u for u in speech.utterances if u.speaker == "vits-joe"][:1]
+    return Corpus("one", "", "", (*chosen, *(u for u in speech.split("validation") if u.speaker == "vits-joe")))
+
+
+def batch_of(n: int, seed: int = 0, ids: tuple[int, int] = (1, 100)) -> torch.Tensor:
+    """Random symbols (1, n) from the first id up to before the last."""
+    return torch.from_numpy(np.random.default_rng(seed).integers(*ids, (1, n)))
+
+
+def as_after_training(network: torch.nn.Module) -> torch.nn.Module:
+    """The network, its batch norms not the identity any more."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 2)
+    return network
+
+
+def says_frames(network: torch.nn.Module, frames: float) -> torch.nn.Module:
+    """The FastSpeech 2, which now says about so many frames per symbol."""
+    last = network.network.duration_predictor.linear
+    torch.nn.init.constant_(last.bias, math.log(frames + 1))
+    torch.nn.init.normal_(last.weight, std=0.02)
+    return network
+
+
+def unreached(task: Task, count: int) -> list[str]:
+    """Names of the parameters that the first `count` items' losses give no gradient but 0. All have one."""
+    network = task.plain[MODULE].train()
+    (update,) = task.updates(task.collate([task.item(i, None) for i in range(count)]), 0)
+    update.loss.backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None] == []
+    without = [name for name, p in network.named_parameters() if not p.grad.any()]
+    network.zero_grad()
+    return without
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A run of two steps and the voice that it became."""
+
+    recipe: recipe.Recipe
+    outcome: Outcome
+    config: Any
+    speakers: tuple[str, ...]
+    network: torch.nn.Module
+    average: dict[str, torch.Tensor]  # the averaged weights of its checkpoint
+
+
+def publish(name: str, task: Task, config: Any, folder: Path) -> Published:
+    """Train `task` for two steps under `folder`, export the averaged weights and load them."""
+    chosen = of_config(name, config, recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0))
+    outcome = train(task, chosen, folder)
+    found = task.system.checkpoints.load(tasks.export(chosen, outcome.checkpoint, folder / "voice", "card"))
+    kept = checkpoint.load(checkpoint.latest(folder / "checkpoints")).weights[f"ema-{MODULE}"]
+    return Published(chosen, outcome, *found, kept)
+
+
+def nothing_to_say_and_strangers_are_refused(voice: System) -> None:
+    """Texts without a word, and a speaker that the voice does not know."""
+    for text in ("", "?!", "😀"):
+        with pytest.raises(TextError):
+            voice.synthesize(text)
+    with pytest.raises(ParameterError, match="unknown speaker of .* 'vits-jo': did you mean 'vits-joe'"):
+        voice.adjusted(speaker="vits-jo")
 
 
 def three_and_three_steps_equal_six(

@@ -13,43 +13,36 @@ import numpy as np
 import pytest
 import torch
 from acoustic_checks import (
+    FASTSPEECH2,
     Tone,
+    as_after_training,
     as_before_about,
-    of_config,
+    batch_of,
+    nothing_to_say_and_strangers_are_refused,
+    one_sentence,
+    publish,
+    says_frames,
     three_and_three_steps_equal_six,
     two_voices,
+    unreached,
     wrong_folders_are_named,
 )
 
 from lib import zoo
 from lib.corpora import gutenberg
 from lib.corpora.base import Corpus
-from lib.errors import MissingDataError, ParameterError, TextError, TrainingError
+from lib.errors import MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN, log_mel
 from lib.systems import fastspeech2, symbols
 from lib.systems.fastspeech2.config import Controls, NetworkConfig
 from lib.systems.fastspeech2.network import build
 from lib.systems.symbols import ids, known, vocabulary_size
-from lib.training import checkpoint, recipe, tasks
+from lib.training import recipe, tasks
 from lib.training.loop import train
 from lib.training.tasks import acoustic_data
 from lib.training.tasks.fastspeech2 import MODULE, AcousticConfig, AcousticTask, losses, predict
 
-SMALL = AcousticConfig(
-    hidden=32,
-    encoder_layers=1,
-    decoder_layers=1,
-    feed_forward=64,
-    feed_forward_kernel=1,
-    predictor=32,
-    pitch_layers=2,
-    postnet=32,
-    postnet_layers=2,
-    dropout=0.0,
-    predictor_dropout=0.0,
-    postnet_dropout=0.0,
-    warm_up=1,
-)
+SMALL = AcousticConfig(**FASTSPEECH2, predictor_dropout=0.0, postnet_dropout=0.0, warm_up=1)
 
 
 @pytest.fixture(scope="module")
@@ -64,18 +57,7 @@ def task(speech) -> AcousticTask:
 
 def talkative(config: NetworkConfig = SMALL.network, speakers: int = 2, frames: float = 4.0) -> torch.nn.Module:
     """A network in use whose weights are random but say about `frames` frames per symbol."""
-    network = build(config, speakers, seed=1).eval()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):  # not the identity, as after training
-            module.running_mean.uniform_(-0.5, 0.5)
-            module.running_var.uniform_(0.5, 2)
-    torch.nn.init.constant_(network.network.duration_predictor.linear.bias, math.log(frames + 1))
-    torch.nn.init.normal_(network.network.duration_predictor.linear.weight, std=0.02)
-    return network
-
-
-def batch_of(n: int, seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).integers(1, 100, (1, n)))
+    return says_frames(as_after_training(build(config, speakers, seed=1).eval()), frames)
 
 
 def theirs(network: torch.nn.Module) -> torch.nn.Module:
@@ -270,24 +252,12 @@ def test_losses_are_transformers_own(task):
 
 
 def test_gradients_reach_every_parameter(task):
-    network = task.plain[MODULE].train()
-    (update,) = task.updates(task.collate([task.item(i, None) for i in range(3)]), 0)
-    update.loss.backward()
-    without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-    network.zero_grad()
     # A key's bias adds the same to all scores of a query: softmax does not see it.
-    assert [name for name in without if not name.endswith("linear_k.bias")] == []
+    assert [name for name in unreached(task, 3) if not name.endswith("linear_k.bias")] == []
 
 
 def test_one_utterance_is_learned_by_heart(speech, tmp_path):
-    one = Corpus(
-        "one",
-        "",
-        "",
-        tuple(u for u in speech.utterances if u.speaker == "vits-joe")[:1]
-        + tuple(u for u in speech.split("validation") if u.speaker == "vits-joe"),
-    )
-    task = AcousticTask(one, dataclasses.replace(SMALL, learning_rate=5e-3))
+    task = AcousticTask(one_sentence(speech), dataclasses.replace(SMALL, learning_rate=5e-3))
     batch = task.collate([task.item(0, None)])
     with torch.inference_mode():
         before = losses(predict(task.plain[MODULE], batch), batch)["mel"].item()
@@ -346,14 +316,11 @@ def test_a_saved_network_speaks(folder):
 
 def test_what_cannot_be_spoken_is_refused(folder):
     voice = fastspeech2.FastSpeech2(folder, threads=1)
-    for text in ("", "?!", "😀"):
-        with pytest.raises(TextError):
-            voice.synthesize(text)
+    nothing_to_say_and_strangers_are_refused(voice)
     for controls, message in (
         ({"rate": 0}, "rate is 0, it must lie between 0.25 and 4"),
         ({"energy": math.nan}, "energy is nan"),
         ({"semitone": 1}, "unknown setting of fastspeech2 'semitone': did you mean 'semitones'"),
-        ({"speaker": "vits-jo"}, "unknown speaker of .* 'vits-jo': did you mean 'vits-joe'"),
     ):
         with pytest.raises(ParameterError, match=message):
             voice.adjusted(**controls)
@@ -405,14 +372,9 @@ def test_a_wrong_folder_is_named(folder, tmp_path):
 
 
 def test_a_run_is_published_with_its_averaged_weights(speech, tmp_path):
-    task = AcousticTask(speech, SMALL)
-    chosen = of_config("fastspeech2", SMALL, recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0))
-    outcome = train(task, chosen, tmp_path)
-    config, speakers, network = fastspeech2.checkpoints.load(
-        tasks.export(chosen, outcome.checkpoint, tmp_path / "voice", "card")
-    )
-    assert config == SMALL.network and speakers == ("hibari", "vits-joe")
-    average = checkpoint.load(checkpoint.latest(tmp_path / "checkpoints")).weights[f"ema-{MODULE}"]
+    made = publish("fastspeech2", AcousticTask(speech, SMALL), SMALL, tmp_path)
+    chosen, outcome, network, average = made.recipe, made.outcome, made.network, made.average
+    assert made.config == SMALL.network and made.speakers == ("hibari", "vits-joe")
     assert torch.allclose(
         network.network.encoder.embed.weight, average["network.encoder.embed.weight"], atol=1e-3
     )

@@ -242,12 +242,12 @@ def test_fewer_bands_are_told_beside_the_usual_copies(run):
 
 
 def test_notes_stay_on_a_card_that_is_published_again(tmp_path):
-    from lib import publish
+    from lib import zoo_card
 
-    assert publish.notes(tmp_path) == ""
+    assert zoo_card.notes(tmp_path) == ""
     (tmp_path / "notes.md").write_text("## How it works\n")
-    assert publish.notes(tmp_path) == "\n## How it works\n"
-    assert zoo.card("hifigan").endswith(publish.notes(zoo.folder("hifigan")))
+    assert zoo_card.notes(tmp_path) == "\n## How it works\n"
+    assert zoo.card("hifigan").endswith(zoo_card.notes(zoo.folder("hifigan")))
 
 
 def test_curves_go_on_only_where_they_started_from_the_checkpoint():

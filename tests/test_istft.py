@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import prosody, publish, systems, zoo
+from lib import prosody, publish, systems, zoo, zoo_card
 from lib.corpora import fetch, flite
 from lib.corpora.base import Corpus, Utterance
 from lib.errors import AudioError, MissingDataError, ParameterError, TrainingError
@@ -24,9 +24,9 @@ from lib.systems.istft import signal
 from lib.training import checkpoint, recipe, tasks
 from lib.training.loop import train
 from lib.training.sources import RESUME
+from lib.training.tasks import istft as istft_task
 from lib.training.tasks import istft_data, istft_losses
 from lib.training.tasks import spectrogram_discriminators as judges
-from lib.training.tasks import istft as istft_task
 from lib.training.tasks.istft import IstftTask, Learning
 
 RATE, HOP = signal.RATE, signal.HOP
@@ -413,7 +413,7 @@ def test_a_card_tells_voices_learnt_from_voices_unheard(monkeypatch):
         list(publish.copies(model, ("prompts",), None, 1, threads=1))
 
     read = recipe.load(zoo.folder("istft") / "recipe.yaml")
-    said = publish.card(read, zoo.curve("istft"), rows, 1, model.params_m, goes_on=True)
+    said = zoo_card.card(read, zoo.curve("istft"), rows, 1, model.params_m, goes_on=True)
     mine = [
         line for line in zoo.card("istft").splitlines() if line.startswith(("3.42 M", "- goes on", "- trained"))
     ]

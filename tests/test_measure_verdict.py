@@ -8,6 +8,7 @@ import pytest
 from lib import results
 from lib.errors import ParameterError
 from lib.measure import stats, verdict
+from lib.measure.judgement import from_rows
 from lib.measure.stats import Difference
 from lib.measure.verdict import NOT_RECOMMENDED, RECOMMENDED, UNDECIDED, WITHOUT_LOSS, WORSE, Gain, Verdict
 
@@ -188,46 +189,42 @@ SPEED = [
 
 
 def test_a_judgement_from_rows_of_two_targets():
-    found = verdict.from_rows(
-        table(*QUALITY, *SPEED), "demo", "int8", "openvino/cpu", quality_target="torch/cpu"
-    )
+    found = from_rows(table(*QUALITY, *SPEED), "demo", "int8", "openvino/cpu", quality_target="torch/cpu")
     assert found.quality.word == WITHOUT_LOSS and found.recommendation.word == RECOMMENDED
     speed, size = found.gains
     assert (speed.times, speed.low, speed.high) == pytest.approx((2.0, 0.09 / 0.06, 0.11 / 0.04))
     assert size == Gain("size_mb", 4.0)
     # Without being told where it was judged, nothing is taken from another target.
-    here = verdict.from_rows(table(*QUALITY, *SPEED), "demo", "int8", "openvino/cpu")
+    here = from_rows(table(*QUALITY, *SPEED), "demo", "int8", "openvino/cpu")
     assert here.quality.word == UNDECIDED and here.recommendation.word == UNDECIDED
     with pytest.raises(ParameterError, match="no row of demo int4 on torch/cpu"):
-        verdict.from_rows(table(*QUALITY), "demo", "int4", "torch/cpu")
+        from_rows(table(*QUALITY), "demo", "int4", "torch/cpu")
 
 
 def test_rows_of_another_baseline_say_nothing_and_newer_rows_come_first():
     other = [r | {"baseline": "something-else"} for r in QUALITY]
-    assert verdict.from_rows(table(*other), "demo", "int8", "torch/cpu").quality.word == UNDECIDED
+    assert from_rows(table(*other), "demo", "int8", "torch/cpu").quality.word == UNDECIDED
     recorded = row(
         "int8", "torch/cpu", "mos_predicted", 3.0, difference=paired(-1.0, 0.1), recorded=True, time="9"
     )
     old = row("int8", "torch/cpu", "wer", 0.5, difference=paired(0.4, 0.1), time="1")
     new = [r | {"time": "2"} for r in QUALITY]
-    assert (
-        verdict.from_rows(table(*new, recorded, old), "demo", "int8", "torch/cpu").quality.word == WITHOUT_LOSS
-    )
+    assert from_rows(table(*new, recorded, old), "demo", "int8", "torch/cpu").quality.word == WITHOUT_LOSS
 
 
 def test_costs_of_two_machines_or_of_two_kinds_do_not_compare():
     hosts = [r | {"host": "fast" if r["variant"] == "int8" else "slow"} for r in SPEED]
-    found = verdict.from_rows(table(*hosts), "demo", "int8", "openvino/cpu")
+    found = from_rows(table(*hosts), "demo", "int8", "openvino/cpu")
     assert [gain.metric for gain in found.gains] == ["size_mb"]  # bytes are the same anywhere
     names = ("openvino/cpu", "energy_j_per_audio_s")
     energy = [
         row("int8", *names, 1.0, (0.9, 1.1), host="", kind="estimated"),
         row("baseline", *names, 2.0, (1.9, 2.1), host="", kind="estimated"),
     ]
-    (gain,) = verdict.from_rows(table(*energy), "demo", "int8", "openvino/cpu").gains
+    (gain,) = from_rows(table(*energy), "demo", "int8", "openvino/cpu").gains
     assert gain.saves and gain.text.endswith("[1.73, 2.33], estimated)")
     mixed = [energy[0] | {"kind": "measured"}, energy[1]]
-    assert not verdict.from_rows(table(*mixed), "demo", "int8", "openvino/cpu").gains
+    assert not from_rows(table(*mixed), "demo", "int8", "openvino/cpu").gains
 
 
 def test_the_losss_margin_lets_no_known_damage_through():
@@ -245,8 +242,8 @@ def test_a_saving_that_nobody_would_want_is_none():
 def test_the_pitch_error_against_the_baselines_clips_is_a_difference_already():
     near = row("int8", "torch/cpu", "f0_error_cents", 9.0, (7.0, 11.0), baseline="baseline")
     far = row("int8", "torch/cpu", "f0_error_cents", 40.0, (35.0, 45.0), baseline="baseline")
-    assert verdict.from_rows(table(*QUALITY, near), "demo", "int8", "torch/cpu").quality.word == WITHOUT_LOSS
-    assert verdict.from_rows(table(*QUALITY, far), "demo", "int8", "torch/cpu").quality.word == WORSE
+    assert from_rows(table(*QUALITY, near), "demo", "int8", "torch/cpu").quality.word == WITHOUT_LOSS
+    assert from_rows(table(*QUALITY, far), "demo", "int8", "torch/cpu").quality.word == WORSE
 
 
 def test_our_own_counterexample_is_worse():
@@ -256,7 +253,7 @@ def test_our_own_counterexample_is_worse():
     base = found[(found.system == "fastspeech2") & (found.variant == "size-base")]
     mos, mos_base = (rows[rows.metric == "mos_predicted"].iloc[0] for rows in (ours, base))
     assert mos.ci_high > mos_base.ci_low  # what used to pass for "without loss"
-    judged = verdict.from_rows(found, "fastspeech2", "size-layers-plus-2", "torch/cpu", "size-base")
+    judged = from_rows(found, "fastspeech2", "size-layers-plus-2", "torch/cpu", "size-base")
     assert judged.quality.word == WORSE and judged.recommendation.word == NOT_RECOMMENDED
     assert "WER, normalised +18.5 points [+15.4, +21.8], margin +1.0: outside" in judged.recommendation.reason
 

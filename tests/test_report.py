@@ -128,6 +128,20 @@ def test_a_clip_kept_by_two_notebooks_is_embedded_once(tmp_path):
     assert page.count("data-clip=") == 1
 
 
+def test_two_targets_of_a_variant_stand_side_by_side_with_their_own_numbers(tmp_path):
+    run = results.Run("06_gpu_vs_npu", tmp_path / "quick")
+    spoken = {"torch/cpu": "Well.", "onnxruntime/cpu": "Well, well."}
+    for number, (target, text) in enumerate(spoken.items()):
+        run.add("hibari", "baseline", target, "rtf", 0.5 + number)
+        run.clip("hibari", "baseline", "s1", *report_tree.spoken("hibari", text), "Well.", target=target)
+    found = collect(tmp_path / "quick")
+    (comparison,) = compare(found.clips, found.rows, 10**7)
+    assert [(v.target, v.card.target) for v in comparison.voices] == [(t, t) for t in spoken]
+    assert len({player.id for player in comparison.sentences[0].players}) == 2
+    page = report.render(tmp_path / "quick").read_text()
+    assert all(f"hibari baseline on {target}: Well." in page for target in spoken)
+
+
 def test_groups_that_name_the_sentence_make_one_table(tmp_path):
     run = results.Run("01_baselines", tmp_path / "quick")
     for sentence in ("s1", "s2"):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import results
+from lib import files, results
 from lib.errors import OutputError, ParameterError, SpeechError
 
 TONE = (0.1 * np.sin(np.arange(16_000) / 5)).astype(np.float32)
@@ -101,11 +101,11 @@ def test_the_rows_of_two_machines_stand_beside_each_other(tmp_path):
     row = results.Measurement(
         "a", "baseline", "torch/cpu", "rtf", 0.2, "s/s", "measured", host="small", commit="1"
     )
-    files = {
+    kept = {
         "01_demo.jsonl": [row, replace(row, host="large", value=0.1), replace(row, value=0.3)],
         "recorded/01_demo@quick.jsonl": [row, replace(row, commit="2", value=0.1), replace(row, value=0.3)],
     }
-    for name, rows in files.items():
+    for name, rows in kept.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("".join(json.dumps(asdict(r)) + "\n" for r in rows))
     table = results.read(tmp_path)
@@ -156,10 +156,23 @@ def test_clips_and_figures_are_indexed(run):
     figure = plt.figure()
     run.figure("curve", figure, "What it shows.")
     plt.close(figure)
-    (clip,) = results.read_lines(path.parent / "index.jsonl")
+    (clip,) = files.read_lines(path.parent / "index.jsonl")
     assert clip["file"] == path.name and clip["text"] == "Hello." and path.stat().st_size > 1_000
-    (picture,) = results.read_lines(run.folder / "figures" / "01_demo" / "index.jsonl")
+    (picture,) = files.read_lines(run.folder / "figures" / "01_demo" / "index.jsonl")
     assert (run.folder / "figures" / "01_demo" / picture["file"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_targets_of_a_variant_keep_a_clip_each(run):
+    torch_clip, onnx_clip = (
+        run.clip("vits-joe", "baseline", "s1", tone, 16_000, "Hello.", target=target)
+        for target, tone in (("torch/cpu", TONE), ("onnxruntime/cpu", TONE[: len(TONE) // 2]))
+    )
+    assert torch_clip.stat().st_size > onnx_clip.stat().st_size > 1_000
+    kept = list(files.read_lines(torch_clip.parent / "index.jsonl"))
+    assert [(clip["file"], clip["target"]) for clip in kept] == [
+        (torch_clip.name, "torch/cpu"),
+        (onnx_clip.name, "onnxruntime/cpu"),
+    ]
 
 
 def test_an_unwritable_outputs_folder_is_one_clear_error(tmp_path):
@@ -179,8 +192,6 @@ def test_a_read_only_outputs_folder_is_one_clear_error(tmp_path):
 
 
 def test_a_full_disk_is_one_clear_error_and_keeps_the_old_file(tmp_path, monkeypatch):
-    from lib import files
-
     path = tmp_path / "report.html"
     files.write_atomic(path, b"old")
     monkeypatch.setattr(

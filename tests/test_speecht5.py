@@ -5,20 +5,25 @@ speech, exact resume.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
 import statistics
 import time
 import warnings
 
+import acoustic_checks
 import numpy as np
 import pytest
 import torch
 from acoustic_checks import (
     Tone,
-    of_config,
+    as_after_training,
+    nothing_to_say_and_strangers_are_refused,
+    publish,
     three_and_three_steps_equal_six,
     two_voices,
+    unreached,
     wrong_folders_are_named,
 )
 
@@ -28,7 +33,7 @@ from lib.features import HIFIGAN, SPEECHT5, log_mel
 from lib.systems import speecht5, symbols
 from lib.systems.speecht5.decoding import Limits, decode, keep_masks, lay_out
 from lib.systems.speecht5.network import POSITIONS, PUBLISHED, NetworkConfig, Prediction, build, take_over
-from lib.training import checkpoint, recipe, tasks
+from lib.training import recipe
 from lib.training.loop import train
 from lib.training.task import Batch
 from lib.training.tasks.speecht5 import MODULE, AcousticConfig, AcousticTask, losses, predict, rescaled
@@ -65,20 +70,15 @@ def network(config: NetworkConfig = SMALL.network, *, end: float = -20.0, seed: 
     """A network in use with random weights, far from their first values; end: the stop's logit, -20 for never."""
     model = build(config, 2, seed).eval()
     with torch.no_grad():
-        for name, parameter in model.network.named_parameters():
+        for parameter in model.network.parameters():
             if parameter.ndim == 1:  # norms and biases, which begin as ones and zeros
                 parameter.add_(torch.randn_like(parameter), alpha=0.2)
         model.network.speech_decoder_postnet.prob_out.weight.mul_(0.1)
         model.network.speech_decoder_postnet.prob_out.bias.fill_(end)
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm1d):
-                module.running_mean.uniform_(-0.5, 0.5)
-                module.running_var.uniform_(0.5, 2)
-    return model
+    return as_after_training(model)
 
 
-def batch_of(n: int, seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).integers(2, 80, (1, n)))
+batch_of = functools.partial(acoustic_checks.batch_of, ids=(2, 80))  # symbols of the published network, too
 
 
 def dropping(model: torch.nn.Module, seed: int, monkeypatch) -> None:
@@ -377,14 +377,8 @@ def test_guidance_is_the_cross_entropy_of_each_guided_head():
 
 
 def test_gradients_reach_every_parameter(task):
-    model = task.plain[MODULE].train()
-    (update,) = task.updates(task.collate([task.item(i, None) for i in range(4)]), 0)
-    update.loss.backward()
-    untouched = [name for name, p in model.named_parameters() if p.grad is None]
-    without = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.any()]
-    model.zero_grad()
     # A key's bias adds the same to all scores of a query: softmax does not see it.
-    assert untouched == [] and [name for name in without if not name.endswith("k_proj.bias")] == []
+    assert [name for name in unreached(task, 4) if not name.endswith("k_proj.bias")] == []
 
 
 def test_the_loss_falls(speech, tmp_path):
@@ -570,12 +564,7 @@ def test_many_symbols_are_read_in_portions():
 
 
 def test_what_cannot_be_spoken_is_refused(folder):
-    voice = speecht5.SpeechT5(folder, threads=1)
-    for text in ("", "?!", "😀"):
-        with pytest.raises(TextError):
-            voice.synthesize(text)
-    with pytest.raises(ParameterError, match="unknown speaker of .* 'vits-jo': did you mean 'vits-joe'"):
-        voice.adjusted(speaker="vits-jo")
+    nothing_to_say_and_strangers_are_refused(speecht5.SpeechT5(folder, threads=1))
 
     class Other(Tone):
         mel = SPEECHT5
@@ -591,14 +580,9 @@ def test_a_wrong_folder_is_named(folder, tmp_path):
 
 
 def test_a_run_is_published_with_its_averaged_weights(speech, tmp_path):
-    task = AcousticTask(speech, SMALL)
-    chosen = of_config("speecht5", SMALL, recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0))
-    outcome = train(task, chosen, tmp_path)
-    config, speakers, model = speecht5.checkpoints.load(
-        tasks.export(chosen, outcome.checkpoint, tmp_path / "voice", "card")
-    )
-    average = checkpoint.load(checkpoint.latest(tmp_path / "checkpoints")).weights[f"ema-{MODULE}"]
-    assert config == SMALL.network and speakers == ("hibari", "vits-joe")
+    made = publish("speecht5", AcousticTask(speech, SMALL), SMALL, tmp_path)
+    model, average = made.network, made.average
+    assert made.config == SMALL.network and made.speakers == ("hibari", "vits-joe")
     assert torch.allclose(model.voices.weight, average["voices.weight"], atol=2e-3)
     assert torch.equal(model.mel_mean, average["mel_mean"]) and model.mel_mean.mean() < -3
 

@@ -53,6 +53,16 @@ def test_unknown_names_are_named_with_the_nearest():
         systems.load("vits-joe", target="torch/gpu")
 
 
+def test_the_registry_says_what_a_name_is_and_whose_voice_it_learnt():
+    kinds = {name: systems.kind(name) for kind in systems.KINDS for name in systems.names(kind)}
+    assert kinds == {name: kind for kind in systems.KINDS for name in systems.names(kind)}
+    assert systems.kind("openai/whisper-small") == systems.kind("whisper-base.en") == "recogniser"
+    assert systems.kind("kakao-enterprise/vits-ljs") == systems.kind("ground-truth") == "speech"
+    taught = {name for name, teacher in systems.teachers().items() if teacher == "vits-joe"}
+    assert taught == {"fastspeech2", "tacotron2", "speecht5", "tortoise", *systems.names("vocoder")}
+    assert {name for name, teacher in systems.teachers().items() if teacher is None} == {"espeak-ng"}
+
+
 def test_ten_thousand_characters_are_spoken_sentence_by_sentence():
     text = " ".join(s.text for s in gutenberg.split("train", 150))[:10_000]
     system = voice("hibari", "onnxruntime/cpu")

@@ -13,15 +13,20 @@ import pytest
 import torch
 from acoustic_checks import (
     Tone,
-    of_config,
+    as_after_training,
+    batch_of,
+    nothing_to_say_and_strangers_are_refused,
+    one_sentence,
+    publish,
     three_and_three_steps_equal_six,
     two_voices,
+    unreached,
     wrong_folders_are_named,
 )
 
 from lib import REPOSITORY
 from lib.corpora.base import Corpus
-from lib.errors import AudioError, MissingDataError, ParameterError, TextError, TrainingError
+from lib.errors import AudioError, MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN
 from lib.systems import symbols, tacotron2
 from lib.systems.attention import failures
@@ -121,14 +126,10 @@ def task(speech) -> AcousticTask:
 def wild(config: NetworkConfig = SMALL.network, speakers: int = 2) -> torch.nn.Module:
     """A network in use with random weights, larger than at the beginning of a training, so that all depends on all."""
     network = build(config, speakers, seed=1).eval()
-    for name, parameter in network.named_parameters():
+    for parameter in network.parameters():
         if parameter.ndim > 1:
             parameter.data.mul_(2)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):
-            module.running_mean.uniform_(-0.5, 0.5)
-            module.running_var.uniform_(0.5, 2)
-    return network
+    return as_after_training(network)
 
 
 def gate(network: torch.nn.Module, bias: float) -> torch.nn.Module:
@@ -136,10 +137,6 @@ def gate(network: torch.nn.Module, bias: float) -> torch.nn.Module:
     torch.nn.init.zeros_(network.network.decoder.gate_layer.linear_layer.weight)
     torch.nn.init.constant_(network.network.decoder.gate_layer.linear_layer.bias, bias)
     return network
-
-
-def batch_of(n: int, seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).integers(1, 100, (1, n)))
 
 
 def test_names_and_shapes_are_the_published_ones():
@@ -354,23 +351,13 @@ def test_losses_of_a_known_answer(task):
 
 
 def test_gradients_reach_every_parameter(task):
-    network = task.plain[MODULE].train()
-    (update,) = task.updates(task.collate([task.item(i, None) for i in range(4)]), 0)
-    update.loss.backward()
-    without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-    network.zero_grad()
-    assert without == []
+    assert unreached(task, 4) == []
 
 
 def test_one_utterance_is_learned_by_heart(speech, tmp_path):
-    one = Corpus(
-        "one",
-        "",
-        "",
-        tuple(u for u in speech.utterances if u.speaker == "vits-joe")[:1]
-        + tuple(u for u in speech.split("validation") if u.speaker == "vits-joe"),
+    task = AcousticTask(
+        one_sentence(speech), dataclasses.replace(SMALL, learning_rate=5e-3, absolute_weight=1.0)
     )
-    task = AcousticTask(one, dataclasses.replace(SMALL, learning_rate=5e-3, absolute_weight=1.0))
     batch = task.collate([task.item(0, None)])
     with torch.inference_mode():
         before = {
@@ -499,12 +486,7 @@ def test_short_repeated_and_numeric_texts_end(folder, text):
 
 
 def test_what_cannot_be_spoken_is_refused(folder):
-    voice = tacotron2.Tacotron2(folder, threads=1)
-    for text in ("", "?!", "😀"):
-        with pytest.raises(TextError):
-            voice.synthesize(text)
-    with pytest.raises(ParameterError, match="unknown speaker of .* 'vits-jo': did you mean 'vits-joe'"):
-        voice.adjusted(speaker="vits-jo")
+    nothing_to_say_and_strangers_are_refused(tacotron2.Tacotron2(folder, threads=1))
 
 
 def test_broken_weights_are_refused():
@@ -519,14 +501,9 @@ def test_a_wrong_folder_is_named(folder, tmp_path):
 
 
 def test_a_run_is_published_with_its_averaged_weights(speech, tmp_path):
-    task = AcousticTask(speech, SMALL)
-    chosen = of_config("tacotron2", SMALL, recipe.Settings(2, batch_size=2, ema=0.9, validate_every=0))
-    outcome = train(task, chosen, tmp_path)
-    config, speakers, network = tacotron2.checkpoints.load(
-        tasks.export(chosen, outcome.checkpoint, tmp_path / "voice", "card")
-    )
-    assert config == SMALL.network and speakers == ("hibari", "vits-joe")
-    average = checkpoint.load(checkpoint.latest(tmp_path / "checkpoints")).weights[f"ema-{MODULE}"]
+    made = publish("tacotron2", AcousticTask(speech, SMALL), SMALL, tmp_path)
+    network, average = made.network, made.average
+    assert made.config == SMALL.network and made.speakers == ("hibari", "vits-joe")
     assert torch.allclose(network.network.embedding.weight, average["network.embedding.weight"], atol=1e-3)
     assert torch.equal(network.mel_mean, average["mel_mean"]) and network.mel_mean.mean() < -3
     with pytest.raises(ParameterError, match="holds no checkpoint to publish"):

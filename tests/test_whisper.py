@@ -83,7 +83,7 @@ def test_transcripts_of_ten_clips_are_those_of_faster_whisper():
 
 
 def test_the_sample_rate_is_taken_into_account():
-    text, waveform = clips()[0]
+    _, waveform = clips()[0]
     resampled = audio.resample(waveform, 16_000, 44_100)
     assert recogniser().transcribe(resampled, 44_100).text == recogniser().transcribe(waveform, 16_000).text
 

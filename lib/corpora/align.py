@@ -26,6 +26,7 @@ import numpy as np
 
 from lib import audio
 from lib import text as text_module
+from lib.corpora import arpabet
 from lib.corpora.base import Corpus, Utterance
 from lib.errors import AlignmentError, SpeechError, TextError, require
 from lib.features import HIFIGAN
@@ -37,77 +38,6 @@ log = logging.getLogger(__name__)
 VERSION = 1  # raised when the same input would get other durations, so that cached ones are made again
 FRAME_RATES = (80, 86, 93, 100)  # the recogniser's frames per "second": 86 is the true rate of 22,050 / 256
 MARGIN = 8  # frames of faint noise before and after the clip, for the model's silence to live in
-
-# eSpeak's American English phones in the recogniser's ARPAbet. A flap is a short d, a glottal stop a t.
-_ARPABET = {
-    "i": "IY",
-    "iː": "IY",
-    "ɪ": "IH",
-    "ᵻ": "IH",
-    "e": "EY",
-    "eɪ": "EY",
-    "ɛ": "EH",
-    "ɛː": "EH",
-    "æ": "AE",
-    "a": "AA",
-    "aɪ": "AY",
-    "aʊ": "AW",
-    "ɑ": "AA",
-    "ɑː": "AA",
-    "ɔ": "AO",
-    "ɔː": "AO",
-    "ɒ": "AA",
-    "o": "AO",
-    "oː": "AO",
-    "oʊ": "OW",
-    "əʊ": "OW",
-    "ɔɪ": "OY",
-    "ʊ": "UH",
-    "u": "UW",
-    "uː": "UW",
-    "y": "UW",
-    "ʌ": "AH",
-    "ə": "AH",
-    "ɐ": "AH",
-    "ɚ": "ER",
-    "ɜ": "ER",
-    "ɜː": "ER",
-    "p": "P",
-    "b": "B",
-    "t": "T",
-    "d": "D",
-    "k": "K",
-    "ɡ": "G",
-    "ɾ": "D",
-    "ʔ": "T",
-    "tʃ": "CH",
-    "dʒ": "JH",
-    "f": "F",
-    "v": "V",
-    "θ": "TH",
-    "ð": "DH",
-    "s": "S",
-    "z": "Z",
-    "ʃ": "SH",
-    "ʒ": "ZH",
-    "h": "HH",
-    "x": "K",
-    "ç": "HH",
-    "m": "M",
-    "n": "N",
-    "ŋ": "NG",
-    "ɲ": "N Y",
-    "n̩": "AH N",
-    "l": "L",
-    "ɬ": "L",
-    "ɫ": "L",
-    "l̩": "AH L",
-    "ɹ": "R",
-    "r": "R",
-    "j": "Y",
-    "w": "W",
-    "ʍ": "W",
-}
 
 
 @dataclass(frozen=True)
@@ -216,22 +146,11 @@ def _words(parts: tuple[Segment, ...]) -> list[list[str]]:
     words, word = [], []
     for part in (*parts, Segment("", 0, 0, "pause")):
         if part.kind == "phone":
-            word.append(_arpabet(part.name))
+            word.append(arpabet.of(part.name))
         elif word:
             words.append(word)
             word = []
     return words
-
-
-def _arpabet(phone: str) -> str:
-    plain = phone.lstrip("ˈˌ")
-    base = "".join(c for c in plain if unicodedata.category(c)[0] != "M" and c != "ː")
-    for name in (plain, base):
-        if name in _ARPABET:
-            return _ARPABET[name]
-    raise TextError(
-        f"the aligner's English model has no phone for {phone!r}: spell the foreign word as an English one"
-    )
 
 
 def _recognise(clip: np.ndarray, words: list[list[str]], frame_rate: int) -> list[_Phone] | None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
 
 _BESIDE = (
     "_scale",
@@ -14,7 +18,7 @@ _BESIDE = (
 )  # of quantized weights, not weights
 
 
-def part(model: "onnx.ModelProto", name: str, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:  # noqa: F821
+def part(model: "onnx.ModelProto", name: str, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     """The nodes that lie between tensors of a graph, serialized with the weights they use and no others."""
     from onnx import TensorProto, helper
 

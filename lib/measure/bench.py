@@ -27,7 +27,8 @@ import numpy as np
 from lib import environment, progress, targets
 from lib.errors import ParameterError, SpeechError
 from lib.measure import bench_child, process
-from lib.measure.benched import Benched, Candidate, faster, largest_stage, speedup, write
+from lib.measure.bench_rows import write
+from lib.measure.benched import Benched, Candidate, faster, largest_stage, speedup
 
 __all__ = ["Benched", "Candidate", "bench", "busy_processes", "faster", "largest_stage", "speedup", "write"]
 
@@ -184,7 +185,7 @@ def _by_kind(
         raise ParameterError(
             f"give a list of inputs, or one for each kind the candidates take: {', '.join(sorted(kinds))}"
         )
-    by_kind = dict(inputs) if isinstance(inputs, Mapping) else {kind: inputs for kind in kinds}
+    by_kind = dict(inputs) if isinstance(inputs, Mapping) else dict.fromkeys(kinds, inputs)
     for kind in sorted(kinds):
         if kind not in by_kind or not len(by_kind[kind]):
             raise ParameterError(f"a candidate takes inputs of kind {kind!r}: give at least one")

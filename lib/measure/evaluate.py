@@ -33,12 +33,7 @@ if TYPE_CHECKING:
 
 SPEECH = ("wer", "asr_nll", "mos_predicted")  # what any clip with its text is judged by
 # Whose voice a system was to learn; None: nobody's. Who is not named here speaks with a voice of its own.
-TEACHERS = {
-    **dict.fromkeys(
-        ("fastspeech2", "tacotron2", "speecht5", "tortoise", "hifigan", "istft", "griffin-lim"), "vits-joe"
-    ),
-    "espeak-ng": None,
-}
+TEACHERS = systems.teachers()
 
 
 @dataclass(frozen=True)
@@ -184,7 +179,10 @@ def quality(
             detail={"notes": notes[:5]} if notes else "",
         )
     for clip in clips[:keep]:
-        run.clip(names[0], names[1], clip.id, clip.waveform, clip.sample_rate, clip.text, group=group)
+        system, variant, target = names
+        run.clip(
+            system, variant, clip.id, clip.waveform, clip.sample_rate, clip.text, target=target, group=group
+        )
     return judged
 
 

@@ -18,12 +18,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lib import environment, systems, targets
 from lib.errors import MissingDataError, ParameterError, TrainingError, unknown
 from lib.files import write_atomic
 from lib.systems.model import Model
+
+if TYPE_CHECKING:
+    import torch
 
 FORMAT = 1
 DESCRIPTION, PLAIN, PACKED, GRAPHS = "variant.json", "weights.safetensors", "weights.pt", "graphs"
@@ -259,7 +262,7 @@ def _plain(value: Any) -> bool:
     return type(value) in (torch.Tensor, torch.nn.Parameter) and not value.is_quantized
 
 
-def _halved(value: "torch.Tensor") -> "torch.Tensor":  # noqa: F821
+def _halved(value: "torch.Tensor") -> "torch.Tensor":
     """A tensor in half precision where that changes no number; loading brings it back to its own."""
     import torch
 

@@ -95,7 +95,7 @@ def costs_finding(
         kind = "" if best.kind == "measured" else f", {best.kind}"
         said.append(
             f"{_CHEAPEST.get(metric, f'lowest in {METRICS[metric].label}')} is **{name(best, rows)}** "
-            f"({vocabulary.number(metric, best.value)} {vocabulary.unit(metric)}{kind}), "
+            f"({vocabulary.amount(metric, best.value)}{kind}), "
             f"{following.value / best.value:.1f} {_AHEAD.get(metric, 'times below')} {name(following, rows)}"
         )
     return None if not said else f"{said[0][0].upper()}{'; '.join(said)[1:]}."
@@ -201,7 +201,7 @@ def _newest(
             and vocabulary.role(row.system) == "voice"
         ):
             cells = chosen.setdefault((row.system, row.variant, row.target, row.host), {})
-            if row.metric not in cells or cells[row.metric].recorded and not row.recorded:
+            if row.metric not in cells or (cells[row.metric].recorded and not row.recorded):
                 cells[row.metric] = row
     return chosen
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib import results
+from lib.files import numbered_lines
 from lib.errors import SpeechError
 from lib.results import Measurement
 
@@ -49,6 +50,7 @@ class Clip:
     path: Path
     system: str
     variant: str
+    target: str
     sentence: str
     text: str
     group: str
@@ -159,7 +161,7 @@ def _indexed(folder: Path, kind: type, recorded: bool, missing: list[str]) -> It
     """Records of folder/<notebook>/index.jsonl; a later entry of the same file replaces an earlier one."""
     for index in sorted(folder.glob("*/index.jsonl")):
         entries = {}
-        for number, record in results.numbered_lines(index):
+        for number, record in numbered_lines(index):
             try:
                 name = Path(record["file"]).name  # never outside the index's own folder
                 fields = {field.name: str(record.get(field.name, "")) for field in dataclasses.fields(kind)}

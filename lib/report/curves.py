@@ -162,11 +162,8 @@ def sweep_finding(
     for other in others:
         better = METRICS[other].better or 1
         best = max(complete, key=lambda name, other=other, better=better: better * measured[name, other].value)
-        value, amount = (vocabulary.number(m, measured[best, m].value) for m in (other, metric))
-        said.append(
-            f"{METRICS[other].label} {value} {vocabulary.unit(other)} by {best.removeprefix(prefix)} "
-            f"({amount} {vocabulary.unit(metric)})"
-        )
+        value, cost = (vocabulary.amount(m, measured[best, m].value) for m in (other, metric))
+        said.append(f"{METRICS[other].label} {value} by {best.removeprefix(prefix)} ({cost})")
     return f"Best of {len(complete)}: {'; '.join(said)}."
 
 

@@ -13,7 +13,7 @@ from lib import prosody as prosody_module
 from lib.features import HIFIGAN
 from lib.report import pictures, vocabulary
 from lib.report import verdicts as judgements
-from lib.report.collect import Row, records
+from lib.report.collect import records
 from lib.report.tables import interval_text
 from lib.report.tradeoff import name
 from lib.results import METRICS
@@ -50,8 +50,8 @@ def spans(
         kinds = {row.kind for row in rows} - {"measured"}
         marked = f", {' or '.join(sorted(kinds))}" if kinds else ""
         said.append(
-            f"{_label(metric)} runs from {_value(low)} ({name(low, rows)}) to "
-            f"{_value(high)} ({name(high, rows)}{marked})"
+            f"{METRICS[metric].in_sentence} runs from {vocabulary.amount(metric, low.value)} ({name(low, rows)}) to "
+            f"{vocabulary.amount(metric, high.value)} ({name(high, rows)}{marked})"
         )
     return _sentence(said)
 
@@ -69,7 +69,7 @@ def numbers(
         ]
         if rows:
             interval = f" {interval_text(rows[-1])}" if rows[-1].ci_low is not None else ""
-            said.append(f"{_label(metric)} {_value(rows[-1])}{interval}")
+            said.append(f"{METRICS[metric].in_sentence} {vocabulary.amount(metric, rows[-1].value)}{interval}")
     return f"{system}: {'; '.join(said)}." if said else None
 
 
@@ -188,15 +188,6 @@ def changes(mels: Mapping[str, np.ndarray], clean: str) -> str | None:
         f"Of {len(apart)} that keep the length, {most} changes the mel most ({apart[most]:.1f} dB on average), "
         f"{least} least ({apart[least]:.1f} dB)."
     )
-
-
-def _label(metric: str) -> str:
-    label = METRICS[metric].label
-    return label if label[:2].isupper() else label[0].lower() + label[1:]
-
-
-def _value(row: Row) -> str:
-    return f"{vocabulary.number(row.metric, row.value)} {vocabulary.unit(row.metric)}"
 
 
 def _sentence(said: Sequence[str]) -> str | None:

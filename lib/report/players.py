@@ -28,12 +28,25 @@ class Player:
 
 @dataclass(frozen=True)
 class Voice:
-    """A column: a system's variant with its headline numbers."""
+    """A column: a system's variant with its headline numbers. target: the one that it speaks on here, None where all
+    its clips were made on the same.
+    """
 
     system: str
     variant: str
+    target: str | None
     recorded: bool
     card: cards.Card
+
+    @property
+    def said(self) -> str:
+        """ "hibari baseline", and on which target."""
+        return f"{self.system} {self.variant}" + (f" on {self.target}" if self.target else "")
+
+    def made(self, clip: Clip) -> bool:
+        """Whether the clip stands in this column."""
+        mine = (clip.system, clip.variant, clip.recorded) == (self.system, self.variant, self.recorded)
+        return mine and self.target in (None, clip.target)
 
 
 @dataclass(frozen=True)
@@ -81,13 +94,13 @@ def compare(clips: Iterable[Clip], rows: Iterable[Row], budget_bytes: int) -> li
         columns = _columns(members, rows)
         lines = []
         for sentence in kept[title]:
-            cells = {(clip.system, clip.variant, clip.recorded): clip for clip in sentences[title][sentence]}
             players = []
             for voice in columns:
-                clip = cells.get((voice.system, voice.variant, voice.recorded))
-                if clip is None:
+                spoken = [clip for clip in sentences[title][sentence] if voice.made(clip)]
+                if not spoken:
                     players.append(None)
                     continue
+                clip = spoken[-1]
                 key = keys[clip]
                 mp3, seconds = encoded[key]
                 players.append(
@@ -95,7 +108,7 @@ def compare(clips: Iterable[Clip], rows: Iterable[Row], budget_bytes: int) -> li
                         f"clip-{key}",
                         "" if key in embedded else mp3,
                         round(seconds, 2),
-                        f"{clip.system} {clip.variant}: {clip.text or clip.sentence}",
+                        f"{voice.said}: {clip.text or clip.sentence}",
                         clip.note,
                     )
                 )
@@ -142,12 +155,14 @@ def _sentences(clips: list[Clip]) -> dict[str, list[Clip]]:
 
 def _columns(clips: list[Clip], rows: list[Row]) -> list[Voice]:
     order = {"reference": 0, "voice": 1, "vocoder": 2, "recogniser": 3}
+    heard: dict[tuple[str, str, bool], dict[str, None]] = {}  # who -> the targets it speaks on
+    for clip in clips:
+        heard.setdefault((clip.system, clip.variant, clip.recorded), {})[clip.target] = None
     voices = []
-    for system, variant, recorded in dict.fromkeys(
-        (clip.system, clip.variant, clip.recorded) for clip in clips
-    ):
-        mine = [row for row in rows if row.recorded == recorded]
-        voices.append(Voice(system, variant, recorded, cards.headline(mine, system, variant)))
+    for (system, variant, recorded), targets in heard.items():
+        for target in targets if len(targets) > 1 else (None,):
+            mine = [row for row in rows if row.recorded == recorded and target in (None, row.target)]
+            voices.append(Voice(system, variant, target, recorded, cards.headline(mine, system, variant)))
     return sorted(voices, key=lambda voice: order[voice.card.role])
 
 

@@ -137,14 +137,11 @@ def claims(rows: Iterable[Row], most: int = 3) -> list[Claim]:
             for other in sorted(rows, key=lambda other: (other.recorded, other.variant, other.target))
             if (other.system, other.metric, other.kind) == (row.system, row.metric, "measured")
         ]
-        said = dict.fromkeys(
-            f"{vocabulary.number(o.metric, o.value)} {vocabulary.unit(o.metric)} ({o.variant}, {o.target})"
-            for o in ours
-        )
+        said = dict.fromkeys(f"{vocabulary.amount(o.metric, o.value)} ({o.variant}, {o.target})" for o in ours)
         made[row.system, row.metric, row.source] = Claim(
             row.system,
             row.metric,
-            f"{vocabulary.number(row.metric, row.value)} {vocabulary.unit(row.metric)}",
+            vocabulary.amount(row.metric, row.value),
             row.detail,
             row.source.removeprefix(CLAIM),
             tuple(said)[:most],

@@ -1,4 +1,4 @@
-"""What is each variant called? The verdict of `lib.measure.verdict` on every variant paired with a baseline."""
+"""What is each variant called? The judgement of `lib.measure` on every variant paired with a baseline."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from lib import results
 from lib.measure import verdict
+from lib.measure.judgement import Judgement, from_rows
 from lib.report import vocabulary
 from lib.report.collect import Row
-from lib.results import FIELDS, METRICS
+from lib.results import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +33,7 @@ class Judged:
     target: str
     baseline: str
     origin: str
-    judgement: verdict.Judgement
+    judgement: Judgement
 
     @property
     def word(self) -> str:
@@ -120,7 +122,7 @@ def margins() -> str:
 
 
 def _group(rows: list[Row]) -> list[Judged]:
-    frame = _frame(rows)
+    table = results.frame(dataclasses.asdict(row) for row in rows)
     variants = {(row.system, row.variant) for row in rows}
     paired: dict[tuple[str, str, str], dict[str, Row]] = {}
     for row in rows:
@@ -135,21 +137,11 @@ def _group(rows: list[Row]) -> list[Judged]:
         }
         for target in sorted(targets):
             quality_target = target if target in heard else min(heard)
-            judgement = verdict.from_rows(
-                frame, system, variant, target, baseline=baseline, quality_target=quality_target
+            judgement = from_rows(
+                table, system, variant, target, baseline=baseline, quality_target=quality_target
             )
             if target in heard or judgement.gains:
                 row = heard[quality_target]
                 origin = row.stamp if row.recorded else ""
                 made.append(Judged(system, variant, target, baseline, origin, judgement))
     return made
-
-
-def _frame(rows: list[Row]) -> "pd.DataFrame":
-    """The rows as `lib.results.read` returns them."""
-    import pandas as pd
-
-    frame = pd.DataFrame([dataclasses.asdict(row) for row in rows], columns=[*FIELDS, "notebook", "recorded"])
-    numbers = ["value", "n", "ci_low", "ci_high"]
-    frame[numbers] = frame[numbers].astype(float)
-    return frame

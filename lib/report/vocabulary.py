@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lib import systems
 from lib.results import METRICS
 
 QUESTION = "How small, fast and frugal can a speech model get before a listener notices?"
@@ -147,9 +148,8 @@ def role(system: str) -> str:
     """ "reference" (real recordings), "recogniser", "vocoder" (copies real speech through a spectrogram) or "voice"."""
     if system == "ground-truth":
         return "reference"
-    if system.startswith(("whisper", "openai/whisper")):
-        return "recogniser"
-    return "vocoder" if system in ("hifigan", "istft", "griffin-lim") else "voice"
+    kind = systems.kind(system)
+    return "voice" if kind == "speech" else kind
 
 
 ROLE_LABEL = {
@@ -165,6 +165,11 @@ def unit(metric: str) -> str:
     return {"fraction": "%", "MOS": "points", "MOS-LQO": "points"}.get(
         METRICS[metric].unit, METRICS[metric].unit
     )
+
+
+def amount(metric: str, value: float) -> str:
+    """A value with its unit: "9.4 %"."""
+    return f"{number(metric, value)} {unit(metric)}"
 
 
 def number(metric: str, value: float) -> str:

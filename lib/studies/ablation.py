@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib import environment, results
+from lib import environment
 from lib.features import HIFIGAN, griffin_lim
 from lib.measure import evaluate
-from lib.measure import scorer as scoring
-from lib.measure.scorer import ALIGNED, Scorer
+from lib.measure.scorer import ALIGNED, Scorer, source
+from lib.measure.scores import summarise
 from lib.studies import retrained
 from lib.studies.retrained import VOICE
 
@@ -76,17 +76,17 @@ def prosody(
     originals = tuple(
         evaluate.Clip(u.id, u.text, u.load(HIFIGAN.sample_rate), HIFIGAN.sample_rate) for u in read.utterances
     )
-    whole = None
-    for name in names:
-        model = {**base.model, "without": list(ABLATIONS[name])}
-        found = retrained.fastspeech2(base, name, model, steps=steps, folder=folder, threads=threads)
-        judged = _read_aloud(run, found.voice, sentences, scorer, whole)
+    models = {name: {**base.model, "without": list(ABLATIONS[name])} for name in names}
+    for found, judged in retrained.judged(
+        run, base, models, sentences, scorer, reference=WHOLE, steps=steps, folder=folder, threads=threads
+    ):
+        name = found.voice.variant
         aligned = resynthesised(found.voice, vocoder, examples, originals)
         cut = [o.waveform[: len(c.waveform)] for o, c in zip(originals, aligned)]
         scores = scorer.rate_all(
             [(c.waveform, c.sample_rate, c.text) for c in aligned], metrics=ALIGNED, originals=cut
         )
-        for metric, estimate in scoring.summarise(scores, seed=run.seed).items():
+        for metric, estimate in summarise(scores, seed=run.seed).items():
             run.add(
                 "fastspeech2",
                 name,
@@ -95,36 +95,17 @@ def prosody(
                 estimate.value,
                 n=estimate.n,
                 ci=estimate.ci,
-                source=scoring.source(metric),
+                source=source(metric),
                 detail="with the durations of the original",
             )
         if name == WHOLE:
-            whole = judged
 
             def forget(voice: "FastSpeech2") -> None:
                 network = voice.modules["acoustic_model"]
                 voice.modules["acoustic_model"] = evenly(network, found.task.examples, voice.speakers)
 
             even = found.voice.derive(EVEN, forget)
-            _read_aloud(run, even, sentences, scorer, whole)
-
-
-def _read_aloud(
-    run: "Run",
-    voice: "FastSpeech2",
-    sentences: Sequence["Sentence"],
-    scorer: Scorer,
-    whole: evaluate.Judged | None,
-) -> evaluate.Judged:
-    return evaluate.quality(
-        run,
-        (voice.name, voice.variant, voice.target),
-        evaluate.speak(voice, sentences, seed=run.seed),
-        scorer,
-        baseline=whole,
-        baseline_name=WHOLE,
-        second_opinion=0,
-    )
+            retrained.read_aloud(run, even, sentences, scorer, judged, WHOLE)
 
 
 def resynthesised(
@@ -209,12 +190,10 @@ def verdict(table: "pd.DataFrame") -> str | None:
     """What the rows of `prosody` say, in a sentence; None without them. table: rows as `lib.results.read`
     returns them.
     """
-    found = results.newest_run(
-        table[(table.system == "fastspeech2") & table.variant.isin(VARIANTS) & table.value.notna()]
-    )
-    wide = found.pivot_table(index="variant", columns="metric", values="value", aggfunc="last")
-    if WHOLE not in wide.index or not {"mos_predicted", "wer", "f0_error_cents"} <= set(wide.columns):
+    rows = retrained.newest(table, VARIANTS, WHOLE, ("mos_predicted", "wer", "f0_error_cents"))
+    if rows is None:
         return None
+    found, wide = rows
     whole, said = wide.loc[WHOLE], []
     for name in VARIANTS:
         if name == WHOLE or name not in wide.index:

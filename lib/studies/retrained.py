@@ -1,21 +1,27 @@
-"""A voice from a changed recipe: train it for some steps, publish it, load it before the zoo's vocoder."""
+"""What does a change of the recipe do to the voice? It is trained for some steps, published, loaded before the zoo's
+vocoder, and judged beside the voice of the unchanged one.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib import systems
+from lib import results, systems
+from lib.measure import evaluate
 from lib.measure.stats import p_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lib.corpora.gutenberg import Sentence
+    from lib.measure.scorer import Scorer
+    from lib.results import Run
     from lib.systems.fastspeech2 import FastSpeech2
     from lib.training.outcome import Outcome
     from lib.training.recipe import Recipe
@@ -33,6 +39,50 @@ class Retrained:
     voice: "FastSpeech2"
     task: "AcousticTask"
     outcome: "Outcome"
+
+
+def judged(
+    run: "Run",
+    base: "Recipe",
+    models: Mapping[str, Mapping],
+    sentences: Sequence["Sentence"],
+    scorer: "Scorer",
+    *,
+    reference: str,
+    steps: int,
+    folder: str | Path,
+    threads: int = 2,
+) -> Iterator[tuple[Retrained, evaluate.Judged]]:
+    """Train each of `models` (variant -> `model` part), and judge it as it reads unaided; one after the other.
+
+    reference: the variant that those after it are compared with. Arguments and continuation as of `fastspeech2`.
+    """
+    usual = None
+    for name, model in models.items():
+        found = fastspeech2(base, name, model, steps=steps, folder=folder, threads=threads)
+        heard = read_aloud(run, found.voice, sentences, scorer, usual, reference)
+        usual = heard if name == reference else usual
+        yield found, heard
+
+
+def read_aloud(
+    run: "Run",
+    voice: "FastSpeech2",
+    sentences: Sequence["Sentence"],
+    scorer: "Scorer",
+    usual: evaluate.Judged | None,
+    reference: str,
+) -> evaluate.Judged:
+    """Write how the voice reads the sentences; usual: how the variant `reference` read them, which is compared."""
+    return evaluate.quality(
+        run,
+        (voice.name, voice.variant, voice.target),
+        evaluate.speak(voice, sentences, seed=run.seed),
+        scorer,
+        baseline=usual,
+        baseline_name=reference,
+        second_opinion=0,
+    )
 
 
 def fastspeech2(
@@ -54,6 +104,19 @@ def fastspeech2(
     ready = tasks.export(chosen, outcome.checkpoint, Path(folder) / name / "published", "")
     voice = systems.load("fastspeech2", threads=threads, checkpoint=ready, speaker=VOICE).adjusted(variant=name)
     return Retrained(voice, task, outcome)
+
+
+def newest(
+    table: "pd.DataFrame", variants: Collection[str], reference: str, metrics: Collection[str]
+) -> tuple["pd.DataFrame", "pd.DataFrame"] | None:
+    """The rows of the newest run that judged these variants, as they are and with a line per variant and a column per
+    metric; None where the reference or one of the metrics is missing.
+    """
+    found = results.newest_run(
+        table[(table.system == "fastspeech2") & table.variant.isin(variants) & table.value.notna()]
+    )
+    wide = found.pivot_table(index="variant", columns="metric", values="value", aggfunc="last")
+    return (found, wide) if reference in wide.index and set(metrics) <= set(wide.columns) else None
 
 
 def change(rows: "pd.DataFrame", variant: str, base: str) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib import environment, results, systems
+from lib import environment, systems
 from lib.errors import unknown
-from lib.measure import bench, evaluate
+from lib.measure import bench
 from lib.measure.scorer import Scorer
 from lib.studies import retrained
 
@@ -75,30 +75,22 @@ def sweep(
 
     environment.pin_threads(threads)
     vocoder = systems.load("hifigan", threads=threads)
-    voices, alone, base_judged = {}, {}, None
     for name in names:
         if name not in SIZES:
             raise unknown("size", name, SIZES)
-        model = resized(base.model, **SIZES[name])
-        found = retrained.fastspeech2(base, name, model, steps=steps, folder=folder, threads=threads)
+    models = {name: resized(base.model, **SIZES[name]) for name in names}
+    voices, alone = {}, {}
+    for found, _ in retrained.judged(
+        run, base, models, sentences, scorer, reference=BASE, steps=steps, folder=folder, threads=threads
+    ):
         voice, outcome = found.voice, found.outcome
+        name = voice.variant
         voices[name] = voice
-        names_ = (voice.name, name, voice.target)
         detail = {
             "steps": steps,
             "threads": outcome.threads,
-            "model": {k: model[k] for k in (*WIDTHS, "heads", "encoder_layers", "decoder_layers")},
+            "model": {k: models[name][k] for k in (*WIDTHS, "heads", "encoder_layers", "decoder_layers")},
         }
-        judged = evaluate.quality(
-            run,
-            names_,
-            evaluate.speak(voice, sentences, seed=run.seed),
-            scorer,
-            baseline=base_judged,
-            baseline_name=BASE,
-            second_opinion=0,
-        )
-        base_judged = judged if name == BASE else base_judged
         alone[name] = (voice.params_m - vocoder.params_m, detail)
         for metric in ("train_loss", "train_steps_per_s"):
             if metric in outcome.metrics:
@@ -114,10 +106,7 @@ def sweep(
     candidates = {name: bench.Candidate.of(voice) for name, voice in voices.items()}
     timed = [s.text for s in sentences[:TIMED]]
     bench.write(run, bench.bench(candidates, timed, rounds=rounds, threads=threads, seed=run.seed))
-    for name, (
-        params_m,
-        detail,
-    ) in alone.items():  # behind the bench's rows, whose parameters are the vocoder's, too
+    for name, (params_m, detail) in alone.items():  # behind the bench's rows, which count the vocoder's, too
         names_ = (voices[name].name, name, voices[name].target)
         run.add(*names_, "params_m", params_m, source="the acoustic model alone", detail=detail)
 
@@ -128,12 +117,10 @@ def verdict(table) -> str | None:
 
     table: rows as `lib.results.read` returns them.
     """
-    found = results.newest_run(
-        table[(table.system == "fastspeech2") & table.variant.isin(SIZES) & table.value.notna()]
-    )
-    wide = found.pivot_table(index="variant", columns="metric", values="value", aggfunc="last")
-    if BASE not in wide.index or not {"mos_predicted", "wer", "params_m"} <= set(wide.columns):
+    rows = retrained.newest(table, SIZES, BASE, ("mos_predicted", "wer", "params_m"))
+    if rows is None:
         return None
+    found, wide = rows
     base, best = wide.loc[BASE], wide.mos_predicted.idxmax()
     words = [
         f"{name.removeprefix('size-')} ({row.params_m:.1f} M) {retrained.change(found, name, BASE)}"

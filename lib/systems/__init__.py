@@ -29,27 +29,30 @@ _TORCH = ("torch/cpu", "torch/cuda")
 
 @dataclass(frozen=True)
 class Entry:
-    """loader: "module:callable" under lib.systems that takes target and threads; targets: its usual one first."""
+    """loader: "module:callable" under lib.systems that takes target and threads; targets: its usual one first; teacher:
+    whose voice it was to learn or copies, "" for a voice of its own, None for nobody's.
+    """
 
     kind: str
     loader: str
     targets: tuple[str, ...] = _TORCH
+    teacher: str | None = ""
 
 
 # A new system is one file and one line here. Where targets want different classes, each has its own line.
 _SYSTEMS = (
     ("vits-joe", Entry("speech", "vits_joe.network:VitsJoe")),
     ("vits-joe", Entry("speech", "vits_joe.stages:VitsJoeOnnx", ("onnxruntime/cpu",))),
-    ("fastspeech2", Entry("speech", "fastspeech2:FastSpeech2.pretrained")),
-    ("tacotron2", Entry("speech", "tacotron2:Tacotron2.pretrained")),
-    ("speecht5", Entry("speech", "speecht5:SpeechT5.pretrained")),
+    ("fastspeech2", Entry("speech", "fastspeech2:FastSpeech2.pretrained", teacher="vits-joe")),
+    ("tacotron2", Entry("speech", "tacotron2:Tacotron2.pretrained", teacher="vits-joe")),
+    ("speecht5", Entry("speech", "speecht5:SpeechT5.pretrained", teacher="vits-joe")),
     ("speecht5-base", Entry("speech", "speecht5:SpeechT5Base")),
-    ("tortoise", Entry("speech", "tortoise:Tortoise.pretrained")),
+    ("tortoise", Entry("speech", "tortoise:Tortoise.pretrained", teacher="vits-joe")),
     ("hibari", Entry("speech", "hibari:Hibari", ("onnxruntime/cpu",))),
-    ("espeak-ng", Entry("speech", "espeak:Espeak", ("native/cpu",))),
-    ("hifigan", Entry("vocoder", "hifigan:pretrained")),
-    ("istft", Entry("vocoder", "istft:pretrained")),
-    ("griffin-lim", Entry("vocoder", "griffin_lim:load", ("numpy/cpu",))),
+    ("espeak-ng", Entry("speech", "espeak:Espeak", ("native/cpu",), teacher=None)),
+    ("hifigan", Entry("vocoder", "hifigan:pretrained", teacher="vits-joe")),
+    ("istft", Entry("vocoder", "istft:pretrained", teacher="vits-joe")),
+    ("griffin-lim", Entry("vocoder", "griffin_lim:load", ("numpy/cpu",), teacher="vits-joe")),
     ("whisper-tiny.en", Entry("recogniser", "whisper:Whisper")),
 )
 
@@ -59,6 +62,18 @@ def names(kind: str = "speech") -> list[str]:
     if kind not in KINDS:
         raise unknown("kind of system", kind, KINDS)
     return sorted({name for name, entry in _SYSTEMS if entry.kind == kind})
+
+
+def kind(name: str) -> str:
+    """Of `KINDS`: the system's own, of a repository of the hub ("openai/whisper-small") its family's, else "speech"."""
+    known = {system: entry.kind for system, entry in _SYSTEMS}
+    families = {system.partition("-")[0]: of for system, of in known.items()}
+    return known.get(name) or families.get(name.rpartition("/")[2].partition("-")[0], "speech")
+
+
+def teachers() -> dict[str, str | None]:
+    """Pupil -> whose voice it was to learn or copies, None for nobody's; who is not in it has a voice of its own."""
+    return {name: entry.teacher for name, entry in _SYSTEMS if entry.teacher != ""}
 
 
 def targets(name: str) -> list[str]:

@@ -73,8 +73,8 @@ class Sampler:
         number, index = place.epoch, place.index
         while True:
             batches = self.epoch(number)
-            for index in range(index, len(batches)):
-                yield Place(number, index), batches[index]
+            for at in range(index, len(batches)):
+                yield Place(number, at), batches[at]
             number, index = number + 1, 0
 
 

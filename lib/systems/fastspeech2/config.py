@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lib.errors import ParameterError
 from lib.features import HIFIGAN
 from lib.systems.symbols import vocabulary_size
+
+if TYPE_CHECKING:
+    import transformers
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class NetworkConfig:
                 f"model.postnet_layers is {self.postnet_layers}: one leads into it and one out, so at least 2"
             )
 
-    def transformers(self, n_speakers: int) -> "transformers.FastSpeech2ConformerConfig":  # noqa: F821
+    def transformers(self, n_speakers: int) -> "transformers.FastSpeech2ConformerConfig":
         """The same in transformers' words."""
         from transformers import FastSpeech2ConformerConfig
 

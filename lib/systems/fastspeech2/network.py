@@ -17,6 +17,7 @@ from lib.errors import AudioError
 from lib.features import HIFIGAN
 from lib.systems.fastspeech2.config import Controls, NetworkConfig
 from lib.systems.padding import silenced
+from lib.systems.standardised import Standardised
 
 PROSODY = ("pitch", "energy")  # what a symbol has besides its duration
 SYMBOL_FRAMES_MAX = (
@@ -48,7 +49,7 @@ class Prediction(NamedTuple):
     energy: torch.Tensor
 
 
-class FastSpeech2Network(nn.Module):
+class FastSpeech2Network(Standardised):
     """transformers' network beside the statistics that its inputs and outputs are standardised with, saved together.
 
     Pitch is the mean of log F0 (Hz) over a symbol's frames, energy that of the log of `features.energy`; both
@@ -56,7 +57,7 @@ class FastSpeech2Network(nn.Module):
     """
 
     def __init__(self, config: NetworkConfig, n_speakers: int):
-        super().__init__()
+        super().__init__(HIFIGAN.n_bands)
         from transformers import FastSpeech2ConformerModel
 
         self.per_frame = (
@@ -73,8 +74,6 @@ class FastSpeech2Network(nn.Module):
                 ]
             for part, name in pointwise:
                 setattr(part, name, _as_linear(getattr(part, name)))
-        self.register_buffer("mel_mean", torch.zeros(HIFIGAN.n_bands))
-        self.register_buffer("mel_deviation", torch.ones(HIFIGAN.n_bands))
         for name in PROSODY:
             self.register_buffer(f"{name}_mean", torch.zeros(n_speakers))
             self.register_buffer(f"{name}_deviation", torch.ones(n_speakers))
@@ -182,8 +181,7 @@ class FastSpeech2Network(nn.Module):
                 f"the network wants {seconds.max():.1f} s for {ids.shape[1]} symbols: it is not trained, or its "
                 "weights are broken; take another checkpoint"
             )
-        mel = self.decode(encoded, frames, pitch, energy)[1]
-        return mel * self.mel_deviation + self.mel_mean, frames
+        return self.as_log_mel(self.decode(encoded, frames, pitch, energy)[1]), frames
 
 
 def _blocks(stack: nn.Module, hidden: torch.Tensor, real: torch.Tensor | None, per_frame: bool) -> torch.Tensor:

@@ -9,7 +9,7 @@ voices and the statistics of the mel. Here is how they learn, all steps at once 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
@@ -17,7 +17,11 @@ from torch import nn
 from lib.errors import MissingDataError, ParameterError, unknown
 from lib.features import HIFIGAN, SPEECHT5, MelConfig
 from lib.systems.padding import normalised, silenced
+from lib.systems.standardised import Standardised
 from lib.systems.symbols import vocabulary_size
+
+if TYPE_CHECKING:
+    import transformers
 
 MELS = {"hifigan": HIFIGAN, "speecht5": SPEECHT5}
 # of the published model, in training and in use; transformers' code means what it says at this value alone
@@ -86,7 +90,7 @@ class NetworkConfig:
         """The input id that is no symbol: that of the Piper voices, or of the published tokenizer."""
         return 1 if self.vocabulary else 0
 
-    def transformers(self) -> "transformers.SpeechT5Config":  # noqa: F821
+    def transformers(self) -> "transformers.SpeechT5Config":
         """The same in transformers' words."""
         from transformers import SpeechT5Config
 
@@ -139,7 +143,7 @@ class Prediction(NamedTuple):
     attention: torch.Tensor
 
 
-class SpeechT5Network(nn.Module):
+class SpeechT5Network(Standardised):
     """transformers' network, a vector for each voice, and the mean and deviation of each mel band, saved
     together; where it has a window, `nearness`, what each place of the window has ahead in the scores of every
     head, (behind + 1 + ahead,).
@@ -150,18 +154,16 @@ class SpeechT5Network(nn.Module):
     """
 
     def __init__(self, config: NetworkConfig, n_speakers: int):
-        super().__init__()
+        super().__init__(config.features.n_bands)
         from transformers import SpeechT5ForTextToSpeech
 
-        self.config, n_bands = config, config.features.n_bands
+        self.config = config
         self.network = SpeechT5ForTextToSpeech(config.transformers())
         self.voices = nn.Embedding(n_speakers, config.speaker)
         if (
             config.ahead
         ):  # it begins near what is true of speech: a step stays at its symbol, or goes on to the next
             self.nearness = nn.Parameter(-2 * (torch.arange(-config.behind, config.ahead + 1) - 0.3).abs())
-        self.register_buffer("mel_mean", torch.zeros(n_bands))
-        self.register_buffer("mel_deviation", torch.ones(n_bands))
         _begin(self.network)
 
     def forward(
@@ -228,7 +230,7 @@ class SpeechT5Network(nn.Module):
 
     def log_mel(self, rough: torch.Tensor) -> torch.Tensor:
         """The decoder's frames (1, F, n_bands) through the postnet, as a log-mel of `config.features`."""
-        return refined(self.network.speech_decoder_postnet, rough) * self.mel_deviation + self.mel_mean
+        return self.as_log_mel(refined(self.network.speech_decoder_postnet, rough))
 
 
 def refined(postnet: nn.Module, rough: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:

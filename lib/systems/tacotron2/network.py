@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from lib.errors import AudioError
 from lib.systems.attention import SpokenMel
 from lib.systems.padding import both_ways, normalised, silenced
+from lib.systems.standardised import Standardised
 from lib.systems.symbols import vocabulary_size
 from lib.systems.tacotron2.config import NetworkConfig
 from lib.systems.tacotron2.decoder import BANDS, Decoder
@@ -37,16 +38,14 @@ class Prediction(NamedTuple):
     alignment: torch.Tensor
 
 
-class Tacotron2Network(nn.Module):
-    """The network beside the statistics that mel bands are standardised with, saved together. They begin as 0
-    and 1, which the published checkpoint was trained with.
+class Tacotron2Network(Standardised):
+    """The published layers beside the statistics of their mel, saved together. For the published weights they are 0
+    and 1.
     """
 
     def __init__(self, config: NetworkConfig, n_speakers: int, n_symbols: int):
-        super().__init__()
+        super().__init__(BANDS)
         self.network = Tacotron2Layers(config, n_speakers, n_symbols)
-        self.register_buffer("mel_mean", torch.zeros(BANDS))
-        self.register_buffer("mel_deviation", torch.ones(BANDS))
 
     def forward(
         self, ids: torch.Tensor, speakers: torch.Tensor, mel: torch.Tensor, mask: torch.Tensor
@@ -64,7 +63,7 @@ class Tacotron2Network(nn.Module):
                 "the network says what is not a number: it is not trained, or its weights are broken; take another "
                 "checkpoint"
             )
-        return SpokenMel(mel[0] * self.mel_deviation + self.mel_mean, alignment[0], stopped)
+        return SpokenMel(self.as_log_mel(mel[0]), alignment[0], stopped)
 
 
 class Tacotron2Layers(nn.Module):

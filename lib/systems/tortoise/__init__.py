@@ -214,11 +214,6 @@ class Tortoise(AcousticSystem):
         network = self.modules.pop("acoustic_model")
         self.modules |= {"front": network.front, "decoder": network.decoder}
 
-    @property
-    def nfe(self) -> int:
-        """How often the decoder is evaluated for a sentence."""
-        return self.sampling.steps * (2 if self.sampling.guidance else 1)
-
     @torch.inference_mode()
     def speak(self, sentence: str, seed: int) -> Speech:
         """One sentence. The seed draws the noise that the mel is made of, and Griffin-Lim's phases."""
@@ -243,7 +238,7 @@ class Tortoise(AcousticSystem):
         with watch.stage("decoder"):
             drawn = denoised(decoder, self.config, said, speaker, self.sampling, seed)
             mel = drawn.x0[0].T  # (F, n_bands)
-            log_mel = (mel * front.mel_deviation + front.mel_mean).float().cpu().numpy()  # (F, n_bands)
+            log_mel = front.as_log_mel(mel).float().cpu().numpy()  # (F, n_bands)
         with watch.stage("vocoder"):
             waveform = self._voiced(log_mel, seed)
         return Speech(

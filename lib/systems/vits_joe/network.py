@@ -8,6 +8,7 @@ Noise comes from a NumPy generator, not from torch, so the same seed gives the s
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from lib import targets
 from lib.systems import symbols
 from lib.systems.base import Speech, Stopwatch, System
 from lib.systems.vits_joe import piper
+
+if TYPE_CHECKING:
+    import transformers
 
 
 class ResidualBlock2(nn.Module):
@@ -40,7 +44,7 @@ class ResidualBlock2(nn.Module):
         return hidden
 
 
-def build_model() -> "transformers.VitsModel":  # noqa: F821
+def build_model() -> "transformers.VitsModel":
     """VitsModel in the voice's architecture, without weights; the training-only posterior encoder is left out."""
     from transformers import VitsConfig, VitsModel
 
@@ -71,7 +75,7 @@ def build_model() -> "transformers.VitsModel":  # noqa: F821
     return model.eval()
 
 
-def load_model() -> "transformers.VitsModel":  # noqa: F821
+def load_model() -> "transformers.VitsModel":
     """The voice with its weights; every parameter is set (checked: strict loading)."""
     model = build_model()
     weights = {}

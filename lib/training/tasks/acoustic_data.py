@@ -10,10 +10,11 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lib import progress, prosody
 from lib.corpora.align import aligned
@@ -66,6 +67,25 @@ class Statistics:
     pitch_deviation: np.ndarray
     energy_mean: np.ndarray
     energy_deviation: np.ndarray
+
+    def standardised(self, mel: np.ndarray) -> np.ndarray:
+        """A log-mel (F, n_bands) as the network knows it."""
+        return (mel - self.mel_mean) / self.mel_deviation
+
+    def with_mels_as_they_are(self, n_bands: int) -> Statistics:
+        """The same for a network that knows log-mels unstandardised, as the published ones do."""
+        return replace(self, mel_mean=np.zeros(n_bands, np.float32), mel_deviation=np.ones(n_bands, np.float32))
+
+    def hand_to(self, network: torch.nn.Module) -> None:
+        """Write into the network those that it keeps, in buffers of the same names."""
+        for name, buffer in network.named_buffers(recurse=False):
+            buffer.copy_(torch.from_numpy(getattr(self, name)))
+
+    def taken_from(self, network: torch.nn.Module) -> Statistics:
+        """The same, but for those that the network keeps: its own."""
+        return replace(
+            self, **{name: buffer.numpy().copy() for name, buffer in network.named_buffers(recurse=False)}
+        )
 
     def prosody(self, items: Sequence[Example], n_symbols: int) -> dict[str, np.ndarray]:
         """pitch, energy of a batch: (B, n_symbols) float32, standardised by speaker, 0 where there is no symbol."""

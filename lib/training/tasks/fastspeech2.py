@@ -21,20 +21,18 @@ from lib.features import HIFIGAN, griffin_lim
 from lib.systems import fastspeech2
 from lib.systems.fastspeech2.config import NetworkConfig
 from lib.systems.fastspeech2.network import PROSODY, Prediction
-from lib.systems.fastspeech2.network import build as build_network
-from lib.training import sources
 from lib.training.task import Batch, Update, Validation
 from lib.training.tasks import acoustic as acoustic_task
+from lib.training.tasks import pictures
 from lib.training.tasks.acoustic import MODULE
 from lib.training.tasks.acoustic_data import Example
-
-STATISTICS = ("mel_mean", "mel_deviation", "pitch_mean", "pitch_deviation", "energy_mean", "energy_deviation")
 
 
 @dataclass(frozen=True)
 class AcousticConfig(acoustic_task.Learning, NetworkConfig):
     """The recipe's `model` part."""
 
+    Network = NetworkConfig
     duration_weight: float = 1.0  # of the squared error of log durations
     pitch_weight: float = 1.0  # of the squared error of the pitch
     energy_weight: float = 1.0  # of the squared error of the energy
@@ -47,11 +45,6 @@ class AcousticConfig(acoustic_task.Learning, NetworkConfig):
                 raise unknown("model.without", name, PROSODY)
         self.check_schedule()
 
-    @property
-    def network(self) -> NetworkConfig:
-        """The part that the finished network needs."""
-        return self.sizes(NetworkConfig)
-
 
 class AcousticTask(acoustic_task.AcousticTask):
     """FastSpeech 2 on any corpus."""
@@ -60,28 +53,12 @@ class AcousticTask(acoustic_task.AcousticTask):
     Config = AcousticConfig
 
     def __init__(self, corpus: Corpus, config: AcousticConfig):
-        super().__init__(corpus)
-        self.config = config
-        network = build_network(config.network, len(self.speakers), config.seed)
-        if config.start_from:
-            folder = sources.start(config.start_from)
-            self.take_over(network, folder, fastspeech2.checkpoints.load(folder), config.network, STATISTICS)
-        for name in STATISTICS:
-            getattr(network, name).copy_(torch.from_numpy(getattr(self.statistics, name)))
+        super().__init__(corpus, config)
+        network = self.begin()
         for name in config.without:
             for parameter in getattr(network.network, f"{name}_embed").parameters():
                 torch.nn.init.zeros_(parameter).requires_grad_(False)
-        learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(
-            learning, config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
-        )
-        self.follow(network, optimizer, config.warm_up, config.half_life)
-
-    @classmethod
-    def untrained(
-        cls, config: AcousticConfig, speakers: tuple[str, ...]
-    ) -> tuple[NetworkConfig, tuple[str, ...], torch.nn.Module]:
-        return config.network, speakers, build_network(config.network, len(speakers))
+        self.follow(network)
 
     def collate(self, items: list[tuple[Example, np.ndarray]]) -> Batch:
         """As every acoustic model's batch, and pitch, energy: (B, T), standardised by speaker."""
@@ -118,7 +95,7 @@ class AcousticTask(acoustic_task.AcousticTask):
                 continue
             heard.add(e.speaker)
             real, fake = (x[0].float().cpu().numpy() for x in (batch.tensors["mel"], prediction.mel))
-            figures[e.id] = acoustic_task.figure(real, fake, "predicted, with the original's prosody")
+            figures[e.id] = pictures.mels(real, fake, "predicted, with the original's prosody")
             try:
                 spoken = (
                     network.speak(batch.tensors["ids"], batch.tensors["speakers"])[0][0].float().cpu().numpy()

@@ -37,7 +37,7 @@ from lib.training import checkpoint as checkpoints
 from lib.training import sources
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Task, Update, Validation, split
-from lib.training.tasks import predicted_mels
+from lib.training.tasks import pictures, predicted_mels
 from lib.training.tasks.vocoder_data import CONTEXT, EDGE, FULL_SCALE, HOP, Piece, Segments
 from lib.training.tasks.vocoder_losses import latent_distance, stft_loss
 from lib.training.tasks.vocoder_targets import glottal_pulses, true_latents
@@ -215,7 +215,7 @@ class VocoderTask(Task):
             stfts.append(stft_loss(fake, real).item())
             if number % max(1, len(self.validation_split) // 2) == 0:
                 audio[utterance.id] = (fake[0].cpu().numpy(), HIFIGAN.sample_rate)
-                figures[utterance.id] = _figure(log_mel[0].cpu().numpy(), copied[0].cpu().numpy())
+                figures[utterance.id] = pictures.mels(log_mel[0].cpu().numpy(), copied[0].cpu().numpy(), "copy")
         return Validation({"mel_l1": float(np.mean(mels)), "stft": float(np.mean(stfts))}, figures, audio)
 
     def _front(
@@ -294,15 +294,3 @@ def _folded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         stem = key.removesuffix(f"{marker}1")
         folded[f"{stem}.weight"] = torch._weight_norm(state[key], state[f"{stem}{marker}0"], 0)
     return folded
-
-
-def _figure(real: np.ndarray, fake: np.ndarray):
-    """Both log-mels (F, bands), one above the other."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    for axes, mel, title in zip(figure.subplots(2, sharex=True), (real, fake), ("original", "copy")):
-        axes.imshow(mel.T, origin="lower", aspect="auto", vmin=real.min(), vmax=real.max())
-        axes.set(title=title, ylabel="mel band")
-    axes.set_xlabel(f"frame ({1000 * HOP / HIFIGAN.sample_rate:.1f} ms)")
-    return figure

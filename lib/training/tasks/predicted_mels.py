@@ -57,7 +57,7 @@ def resynthesis(
     )
     ids, frames = torch.from_numpy(example.ids), torch.from_numpy(example.frames)
     mel = network(ids[None], torch.tensor([speaker]), frames[None], pitch[None], energy[None]).mel[0]
-    return (mel * network.mel_deviation + network.mel_mean).numpy()
+    return network.as_log_mel(mel).numpy()
 
 
 def _kept(

@@ -24,16 +24,14 @@ from lib.corpora.base import Corpus
 from lib.errors import ParameterError
 from lib.features import HIFIGAN, log_mel
 from lib.systems import speecht5
+from lib.systems.attention import SpokenMel
 from lib.systems.speecht5.decoding import decode
 from lib.systems.speecht5.network import NetworkConfig, Prediction, take_over
-from lib.systems.speecht5.network import build as build_network
-from lib.systems.attention import SpokenMel
-from lib.training import sources
 from lib.training.task import Batch, Update
 from lib.training.tasks import stepwise
 from lib.training.tasks.acoustic import MODULE
 from lib.training.tasks.acoustic_data import Example
-from lib.training.tasks.stepwise import STATISTICS, attention_loss, true_alignment
+from lib.training.tasks.stepwise import attention_loss, true_alignment
 
 ASTRAY = 0.2  # share of training steps whose window lies one symbol off, half of them before and half after
 
@@ -44,6 +42,7 @@ class AcousticConfig(stepwise.Guided, NetworkConfig):
     of transformers.
     """
 
+    Network = NetworkConfig
     stop_weight: float = 5.0  # of the last frame against those that are not
 
     def __post_init__(self) -> None:
@@ -60,11 +59,6 @@ class AcousticConfig(stepwise.Guided, NetworkConfig):
                 "set it to speecht5"
             )
 
-    @property
-    def network(self) -> NetworkConfig:
-        """The part that the finished network needs."""
-        return self.sizes(NetworkConfig)
-
 
 class AcousticTask(stepwise.StepwiseTask):
     """SpeechT5 on any corpus. Where the recipe asks for the published mel, it is made of the clips when a batch
@@ -75,35 +69,20 @@ class AcousticTask(stepwise.StepwiseTask):
     Config = AcousticConfig
 
     def __init__(self, corpus: Corpus, config: AcousticConfig):
-        super().__init__(corpus, frames_per_step=config.reduction)
-        self.config, self.features, self._clips = config, config.features, {}
+        super().__init__(corpus, config, frames_per_step=config.reduction)
+        self.features, self._clips = config.features, {}
         if config.features != HIFIGAN:
             self._clips = {u.id: u for u in corpus.utterances}
-            n_bands = config.features.n_bands
-            self.statistics = replace(
-                self.statistics,
-                mel_mean=np.zeros(n_bands, np.float32),
-                mel_deviation=np.ones(n_bands, np.float32),
-            )
+            self.statistics = self.statistics.with_mels_as_they_are(config.features.n_bands)
             self.lengths = [round(length * _ratio(config)) for length in self.lengths]
-        network = build_network(config.network, len(self.speakers), config.seed)
-        if config.start_from and _own(config.start_from):
-            folder = sources.start(config.start_from)
-            self.take_over(network, folder, speecht5.checkpoints.load(folder), config.network, STATISTICS)
-        elif config.start_from:
-            take_over(network, config.start_from)
-        for name in STATISTICS:
-            getattr(network, name).copy_(torch.from_numpy(getattr(self.statistics, name)))
-        optimizer = torch.optim.AdamW(
-            network.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
-        )
-        self.follow(network, optimizer, config.warm_up, config.half_life)
+        self.follow(self.begin())
 
-    @classmethod
-    def untrained(
-        cls, config: AcousticConfig, speakers: tuple[str, ...]
-    ) -> tuple[NetworkConfig, tuple[str, ...], torch.nn.Module]:
-        return config.network, speakers, build_network(config.network, len(speakers))
+    def start(self, network: torch.nn.Module, sizes: NetworkConfig) -> None:
+        """As every acoustic model, or take over published weights, which know mels unstandardised."""
+        if _own(self.config.start_from):
+            super().start(network, sizes)
+        else:
+            take_over(network, self.config.start_from)
 
     def collate(self, items: list[tuple[Example, np.ndarray]]) -> Batch:
         """Those of every acoustic task, and reached: (B, S) int64, the symbol that the frame before each step

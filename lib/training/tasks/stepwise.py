@@ -18,14 +18,13 @@ import torch
 
 from lib.errors import ParameterError
 from lib.features import HIFIGAN, MelConfig, griffin_lim
-from lib.systems.attention import failures
-from lib.systems.attention import SpokenMel
+from lib.systems.attention import SpokenMel, failures
 from lib.training.task import Batch, Validation
 from lib.training.tasks import acoustic as acoustic_task
+from lib.training.tasks import pictures
 from lib.training.tasks.acoustic import MODULE
 from lib.training.tasks.acoustic_data import Example
 
-STATISTICS = ("mel_mean", "mel_deviation")
 SMALLEST = (
     1e-12  # share of attention below which the loss of a step grows no more: far below any that still learns
 )
@@ -106,7 +105,7 @@ class StepwiseTask(acoustic_task.AcousticTask):
                 continue
             heard.add(example.speaker)
             real, fake = (x[0].float().cpu().numpy() for x in (batch.tensors["mel"], prediction.mel))
-            figures[example.id] = acoustic_task.figure(
+            figures[example.id] = pictures.mels(
                 real,
                 fake,
                 "predicted from the original's frames",

@@ -9,10 +9,9 @@ attention (see `stepwise.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -21,18 +20,17 @@ from lib.errors import TrainingError
 from lib.systems import tacotron2
 from lib.systems.attention import SpokenMel
 from lib.systems.tacotron2.network import NetworkConfig, Prediction
-from lib.systems.tacotron2.network import build as build_network
-from lib.training import sources
 from lib.training.task import Batch, Update
 from lib.training.tasks import stepwise
 from lib.training.tasks.acoustic import MODULE
-from lib.training.tasks.stepwise import STATISTICS, attention_loss, true_alignment
+from lib.training.tasks.stepwise import attention_loss, true_alignment
 
 
 @dataclass(frozen=True)
 class AcousticConfig(stepwise.Guided, NetworkConfig):
     """The recipe's `model` part. `start_from` may also be a file of published weights (.pt)."""
 
+    Network = NetworkConfig
     weight_decay: float = 1e-6  # of the optimizer
     stop_weight: float = 1.0  # of the one step that is the last against those that are not
     absolute_weight: float = 0.0  # of the absolute errors beside the squared ones
@@ -40,11 +38,6 @@ class AcousticConfig(stepwise.Guided, NetworkConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check("stop_weight", "absolute_weight")
-
-    @property
-    def network(self) -> NetworkConfig:
-        """The part that the finished network needs."""
-        return self.sizes(NetworkConfig)
 
 
 class AcousticTask(stepwise.StepwiseTask):
@@ -54,30 +47,19 @@ class AcousticTask(stepwise.StepwiseTask):
     Config = AcousticConfig
 
     def __init__(self, corpus: Corpus, config: AcousticConfig):
-        super().__init__(corpus, frames_per_step=config.frames_per_step)
-        self.config = config
-        network = build_network(config.network, len(self.speakers), config.seed)
-        if config.start_from:
-            self._start(network)
-        for name in STATISTICS:
-            getattr(network, name).copy_(torch.from_numpy(getattr(self.statistics, name)))
-        optimizer = torch.optim.Adam(
-            network.parameters(), config.learning_rate, eps=1e-6, weight_decay=config.weight_decay
-        )
-        self.follow(network, optimizer, config.warm_up, config.half_life)
+        super().__init__(corpus, config, frames_per_step=config.frames_per_step)
+        self.follow(self.begin())
 
-    @classmethod
-    def untrained(
-        cls, config: AcousticConfig, speakers: tuple[str, ...]
-    ) -> tuple[NetworkConfig, tuple[str, ...], torch.nn.Module]:
-        return config.network, speakers, build_network(config.network, len(speakers))
+    def optimizer(self, learning: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """That of the paper."""
+        config = self.config
+        return torch.optim.Adam(learning, config.learning_rate, eps=1e-6, weight_decay=config.weight_decay)
 
-    def _start(self, network: torch.nn.Module) -> None:
+    def start(self, network: torch.nn.Module, sizes: NetworkConfig) -> None:
         """Take over weights with their statistics: all of an own checkpoint, all but the symbols of a published one."""
         start = Path(self.config.start_from)
         if start.suffix not in (".pt", ".pth"):
-            folder = sources.start(self.config.start_from)
-            self.take_over(network, folder, tacotron2.checkpoints.load(folder), self.config.network, STATISTICS)
+            super().start(network, sizes)
             return
         weights, own = tacotron2.published(start), network.network.state_dict()
         fresh = {name for name in own if "embedding" in name}
@@ -89,10 +71,7 @@ class AcousticTask(stepwise.StepwiseTask):
                 "params/full/recipes/tacotron2.yaml"
             )
         network.network.load_state_dict({**own, **{k: v for k, v in weights.items() if k not in fresh}})
-        bands = len(self.statistics.mel_mean)
-        self.statistics = replace(
-            self.statistics, mel_mean=np.zeros(bands, np.float32), mel_deviation=np.ones(bands, np.float32)
-        )
+        self.statistics = self.statistics.with_mels_as_they_are(len(self.statistics.mel_mean))
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         config, scalars = (

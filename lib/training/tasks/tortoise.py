@@ -29,10 +29,10 @@ from lib.systems.tortoise.diffusion import Sampling
 from lib.training import sources
 from lib.training.task import Batch, Update, Validation
 from lib.training.tasks import acoustic as acoustic_task
+from lib.training.tasks import pictures
 from lib.training.tasks.acoustic import MODULE
 from lib.training.tasks.acoustic_data import Example
 
-STATISTICS = ("mel_mean", "mel_deviation", "pitch_mean", "pitch_deviation", "energy_mean", "energy_deviation")
 SHOWN = Sampling("dpm++", 16)  # how validation draws a mel
 JUDGED = 8  # timesteps at which each sentence of the validation split is judged
 
@@ -68,10 +68,10 @@ class AcousticTask(acoustic_task.AcousticTask):
     watch = "denoise"
     system = tortoise
     Config = AcousticConfig
+    betas = (0.9, 0.99)
 
     def __init__(self, corpus: Corpus, config: AcousticConfig):
-        super().__init__(corpus)
-        self.config = config
+        super().__init__(corpus, config)
         sizes, speakers, front = fastspeech2.checkpoints.load(sources.start(config.front))
         if strangers := set(self.speakers) - set(speakers):
             raise MissingDataError(
@@ -79,24 +79,12 @@ class AcousticTask(acoustic_task.AcousticTask):
                 f"{corpus.name}, only {', '.join(speakers)}: train one on this corpus first"
             )
         self.speakers = speakers
-        self.statistics = replace(
-            self.statistics, speakers=speakers, **{name: getattr(front, name).numpy() for name in STATISTICS}
-        )
         network = tortoise.build(config.network(sizes), len(speakers), config.seed)
         network.front.load_state_dict(front.state_dict())
         if config.start_from:
-            folder = sources.start(config.start_from)
-            self.take_over(network, folder, tortoise.checkpoints.load(folder), config.network(sizes), ())
-            self.statistics = replace(
-                self.statistics, **{name: getattr(network.front, name).numpy() for name in STATISTICS}
-            )
-        optimizer = torch.optim.AdamW(
-            network.decoder.parameters(),
-            config.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=config.weight_decay,
-        )
-        self.follow(network, optimizer, config.warm_up, config.half_life)
+            self.start(network, config.network(sizes))
+        self.statistics = replace(self.statistics.taken_from(network.front), speakers=speakers)
+        self.follow(network)
 
     @classmethod
     def untrained(
@@ -136,7 +124,7 @@ class AcousticTask(acoustic_task.AcousticTask):
         mel = np.zeros((len(items), HIFIGAN.n_bands, length), np.float32)
         for row, ((e, target, _), start) in enumerate(zip(items, starts)):
             tensors["ids"][row, : len(e.ids)], tensors["frames"][row, : len(e.ids)] = (e.ids, e.frames)
-            mel[row] = ((target[start : start + length] - statistics.mel_mean) / statistics.mel_deviation).T
+            mel[row] = statistics.standardised(target[start : start + length]).T
         tensors |= {"mel": mel, "starts": starts, "speakers": speakers}
         return Batch(
             tuple(e.id for e in examples),
@@ -207,12 +195,12 @@ class AcousticTask(acoustic_task.AcousticTask):
             drawn = (
                 tortoise.denoised(network.decoder, self.config, said, given["speakers"], SHOWN, seed=0).x0[0].T
             )
-            figures[e.id] = acoustic_task.figure(
+            figures[e.id] = pictures.mels(
                 given["mel"][0].T.cpu().numpy(),
                 drawn.float().cpu().numpy(),
                 f"drawn in {SHOWN.steps} steps, with the original's prosody",
             )
-            log_mel = (drawn * network.front.mel_deviation + network.front.mel_mean).float().cpu().numpy()
+            log_mel = network.front.as_log_mel(drawn).float().cpu().numpy()
             audio[e.id] = (griffin_lim(log_mel), HIFIGAN.sample_rate)
         return Validation(sums, figures, audio)
 

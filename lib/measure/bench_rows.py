@@ -1,0 +1,119 @@
+"""What does the bench write into the results? A row for each speed, start, memory, size and energy of a candidate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lib.measure import nested
+from lib.measure.benched import Benched, speedup
+
+if TYPE_CHECKING:
+    from lib.results import Run
+
+CLOCK = "time.perf_counter, fresh processes in turns"
+
+
+def write(run: "Run", benched: dict[str, Benched]) -> None:
+    """Rows of every candidate: speeds, cold start, memory, size, energy where it was asked for; one not_run row
+    for who failed. A variant benched beside its baseline on the same target says in `rtf` how much faster it is.
+    """
+    bases = {
+        (one.candidate.system, one.candidate.target): one
+        for one in benched.values()
+        if one.candidate.variant == "baseline" and not one.why_not
+    }
+    for one in benched.values():
+        if one.why_not:
+            run.not_run(*one.candidate.names, "rtf", one.why_not)
+            continue
+        names, detail = one.candidate.names, one.detail()
+        for metric in ("rtf", "latency_ms_p50", "latency_ms_p90", "throughput_rtfx", "first_audio_ms"):
+            if (timed := getattr(one, metric)) is not None:
+                base = bases.get((one.candidate.system, one.candidate.target)) if metric == "rtf" else None
+                paired = {} if base in (None, one) else {"speedup": _speedup(one, base)}
+                run.add(
+                    *names,
+                    metric,
+                    timed.value,
+                    n=timed.n,
+                    ci=timed.ci,
+                    source=CLOCK,
+                    baseline="baseline" if paired else "",
+                    detail=detail | paired,
+                )
+        start = {"load_s": one.load_s, "first_sentence_s": one.first_sentence_s}
+        starts = {
+            name: round(float(np.median(values)), 3) for name, values in start.items()
+        } | one.circumstances
+        _add_rounds(run, names, "cold_start_s", one.cold_start_s, "fresh processes", starts)
+        for metric, peaks in (("peak_rss_mb", one.peak_rss_mb), ("peak_gpu_mb", one.peak_gpu_mb)):
+            source = "fresh processes, high-water mark of loading and one pass over the inputs"
+            if peaks is not None and (np.asarray(peaks) > 0).all():
+                _add_rounds(run, names, metric, peaks, source, {"inputs": len(one.audio_s)} | one.circumstances)
+        for metric, source in (
+            ("size_mb", "all files needed to speak"),
+            ("loaded_mb", "weights in memory"),
+            ("params_m", "weights in memory"),
+        ):
+            if one.footprint.get(metric):
+                kind = one.footprint.get("size_kind", "measured") if metric == "size_mb" else "measured"
+                source = (
+                    source if kind == "measured" else "bytes of weights in memory, of which there is no file"
+                )
+                run.add(*names, metric, one.footprint[metric], kind=kind, source=source)
+        if one.nfe is not None:
+            run.add(*names, "nfe", one.nfe, n=len(one.audio_s), source="counted while speaking")
+        _add_energy(run, one)
+
+
+def _speedup(one: Benched, base: Benched) -> dict[str, float | None]:
+    """`speedup` as a row's detail has it, for the verdict."""
+    gain = speedup(one, base)
+    low, high = gain.ci or (None, None)
+    return {"value": gain.value, "ci_low": low, "ci_high": high, "p_value": gain.p_value}
+
+
+def _add_rounds(
+    run: "Run", names, metric: str, values, source: str, detail: Any, kind: str = "measured"
+) -> None:
+    over = nested.over_rounds(values)
+    run.add(*names, metric, over.value, kind=kind, n=over.n, ci=over.ci, source=source, detail=detail)
+
+
+def _add_energy(run: "Run", one: Benched) -> None:
+    """Joules per second of audio, watts and utilisation, of every round; joules can be 0 above a wavering idle
+    power.
+    """
+    metrics = ("energy_j_per_audio_s", "power_w", "utilization_pct")
+    for why_not in {e["why_not"] for e in one.energy if "why_not" in e}:
+        run.not_run(*one.candidate.names, metrics[0], why_not)
+        return
+    if not one.energy:
+        return
+    kind, source = one.energy[0]["kind"], one.energy[0]["source"]
+    window = {
+        "seconds_a_round": round(float(np.mean([e["seconds"] for e in one.energy])), 2),
+        **one.circumstances,
+    }
+    joules, seconds, audio_s = (
+        np.array([e[name] for e in one.energy]) for name in ("joules", "seconds", "audio_s")
+    )
+    utilization = np.array([e["utilization_pct"] for e in one.energy])
+    for metric, values in zip(metrics, (joules / audio_s, joules / seconds, utilization)):
+        own_kind = "measured" if metric == "utilization_pct" else kind
+        if metric == "utilization_pct" and kind == "estimated":
+            source = "CPU seconds over seconds x cores"
+        if (values > 0).all():
+            _add_rounds(run, one.candidate.names, metric, values, source, window, own_kind)
+        else:
+            run.add(
+                *one.candidate.names,
+                metric,
+                float(values.mean()),
+                kind=own_kind,
+                n=len(values),
+                source=source,
+                detail=window,
+            )

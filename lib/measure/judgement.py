@@ -1,0 +1,137 @@
+"""What is a variant called, going by the rows of a results table? Its verdict, what it saves, whether to take it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lib import systems
+from lib.errors import ParameterError
+from lib.measure.stats import Difference
+from lib.measure.verdict import (
+    COUNTED,
+    MARGINS,
+    RECOGNISER,
+    SAVINGS,
+    SPEECH,
+    Gain,
+    Recommendation,
+    Verdict,
+    quality_verdict,
+    recommendation,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a variant is called: its quality against the baseline, what it saves, and whether to take it."""
+
+    quality: Verdict
+    gains: tuple[Gain, ...]
+    recommendation: Recommendation
+
+
+def from_rows(
+    table: pd.DataFrame,
+    system: str,
+    variant: str,
+    target: str,
+    baseline: str = "baseline",
+    *,
+    baseline_system: str | None = None,
+    quality_target: str | None = None,
+    baseline_target: str | None = None,
+    required: Sequence[str] | None = None,
+) -> Judgement:
+    """The judgement of a variant from the rows that `lib.results.read` returns.
+
+    target: where its costs were measured; quality_target: where its clips were judged, if that was elsewhere;
+    baseline, baseline_system, baseline_target: with whose costs its own are compared (by default the same system on the
+    same target), and the name in the quality rows' `baseline`; required: as in `quality_verdict`, by default what
+    speech needs, or a recogniser. Rows of this run come before recorded ones, newer
+    before older. Raises ParameterError where the table has no row of the variant on the target at all.
+    """
+    baseline_system, baseline_target = baseline_system or system, baseline_target or target
+    judged = _rows(table, system, variant, quality_target or target)
+    own, other = _rows(table, system, variant, target), _rows(table, baseline_system, baseline, baseline_target)
+    if not judged and not own:
+        raise ParameterError(f"no row of {system} {variant} on {target}: was it measured there?")
+    if required is None:
+        required = RECOGNISER if systems.kind(system) == "recogniser" else SPEECH
+    names = {baseline, baseline_system} if baseline_system != system else {baseline}
+    quality = quality_verdict(_differences(judged, names), required)
+    gains = tuple(
+        gain for m in SAVINGS if m in own and m in other if (gain := _gain(m, own[m], other[m])) is not None
+    )
+    return Judgement(quality, gains, recommendation(quality, gains))
+
+
+def _rows(table: pd.DataFrame, system: str, variant: str, target: str) -> dict[str, object]:
+    """metric -> its row; of several the newest of this run, else the newest recorded one."""
+    chosen = table[
+        (table.system == system) & (table.variant == variant) & (table.target == target) & table.value.notna()
+    ]
+    if "recorded" in chosen:
+        chosen = chosen.sort_values(["recorded", "time"], ascending=[False, True], kind="stable")
+    return {row.metric: row for row in chosen.itertuples()}
+
+
+def _detail(row) -> dict:
+    """The row's detail as a dictionary; {} where it is words."""
+    try:
+        detail = json.loads(row.detail)
+    except ValueError:
+        return {}
+    return detail if isinstance(detail, dict) else {}
+
+
+def _differences(rows: Mapping[str, object], baselines: set[str]) -> dict[str, Difference]:
+    """The paired differences that the quality rows carry; of `f0_error_cents` its value, an error against the
+    baseline's clips, where the row carries none.
+    """
+    differences = {}
+    for metric in (name for name in rows if name in MARGINS):
+        row, detail = rows[metric], _detail(rows[metric])
+        if row.baseline not in baselines:
+            continue
+        n = int(detail.get("n", row.n))
+        if "difference" in detail:
+            value, low, high = (detail[key] for key in ("difference", "ci_low", "ci_high"))
+        elif metric == "f0_error_cents":
+            value, low, high = row.value, row.ci_low, row.ci_high
+        else:
+            continue
+        if low is None or high is None or math.isnan(low) or math.isnan(high):
+            low = high = None
+        sd = detail.get("sd")
+        if (
+            sd is None and low is not None
+        ):  # rows older than the field: a 95 % interval is 3.92 standard errors wide
+            sd = (high - low) / 3.92 * math.sqrt(n)
+        differences[metric] = Difference(value, low, high, n, detail.get("p_value", math.nan), sd)
+    return differences
+
+
+def _gain(metric: str, own, other) -> Gain | None:
+    """Baseline over variant: paired where the bench wrote a speed-up, else from both intervals, which is cautious.
+
+    None where the two do not compare: of two machines (bytes are the same anywhere), or one measured, one estimated.
+    """
+    machines, kinds = ({getattr(row, field, "") for row in (own, other)} for field in ("host", "kind"))
+    if own.value <= 0 or other.value <= 0 or len(kinds) > 1 or (len(machines) > 1 and metric not in COUNTED):
+        return None
+    kind = kinds.pop() or "measured"
+    paired = _detail(own).get("speedup") if metric == "rtf" else None
+    if paired and own.baseline == other.variant:
+        return Gain(metric, paired["value"], paired["ci_low"], paired["ci_high"], kind)
+    times = other.value / own.value
+    ends = (own.ci_low, own.ci_high, other.ci_low, other.ci_high)
+    if any(math.isnan(end) for end in ends) or own.ci_low <= 0 or other.ci_low <= 0:
+        return Gain(metric, times, kind=kind)
+    return Gain(metric, times, other.ci_low / own.ci_high, other.ci_high / own.ci_low, kind)
