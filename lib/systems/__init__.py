@@ -49,6 +49,7 @@ _SYSTEMS = (
     ("espeak-ng", Entry("speech", "espeak:Espeak", ("native/cpu",))),
     ("hifigan", Entry("vocoder", "hifigan:pretrained")),
     ("istft", Entry("vocoder", "istft:pretrained")),
+    ("istft", Entry("vocoder", "istft.onnx_vocoder:IstftOnnx.pretrained", ("onnxruntime/cpu",))),
     ("griffin-lim", Entry("vocoder", "griffin_lim:load", ("numpy/cpu",))),
     ("whisper-tiny.en", Entry("recogniser", "whisper:Whisper")),
 )

@@ -7,34 +7,29 @@ one network at 86 frames a second, then an inverse STFT. The neural source-filte
 arXiv:1904.12088) in the STFT domain, the inverse STFT as the last layer as in iSTFTNet (Kaneko et al. 2022,
 arXiv:2203.02395) and Vocos (Siuzdak 2023, arXiv:2306.00814).
 
-`signal.py` has what is not learnt, `network.py` what is; how it is trained is in `lib.training.tasks.istft`.
+`signal.py` has what is not learnt, `network.py` what is, `vocoder.py` the finished vocoder on torch; `onnx_vocoder.py`
+runs it without torch, on graphs that `graph.py` makes; `stream.py` speaks while the mel still comes. How it is trained
+is in `lib.training.tasks.istft`.
 """
 
 from __future__ import annotations
 
-import torch
+import importlib
 
-from lib.systems import checkpoint
-from lib.systems.istft.network import IstftConfig, Noise, build, decode
-from lib.systems.trained_vocoder import TrainedVocoder
-
-__all__ = ["Istft", "IstftConfig", "build", "decode", "pretrained", "save"]
-
-PARTS = checkpoint.Parts("istft", IstftConfig, build)
-save = PARTS.save
-
-
-class Istft(TrainedVocoder):
-    """A trained vocoder, loaded from the folder that `save` made. Its noise always is the same: it takes no seed."""
-
-    name, parts = "istft", PARTS
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.modules["noise"] = Noise().eval().to(self.device)
-
-    def decoded(self, log_mel: torch.Tensor) -> torch.Tensor:
-        return decode(self.modules, log_mel)
+_PLACES = {
+    "Istft": "vocoder",
+    "pretrained": "vocoder",
+    "IstftConfig": "config",
+    "PARTS": "parts",
+    "save": "parts",
+    "build": "network",
+    "decode": "network",
+}
+__all__ = sorted(_PLACES)
 
 
-pretrained = Istft.pretrained
+def __getattr__(name: str):
+    """Its parts as they are asked for: who runs it on ONNX Runtime does not wait for torch."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
