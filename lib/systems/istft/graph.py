@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lib.features import HIFIGAN
+from lib.files import content_key
 from lib.systems.istft import tables
 from lib.systems.istft.config import IstftConfig
 from lib.systems.istft.tables import BINS, MEL_MEAN, MEL_SCALE, SOURCE_MEAN, SOURCE_SCALE
@@ -185,6 +186,6 @@ class _Graph:
         )
         constants = [numpy_helper.from_array(values, name) for name, values in self.constants.items()]
         graph = helper.make_graph(self.nodes, self.name, inputs, outputs, constants)
-        return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR
-        ).SerializeToString()
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+        helper.set_model_props(model, {"noise": content_key(tables.noise().tobytes())})  # heard beside it
+        return model.SerializeToString()

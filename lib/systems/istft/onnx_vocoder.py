@@ -56,10 +56,6 @@ class IstftOnnx(Vocoder):
         """10^6 parameters."""
         return sum(map(cut.parameters, self.graphs.values())) / 1e6
 
-    def weights_key(self) -> str:
-        """Of the graphs, and of the noise, which is heard, too."""
-        return content_key(super().weights_key(), tables.noise().tobytes())
-
     def _open(self) -> None:
         self.sessions = {stage: session.open(graph, self.threads) for stage, graph in self.graphs.items()}
 
