@@ -104,12 +104,10 @@ class Utterance:
         rows = self._summed(self._shape(n_frames))  # (n_frames + OVERLAP - 1, HOP)
         finished = rows if last else rows[:n_frames]
         self.sums = rows[n_frames:]
-        waveform = finished / _weights(before, len(finished), self.shaped if last else None)
-        samples = waveform.reshape(-1)[
-            max(0, PAD - before * HOP) :
-        ]  # before the utterance begins nothing is heard
-        end = known * HOP + PAD - before * HOP  # and nothing behind its end
-        return np.clip(samples[: end - max(0, PAD - before * HOP)] if last else samples, -1, 1)
+        samples = (finished / _weights(before, len(finished), self.shaped if last else None)).reshape(-1)
+        # The windows reach PAD samples beyond both ends of the utterance.
+        begin, end = max(0, PAD - before * HOP), len(samples) - (PAD if last else 0)
+        return np.clip(samples[begin:end], -1, 1)
 
     def _hear(self, n_frames: int) -> None:
         """Read the pitch of n_frames more, and pulse at it."""
