@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -213,3 +214,26 @@ def test_int8_layers_of_the_trunk_speak_and_are_saved(tmp_path, mel):
     assert np.array_equal(again.vocode(mel), heard) and again.size_mb < base.size_mb
     chunks = np.concatenate(list(small.stream(mel[i : i + 8] for i in range(0, len(mel), 8))))
     assert snr_db(said, chunks) > 10  # each chunk is quantized by its own range
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_it_is_six_times_as_fast_as_hifigan(mel, capsys):
+    """On two threads, the best of calls in turns: what else runs here slows both, and no call is slowed for good."""
+    long, best = np.tile(mel, (2, 1)), {}
+    vocoders = {
+        "hifigan": systems.load("hifigan", threads=2),
+        **{
+            target: systems.load("istft", target=target, threads=2)
+            for target in ("torch/cpu", "onnxruntime/cpu")
+        },
+    }
+    for _ in range(12):
+        for name, vocoder in vocoders.items():
+            begin = time.perf_counter()
+            vocoder.vocode(long)
+            best[name] = min(best.get(name, np.inf), time.perf_counter() - begin)
+    faster = {name: best["hifigan"] / seconds for name, seconds in best.items()}
+    with capsys.disabled():
+        print("\nas fast as hifigan: " + ", ".join(f"{name} {gain:.1f}x" for name, gain in faster.items()))
+    assert faster["torch/cpu"] >= 6 and faster["onnxruntime/cpu"] >= 6, faster
