@@ -20,7 +20,7 @@ from lib.errors import AudioError
 from lib.features import HIFIGAN, log_mel
 from lib.systems import fastspeech2, speecht5, tacotron2, tortoise, whisper
 from lib.systems.base import Vocoder
-from lib.systems.layers import plain
+from lib.systems.layers import linear, plain
 
 KINDS = (nn.Linear, nn.Conv1d, nn.ConvTranspose1d, nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell, nn.Embedding)
 # A layer whose change is lost in the rounding of a short text's durations is asked again with a long one.
@@ -318,3 +318,30 @@ def test_what_a_plain_layer_is():
     packed = nn.Linear(2, 3)
     packed.weight = nn.Parameter(packed.weight.detach().as_subclass(Packed))
     assert not plain(packed)
+
+
+@torch.inference_mode()
+def test_a_plain_linear_is_multiplied_elsewhere_and_any_other_is_called():
+    layer, rows = nn.Linear(48, 64), torch.randn(2, 50, 48)
+    wanted = layer(rows)
+    assert torch.allclose(linear(layer, rows), wanted, atol=1e-5) and linear(layer, rows).shape == wanted.shape
+    assert torch.allclose(linear(layer, rows.transpose(0, 1)), wanted.transpose(0, 1), atol=1e-5)
+    bare = nn.Linear(48, 64, bias=False)
+    assert torch.allclose(linear(bare, rows), bare(rows), atol=1e-5)
+    assert torch.equal(linear(layer, rows[:1, :3]), layer(rows[:1, :3]))
+    assert linear(layer.double(), rows.double()).dtype == torch.float64
+    layer.float()
+    assert torch.equal(linear(Bent(layer, 1.0), rows), Bent(layer, 1.0)(rows))
+    hooked = copy.deepcopy(layer)
+    hooked.register_forward_hook(lambda *_: torch.zeros(1))
+    assert torch.equal(linear(hooked, rows), torch.zeros(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(layer, rows).dtype == torch.bfloat16
+
+
+def test_gradients_go_through_a_linear_and_frozen_layers_learn_nothing():
+    layer, rows = nn.Linear(48, 64), torch.randn(50, 48)
+    linear(layer, rows).sum().backward()
+    assert torch.allclose(layer.weight.grad, rows.sum(0).expand(64, -1), atol=1e-4)
+    with torch.no_grad():
+        assert not linear(layer, rows).requires_grad

@@ -61,6 +61,9 @@ def one_round(
         speak(index, value)
     peak_rss_mb = memory.peak_rss_mb()
     timed = _timed(system, speak, values, passes, turn)
+    if kind == "log_mel" and hasattr(system, "stream"):
+        _first_audio_s(system, values[0])  # one frame is a shape of its own
+        timed["first_audio_s"] = [[_first_audio_s(system, value) for value in values] for _ in range(passes)]
     answer = {
         "load_s": loaded - begin,
         "first_sentence_s": spoken - loaded,
@@ -183,6 +186,14 @@ def _timed(system, speak: Callable, values: list, passes: int, turn: int) -> dic
         "nfe": float(np.mean(nfe)) if nfe else None,
         "cpu_s": cpu_s,
     }
+
+
+def _first_audio_s(system, log_mel: np.ndarray) -> float:
+    """Seconds of computing until a vocoder's first sample is known, where the mel comes frame by frame."""
+    begin = time.perf_counter()
+    next(system.stream(frame[None] for frame in log_mel))
+    _synchronize()
+    return time.perf_counter() - begin
 
 
 def _energy(device: str, system, speak: Callable, values: list, timed: dict) -> dict[str, Any]:

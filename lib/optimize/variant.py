@@ -145,13 +145,11 @@ def load(folder: str | Path, *, target: str | None = None, threads: int = 2) -> 
         )
     try:
         system.variant = description["variant"]
-        if any(name.startswith(GRAPHS) for name in description["files"]):
-            system.graphs = {
-                Path(name).stem: (folder / name).read_bytes()
-                for name in description["files"]
-                if name.startswith(GRAPHS)
-            }
-        else:
+        files = description["files"]
+        graphs = [name for name in files if name.startswith(GRAPHS)]
+        if graphs:
+            system.graphs.update({Path(name).stem: (folder / name).read_bytes() for name in graphs})
+        if len(files) > len(graphs):
             chosen.structure(system, **description["arguments"])
             _load_weights(system, folder, description)
         if system.weights_key() != description["weights"]:

@@ -52,6 +52,10 @@ _SYSTEMS = (
     ("espeak-ng", Entry("speech", "espeak:Espeak", ("native/cpu",), teacher=None)),
     ("hifigan", Entry("vocoder", "hifigan:pretrained", teacher="vits-joe")),
     ("istft", Entry("vocoder", "istft:pretrained", teacher="vits-joe")),
+    (
+        "istft",
+        Entry("vocoder", "istft.onnx_vocoder:IstftOnnx.pretrained", ("onnxruntime/cpu",), teacher="vits-joe"),
+    ),
     ("griffin-lim", Entry("vocoder", "griffin_lim:load", ("numpy/cpu",), teacher="vits-joe")),
     ("whisper-tiny.en", Entry("recogniser", "whisper:Whisper")),
 )

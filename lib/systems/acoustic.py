@@ -13,6 +13,7 @@ import torch
 from lib import systems, targets, zoo
 from lib.errors import ParameterError, unknown
 from lib.features import HIFIGAN, MelConfig
+from lib.graphs import cut
 from lib.systems import checkpoint, symbols
 from lib.systems.base import Stopwatch, System, Vocoder
 from lib.systems.griffin_lim import GriffinLim
@@ -23,7 +24,8 @@ VOCODER = "vocoder."  # before the names of the vocoder's networks in `modules`
 
 
 class AcousticSystem(System):
-    """An acoustic model in `modules["acoustic_model"]` before a vocoder, whose networks follow as "vocoder.<name>".
+    """An acoustic model in `modules["acoustic_model"]` before a vocoder, whose networks follow as "vocoder.<name>",
+    or whose graphs do, where it runs on ONNX Runtime.
 
     Subclasses say how they read. vocoder: a loaded one for the network's mel, of which the system takes a copy;
     without one Griffin-Lim speaks and the variant says so. speaker: one of `speakers`, by default the first.
@@ -53,27 +55,45 @@ class AcousticSystem(System):
         self.config, self.speakers = config, speakers
         self.mel = getattr(config, "features", HIFIGAN)
         self.sample_rate = self.mel.sample_rate
-        self.modules = {"acoustic_model": network.eval().to(self.device)}
+        self.modules, self.graphs = {"acoustic_model": network.eval().to(self.device)}, {}
         self.variant = variant or ("baseline" if vocoder else GriffinLim.name)
         self.speaker = self._speaker(speaker)
         self.take(vocoder or GriffinLim(self.mel))
         self.configure(**manner)
 
     def settings(self) -> dict[str, Any]:
-        """The speaker, which vocoder speaks, and the fields of `manner`."""
+        """The speaker, which vocoder speaks, where it runs if that is elsewhere, and the fields of `manner`."""
         own = dataclasses.asdict(getattr(self, self.manner)) if self.manner else {}
-        return {"speaker": self.speaker, "vocoder": self.vocoder.name, **self.vocoder.settings(), **own}
+        elsewhere = self.vocoder.target != self.target and self.vocoder.name != GriffinLim.name
+        where = {"vocoder_target": self.vocoder.target} if elsewhere else {}
+        return {
+            "speaker": self.speaker,
+            "vocoder": self.vocoder.name,
+            **where,
+            **self.vocoder.settings(),
+            **own,
+        }
 
-    def configure(self, *, speaker: str | None = None, vocoder: str | None = None, **others: Any) -> None:
-        """speaker: one of `speakers`; vocoder: the name of one that `lib.systems` loads; others: fields of `manner`."""
+    def configure(
+        self,
+        *,
+        speaker: str | None = None,
+        vocoder: str | None = None,
+        vocoder_target: str | None = None,
+        **others: Any,
+    ) -> None:
+        """speaker: one of `speakers`; vocoder: the name of one that `lib.systems` loads; vocoder_target: where it
+        runs, by default where the acoustic model does; others: fields of `manner`.
+        """
         own = getattr(self, self.manner) if self.manner else None
         names = {field.name for field in dataclasses.fields(own)} if self.manner else set()
         changes = {name: others.pop(name) for name in names & others.keys()}
         if speaker is not None:
             self.speaker = self._speaker(speaker)
-        if vocoder is not None and vocoder != self.vocoder.name:
+        other = vocoder is not None and vocoder != self.vocoder.name
+        if other or vocoder_target not in (None, self.vocoder.target):
+            vocoder, target = vocoder or self.vocoder.name, vocoder_target or self.target
             plain = vocoder == GriffinLim.name
-            target = None if plain else self.target
             self.take(
                 GriffinLim(self.mel) if plain else systems.load(vocoder, target=target, threads=self.threads)
             )
@@ -88,11 +108,15 @@ class AcousticSystem(System):
                 f"the vocoder {vocoder.name} wants another mel than the one that {self.name} of {self.folder} makes: "
                 f"take one of {self.mel.sample_rate} Hz that was made for it, or none"
             )
-        for name in [name for name in self.modules if name.startswith(VOCODER)]:
-            del self.modules[name]
+        modules, graphs = copy.deepcopy(dict(vocoder.modules)), dict(vocoder.graphs)
         self.vocoder = copy.copy(vocoder)
-        self.vocoder.modules = Part(self.modules, VOCODER)
-        self.vocoder.modules.update(copy.deepcopy(dict(vocoder.modules)))
+        self._bind()
+        self.vocoder.modules.clear()
+        self.vocoder.graphs.clear()
+        self.vocoder.modules.update(modules)
+        self.vocoder.graphs.update(graphs)
+        runs = targets.find(vocoder.target).packages if vocoder.target != self.target else ()
+        self.packages = tuple(dict.fromkeys((*type(self).packages, *vocoder.packages, *runs)))
         self.front_end = symbols.files()
         self.files = (*checkpoint.files(self.folder), *vocoder.files, *self.front_end)
 
@@ -101,10 +125,22 @@ class AcousticSystem(System):
         """What the checkpoint is (Markdown)."""
         return checkpoint.card(self.folder)
 
+    @property
+    def params_m(self) -> float:
+        """10^6 parameters, those of the vocoder's graphs, too."""
+        return super().params_m + sum(map(cut.parameters, self.graphs.values())) / 1e6
+
     def _copy_networks(self) -> None:
         super()._copy_networks()
         self.vocoder = copy.copy(self.vocoder)
-        self.vocoder.modules = Part(self.modules, VOCODER)
+        self._bind()
+
+    def _bind(self) -> None:
+        """Let the vocoder speak with the networks and graphs of this system."""
+        self.vocoder.modules, self.vocoder.graphs = Part(self.modules, VOCODER), Part(self.graphs, VOCODER)
+
+    def _changed(self) -> None:
+        self.vocoder._changed()
 
     def _speaker(self, name: str | None) -> str:
         if name is not None and name not in self.speakers:

@@ -1,25 +1,31 @@
 """How does a network trained here lie on disk? One folder: sizes and meaning, weights, and a card.
 
-config.json         system, sizes, voices, symbols, mel
-model.safetensors   half precision; statistics and norms in single
+config.json         system, sizes, mel; of an acoustic model also voices and symbols
+model.safetensors   half precision; of an acoustic model, statistics and norms in single
 README.md           the card
+
+`Kind` is an acoustic model's folder, `Parts` a vocoder's, which has several networks. Both are read in one place, where
+a folder that is empty, damaged, mixed up or of another system becomes an error with its remedy.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from lib.errors import MissingDataError, TrainingError
+from lib.errors import MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN
 from lib.files import content_key, write_atomic
 from lib.systems import symbols
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
@@ -37,7 +43,7 @@ def card(folder: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """Checkpoints of one system. config: the dataclass of its sizes; build: (config, n_speakers) -> network."""
+    """Checkpoints of one acoustic model. config: the dataclass of its sizes; build: (config, n_speakers) -> network."""
 
     system: str
     config: type
@@ -48,21 +54,15 @@ class Kind:
         folder: str | Path,
         config: Any,
         speakers: Sequence[str],
-        weights: dict[str, torch.Tensor],
+        weights: Mapping[str, torch.Tensor],
         card: str,
     ) -> Path:
         """Store a network with its card."""
-        import safetensors.torch
-
-        folder, description = Path(folder), describe(self.system, config, speakers)
         packed = {
-            key: (value.half() if value.is_floating_point() and value.ndim > 1 else value).cpu().contiguous()
+            key: value.half() if value.is_floating_point() and value.ndim > 1 else value
             for key, value in weights.items()
         }
-        write_atomic(folder / WEIGHTS, safetensors.torch.save(packed, {"config": content_key(description)}))
-        write_atomic(folder / CARD, card.encode())
-        write_atomic(folder / CONFIG, json.dumps(description, indent=1).encode())
-        return folder
+        return _write(Path(folder), describe(self.system, config, speakers), packed, card)
 
     def load(self, folder: str | Path) -> tuple[Any, tuple[str, ...], torch.nn.Module]:
         """(config, speakers, network) from a folder of `save`.
@@ -70,43 +70,87 @@ class Kind:
         Raises MissingDataError where there is none, TrainingError where its files are damaged, do not belong together,
         or hold another system.
         """
-        import safetensors
-        import safetensors.torch
-
-        folder = Path(folder)
-        for file in (CONFIG, WEIGHTS):
-            if not (folder / file).is_file():
-                raise MissingDataError(
-                    f"{folder} holds no {self.system}: {file} is missing; train one, or name another folder"
-                )
-        try:
-            description = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-            if description.get("system") != self.system:
-                raise TrainingError(
-                    f"{folder} holds a {description.get('system', 'nameless system')}, not a {self.system}"
-                )
-            config, speakers = self.config(**description["network"]), tuple(description["speakers"])
-            with safetensors.safe_open(folder / WEIGHTS, "pt") as file:
-                key = (file.metadata() or {}).get("config")
-                weights = {name: file.get_tensor(name) for name in file.keys()}
-            if content_key(describe(self.system, config, speakers)) != key:
-                raise TrainingError(
-                    f"{folder}: the weights were not saved with this config.json, or for other symbols or another "
-                    "mel; take both files from one checkpoint"
-                )
+        with _reading(Path(folder), self.system) as stored:
+            config = self.config(**stored.description["network"])
+            speakers = tuple(stored.description["speakers"])
+            stored.must_mean(describe(self.system, config, speakers), keyed=True)
             network = self.build(config, len(speakers))
             network.load_state_dict(
-                {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+                {
+                    n: value.float() if value.is_floating_point() else value
+                    for n, value in stored.weights.items()
+                }
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
-            raise TrainingError(
-                f"the {self.system} in {folder} cannot be read ({error}): take it anew from its checkpoint"
-            ) from error
         return config, speakers, network.eval()
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Checkpoints of a vocoder of several networks, whose weights are called "<network>.<key>".
+
+    config: the dataclass of its sizes, which lies in `section` of config.json; build: config -> networks by name;
+    keyed: whether every checkpoint says which config.json it was saved with (those made before it did are taken as
+    they are).
+    """
+
+    system: str
+    config: type
+    build: Callable[[Any], dict[str, torch.nn.Module]]
+    section: str = "network"
+    keyed: bool = True
+
+    def save(
+        self,
+        folder: str | Path,
+        config: Any,
+        weights: Mapping[str, Mapping[str, torch.Tensor]],
+        card: str,
+        *,
+        half: bool = True,
+    ) -> Path:
+        """Store a vocoder with its card.
+
+        weights: network -> state dict; half: in half the bytes (of `hifigan` an error 60 dB below the signal).
+        """
+        expected = self.build(config)
+        if weights.keys() != expected.keys():
+            raise ParameterError(
+                f"this {self.system} consists of {', '.join(expected)}, not of {', '.join(weights)}"
+            )
+        flat = {
+            f"{name}.{key}": value.half() if half and value.is_floating_point() else value
+            for name, state in weights.items()
+            for key, value in state.items()
+        }
+        return _write(Path(folder), self._describe(config), flat, card)
+
+    def load(self, folder: str | Path) -> tuple[Any, dict[str, torch.nn.Module]]:
+        """(config, networks by name) from a folder of `save`; errors as those of `Kind.load`."""
+        with self._read(folder, "pt") as (config, flat):
+            networks = self.build(config)
+            for name, network in networks.items():
+                network.load_state_dict({key: value.float() for key, value in _of(flat, name).items()})
+        return config, {name: network.eval() for name, network in networks.items()}
+
+    def arrays(self, folder: str | Path) -> tuple[Any, dict[str, np.ndarray]]:
+        """(config, weights by "<network>.<key>" in single precision), read without torch; errors likewise."""
+        with self._read(folder, "np") as (config, flat):
+            return config, {name: value.astype("float32") for name, value in flat.items()}
+
+    @contextmanager
+    def _read(self, folder: str | Path, framework: str) -> Iterator[tuple[Any, dict[str, Any]]]:
+        with _reading(Path(folder), self.system, "vocoder", framework) as stored:
+            config = self.config(**stored.description[self.section])
+            stored.must_mean(self._describe(config), keyed=self.keyed)
+            yield config, stored.weights
+
+    def _describe(self, config: Any) -> dict:
+        sizes = {self.section: dataclasses.asdict(config)}
+        return {"system": self.system, **sizes, "mel": dataclasses.asdict(HIFIGAN)}
+
+
 def describe(system: str, config: Any, speakers: Sequence[str]) -> dict:
-    """All that the weights mean: sizes, voices, symbols, mel."""
+    """All that the weights of an acoustic model mean: sizes, voices, symbols, mel."""
     return {
         "system": system,
         "network": dataclasses.asdict(config),
@@ -114,3 +158,74 @@ def describe(system: str, config: Any, speakers: Sequence[str]) -> dict:
         "symbols": content_key(symbols.voice_config()["phoneme_id_map"]),
         "mel": dataclasses.asdict(HIFIGAN),
     }
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A folder's files as they are. key: of the description that the weights were saved with; None: nobody noted it."""
+
+    folder: Path
+    description: dict
+    weights: dict[str, Any]
+    key: str | None
+
+    def must_mean(self, description: dict, *, keyed: bool) -> None:
+        """TrainingError where the weights were saved with another description than this one."""
+        if content_key(description) != self.key and (keyed or self.key is not None):
+            raise TrainingError(
+                f"{self.folder}: the weights were not saved with this config.json, or for other symbols or another "
+                "mel; take both files from one checkpoint"
+            )
+
+
+@contextmanager
+def _reading(folder: Path, system: str, noun: str = "", framework: str = "pt") -> Iterator[_Stored]:
+    """The files of a system's folder; whatever is wrong with them inside of `with` becomes one clear error."""
+    import safetensors
+
+    for file in files(folder):
+        if not file.is_file():
+            raise MissingDataError(
+                f"{folder} holds no {noun or system}: {file.name} is missing; train one, or name another folder"
+            )
+    try:
+        description = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if description.get("system") != system:
+            article = "an" if system[0] in "aeiou" else "a"
+            raise TrainingError(
+                f"{folder} holds a {description.get('system', 'nameless system')}, not {article} {system}"
+            )
+        with safetensors.safe_open(folder / WEIGHTS, framework) as file:
+            key = (file.metadata() or {}).get("config")
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+        yield _Stored(folder, description, weights, key)
+    except TrainingError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,  # torch's, of weights that do not fit
+        safetensors.SafetensorError,
+    ) as error:
+        raise TrainingError(
+            f"the {system} in {folder} cannot be read ({error}): take it anew from its checkpoint"
+        ) from error
+
+
+def _write(folder: Path, description: dict, weights: Mapping[str, torch.Tensor], card: str) -> Path:
+    import safetensors.torch
+
+    packed = {name: value.cpu().contiguous() for name, value in weights.items()}
+    write_atomic(folder / WEIGHTS, safetensors.torch.save(packed, {"config": content_key(description)}))
+    write_atomic(folder / CARD, card.encode())
+    write_atomic(folder / CONFIG, json.dumps(description, indent=1).encode())
+    return folder
+
+
+def _of(flat: Mapping[str, Any], network: str) -> dict[str, Any]:
+    """The weights of one network under its own names."""
+    start = f"{network}."
+    return {name.removeprefix(start): value for name, value in flat.items() if name.startswith(start)}

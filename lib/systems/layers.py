@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+_FEW_ROWS = 32  # fewer, and bringing the weights into blocks costs more than the blocks save
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -29,3 +30,35 @@ def plain(*layers: nn.Module) -> bool:
         )
         for layer in layers
     )
+
+
+def frozen_cpu(tensor: torch.Tensor) -> bool:
+    """Whether this is inference in single precision on a CPU, eager: kernels that nothing can learn through may be
+    used.
+    """
+    return (
+        tensor.device.type == "cpu"
+        and tensor.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and torch.backends.mkldnn.is_available()
+    )
+
+
+def linear(layer: nn.Module, rows: torch.Tensor) -> torch.Tensor:
+    """`layer(rows)`, (..., n_inputs) -> (..., n_outputs), where it is plain by oneDNN instead of MKL.
+
+    MKL keeps its AVX-512 kernels for Intel's processors: on an AMD EPYC with AVX-512 oneDNN takes 0.45 of the time (344
+    rows, 256 to 768 channels), and it changes no more than the order of additions.
+    """
+    many = rows.numel() >= _FEW_ROWS * rows.shape[-1]
+    if (
+        many
+        and type(layer) is nn.Linear
+        and frozen_cpu(rows)
+        and layer.weight.dtype == rows.dtype
+        and plain(layer)
+    ):
+        return torch.ops.mkldnn._linear_pointwise(rows, layer.weight, layer.bias, "none", [], "")
+    return layer(rows)

@@ -16,21 +16,16 @@ How they are trained is in `lib.training.tasks.hifigan`, the discriminators are 
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import functools
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
-from lib import targets, zoo
-from lib.errors import MissingDataError, ParameterError, unknown
-from lib.features import HIFIGAN, MelConfig
-from lib.files import write_atomic
+from lib.errors import unknown
+from lib.features import HIFIGAN
 from lib.systems import checkpoint
-from lib.systems.base import Vocoder
+from lib.systems.trained_vocoder import TrainedVocoder
 
 GENERATORS = ("vits-joe", "v1")
 MEL_MEAN, MEL_SCALE = (
@@ -159,82 +154,19 @@ def decode(modules: dict[str, nn.Module], log_mel: torch.Tensor) -> torch.Tensor
     return modules["decoder"](modules["front"](log_mel, read_source(modules, log_mel)))[:, 0]
 
 
-class HifiGan(Vocoder):
-    """A trained vocoder, loaded from the folder that `save` made."""
-
-    name = "hifigan"
-    mel: MelConfig = HIFIGAN
-    sample_rate = HIFIGAN.sample_rate
-
-    def __init__(self, folder: str | Path, target: str = "torch/cpu", threads: int = 2):
-        import safetensors.torch
-
-        self.folder, self.target, self.threads = Path(folder), target, threads
-        self.device, self.files = torch.device(targets.find(target).device), checkpoint.files(folder)
-        description, weights = self.files
-        for file in self.files:
-            if not file.is_file():
-                raise MissingDataError(
-                    f"{self.folder} holds no vocoder: {file.name} is missing; train one, or name another folder"
-                )
-        torch.set_num_threads(threads)
-        self.config = GeneratorConfig(**json.loads(description.read_text(encoding="utf-8"))["generator"])
-        self.modules = build(self.config, warm=False)
-        flat = {name: tensor.float() for name, tensor in safetensors.torch.load_file(weights).items()}
-        for name, module in self.modules.items():
-            own = {
-                key.removeprefix(f"{name}."): value for key, value in flat.items() if key.startswith(f"{name}.")
-            }
-            module.load_state_dict(own)
-            module.eval().to(self.device)
-
-    @property
-    def card(self) -> str:
-        """What the checkpoint is (Markdown)."""
-        return checkpoint.card(self.folder)
-
-    @torch.inference_mode()
-    def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:
-        batch = torch.from_numpy(self.checked(log_mel))[None].to(self.device)  # (1, F, n_bands)
-        return decode(self.modules, batch)[0].float().cpu().numpy()
+PARTS = checkpoint.Parts(
+    "hifigan", GeneratorConfig, functools.partial(build, warm=False), section="generator", keyed=False
+)
+save = PARTS.save
 
 
-def pretrained(target: str = "torch/cpu", threads: int = 2, checkpoint: str | Path | None = None) -> HifiGan:
-    """A checkpoint, by default that of `lib.zoo`, which knows the voice of `vits-joe`."""
-    return HifiGan(checkpoint or zoo.folder("hifigan"), target, threads)
+class HifiGan(TrainedVocoder):
+    """A trained vocoder, loaded from the folder that `save` made; the zoo's knows the voice of `vits-joe`."""
+
+    name, parts = "hifigan", PARTS
+
+    def decoded(self, log_mel: torch.Tensor) -> torch.Tensor:
+        return decode(self.modules, log_mel)
 
 
-def save(
-    folder: str | Path,
-    config: GeneratorConfig,
-    weights: dict[str, dict[str, torch.Tensor]],
-    card: str,
-    *,
-    half: bool = True,
-) -> Path:
-    """Store a vocoder as `config.json`, `model.safetensors` and its card `README.md`.
-
-    weights: module name -> state dict; half: as fp16, 8.6 MB instead of 17.3 (an error 60 dB below the signal).
-    """
-    import safetensors.torch
-
-    expected = build(config, warm=False)
-    if weights.keys() != expected.keys():
-        raise ParameterError(
-            f"a {config.generator} vocoder consists of {', '.join(expected)}, not of {', '.join(weights)}"
-        )
-    flat = {
-        f"{name}.{key}": (value.half() if half and value.is_floating_point() else value).cpu().contiguous()
-        for name, state in weights.items()
-        for key, value in state.items()
-    }
-    folder = Path(folder)
-    write_atomic(folder / "model.safetensors", safetensors.torch.save(flat))
-    write_atomic(folder / "README.md", card.encode())
-    description = {
-        "system": "hifigan",
-        "generator": dataclasses.asdict(config),
-        "mel": dataclasses.asdict(HIFIGAN),
-    }
-    write_atomic(folder / "config.json", json.dumps(description, indent=1).encode())
-    return folder
+pretrained = HifiGan.pretrained

@@ -9,45 +9,18 @@ the pulses in those windows need, which is also the trunk's look-ahead.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lib.errors import ParameterError
 from lib.features import HIFIGAN
-from lib.systems.istft import signal
+from lib.systems.istft import signal, tables
+from lib.systems.istft.config import IstftConfig
+from lib.systems.istft.tables import HIGHEST_LOG, LOWEST_HZ, MEL_MEAN, MEL_SCALE, SOURCE_MEAN, SOURCE_SCALE
+from lib.systems.layers import frozen_cpu, linear, plain
 
-MEL_MEAN, MEL_SCALE = -5.0, 2.5  # of natural-log mel magnitudes of speech
-SOURCE_MEAN, SOURCE_SCALE = -0.4, 0.5  # of those of the pulses
-REFERENCE_HZ = 150.0  # between a low and a high voice
-
-
-@dataclass(frozen=True)
-class IstftConfig:
-    """The sizes that a finished vocoder has; saved beside its weights."""
-
-    width: int = 256  # channels of the trunk
-    blocks: int = 6  # ConvNeXt blocks of the trunk, 5 expansion width^2 parameters each
-    kernel: int = 7  # frames that a block's depthwise convolution sees, the last one its own
-    expansion: int = 3  # hidden channels of a block, in widths
-    lookahead: int = 2  # frames of the mel that the trunk sees ahead, 11.6 ms each
-    pitch_width: int = 96  # channels of the network that reads F0
-    pitch_blocks: int = 5
-    pitch_lookahead: int = 0  # frames of the mel that it sees ahead: each delays the whole vocoder by one
-    pitch_bins: int = 160  # classes of F0
-    pitch_step_cents: float = 24.0  # from one class to the next
-    pitch_low_hz: float = 55.0  # the middle of the lowest class; the highest lies at 500 Hz
-
-    def __post_init__(self) -> None:
-        for name in ("width", "blocks", "kernel", "expansion", "pitch_width", "pitch_blocks", "pitch_bins"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"model.{name} is {getattr(self, name)}, it must be at least 1")
-        if min(self.lookahead, self.pitch_lookahead) < 0:
-            raise ParameterError(
-                "model.lookahead and model.pitch_lookahead count frames: they must not be negative"
-            )
+Memory = dict[nn.Module, torch.Tensor]  # the last frames that each convolution saw, from chunk to chunk
 
 
 class Block(nn.Module):
@@ -64,9 +37,11 @@ class Block(nn.Module):
         self.project = nn.Linear(expansion * width, width)
         self.scale = nn.Parameter(torch.full((width,), 0.1))
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:  # (B, F, width) in and out
-        mixed = self.depthwise(F.pad(hidden.transpose(1, 2), (self.past, 0))).transpose(1, 2)
-        return hidden + self.scale * self.project(F.gelu(self.expand(self.norm(mixed))))
+    def forward(self, hidden: torch.Tensor, memory: Memory | None = None) -> torch.Tensor:
+        """(B, F, width) in and out."""
+        mixed = _mixed(self.depthwise, after(memory, self, hidden, self.past))
+        wide = F.gelu(linear(self.expand, self.norm(mixed)))  # (B, F, expansion * width)
+        return torch.addcmul(hidden, self.scale, linear(self.project, wide))
 
 
 class Reader(nn.Module):
@@ -80,9 +55,12 @@ class Reader(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, n_outputs)
 
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:  # (B, F, n_inputs) -> (B, F, n_outputs)
-        hidden = self.input(F.pad(frames.transpose(1, 2), (self.past, 0))).transpose(1, 2)  # (B, F, width)
-        return self.output(self.norm(self.blocks(hidden)))
+    def forward(self, frames: torch.Tensor, memory: Memory | None = None) -> torch.Tensor:
+        """(B, F, n_inputs) -> (B, F, n_outputs)."""
+        hidden = self.input(after(memory, self, frames, self.past).transpose(1, 2)).transpose(1, 2)
+        for block in self.blocks:
+            hidden = block(hidden, memory)  # (B, F, width)
+        return linear(self.output, self.norm(hidden))
 
 
 class Trunk(Reader):
@@ -107,11 +85,13 @@ class Trunk(Reader):
         with torch.no_grad():
             self.output.bias.copy_(torch.cat([-0.1 - 0.6 * rising, torch.zeros_like(hz), -3.0 + 2.7 * rising]))
 
-    def forward(self, log_mel: torch.Tensor, of_source: torch.Tensor, hz: torch.Tensor) -> torch.Tensor:
-        """(B, F, 80), (B, F, 80), (B, F) -> (B, F, 3 * 513)."""
-        octaves = torch.log2(hz.clamp_min(20.0) / REFERENCE_HZ)[..., None]
-        mel = (ahead(log_mel, self.lookahead) - MEL_MEAN) / MEL_SCALE
-        return super().forward(torch.cat([mel, (of_source - SOURCE_MEAN) / SOURCE_SCALE, octaves], -1))
+    def forward(
+        self, log_mel: torch.Tensor, of_source: torch.Tensor, hz: torch.Tensor, memory: Memory | None = None
+    ) -> torch.Tensor:
+        """(B, F, 80), (B, F, 80), (B, F) -> (B, F, 3 * 513); of the mel there may be frames that are only looked at."""
+        octaves = torch.log2(hz.clamp_min(LOWEST_HZ) / tables.REFERENCE_HZ)[..., None]
+        mel = (ahead(log_mel, self.lookahead)[:, : hz.shape[1]] - MEL_MEAN) / MEL_SCALE
+        return super().forward(torch.cat([mel, (of_source - SOURCE_MEAN) / SOURCE_SCALE, octaves], -1), memory)
 
 
 class Pitch(Reader):
@@ -132,22 +112,24 @@ class Pitch(Reader):
             config.pitch_step_cents,
         )
 
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        """(B, F, 80) -> logits (B, F, bins)."""
-        return super().forward((ahead(log_mel, self.lookahead) - MEL_MEAN) / MEL_SCALE)
+    def forward(
+        self, log_mel: torch.Tensor, memory: Memory | None = None, n_frames: int | None = None
+    ) -> torch.Tensor:
+        """(B, F, 80) -> logits (B, F, bins); n_frames: those to read, where what follows them is only looked at."""
+        return super().forward((ahead(log_mel, self.lookahead)[:, :n_frames] - MEL_MEAN) / MEL_SCALE, memory)
 
     def position(self, hz: torch.Tensor) -> torch.Tensor:
         """F0 in classes, from 0 to bins - 1; what lies beyond is moved to the nearest."""
-        cents = 1200 * torch.log2(hz.clamp_min(20.0) / self.low_hz)
+        cents = 1200 * torch.log2(hz.clamp_min(LOWEST_HZ) / self.low_hz)
         return (cents / self.step).clamp(0, self.output.out_features - 1)
 
     def hz(self, logits: torch.Tensor) -> torch.Tensor:
         """(..., bins) -> (...): the mean of the classes within 4 of the likeliest (Kim et al. 2018,
-        arXiv:1802.06182).
+        arXiv:1802.06182), in double precision, because it is integrated.
         """
         index = torch.arange(logits.shape[-1], device=logits.device)
         near = (index - logits.argmax(-1, keepdim=True)).abs() <= 4
-        weights = torch.softmax(logits.float().masked_fill(~near, -1e4), -1)
+        weights = torch.softmax(logits.double().masked_fill(~near, -1e4), -1)
         return self.low_hz * 2 ** ((weights * index).sum(-1) * self.step / 1200)
 
 
@@ -201,13 +183,26 @@ def shape(
     513).
     """
     of_source = signal.source_mel(source)
-    log_h, angle, log_g = signal.prior(log_mel, of_source)
-    more_h, more_angle, more_g = trunk(log_mel, of_source, hz).float().chunk(3, -1)
-    gain = torch.exp((log_h + more_h).clamp(max=8.0))  # 8: far above any speech, yet finite for any input
-    harmonic = torch.polar(gain, angle + more_angle) * source
-    noise_gain = torch.exp((log_g + more_g).clamp(max=8.0))
+    gain, noise_gain = filters(log_mel, of_source, trunk(log_mel, of_source, hz.to(log_mel.dtype)))
+    harmonic = gain * source
     waveform = signal.overlap_add(harmonic + noise_gain * noise(offset, log_mel.shape[1]))
     return waveform, harmonic, noise_gain
+
+
+def filters(
+    log_mel: torch.Tensor, of_source: torch.Tensor, correction: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """H, complex, and G, each (B, F, 513): the prior of the log-mels (B, F, 80) and what the trunk adds (B, F, 3 *
+    513).
+    """
+    log_h, angle, log_g = signal.prior(log_mel, of_source)
+    more_h, more_angle, more_g = correction.float().chunk(3, -1)
+    gain = torch.exp((log_h + more_h).clamp(max=HIGHEST_LOG))
+    angle = angle + more_angle
+    # torch.polar says the same in three times the time
+    return torch.complex(gain * angle.cos(), gain * angle.sin()), torch.exp(
+        (log_g + more_g).clamp(max=HIGHEST_LOG)
+    )
 
 
 def decode(modules: Mapping[str, nn.Module], log_mel: torch.Tensor) -> torch.Tensor:
@@ -227,3 +222,26 @@ def ahead(frames: torch.Tensor, n: int) -> torch.Tensor:
     """(B, F, n_bands) moved n frames into the past, the last frame held."""
     moved = min(n, frames.shape[1])
     return torch.cat([frames[:, moved:], frames[:, -1:].expand(-1, moved, -1)], 1)
+
+
+def after(memory: Memory | None, layer: nn.Module, frames: torch.Tensor, n: int) -> torch.Tensor:
+    """(B, F, width) -> (B, n + F, width): behind the n frames that the layer saw last, at first silence; those of now
+    are remembered.
+    """
+    if memory is None:
+        return F.pad(frames, (0, 0, n, 0))
+    past = memory[layer] if layer in memory else frames.new_zeros(len(frames), n, frames.shape[2])
+    joined = torch.cat([past, frames], 1)
+    memory[layer] = joined[:, joined.shape[1] - n :]
+    return joined
+
+
+def _mixed(layer: nn.Module, frames: torch.Tensor) -> torch.Tensor:
+    """A depthwise convolution over time, (B, n + F, width) -> (B, F, width); where it is plain as a 2-D one, which
+    takes the channels last as they lie.
+    """
+    turned = frames.transpose(1, 2)
+    if type(layer) is nn.Conv1d and frozen_cpu(frames) and plain(layer):
+        weight = layer.weight[:, :, None]
+        return F.conv2d(turned[:, :, None], weight, layer.bias, groups=layer.groups)[:, :, 0].transpose(1, 2)
+    return layer(turned).transpose(1, 2)

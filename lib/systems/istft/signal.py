@@ -23,15 +23,22 @@ from torch.nn import functional as F
 
 from lib import features
 from lib.features import HIFIGAN
+from lib.systems.istft import tables
+from lib.systems.istft.tables import BINS, HOP, LOWEST_HZ, LOWEST_LOG, NOISE_FRAMES, OVERLAP, PAD, RATE, SIZE
 
-RATE, HOP, SIZE, PAD = HIFIGAN.sample_rate, HIFIGAN.hop, HIFIGAN.n_fft, HIFIGAN.pad
-BINS = SIZE // 2 + 1
-OVERLAP = SIZE // HOP  # frames that a sample lies in
-NOISE_FRAMES = 512  # after 5.9 s the noise repeats, too long for an ear to notice
-NOISE_SEED = 20261122
-LOWEST_LOG = (
-    -1.5
-)  # of the log-mel of the source, between two harmonics: no gain needs to be larger than that asks for
+__all__ = [
+    "BINS",
+    "HOP",
+    "NOISE_FRAMES",
+    "RATE",
+    "SIZE",
+    "integrate",
+    "noise",
+    "overlap_add",
+    "prior",
+    "pulses",
+]
+__all__ += ["source_mel", "spectra"]
 
 
 def pulses(phase: torch.Tensor, hz: torch.Tensor) -> torch.Tensor:
@@ -41,7 +48,7 @@ def pulses(phase: torch.Tensor, hz: torch.Tensor) -> torch.Tensor:
     of K cosines in closed form (Winham and Steiglitz 1970), so its cost does not depend on F0.
     """
     phase = phase - torch.round(phase)  # [-0.5, 0.5]
-    harmonics = torch.floor(0.49 * RATE / hz.clamp_min(20.0))  # K
+    harmonics = torch.floor(0.49 * RATE / hz.clamp_min(LOWEST_HZ))  # K
     below = torch.sin(math.pi * phase)
     near = below.abs() < 1e-4
     ratio = torch.sin(math.pi * (2 * harmonics + 1) * phase) / torch.where(near, torch.ones_like(below), below)
@@ -50,20 +57,21 @@ def pulses(phase: torch.Tensor, hz: torch.Tensor) -> torch.Tensor:
 
 
 def integrate(hz: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """F0 at the ends of the frames' hops -> phase in cycles and F0 of every sample, each (B, F * HOP).
+    """F0 at the ends of the frames' hops -> phase in cycles, from -0.5 to 0.5, and F0 of every sample, each (B, F *
+    HOP).
 
     hz: (B, F), the F0 at sample (i + 1) * HOP, linear in between. A sample's phase depends on no frame behind its own.
+    In double precision up to the end: of a minute's 10^4 cycles the 90th harmonic wants a fraction of a thousandth.
     """
-    before = torch.cat([hz[:, :1], hz[:, :-1]], 1)
-    cycles = (0.5 * (before + hz).double() * (HOP / RATE)).cumsum(
-        1
-    )  # at the ends; a minute of speech has 10^4 of them
-    begin = torch.cat([torch.zeros_like(cycles[:, :1]), cycles[:, :-1]], 1) % 1
-    clock = torch.arange(HOP, device=hz.device, dtype=hz.dtype)  # samples since the hop began
-    slope = (hz - before)[..., None] / HOP
-    now = before[..., None] + slope * clock  # (B, F, HOP)
-    phase = begin.to(hz.dtype)[..., None] + (before[..., None] + 0.5 * slope * clock) * clock / RATE
-    return phase.flatten(1), now.flatten(1)
+    end = hz.double()
+    begin = torch.cat([end[:, :1], end[:, :-1]], 1)
+    cycles = (0.5 * (begin + end) * (HOP / RATE)).cumsum(1)  # at the ends
+    clock = torch.arange(HOP, device=hz.device, dtype=torch.float64)  # samples since the hop began
+    rise = ((end - begin) / HOP)[..., None] * clock  # (B, F, HOP)
+    since = torch.cat([torch.zeros_like(cycles[:, :1]), cycles[:, :-1]], 1)[..., None]
+    phase = since + (begin[..., None] + 0.5 * rise) * (clock / RATE)
+    phase = (phase - phase.round()).float()
+    return phase.flatten(1), (begin[..., None] + rise).float().flatten(1)
 
 
 def spectra(waveform: torch.Tensor) -> torch.Tensor:
@@ -101,7 +109,7 @@ def prior(log_mel: torch.Tensor, of_source: torch.Tensor) -> tuple[torch.Tensor,
     """log|H|, the phase of H and log G before anything is learnt, each (B, F, 513), of log-mels (B, F, 80)."""
     envelope, phase = _matrices(log_mel.device)
     gain = log_mel - of_source
-    return gain @ envelope, gain @ phase, (log_mel - _noise_level()) @ envelope
+    return gain @ envelope, gain @ phase, (log_mel - tables.noise_level()) @ envelope
 
 
 def _added(framed: torch.Tensor) -> torch.Tensor:
@@ -112,42 +120,21 @@ def _added(framed: torch.Tensor) -> torch.Tensor:
 
 @functools.lru_cache(maxsize=4)
 def _window(device: torch.device) -> torch.Tensor:
-    with torch.inference_mode(False):  # a tensor first made in inference mode could never take part in training
-        return torch.hann_window(SIZE, dtype=torch.float64).float().to(device)
+    return _fixed(tables.window(), device)
 
 
 @functools.lru_cache(maxsize=4)
 def _noise(device: torch.device) -> torch.Tensor:
-    """(NOISE_FRAMES, 513) complex64: the spectra of a loop of noise."""
-    samples = np.random.default_rng(NOISE_SEED).standard_normal(NOISE_FRAMES * HOP)
-    looped = np.concatenate([samples, samples[:SIZE]])
-    framed = np.lib.stride_tricks.sliding_window_view(looped, SIZE)[: len(samples) : HOP]
-    window = _window(torch.device("cpu")).double().numpy()
-    with torch.inference_mode(False):
-        return torch.from_numpy(np.fft.rfft(framed * window).astype(np.complex64)).to(device)
-
-
-@functools.lru_cache(maxsize=1)
-def _noise_level() -> float:
-    """The mean log-mel of that noise."""
-    magnitude = np.abs(_noise(torch.device("cpu")).numpy()).mean()
-    return float(np.log(magnitude * SIZE / RATE))  # the weights of a band sum to SIZE / RATE
+    return _fixed(tables.noise(), device)
 
 
 @functools.lru_cache(maxsize=4)
 def _matrices(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """(80, 513) twice: log-mel -> log magnitude of every bin, by linear interpolation between the bands' middles; ->
-    minimum phase.
-    """
-    from librosa import mel_frequencies
+    return tuple(_fixed(matrix, device) for matrix in tables.matrices())
 
-    middles = mel_frequencies(n_mels=HIFIGAN.n_bands + 2, fmin=HIFIGAN.low_hz, fmax=HIFIGAN.high_hz)[1:-1]
-    bins = np.arange(BINS) * RATE / SIZE
-    envelope = np.stack([np.interp(bins, middles, row) for row in np.eye(HIFIGAN.n_bands)])  # (80, 513)
-    cepstrum = np.fft.irfft(envelope, n=SIZE)  # (80, 1024), even
-    fold = np.zeros(SIZE)
-    fold[0] = fold[SIZE // 2] = 1
-    fold[1 : SIZE // 2] = 2
-    phase = np.fft.rfft(cepstrum * fold).imag
-    with torch.inference_mode(False):
-        return tuple(torch.from_numpy(m.astype(np.float32)).to(device) for m in (envelope, phase))
+
+def _fixed(table: np.ndarray, device: torch.device) -> torch.Tensor:
+    """A table on the device, in single precision."""
+    with torch.inference_mode(False):  # a tensor first made in inference mode could never take part in training
+        single = table.astype(np.complex64 if np.iscomplexobj(table) else np.float32)
+        return torch.from_numpy(single).to(device)
