@@ -228,9 +228,9 @@ def test_costs_of_two_machines_or_of_two_kinds_do_not_compare():
 
 
 def test_the_losss_margin_lets_no_known_damage_through():
-    """Of an 8-bit decoder 0.012 nats a word went with a point of WER: twice that is no "none"."""
+    """Of an 8-bit decoder 0.029 nats a word went with a point of WER: that is no "none", and not yet "worse"."""
     open_wer = GOOD | {"wer": gap(0.005, 0.05)}
-    assert verdict.quality_verdict(open_wer | {"asr_nll": gap(0.018, 0.003)}).word == UNDECIDED
+    assert verdict.quality_verdict(open_wer | {"asr_nll": gap(0.029, 0.003)}).word == UNDECIDED
 
 
 def test_a_saving_that_nobody_would_want_is_none():
