@@ -355,7 +355,7 @@ def test_learning_curves_show_training_validation_and_what_went_on():
     assert len(second.lines) == 2 and first.get_xlabel() == "step"
 
 
-def test_vocoder_verdicts_name_both_and_the_original():
+def test_vocoder_verdicts_name_all_and_the_original():
     def judged(mos, wer, pesq=None):
         estimate = lambda x: type("E", (), {"value": x, "n": 9})  # noqa: E731
         aligned = {"pesq_wb": estimate(pesq), "voicing_error_pct": estimate(2 * pesq)} if pesq else {}
@@ -363,7 +363,7 @@ def test_vocoder_verdicts_name_both_and_the_original():
         return type("J", (), {"summary": {"mos_predicted": estimate(mos), "wer": estimate(wer), **aligned}})
 
     said = vocoders.verdict(
-        {"original": judged(4.2, 0.1), "A": judged(4.0, 0.11, 2.0), "B": judged(3.5, 0.1, 3.3)}, "A", "B"
+        {"original": judged(4.2, 0.1), "A": judged(4.0, 0.11, 2.0), "B": judged(3.5, 0.1, 3.3)}
     )
     assert (
         "predicted MOS of 4.00, those by B 3.50, the originals 4.20" in said
@@ -374,7 +374,7 @@ def test_vocoder_verdicts_name_both_and_the_original():
         in said
     )
     lost = vocoders.verdict(
-        {"original": judged(4.2, 0.1), "A": judged(4.0, 0.11, 1.2), "B": judged(3.5, 0.1, 3.3)}, "A", "B"
+        {"original": judged(4.2, 0.1), "A": judged(4.0, 0.11, 1.2), "B": judged(3.5, 0.1, 3.3)}
     )
     assert "The pitch of the copies is lost, voicing wrong in 2.4 % of the frames, against off by 165" in lost
 

@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VOICES = ("vits-joe", "hibari")  # the first is the one that our vocoder has learnt
+VOICES = ("vits-joe", "hibari")  # the first is the one that `hifigan` has learnt
+ELSEWHERE = "onnxruntime/cpu"  # where the vocoders that can are timed, too
 
 
 def known(threads: int = 2) -> dict[str, "Vocoder"]:
-    """The vocoders of this project: the trained one, and the one without learning."""
-    return {
-        "HiFi-GAN": systems.load("hifigan", threads=threads),
-        "Griffin-Lim": systems.load("griffin-lim", threads=threads),
-    }
+    """The vocoders of this project: the trained ones, and the one without learning."""
+    names = {"HiFi-GAN": "hifigan", "istft": "istft", "Griffin-Lim": "griffin-lim"}
+    return {label: systems.load(name, threads=threads) for label, name in names.items()}
 
 
 def copies(
@@ -95,28 +94,35 @@ def pair(
 def speeds(
     run: "Run", vocoders: Mapping[str, "Vocoder"], clips: Sequence[evaluate.Clip], **settings
 ) -> dict[str, bench.Benched]:
-    """Bench the vocoders on the mels of the clips, and write the rows. settings: of `bench.bench`."""
+    """Bench the vocoders on the mels of the clips, on ONNX Runtime too where they can, and write the rows. settings:
+    of `bench.bench`.
+    """
     rate = features.HIFIGAN.sample_rate
     mels = [features.log_mel(audio.resample(c.waveform, c.sample_rate, rate)) for c in clips]
-    candidates = {label: bench.Candidate.of(vocoder) for label, vocoder in vocoders.items()}
+    others = {
+        f"{label} ({ELSEWHERE})": systems.load(vocoder.name, target=ELSEWHERE, threads=vocoder.threads)
+        for label, vocoder in vocoders.items()
+        if ELSEWHERE in systems.targets(vocoder.name)
+    }
+    candidates = {label: bench.Candidate.of(vocoder) for label, vocoder in {**vocoders, **others}.items()}
     benched = bench.bench(candidates, mels, **{"seed": run.seed, **settings})
     bench.write(run, benched)
     return benched
 
 
-def verdict(judged: Mapping[str, evaluate.Judged], label: str, other: str) -> str:
-    """How one vocoder's copies compare with the other's and with the originals, in a sentence."""
-    mos, wer = (
-        {key: judged[key].summary[metric].value for key in (label, other, "original")}
-        for metric in ("mos_predicted", "wer")
-    )
-    pesq = {key: judged[key].summary["pesq_wb"].value for key in (label, other)}
+def verdict(judged: Mapping[str, evaluate.Judged]) -> str:
+    """How the vocoders' copies compare with each other and with the originals, in a sentence."""
+    original, *labels = sorted(judged, key=lambda label: label != "original")
+    mos, wer = ({k: judged[k].summary[m].value for k in judged} for m in ("mos_predicted", "wer"))
+    first, *others = labels
+    rated = ", ".join(f"those by {label} {mos[label]:.2f}" for label in others)
+    heard = ", ".join(f"{100 * wer[label]:.1f} %" for label in labels)
+    pesq = " against ".join(f"{judged[label].summary['pesq_wb'].value:.2f}" for label in labels)
+    pitch = ", against ".join(_pitch(judged[label]) for label in labels)
     return (
-        f"Copies by {label} get a predicted MOS of {mos[label]:.2f}, those by {other} {mos[other]:.2f}, the originals "
-        f"{mos['original']:.2f}; WER {100 * wer[label]:.1f} %, {100 * wer[other]:.1f} % and "
-        f"{100 * wer['original']:.1f} %. PESQ says {pesq[label]:.2f} against {pesq[other]:.2f}: it compares "
-        f"waveforms sample by sample. The pitch of the copies is {_pitch(judged[label])}, against "
-        f"{_pitch(judged[other])} (a semitone is 100 cents)."
+        f"Copies by {first} get a predicted MOS of {mos[first]:.2f}, {rated}, the originals {mos[original]:.2f}; WER "
+        f"{heard} and {100 * wer[original]:.1f} %. PESQ says {pesq}: it compares waveforms sample by sample. The pitch "
+        f"of the copies is {pitch} (a semitone is 100 cents)."
     )
 
 
