@@ -215,6 +215,42 @@ def test_pulses_lie_on_the_clip_s_own_at_any_speed(speech, speed):
     assert 0.72 * 140 < np.median(voiced) < 1.38 * 140
 
 
+def test_mels_of_an_acoustic_model_take_the_place_of_true_ones_in_their_share(speech, monkeypatch):
+    """They lie frame by frame under the clip as it is, silence beyond its ends; trunk and pitch network hear them."""
+    marked = log_mel(vowel(140.0)) + 0.25
+    monkeypatch.setattr("lib.training.tasks.predicted_mels.speakers", lambda name: ("nobody",))
+    monkeypatch.setattr(
+        "lib.training.tasks.predicted_mels.predicted", lambda corpus, name, limit: {"vowel-1": marked}
+    )
+    task = IstftTask(speech, dataclasses.replace(SMALL, mels_from="somewhere", mels_share=0.5))
+    items = [task.item(1, np.random.default_rng(seed)) for seed in range(200)]
+    given = [i for i in items if i.predicted]
+    assert 60 < len(given) < 140
+    inner = slice(istft_task.EDGE, -istft_task.EDGE)  # at the edges the true mel looks beyond the piece
+    for item in given[:20]:
+        true = log_mel_torch(torch.from_numpy(item.waveform)).numpy()
+        loud = item.mel.max(1) > -4
+        inside = [i for i in range(*inner.indices(len(loud))) if loud[max(i - 4, 0) : i + 5].all()]
+        assert np.allclose((item.mel - true)[inside, :40], 0.25, atol=5e-3) and len(inside) > 5
+    ends = [item for item in given if (item.mel == np.float32(np.log(HIFIGAN.floor))).all(1).any()]
+    assert ends and all(np.abs(item.waveform[: 4 * HOP]).max() == 0 for item in ends if item.mel[4].max() < -11)
+    assert not any(i.predicted for i in (task.item(0, np.random.default_rng(seed)) for seed in range(20)))
+    batch = task.collate([given[0], next(i for i in items if not i.predicted)])
+    assert batch.tensors["predicted"].tolist() == [1, 0]
+    heard = {}
+    for name in ("trunk", "pitch"):
+        task.modules[name].register_forward_hook(
+            lambda _, inputs, __, name=name: heard.update({name: inputs[0]})
+        )
+    list(task.updates(batch, 0))
+    for seen in heard.values():
+        assert torch.equal(seen[0], batch.tensors["mel"][0, inner])
+        assert torch.equal(seen[1], log_mel_torch(batch.tensors["waveform"])[1, inner])
+    monkeypatch.setattr("lib.training.tasks.predicted_mels.speakers", lambda name: ("somebody",))
+    with pytest.raises(ParameterError, match="speaks as somebody"):
+        IstftTask(speech, dataclasses.replace(SMALL, mels_from="somewhere"))
+
+
 def test_gradients_reach_every_parameter(speech):
     task = IstftTask(speech, SMALL)
     torch.nn.init.normal_(task.modules["trunk"].output.weight, std=0.01)

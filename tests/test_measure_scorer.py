@@ -2,6 +2,7 @@
 right.
 """
 
+import dataclasses
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +114,27 @@ def test_words_and_loss_come_of_one_listening(speech, monkeypatch):
     assert len(encoded) == 2 and alone.recognition is None
     later = judge.rate(quiet, speech.sample_rate, SENTENCE, metrics=("wer", "asr_nll"))
     assert len(encoded) == 3 and later.loss == alone.loss
+
+
+def test_a_loop_is_heard_again_without_repetition(speech, monkeypatch):
+    """A transcript that goes round in circles is replaced; one that does not is left as it is."""
+    judge = intelligibility.Judge(threads=1)
+    transcribe, asked = judge._model.transcribe, []
+
+    def looping(samples, **options):
+        asked.append("no_repeat_ngram_size" in options)
+        segments, info = transcribe(samples, **options)
+        if asked[-1]:
+            return segments, info
+        return iter([dataclasses.replace(s, text=" id" * 200, compression_ratio=40.0) for s in segments]), info
+
+    before = judge.transcribe(speech.waveform, speech.sample_rate)
+    monkeypatch.setattr(judge._model, "transcribe", looping)
+    heard = judge.listen(speech.waveform, speech.sample_rate)
+    assert asked == [False, True] and heard.transcript == before
+    monkeypatch.setattr(judge._model, "transcribe", lambda *a, **o: asked.append(o) or transcribe(*a, **o))
+    assert judge.transcribe(speech.waveform, speech.sample_rate) == before
+    assert len(asked) == 3
 
 
 def test_judge_in_float32_hears_the_same(speech):

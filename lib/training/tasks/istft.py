@@ -9,7 +9,7 @@ at other levels and band limits.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from lib.corpora.base import Corpus, Utterance
-from lib.errors import TrainingError
+from lib.errors import ParameterError, TrainingError
 from lib.features import HIFIGAN, log_mel_torch
 from lib.files import write_atomic
 from lib.systems import istft
@@ -26,7 +26,7 @@ from lib.training import checkpoint as checkpoints
 from lib.training import sources
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Task, Update, Validation, split
-from lib.training.tasks import istft_data
+from lib.training.tasks import istft_data, predicted_mels
 from lib.training.tasks.istft_losses import complex_loss, median_loss, spectral_loss
 from lib.training.tasks.istft_segments import EDGE, FULL_SCALE, Cutting, Piece, piece
 from lib.training.tasks.spectrogram_discriminators import Jury, balance, jury_loss, level, speaker_loss
@@ -58,6 +58,11 @@ class Learning(Cutting):
     spectrogram_share: float = 0.08  # size of their verdict's gradient, in that of the spectral losses
     period_share: float = 0.05  # and of the period discriminators'
     feature_weight: float = 1.0  # of the features in a verdict, beside the scores
+    mels_from: str = (
+        ""  # an acoustic model (of `lib.zoo` or a folder) whose mels of its own speakers' clips are heard ...
+    )
+    mels_share: float = 0.75  # ... in this share of these clips' turns ...
+    mels_clips: int = 0  # ... of so many clips (0: of all)
     seed: int = 0
     start_from: str = ""  # a vocoder of `lib.zoo`, a folder, or a run's folder; its jury comes along ("": anew)
 
@@ -81,6 +86,7 @@ class IstftTask(Task):
         self._cycles = istft_data.all_cycles(train)
         self.train_split = tuple(u for u in train if u.id in self._cycles)
         self._clips: dict[str, np.ndarray] = {}
+        self._mels = self._predicted(corpus)
         self.lengths = [config.segment_frames] * len(self.train_split)
         self.modules = {
             **istft.build(config.network, config.seed),
@@ -122,7 +128,10 @@ class IstftTask(Task):
     def item(self, index: int, rng: np.random.Generator) -> Piece:
         """A segment of the clip at a random place, at a random speed, level and band limit."""
         utterance = self.train_split[index]
-        return piece(utterance.id, self._clip(utterance), self._cycles[utterance.id], self.config, rng)
+        mel = self._mels.get(utterance.id)
+        if mel is not None and rng.random() >= self.config.mels_share:
+            mel = None
+        return piece(utterance.id, self._clip(utterance), self._cycles[utterance.id], self.config, rng, mel)
 
     def collate(self, items: list[Piece]) -> Batch:
         tensors = {
@@ -133,7 +142,8 @@ class IstftTask(Task):
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         config, known = self.config, batch.tensors
         inner, kept = slice(EDGE, -EDGE), slice(config.past_frames, config.past_frames + config.segment_frames)
-        log_mel = log_mel_torch(known["waveform"])[:, inner]
+        true_mel = log_mel_torch(known["waveform"])
+        log_mel = torch.where(known["predicted"][:, None, None] > 0, known["mel"], true_mel)[:, inner]
         hz, voiced = known["hz"][:, inner], known["voiced"][:, inner]
         source = signal.spectra(signal.pulses(known["phase"], known["pulse_hz"]))[:, inner]  # (B, F, 513)
         offset = torch.randint(signal.NOISE_FRAMES, (len(hz),), device=hz.device)
@@ -169,6 +179,21 @@ class IstftTask(Task):
         direct = config.complex_weight * scalars["complex"] + config.median_weight * scalars["median"]
         loss = spectral + direct + scalars["pitch"]
         yield Update(loss, ("trunk", "pitch"), scalars)
+
+    def _predicted(self, corpus: Corpus) -> dict[str, np.ndarray]:
+        """Utterance id -> what `mels_from` makes of its clip, of the speakers that it knows."""
+        if not self.config.mels_from:
+            return {}
+        known = predicted_mels.speakers(self.config.mels_from)
+        theirs = tuple(u for u in self.train_split if u.speaker in known)
+        if not theirs:
+            raise ParameterError(
+                f"model.mels_from names {self.config.mels_from}, which speaks as {', '.join(known)}: the recipe's "
+                "voices have no clip of them"
+            )
+        return predicted_mels.predicted(
+            replace(corpus, utterances=theirs), self.config.mels_from, self.config.mels_clips
+        )
 
     def _cut(self, step: int) -> slice:
         """The samples of a segment that the jury sees at a step."""

@@ -53,7 +53,8 @@ class Cutting(istft.IstftConfig):
 class Piece(NamedTuple):
     """A segment with its contexts and edges.
 
-    waveform, phase (cycles), pulse_hz: (n_samples,); hz, voiced: at the ends of the hops, (around,); all float32.
+    waveform, phase (cycles), pulse_hz: (n_samples,); hz, voiced: at the ends of the hops, (around,); mel: (around, 80),
+    what an acoustic model made of it, where `predicted` is 1, else 0; all float32.
     """
 
     id: str
@@ -62,10 +63,25 @@ class Piece(NamedTuple):
     pulse_hz: np.ndarray
     hz: np.ndarray
     voiced: np.ndarray
+    mel: np.ndarray
+    predicted: np.ndarray
 
 
-def piece(name: str, clip: np.ndarray, cycles: Cycles, config: Cutting, rng: np.random.Generator) -> Piece:
-    """A piece of a clip, (n_samples,) int16 at 22.05 kHz, at a random place and varied at random."""
+def piece(
+    name: str,
+    clip: np.ndarray,
+    cycles: Cycles,
+    config: Cutting,
+    rng: np.random.Generator,
+    mel: np.ndarray | None = None,
+) -> Piece:
+    """A piece of a clip, (n_samples,) int16 at 22.05 kHz, at a random place and varied at random.
+
+    mel: (n_frames, 80) log-mel that an acoustic model made of the whole clip: then the piece has its part of it and is
+    not varied, for the mel lies frame by frame under the clip as it is.
+    """
+    if mel is not None:
+        return _predicted(name, clip, cycles, config, rng, mel)
     speed = 1.0
     if rng.random() >= config.as_is:
         speed = float(np.exp(rng.uniform(np.log(config.slowest), np.log(config.fastest))))
@@ -79,11 +95,43 @@ def piece(name: str, clip: np.ndarray, cycles: Cycles, config: Cutting, rng: np.
     if rng.random() < config.limited and np.abs(waveform).max() > 10 * audio.SILENCE_PEAK:
         waveform = augment.band_limit(waveform, RATE, float(rng.uniform(3_500, 10_000)))
     waveform = waveform * min(1.0, 0.99 / max(np.abs(waveform).max(), 1e-6))
+    nothing = np.zeros((config.around, HIFIGAN.n_bands))
+    return _with_pulses(name, waveform, first, speed, cycles, config, nothing, predicted=False)
+
+
+def _predicted(
+    name: str, clip: np.ndarray, cycles: Cycles, config: Cutting, rng: np.random.Generator, mel: np.ndarray
+) -> Piece:
+    """As `piece`, from a frame of the mel on; beyond the clip's ends there is silence in both."""
+    longest = max(len(clip) // HOP - config.segment_frames, 0)
+    begin = int(rng.integers(longest + 1)) - config.past_frames - EDGE
+    samples, first = _played(clip, begin * HOP, 1.0, config.around * HOP)
+    frames = np.full((config.around, HIFIGAN.n_bands), np.log(HIFIGAN.floor), np.float32)
+    inside = slice(max(begin, 0), max(min(begin + config.around, len(mel)), 0))
+    frames[inside.start - begin : inside.stop - begin] = mel[inside]
+    waveform = samples / np.float32(FULL_SCALE)
+    return _with_pulses(name, waveform, first, 1.0, cycles, config, frames, predicted=True)
+
+
+def _with_pulses(
+    name: str,
+    waveform: np.ndarray,
+    first: float,
+    speed: float,
+    cycles: Cycles,
+    config: Cutting,
+    mel: np.ndarray,
+    *,
+    predicted: bool,
+) -> Piece:
+    """The piece of a waveform that was played from sample `first` of its clip on."""
+    n_samples = len(waveform)
     clock = (np.arange(config.around) + 1) * HOP  # the ends of the hops
     ends = (first + clock * speed) / RATE  # seconds of the clip
     hz = cycles.hz(ends) * speed
     phase = cycles.at((first + np.arange(n_samples) * speed) / RATE) % 1
-    columns = waveform, phase, np.interp(np.arange(n_samples), clock, hz), hz, cycles.is_voiced(ends)
+    pulse_hz = np.interp(np.arange(n_samples), clock, hz)
+    columns = waveform, phase, pulse_hz, hz, cycles.is_voiced(ends), mel, np.array(predicted)
     return Piece(name, *(column.astype(np.float32) for column in columns))
 
 

@@ -22,23 +22,28 @@ from lib.training import sources
 from lib.training.tasks import acoustic_data
 
 
+def speakers(name: str) -> tuple[str, ...]:
+    """Whose clips an acoustic model of `lib.zoo`, or of a folder, can be asked for."""
+    return fastspeech2.checkpoints.load(sources.start(name))[1]
+
+
 def predicted(corpus: Corpus, name: str, limit: int = 0) -> dict[str, np.ndarray]:
     """Utterance id -> (n_frames, 80) float16 log-mel of the train split, or of `limit` utterances spread over it.
 
     name: the acoustic model, a FastSpeech 2 of `lib.zoo` or a folder. Kept in the cache.
     """
     folder = sources.start(name)
-    _, speakers, network = fastspeech2.checkpoints.load(folder)
+    _, known, network = fastspeech2.checkpoints.load(folder)
     weights = content_key((folder / "model.safetensors").read_bytes())
     examples = acoustic_data.examples(corpus, "train")
     if limit:
         examples = examples[:: max(1, len(examples) // limit)][:limit]
-    if strangers := {e.speaker for e in examples} - set(speakers):
+    if strangers := {e.speaker for e in examples} - set(known):
         raise ParameterError(
             f"{folder} does not know the speakers {', '.join(sorted(strangers))}: give an acoustic model of this corpus"
         )
     return {
-        e.id: _kept(e, network, speakers.index(e.speaker), weights)
+        e.id: _kept(e, network, known.index(e.speaker), weights)
         for e in progress.track(examples, f"mels by {name}", unit="clip")
     }
 
