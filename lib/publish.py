@@ -90,7 +90,7 @@ def measure(
 ) -> Iterator[Row]:
     """The teacher's clips, then the acoustic model's own reading of the same sentences; for a vocoder see `copies`.
 
-    A voice that the zoo's vocoder has not learnt is spoken by Griffin-Lim.
+    A voice that the zoo's `hifigan` has not learnt is spoken by `istft`.
     """
     scorer = Scorer(threads=threads)
     model = systems.load(task, threads=threads, checkpoint=folder)
@@ -103,8 +103,7 @@ def measure(
         yield Row("teacher", voice, evaluate.judge(teacher, scorer).summary)
         speaker, who = model.adjusted(speaker=voice), "hifigan"
         if voice not in heard:
-            speaker = speaker.derive("griffin-lim", vocoder="griffin-lim")
-            who = "Griffin-Lim"
+            speaker, who = speaker.derive("istft", vocoder="istft"), "istft"
         clips = evaluate.speak(speaker, sentences)
         failed = evaluate.attention_failures(clips)
         yield Row(

@@ -235,7 +235,7 @@ def test_it_is_several_times_as_fast_as_hifigan(mel, capsys):
             begin = time.perf_counter()
             vocoder.vocode(long)
             best[name] = min(best.get(name, np.inf), time.perf_counter() - begin)
-    faster = {name: best["hifigan"] / seconds for name, seconds in best.items()}
+    faster = {name: best["hifigan"] / best[name] for name in ("torch/cpu", "onnxruntime/cpu")}
     with capsys.disabled():
         print("\nas fast as hifigan: " + ", ".join(f"{name} {gain:.1f}x" for name, gain in faster.items()))
     assert min(faster.values()) >= 3, faster

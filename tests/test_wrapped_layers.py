@@ -50,7 +50,7 @@ SILENT: dict[str, dict[str, str]] = {
 class Frames(Vocoder):
     """Instead of a vocoder: the mel itself, so that an acoustic model is heard without waiting for a waveform."""
 
-    name, mel, sample_rate = "frames", HIFIGAN, HIFIGAN.sample_rate
+    name, mel, sample_rate, target = "frames", HIFIGAN, HIFIGAN.sample_rate, "torch/cpu"
 
     def __init__(self):
         self.modules, self.files = {}, ()

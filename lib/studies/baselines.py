@@ -170,13 +170,13 @@ def second_voice(
     *,
     keep: int = 0,
 ) -> Judged:
-    """fastspeech2 in the voice that our vocoder has not learnt, through Griffin-Lim, paired with that teacher's clips.
+    """fastspeech2 in the voice that `hifigan` has not learnt, through `istft`, paired with that teacher's clips.
 
     sentences: the first of those that `clips` were made of. Returns the clips with their scores.
     """
-    variant, master = f"griffin-lim@{SECOND}", teacher(voices, SECOND)
+    variant, master = f"istft@{SECOND}", teacher(voices, SECOND)
     pupil = next(voice for voice in voices.values() if voice.name == "fastspeech2")
-    second = pupil.derive(variant, speaker=SECOND, vocoder="griffin-lim")
+    second = pupil.derive(variant, speaker=SECOND, vocoder="istft")
     same = evaluate.first(judged[master], len(sentences))
     return evaluate.quality(
         run,
@@ -196,9 +196,7 @@ def echo(voices: Mapping[str, System], judged: Mapping[str, Judged], second: Jud
     """The pupil in its second voice (`second_voice`) against that voice's own clips, in a sentence."""
     master = teacher(voices, SECOND)
     same = evaluate.first(judged[master], len(second.scores))
-    return evaluate.versus(
-        second, same, f"In the voice of {SECOND}, through Griffin-Lim, fastspeech2", "that teacher"
-    )
+    return evaluate.versus(second, same, f"In the voice of {SECOND}, through istft, fastspeech2", "that teacher")
 
 
 def against_a_person(
