@@ -250,6 +250,28 @@ def test_best_is_only_among_comparable_numbers():
     assert best == {("hibari", "rtf"), ("hibari", "mos_predicted")}
 
 
+def test_word_errors_of_two_judges_do_not_compete_and_the_page_says_so(tmp_path, outputs):
+    old, new = "whisper 1", "whisper 1, padded with silence"
+    at = {"time": "2026-11-22T01:00:00+00:00", "recorded": True}
+    rows = [
+        row("hibari", "wer", 0.04, source=old, **at),
+        row("vits-joe", "wer", 0.11, source=old, **at),
+        row("tacotron2", "wer", 0.03, source=new, **at),
+        row("fastspeech2", "wer", 0.09, source=new, **at),
+        row("whisper-tiny.en", "wer", 0.05, source="jiwer"),
+    ]
+    lines = [line for table in tables.wide(rows) for line in table.lines]
+    assert {line.system for line in lines if line.cells["wer"].best} == {"hibari", "tacotron2"}
+    current = dataclasses.replace(rows[3], recorded=False)
+    assert tables.judges([*rows, current]) == (
+        "Word errors were counted by 2 judges and compare only under one of them: whisper 1, padded with silence (this "
+        "run and recorded 2026-11-22); whisper 1 (recorded 2026-11-22)."
+    )
+    assert tables.judges(rows[:2]) == tables.judges([]) == ""
+    found = dataclasses.replace(collect(outputs.profile), rows=tuple(rows))
+    assert "counted by 2 judges" in report.page(found).decode()
+
+
 def test_two_notebooks_that_measured_the_same_keep_both_numbers():
     rows = [
         row("hibari", "rtf", 0.1, notebook="01_baselines"),

@@ -55,6 +55,9 @@ OF_THE_MACHINE = {*_GROUPS["Speed"], *_GROUPS["Memory and energy"], *_GROUPS["Tr
 
 OF_TRAINING = set(_GROUPS["Training"])
 
+# What a recogniser decides: another one, or the same that is handed the clip in another way, gives other numbers.
+HEARD = ("wer", "cer", "wer_raw", "cer_raw", "asr_nll")
+
 DEFINITIONS = {
     "wer": (
         "Word error rate: words substituted, deleted or inserted by a speech recogniser that listens to the clip,"
