@@ -124,6 +124,16 @@ def test_graphs_are_made_once_and_then_need_neither_torch_nor_onnx(small, tmp_pa
         IstftOnnx(small)
 
 
+def test_other_mel_filters_are_other_graphs(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECH_CACHE", str(tmp_path / "cache"))
+    IstftOnnx(small, threads=1)
+    changed = tmp_path / "features.py"
+    changed.write_text("# the same mel with other filters\n")
+    monkeypatch.setattr(onnx_vocoder.features, "__file__", str(changed))
+    IstftOnnx(small, threads=1)
+    assert len(list((tmp_path / "cache" / "graphs").iterdir())) == 4
+
+
 def test_a_replaced_graph_is_what_speaks_and_the_noise_is_in_the_fingerprint(mel, monkeypatch):
     from onnx import load_from_string, numpy_helper
 
