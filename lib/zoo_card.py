@@ -9,16 +9,21 @@ from pathlib import Path
 
 from lib import environment
 from lib.measure import held_out_voices
-from lib.measure.scorer import ALIGNED
+from lib.measure.intelligibility import judge_source
+from lib.measure.scorer import ALIGNED, source
 from lib.measure.stats import Estimate
 from lib.training import recipe as recipes
 from lib.training import sources
 
 FAILURES = "attention_failures_pct"
 LICENCE = (
-    "MIT, as the code. The weights learnt from speech of {voices} reading *Botchan* (Project Gutenberg); the data that "
-    "these voices were trained on have their own licences, see the README."
+    "MIT, as the code. The weights learnt from speech of {voices} reading {texts}; the data that these voices were "
+    "trained on have their own licences, see the README."
 )
+READ = {  # text -> what was read of it, and what it is
+    "botchan": ("the train sentences of the Gutenberg corpus", "*Botchan* (Project Gutenberg)"),
+    "wordnet": ("the sentences chosen from WordNet", "the examples of WordNet 3.0 (Princeton University)"),
+}
 GOES_ON = (
     f"- goes on by the first of these: its recipe starts from `{sources.RESUME}`, the networks and their jury as they "
     "were at the last step, in half precision; the optimizers begin anew"
@@ -71,6 +76,7 @@ def card(
         for row in rows
     ]
     voices = " and ".join(v for v in recipe.data["voices"] if v != held_out_voices.RECORDINGS)
+    read, works = zip(*(READ[name] for name in recipe.data.get("texts", ("botchan",))))
     watched = (
         ", ".join(f"{k} {v:.3f}" for k, v in validations[-1]["validation"].items()) if validations else "none"
     )
@@ -82,21 +88,21 @@ def card(
         [
             f"# {recipe.task}",
             "",
-            f"{params_m:.2f} M parameters, trained on {voices} reading the train sentences of the Gutenberg "
-            f"corpus {kind}. Weights in half precision, the moving average of the training's.",
+            f"{params_m:.2f} M parameters, trained on {voices} reading {' and '.join(read)} "
+            f"{kind}. Weights in half precision, the moving average of the training's.",
             "",
             f"- steps: {last['step']:,} of batch {recipe.training.batch_size}, {last['seconds'] / 60:.0f} minutes of "
             f"training, {last['steps_per_s']:.2f} steps/s at the end, {last['peak_rss_mb']:.0f} MB",
             f"- published {date.today().isoformat()} from commit {environment.commit()} on {environment.processor()}"
             f"{f'; {note}' if note else ''}",
             f"- last validation: {watched}",
-            f"- licence: {LICENCE.format(voices=voices)}",
+            f"- licence: {LICENCE.format(voices=voices, texts=' and '.join(works))}",
             f"- trained again by: `python -m lib.training lib/zoo/{recipe.task}/recipe.yaml --out RUN`, then "
             f"`python -m lib.publish lib/zoo/{recipe.task}/recipe.yaml RUN`",
             *([GOES_ON] if goes_on else []),
             "",
-            f"Measured on the {sentences} held-out sentences, which no training sees, judged by whisper-tiny.en and "
-            "DistillMOS (95 % intervals over sentences):",
+            f"Measured on the {sentences} held-out sentences, which no training sees, judged by {judge_source()} and "
+            f"{source('mos_predicted')} (95 % intervals over sentences):",
             "",
             "| who | voice | " + " | ".join(titles[n] for n in names) + " |",
             "|---|---|" + "---|" * len(names),

@@ -90,6 +90,8 @@ def test_rows_are_written_for_each_set_but_what_is_there_and_what_the_novel_has(
     monkeypatch.setattr(sentences, "test_set", test_set)
     monkeypatch.setattr(evaluate, "speak", lambda voice, texts, seed: spoken.append((voice.name, texts, seed)))
     monkeypatch.setattr(evaluate, "quality", lambda run, row, *_, **kept: judged.append((row, kept["group"])))
+    monkeypatch.setattr(by_text.prompts, "load", lambda: "recordings")
+    monkeypatch.setattr(evaluate, "recordings", lambda corpus, limit: (f"{corpus} {limit}",))
     found = by_text.quality(run, VOICES, ["botchan", "wordnet", "prompts", "sus"], 2, scorer=None)
     assert [row for row, _ in judged] == [
         ("vits-joe", "baseline@wordnet", "onnxruntime/cpu"),
@@ -97,6 +99,7 @@ def test_rows_are_written_for_each_set_but_what_is_there_and_what_the_novel_has(
         ("tacotron2", "baseline@prompts", "torch/cpu"),  # the teacher's are there
     ]
     assert spoken[0] == ("vits-joe", ("wordnet text", "wordnet text"), 3)
+    assert spoken[-1] == ("tacotron2", ("recordings 10",), 3)  # as many as the teacher, of what the person says
     assert judged[0][1] == "Test set wordnet: everyday sentences"
     assert {name: list(by_label) for name, by_label in found.items()} == {
         "wordnet": ["vits-joe (onnxruntime/cpu)", "tacotron2 (torch/cpu)"],
@@ -131,6 +134,15 @@ def test_the_sentence_names_the_sets_on_which_a_pupil_keeps_up(run):
         "Of botchan, wordnet and sus, the WER is at most 2 points above the teacher's (by value; few sentences have "
         "wide intervals): fastspeech2 on botchan and sus (+4.0 points on wordnet, the largest gap)."
     )
+
+
+def test_a_pupil_is_compared_with_its_teacher_on_the_same_sentences_alone(run):
+    """Ten prompts by the teacher and 25 by the pupil are two sets of sentences."""
+    add(run, "vits-joe", "prompts", 0.02, n=10, target="onnxruntime/cpu")
+    add(run, "fastspeech2", "prompts", 0.30, n=25)
+    said = text_table.finding(text_table.rows(results.read(run.path), results.read()))
+    assert said.startswith("Of botchan, wordnet and sus, the WER")
+    assert "fastspeech2 on botchan and sus (+4.0 points on wordnet, the largest gap)" in said
 
 
 def test_without_pupils_or_rows_nothing_is_said(tmp_path):

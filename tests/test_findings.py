@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 
 import numpy as np
@@ -248,6 +249,25 @@ def test_notes_stay_on_a_card_that_is_published_again(tmp_path):
     (tmp_path / "notes.md").write_text("## How it works\n")
     assert zoo_card.notes(tmp_path) == "\n## How it works\n"
     assert zoo.card("hifigan").endswith(zoo_card.notes(zoo.folder("hifigan")))
+
+
+def test_a_card_says_what_was_read_and_who_judged():
+    from lib import zoo_card
+    from lib.corpora import sentences
+    from lib.measure import intelligibility
+    from lib.training import recipe
+
+    read = recipe.load(zoo.folder("fastspeech2") / "recipe.yaml")
+    both = dataclasses.replace(read, data={**read.data, "texts": ["botchan", "wordnet"]})
+    novel, said = (zoo_card.card(one, zoo.curve("fastspeech2"), [], 1, 3.0) for one in (read, both))
+    assert "hibari reading the train sentences of the Gutenberg corpus (synthetic" in novel
+    assert "hibari reading *Botchan* (Project Gutenberg); the data" in novel and "WordNet" not in novel
+    assert "Gutenberg corpus and the sentences chosen from WordNet (synthetic" in said
+    assert (
+        "*Botchan* (Project Gutenberg) and the examples of WordNet 3.0 (Princeton University); the data" in said
+    )
+    assert f"judged by {intelligibility.judge_source()} and DistillMOS" in said
+    assert zoo_card.READ.keys() == set(sentences.TEXTS)
 
 
 def test_curves_go_on_only_where_they_started_from_the_checkpoint():

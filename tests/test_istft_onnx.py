@@ -124,6 +124,16 @@ def test_graphs_are_made_once_and_then_need_neither_torch_nor_onnx(small, tmp_pa
         IstftOnnx(small)
 
 
+def test_other_mel_filters_are_other_graphs(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECH_CACHE", str(tmp_path / "cache"))
+    IstftOnnx(small, threads=1)
+    changed = tmp_path / "features.py"
+    changed.write_text("# the same mel with other filters\n")
+    monkeypatch.setattr(onnx_vocoder.features, "__file__", str(changed))
+    IstftOnnx(small, threads=1)
+    assert len(list((tmp_path / "cache" / "graphs").iterdir())) == 4
+
+
 def test_a_replaced_graph_is_what_speaks_and_the_noise_is_in_the_fingerprint(mel, monkeypatch):
     from onnx import load_from_string, numpy_helper
 
@@ -175,6 +185,8 @@ def test_an_acoustic_model_speaks_through_it(voice):
     assert np.array_equal(voice.synthesize(SENTENCE).waveform, found)
     guessed = voice.adjusted(vocoder="griffin-lim")
     assert list(guessed.graphs) == [] and guessed.settings()["vocoder"] == "griffin-lim"
+    for other in (guessed, voice.adjusted(vocoder="hifigan")):  # any process gets it back
+        assert optimize.rebuild(json.loads(json.dumps(other.origin))).cache_key() == other.cache_key()
     for owner in ("speecht5", "tortoise"):
         assert list(systems.load(owner, vocoder="istft", vocoder_target="onnxruntime/cpu").graphs) == list(
             voice.graphs

@@ -92,6 +92,13 @@ def test_what_the_encoder_made_of_a_clip_is_kept(speech):
     windows = judge.listen(twice, speech.sample_rate)
     assert windows.transcript.lower().count("steady") == 2
     np.testing.assert_allclose(windows.encoded, heard.encoded, atol=0.05)
+    later = np.concatenate(
+        [0.1 * speech.waveform, np.zeros(31 * speech.sample_rate, np.float32), speech.waveform]
+    )
+    whole = judge.listen(later, speech.sample_rate).encoded
+    np.testing.assert_array_equal(
+        judge.encode(later, speech.sample_rate), whole
+    )  # its floor hangs on what comes later
     recogniser = systems.load("whisper-tiny.en", threads=1)
     features = recogniser.features(speech.waveform, speech.sample_rate)
     theirs = recogniser.modules["encoder"](features).last_hidden_state[0].detach().numpy()
@@ -135,6 +142,13 @@ def test_a_loop_is_heard_again_without_repetition(speech, monkeypatch):
     monkeypatch.setattr(judge._model, "transcribe", lambda *a, **o: asked.append(o) or transcribe(*a, **o))
     assert judge.transcribe(speech.waveform, speech.sample_rate) == before
     assert len(asked) == 3
+
+
+def test_what_is_known_loads_no_judge(speech, monkeypatch):
+    asked = (speech.waveform, speech.sample_rate, SENTENCE)
+    known = Scorer(threads=1).rate(*asked, metrics=("wer", "asr_nll"))
+    monkeypatch.setattr(intelligibility, "Judge", None)  # would fail if called
+    assert Scorer(threads=1).rate(*asked, metrics=("wer", "asr_nll")) == known
 
 
 def test_judge_in_float32_hears_the_same(speech):

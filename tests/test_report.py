@@ -4,6 +4,7 @@ break.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -249,6 +250,28 @@ def test_best_is_only_among_comparable_numbers():
     assert best == {("hibari", "rtf"), ("hibari", "mos_predicted")}
 
 
+def test_word_errors_of_two_judges_do_not_compete_and_the_page_says_so(tmp_path, outputs):
+    old, new = "whisper 1", "whisper 1, padded with silence"
+    at = {"time": "2026-11-22T01:00:00+00:00", "recorded": True}
+    rows = [
+        row("hibari", "wer", 0.04, source=old, **at),
+        row("vits-joe", "wer", 0.11, source=old, **at),
+        row("tacotron2", "wer", 0.03, source=new, **at),
+        row("fastspeech2", "wer", 0.09, source=new, **at),
+        row("whisper-tiny.en", "wer", 0.05, source="jiwer"),
+    ]
+    lines = [line for table in tables.wide(rows) for line in table.lines]
+    assert {line.system for line in lines if line.cells["wer"].best} == {"hibari", "tacotron2"}
+    current = dataclasses.replace(rows[3], recorded=False)
+    assert tables.judges([*rows, current]) == (
+        "Word errors were counted by 2 judges and compare only under one of them: whisper 1, padded with silence (this "
+        "run and recorded 2026-11-22); whisper 1 (recorded 2026-11-22)."
+    )
+    assert tables.judges(rows[:2]) == tables.judges([]) == ""
+    found = dataclasses.replace(collect(outputs.profile), rows=tuple(rows))
+    assert "counted by 2 judges" in report.page(found).decode()
+
+
 def test_two_notebooks_that_measured_the_same_keep_both_numbers():
     rows = [
         row("hibari", "rtf", 0.1, notebook="01_baselines"),
@@ -376,6 +399,38 @@ def test_the_best_voice_is_compared_with_people_on_the_same_texts():
     text = str(summary.sentences(rows)[0])
     assert "0.30 above real recordings of the same texts (4.40 against 4.10), in the eyes of a network" in text
     assert "gets 2.0 % of its words wrong, and 5.0 % of theirs" in text
+
+
+def test_a_voice_that_read_the_first_texts_of_the_person_is_compared_on_those_alone():
+    """Ten of the person's 25 texts: the paired difference, not that of the two means over other texts."""
+
+    def read(metric, value, difference, low, high):
+        detail = json.dumps(
+            {"difference": difference, "ci_low": low, "ci_high": high, "p_value": 0.01, "n": 10}
+        )
+        more = {"variant": "baseline@prompts", "n": 10, "baseline": "ground-truth", "detail": detail}
+        return row("hibari", metric, value, **more)
+
+    rows = [
+        row("hibari", "mos_predicted", 4.53, n=25, ci=(4.45, 4.58)),
+        row("ground-truth", "mos_predicted", 4.16, n=25, ci=(4.02, 4.28)),
+        row("ground-truth", "wer", 0.045, n=25),
+        read("mos_predicted", 4.547, 0.2789, 0.1708, 0.5075),
+        read("wer", 0.02, 0.0, 0.0, 0.0),
+    ]
+    text = str(summary.sentences(rows)[0])
+    assert (
+        "is 0.28 above real recordings of the same 10 texts (4.55 against 4.27), in the eyes of a network"
+        in text
+    )
+    assert "on those texts a recogniser gets 2.0 % of its words wrong, and 2.0 % of theirs" in text
+    unsure = [*rows[:3], read("mos_predicted", 4.547, 0.2789, -0.1, 0.5075), rows[4]]
+    assert "a difference that the intervals do not settle" in str(summary.sentences(unsure)[0])
+    unpaired = [
+        dataclasses.replace(r, baseline="", detail="") for r in rows
+    ]  # other texts, so nothing is "the same"
+    text = str(summary.sentences(unpaired)[0])
+    assert "same" not in text and "0.37 above real recordings (4.16)" in text
 
 
 def test_the_answer_adds_up_and_names_what_the_best_voice_costs():

@@ -345,3 +345,24 @@ def test_gradients_go_through_a_linear_and_frozen_layers_learn_nothing():
     assert torch.allclose(layer.weight.grad, rows.sum(0).expand(64, -1), atol=1e-4)
     with torch.no_grad():
         assert not linear(layer, rows).requires_grad
+
+
+@torch.inference_mode()
+def test_where_one_dnn_s_product_is_missing_or_switched_off_a_layer_is_called(monkeypatch):
+    layer, rows = nn.Linear(48, 64), torch.randn(2, 50, 48)
+    wanted = layer(rows)
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert torch.equal(linear(layer, rows), layer(rows))
+    monkeypatch.setattr(torch.ops, "mkldnn", object())  # as in a torch that has no such operator
+    assert torch.equal(linear(layer, rows), wanted)
+
+
+@torch.inference_mode()
+def test_a_hook_of_all_modules_is_called():
+    layer, rows = nn.Linear(48, 64), torch.randn(2, 50, 48)
+    handle = nn.modules.module.register_module_forward_hook(lambda *_: torch.zeros(1))
+    try:
+        assert torch.equal(linear(layer, rows), torch.zeros(1)) and not plain(layer)
+    finally:
+        handle.remove()
+    assert plain(layer)

@@ -2,7 +2,8 @@
 
 botchan: 100 sentences of a novel; wordnet: 100 everyday ones; prompts: what the recorded person says in the corpus's
 test split; sus: 50 without sense, which nobody can guess. A training sentence that says nearly the same as one of them,
-or as one of the sentences that trainings are validated on, is left out (`lib.corpora.duplicates`).
+or as one of the sentences that trainings are validated on, is left out (`lib.corpora.duplicates`). That is true of
+`TEXTS`; the prompts are split by equal texts alone, and 14 of their training split are near to one of the test split.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What does a listener hear who cannot guess? Semantically unpredictable sentences: right grammar, no sense.
 
 Benoit, Grice and Hazan (1996), "The SUS test", Speech Communication 18(4): short, common words fill five structures,
-no word twice in its class. The words are WordNet's, by how often they stand in its tagged texts; the present tense is
-used, whose forms follow a rule. Of a sentence like "The table walks through the blue truth" no word follows from the
-others, so a recogniser's or a person's knowledge of what people say is of no help.
+no content word twice in its class. The words are WordNet's, by how often they stand in its tagged texts; the present
+tense is used, whose forms follow a rule. Of a sentence like "The table walks through the blue truth" no word follows
+from the others, so a recogniser's or a person's knowledge of what people say is of no help.
 """
 
 from __future__ import annotations

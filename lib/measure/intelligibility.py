@@ -136,8 +136,8 @@ class Judge:
             return list(segments)
 
     def encode(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-        """What the encoder makes of the first 30 s of the clip, (1500, 384) float32."""
-        samples = self._padded(waveform, sample_rate)[:WINDOW]
+        """What the encoder makes of the first 30 s of the clip, (1500, 384) float32, as `listen` keeps it."""
+        samples = self._padded(waveform, sample_rate)  # the loudest frame of the whole clip is the floor of all
         self._windows.encoded = []
         with _torch_threads_kept():
             self._encode(self._model.feature_extractor(samples)[:, : WINDOW // HOP])

@@ -211,6 +211,8 @@ class Scorer:
             for i, (sound, key) in enumerate(zip(sounds, keys))
             if self._recall("wer", self._key("wer", sound)) is None and self._recall("asr_nll", key) is None
         ]
+        if not new:
+            return
         judge = self._judge()
 
         def listen(waveform: np.ndarray, sample_rate: int) -> np.ndarray:

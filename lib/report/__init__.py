@@ -121,6 +121,7 @@ def _context(findings: Findings) -> dict:
         "articles": links,
         "hrefs": collections.defaultdict(str, {link.notebook: link.href for link in links}),
         "wide": tables.wide(rows, words),
+        "judges": tables.judges(rows),
         "not_run": tables.not_run(rows),
         "long": rows[:MAX_LONG_ROWS],
         "long_left_out": max(0, len(rows) - MAX_LONG_ROWS),

@@ -5,6 +5,7 @@ No sentence is typed in: each is built from rows and left out when a row it need
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from markupsafe import Markup
@@ -51,7 +52,8 @@ def _best_voice(rows: list[Row]) -> Markup | None:
         else Markup("{} has a predicted MOS of {}").format(title, _plain(best))
     )
     truth = next((row for row in rows if row.metric == "mos_predicted" and row.system == "ground-truth"), None)
-    # A voice that also read the texts of the recordings ("baseline@prompts") is compared on those.
+    # A voice that also read the texts of the recordings ("baseline@prompts") is compared on those, and on those alone:
+    # it may have read the first few of them.
     same = next(
         (
             row
@@ -59,27 +61,30 @@ def _best_voice(rows: list[Row]) -> Markup | None:
             if row.metric == "mos_predicted"
             and (row.system, row.target) == (best.system, best.target)
             and row.variant == f"{best.variant}@prompts"
+            and (truth is None or _paired(row) or row.n == truth.n)
         ),
         None,
     )
     compared = same or best
     if truth:
-        difference = (
-            f"{abs(round(compared.value, 2) - round(truth.value, 2)):.2f}"  # of the numbers shown beside it
-        )
-        side = "above" if compared.value > truth.value else "below"
+        pair = _paired(same)
+        person = same.value - pair["difference"] if pair else truth.value
+        shown = vocabulary.number("mos_predicted", person)
+        difference = f"{abs(round(compared.value, 2) - round(person, 2)):.2f}"  # of the numbers shown beside it
+        side = "above" if compared.value > person else "below"
         where = (
-            Markup(" of the same texts ({} against {})").format(_plain(same), _plain(truth))
+            Markup(" of the same {}texts ({} against {})").format(
+                f"{same.n} " if same.n else "", _plain(same), shown
+            )
             if same
-            else f" ({_plain(truth)})"
+            else f" ({shown})"
         )
         text += Markup("{} {} {} real recordings{}").format(
             ", and is" if same else ",", difference, side, where
         )
-        known = all(row.ci_low is not None for row in (compared, truth))
-        if known and compared.ci_low <= truth.ci_high and truth.ci_low <= compared.ci_high:
+        if _unsettled(pair, compared, truth):
             text += ", a difference that the intervals do not settle"
-        elif compared.value > truth.value:
+        elif compared.value > person:
             text += ", in the eyes of a network: no listener was asked"
     wer = _same(rows, compared, "wer")
     if wer:
@@ -87,9 +92,32 @@ def _best_voice(rows: list[Row]) -> Markup | None:
             "on those texts " if truth and same else "", vocabulary.number("wer", wer.value)
         )
         heard = next((row for row in rows if row.metric == "wer" and row.system == "ground-truth"), None)
-        if heard:
-            text += Markup(", and {} % of theirs").format(vocabulary.number("wer", heard.value))
+        pair = _paired(wer)
+        theirs = wer.value - pair["difference"] if pair else heard.value if heard else None
+        if theirs is not None:
+            text += Markup(", and {} % of theirs").format(vocabulary.number("wer", max(0.0, theirs)))
     return text + "."
+
+
+def _paired(row: Row | None) -> dict | None:
+    """The paired difference of a row from the recorded person on the same texts, where it was compared with one."""
+    if row is None or row.baseline != "ground-truth":
+        return None
+    try:
+        detail = json.loads(row.detail)
+    except ValueError:
+        return None
+    return detail if isinstance(detail, dict) and detail.get("difference") is not None else None
+
+
+def _unsettled(pair: dict | None, one: Row, other: Row) -> bool:
+    """Whether the difference may be none: its paired interval holds zero, or, unpaired, both intervals overlap."""
+    if pair:
+        low, high = pair.get("ci_low"), pair.get("ci_high")
+        return low is not None and high is not None and low <= 0 <= high
+    if one.ci_low is None or other.ci_low is None:
+        return False
+    return one.ci_low <= other.ci_high and other.ci_low <= one.ci_high
 
 
 def _speed(rows: list[Row], current: list[Row]) -> Markup | None:

@@ -164,8 +164,11 @@ def not_run(rows: Iterable[Row]) -> list[NotRun]:
 
 def comparable(row: Row) -> tuple:
     """Rows with the same key may be compared for "best": kind, role, texts ("@prompts"), recorded or not and, where it
-    matters, the machine; figures of training only within one system, whose losses and steps mean the same."""
+    matters, the machine and who judged; figures of training only within one system, whose losses and steps mean the
+    same.
+    """
     machine = row.host if row.metric in vocabulary.OF_THE_MACHINE else ""
+    judge = row.source if row.metric in vocabulary.HEARD else ""
     system = row.system if row.metric in vocabulary.OF_TRAINING else ""
     return (
         row.metric,
@@ -174,8 +177,28 @@ def comparable(row: Row) -> tuple:
         row.variant.partition("@")[2],
         row.recorded,
         machine,
+        judge,
         system,
     )
+
+
+def judges(rows: Iterable[Row]) -> str:
+    """Who counted the word errors, where several recognisers did or one was handed the clips in several ways, in a
+    sentence; "" where all of them compare.
+    """
+    heard: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (row.recorded, row.time)):
+        if row.metric == "wer" and row.kind == "measured" and vocabulary.role(row.system) != "recogniser":
+            heard.setdefault(row.source, []).append(row)
+    if len(heard) < 2:
+        return ""
+    said = []
+    for source, found in heard.items():
+        dates = sorted({row.date for row in found if row.recorded})
+        earlier = f"recorded {dates[0]}{f' to {dates[-1]}' if len(dates) > 1 else ''}" if dates else ""
+        now = "this run" if not all(row.recorded for row in found) else ""
+        said.append(f"{source} ({' and '.join(filter(None, (now, earlier)))})")
+    return f"Word errors were counted by {len(heard)} judges and compare only under one of them: {'; '.join(said)}."
 
 
 def _best(rows: Iterable[Row]) -> set[int]:

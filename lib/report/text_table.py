@@ -60,15 +60,19 @@ def table(found: pd.DataFrame) -> pd.DataFrame:
 
 def finding(found: pd.DataFrame) -> str | None:
     """On which test sets each pupil's WER is within two points of its teacher's, in a sentence; None without a pupil
-    and its teacher on two sets. found: of `rows`.
+    and its teacher on two sets. found: of `rows`. A set counts where both read as many of its sentences, which then are
+    the same: its first ones.
     """
-    wer = {(r.system, r.test_set): r.value for r in found[found.metric == "wer"].itertuples()}
-    said = []
+    wer, n = {}, {}
+    for row in found[found.metric == "wer"].itertuples():
+        wer[row.system, row.test_set], n[row.system, row.test_set] = row.value, row.n
+    said, compared = [], set()
     for pupil in dict.fromkeys(found.system):
         master = TEACHERS.get(pupil)
-        both = [name for name in TEST_SETS if (pupil, name) in wer and (master, name) in wer]
+        both = [s for s in TEST_SETS if (pupil, s) in n and n[pupil, s] == n.get((master, s))]
         if len(both) < 2:
             continue
+        compared |= set(both)
         gaps = {name: wer[pupil, name] - wer[master, name] for name in both}
         close = [name for name in both if gaps[name] <= CLOSE]
         worst = max(both, key=gaps.get)
@@ -76,7 +80,7 @@ def finding(found: pd.DataFrame) -> str | None:
         said.append(f"{pupil} {where} ({100 * gaps[worst]:+.1f} points on {worst}, the largest gap)")
     if not said:
         return None
-    sets = _listed([name for name in TEST_SETS if name in set(found.test_set)])
+    sets = _listed([name for name in TEST_SETS if name in compared])
     return (
         f"Of {sets}, the WER is at most {100 * CLOSE:.0f} points above the teacher's (by value; few "
         f"sentences have wide intervals): {'; '.join(said)}."

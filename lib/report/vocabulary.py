@@ -55,6 +55,9 @@ OF_THE_MACHINE = {*_GROUPS["Speed"], *_GROUPS["Memory and energy"], *_GROUPS["Tr
 
 OF_TRAINING = set(_GROUPS["Training"])
 
+# What a recogniser decides: another one, or the same that is handed the clip in another way, gives other numbers.
+HEARD = ("wer", "cer", "wer_raw", "cer_raw", "asr_nll")
+
 DEFINITIONS = {
     "wer": (
         "Word error rate: words substituted, deleted or inserted by a speech recogniser that listens to the clip,"
@@ -108,7 +111,10 @@ DEFINITIONS = {
         "Time from handing over a sentence until its waveform is complete; half of the sentences take less."
     ),
     "latency_ms_p90": "As above; nine of ten sentences take less.",
-    "first_audio_ms": "Time from handing over a sentence until the first part of its waveform could be played.",
+    "first_audio_ms": (
+        "Time from handing over a sentence until the first part of its waveform could be played. Of a vocoder that "
+        "speaks while the mel still comes: of computing alone, without the wait for the frames that it needs."
+    ),
     "cold_start_s": "Seconds until the first sentence is finished, loading included; kept apart from the other times.",
     "nfe": "Network evaluations per clip, which is what diffusion samplers are compared by.",
     "peak_rss_mb": "Highest resident memory of the process while it spoke, in millions of bytes.",

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lib import results
-from lib.corpora import sentences
+from lib.corpora import prompts, sentences
 from lib.errors import unknown
 from lib.measure import evaluate
 
 if TYPE_CHECKING:
     from lib.corpora.base import Sentence
-    from lib.measure.evaluate import Judged
+    from lib.measure.evaluate import Clip, Judged
     from lib.measure.scorer import Scorer
     from lib.results import Run
     from lib.systems.base import System
@@ -53,7 +53,7 @@ def quality(
     `keep` clips of each go into the report. Returns set -> label -> judged.
 
     A set that this machine cannot get has a row that says why. Rows that the run holds already are left alone: the
-    prompts that the teachers read beside the recorded person.
+    prompts that the teachers read beside the recorded person. Whoever reads that set, too, reads the same sentences.
     """
     found: dict[str, dict[str, Judged]] = {}
     held = results.read(run.path) if run.path.exists() else results.read()
@@ -62,18 +62,34 @@ def quality(
     for name in check(names):
         if name == FIRST:
             continue
+        read = held[(held.variant == variant(name)) & (held.metric == "wer")].n.dropna()
+        wanted = int(read.max()) if len(read) else n
         for key, voice in chosen.items():
             row = (voice.name, variant(name), voice.target)
             if row in known:
                 continue
-            texts = evaluate.try_or_not_run(run, row, METRICS, lambda name=name: sentences.test_set(name, n))
+            texts = evaluate.try_or_not_run(
+                run, row, METRICS, lambda name=name, wanted=wanted: _texts(name, wanted)
+            )
             if texts:
                 found.setdefault(name, {})[key] = _judged(run, voice, row, texts, scorer, keep)
     return found
 
 
+def _texts(name: str, n: int) -> Sequence[Sentence | Clip]:
+    """The first n sentences of a set; of the prompts those that the person is heard saying (`evaluate.recordings`)."""
+    if name == "prompts":
+        return evaluate.recordings(prompts.load(), limit=n)
+    return sentences.test_set(name, n)
+
+
 def _judged(
-    run: Run, voice: System, row: tuple[str, str, str], texts: Sequence[Sentence], scorer: Scorer, keep: int
+    run: Run,
+    voice: System,
+    row: tuple[str, str, str],
+    texts: Sequence[Sentence | Clip],
+    scorer: Scorer,
+    keep: int,
 ) -> Judged:
     clips = evaluate.speak(voice, texts, seed=run.seed)
     group = f"Test set {row[1].partition('@')[2]}: {sentences.TEST_SETS[row[1].partition('@')[2]]}"

@@ -101,6 +101,13 @@ class AcousticSystem(System):
         if changes:
             setattr(self, self.manner, dataclasses.replace(own, **changes))
 
+    def adjusted(self, *, variant: str | None = None, **settings: Any) -> "AcousticSystem":
+        """As of every model; another vocoder runs where the acoustic model does, whatever the last one ran on."""
+        named = "vocoder_target" in (self.origin or {}).get("settings", {})
+        if named and settings.get("vocoder", self.vocoder.name) != self.vocoder.name:
+            settings.setdefault("vocoder_target", self.target)
+        return super().adjusted(variant=variant, **settings)
+
     def take(self, vocoder: Vocoder) -> None:
         """Speak through a copy of another vocoder from now on. ParameterError where it wants another mel."""
         if vocoder.mel != self.mel:

@@ -17,9 +17,10 @@ def plain(*layers: nn.Module) -> bool:
     """Whether calling each of the layers is the same as multiplying with its weights as they are now.
 
     Not so for a layer that wraps or replaces one of torch's own (adapters, int8), that carries hooks (pruning masks) or
-    a `forward` of its own (offloading), or whose weights are tensors of another kind (packed 4- and 8-bit weights).
+    a `forward` of its own (offloading), or whose weights are tensors of another kind (packed 4- and 8-bit weights); and
+    of no layer while torch calls a hook for every module (`register_module_forward_hook`).
     """
-    return all(
+    return not nn.modules.module._has_any_global_hook() and all(
         type(layer) in (nn.Linear, nn.Conv1d, nn.LSTMCell)
         and "forward" not in vars(layer)
         and not any(getattr(layer, hooks) for hooks in _HOOKS)
@@ -33,16 +34,13 @@ def plain(*layers: nn.Module) -> bool:
 
 
 def frozen_cpu(tensor: torch.Tensor) -> bool:
-    """Whether this is inference in single precision on a CPU, eager: kernels that nothing can learn through may be
-    used.
-    """
+    """Whether this is inference in single precision on a CPU, eager: what nothing can learn through may be used."""
     return (
         tensor.device.type == "cpu"
         and tensor.dtype == torch.float32
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
-        and torch.backends.mkldnn.is_available()
     )
 
 
@@ -55,6 +53,7 @@ def linear(layer: nn.Module, rows: torch.Tensor) -> torch.Tensor:
     many = rows.numel() >= _FEW_ROWS * rows.shape[-1]
     if (
         many
+        and _one_dnn()
         and type(layer) is nn.Linear
         and frozen_cpu(rows)
         and layer.weight.dtype == rows.dtype
@@ -62,3 +61,9 @@ def linear(layer: nn.Module, rows: torch.Tensor) -> torch.Tensor:
     ):
         return torch.ops.mkldnn._linear_pointwise(rows, layer.weight, layer.bias, "none", [], "")
     return layer(rows)
+
+
+def _one_dnn() -> bool:
+    """Whether this torch has oneDNN, switched on, and its product of a layer, which is none of torch's public ones."""
+    there = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    return there and hasattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import zoo
+from lib import features, zoo
 from lib.features import HIFIGAN, MelConfig
 from lib.files import cache_folder, content_key, write_atomic
 from lib.graphs import cut, session
@@ -22,7 +22,11 @@ from lib.systems.istft.config import IstftConfig
 from lib.systems.istft.parts import PARTS
 from lib.systems.istft.tables import LOWEST_HZ, REFERENCE_HZ
 
-WRITERS = ("graph.py", "tables.py", "config.py")  # the modules that decide what a graph is
+WRITERS = (
+    "graph.py",
+    "tables.py",
+    "config.py",
+)  # the modules that decide what a graph is, beside the mel's own
 
 
 class IstftOnnx(Vocoder):
@@ -72,11 +76,8 @@ class IstftOnnx(Vocoder):
 def stage_graphs(folder: Path) -> tuple[IstftConfig, dict[str, bytes]]:
     """The sizes of a checkpoint and its graphs, of the cache where they lie there; errors as of `Parts.load`."""
     config, weights = PARTS.arrays(folder)
-    here = Path(__file__).parent
-    key = content_key(
-        *(path.read_bytes() for path in checkpoints.files(folder)),
-        *((here / name).read_bytes() for name in WRITERS),
-    )
+    writers = (*(Path(__file__).with_name(name) for name in WRITERS), Path(features.__file__))
+    key = content_key(*(path.read_bytes() for path in (*checkpoints.files(folder), *writers)))
     kept = {stage: cache_folder("graphs", f"istft-{key}-{stage}.onnx") for stage in ("pitch", "trunk")}
     if not all(path.is_file() for path in kept.values()):
         from lib.systems.istft import graph
