@@ -196,7 +196,9 @@ def echo(voices: Mapping[str, System], judged: Mapping[str, Judged], second: Jud
     """The pupil in its second voice (`second_voice`) against that voice's own clips, in a sentence."""
     master = teacher(voices, SECOND)
     same = evaluate.first(judged[master], len(second.scores))
-    return evaluate.versus(second, same, f"In the voice of {SECOND}, through istft, fastspeech2", "that teacher")
+    return evaluate.versus(
+        second, same, f"In the voice of {SECOND}, through istft, fastspeech2", "that teacher"
+    )
 
 
 def against_a_person(
