@@ -25,7 +25,7 @@ POWER = 0.8  # how often as many sentences as `sentences_needed` says would deci
 
 # The largest change for the worse that still counts as none, in the metric's unit.
 # asr_nll: what goes with a point of WER was 0.035 [0.023, 0.059] and 0.042 [0.032, 0.063] nats a word in two runs of
-# `lib.studies.damage.margin` (100 test sentences by vits-joe on one thread and on two, noise at 30 to 10 dB and an 8-bit
+# `lib.studies.damage.margin` (100 test sentences by vits-joe on one thread and on two, noise at 30 to 10 dB, an 8-bit
 # decoder, November 2026). Those intervals know other sentences, not other damages: of single ones it was 0.021 (8 bit,
 # the other time 0.029) to 0.094 (30 dB, the other time 0.033). So only a growth below all of them counts as none, and
 # only one above all as worse.
