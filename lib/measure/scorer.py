@@ -84,9 +84,7 @@ class Scorer:
             raise ParameterError(f"{len(sounds)} clips and {len(texts)} texts: give the text of every clip")
         keys = [self._key("asr_nll", sound, text) for sound, text in zip(sounds, texts)]
         if new := [i for i, key in enumerate(keys) if self._recall("asr_nll", key) is None]:
-            judge = self._judge()
-            encoded = self._side_by_side(judge.encode, [sounds[i] for i in new])
-            self._keep_losses([keys[i] for i in new], encoded, [texts[i] for i in new])
+            self._keep_losses(self._judge().encode, *([of[i] for i in new] for of in (keys, sounds, texts)))
         return [Loss(self._recall("asr_nll", key)[0], likelihood.word_count(t)) for key, t in zip(keys, texts)]
 
     def mos(self, waveform: np.ndarray, sample_rate: int) -> float:
@@ -220,16 +218,23 @@ class Scorer:
             self._store("wer", self._key("wer", (waveform, sample_rate)), heard.transcript)
             return heard.encoded
 
-        for start in range(0, len(new), _AT_ONCE):  # stored as they come: a stopped run goes on from there
-            part = new[start : start + _AT_ONCE]
-            encoded = self._side_by_side(listen, [sounds[i] for i in part])
-            self._keep_losses([keys[i] for i in part], encoded, [texts[i] for i in part])
+        self._keep_losses(listen, *([of[i] for i in new] for of in (keys, sounds, texts)))
 
-    def _keep_losses(self, keys: Sequence[str], encoded: Sequence[np.ndarray], texts: Sequence[str]) -> None:
+    def _keep_losses(
+        self,
+        encode: Callable[[np.ndarray, int], np.ndarray],
+        keys: Sequence[str],
+        sounds: Sequence[tuple[np.ndarray, int]],
+        texts: Sequence[str],
+    ) -> None:
+        """Store the losses of clips, a few at a time as they come: a stopped run goes on from there."""
         if self._listener is None:
             self._listener = likelihood.Listener(self._judge())
-        for key, loss in zip(keys, self._listener.of_encoded(encoded, texts)):
-            self._store("asr_nll", key, loss.nats)
+        for start in range(0, len(keys), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            encoded = self._side_by_side(encode, sounds[part])
+            for key, loss in zip(keys[part], self._listener.of_encoded(encoded, texts[part])):
+                self._store("asr_nll", key, loss.nats)
 
     def _judge(self) -> intelligibility.Judge:
         with self._lock:
