@@ -10,6 +10,7 @@ has cached stay cached: this is the cold start of a process, not of a machine th
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -118,6 +119,9 @@ def _main() -> None:
     except Exception as error:  # whatever it is, the parent is told, in words
         answer = {"error": f"{type(error).__name__}: {error}"}
     print(_ANSWER + json.dumps(answer), flush=True)
+    sys.stderr.flush()
+    atexit._run_exitfuncs()  # folders that were made for a while go
+    os._exit(0)  # Python would take a second and a half to take torch and transformers apart, object by object
 
 
 if __name__ == "__main__":
