@@ -1,5 +1,7 @@
 """Voices on more test sets than the novel's: which rows are written, shown and put into words."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -192,3 +194,15 @@ def test_lengths_are_drawn():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["b, test", "a, training"]
     drawn = np.concatenate([line.get_xdata() for line in axes.lines])
     assert drawn.max() == 30 and drawn.min() == 1
+
+
+def test_the_page_has_the_table_where_there_are_two_sets(run):
+    rows = [
+        Row(**line, notebook="01_baselines")
+        for line in map(json.loads, run.path.read_text(encoding="utf-8").splitlines())
+    ]
+    made = text_table.section(rows)
+    assert made["lines"][1][:2] == ("vits-joe", "wordnet") and len(made["lines"][1][2]) == len(made["columns"])
+    assert "fastspeech2 on botchan and sus" in made["finding"] and "**" not in made["finding"]
+    assert text_table.section([]) is None
+    assert text_table.section([row for row in rows if "@" not in row.variant]) is None

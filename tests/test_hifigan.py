@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import numpy as np
 import pytest
@@ -302,30 +301,6 @@ def test_a_folder_without_a_vocoder_and_a_bad_mel_are_named(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.alone
-def test_a_training_step_costs_little_more_than_its_forward_and_backward(speech, tmp_path):
-    """The loop against the bare losses and gradients of one batch, in turns; the fastest of each, for the
-    machine may be busy.
-    """
-    many = tuple(dataclasses.replace(u, id=f"{u.id}-{i}") for u in speech.utterances for i in range(8))
-    config = dataclasses.replace(SMALL, segment_frames=32, adversarial_from=1000, warm_up=0)
-    task = VocoderTask(dataclasses.replace(speech, utterances=many), config)
-    batch = task.collate([task.item(i, np.random.default_rng(i)) for i in range(8)])
-    pure, looped = [], []
-    for number in range(4):
-        for _ in range(5):
-            begin = time.perf_counter()
-            for update in task.updates(batch, 0):
-                update.loss.backward(
-                    inputs=[p for name in update.optimizers for p in task.modules[name].parameters()]
-                )
-            pure.append(time.perf_counter() - begin)
-        task.modules["front"].zero_grad()
-        settings = recipe.Settings(6, batch_size=8, ema=0.999, validate_every=0, checkpoint_every=100)
-        outcome = train(task, recipe.Recipe("hifigan", settings), tmp_path / str(number))
-        looped.append(1 / outcome.rates["steps_per_s"])
-    assert min(looped) < 1.2 * min(pure), (looped, pure)
-
-
 def test_a_run_goes_on_from_another_with_its_discriminators(speech, tmp_path):
     task = VocoderTask(speech, SMALL)
     train(
@@ -385,12 +360,12 @@ def test_mels_of_an_acoustic_model_lie_under_the_clip(speech, tmp_path):
     )
     speakers = tuple(sorted({u.speaker for u in speech.utterances}))
     fastspeech2.checkpoints.save(tmp_path, config, speakers, build(config, len(speakers)).state_dict(), "")
-    found = predicted_mels.predicted(speech, str(tmp_path))
+    found = predicted_mels.predicted(speech, [str(tmp_path)])
     frames = {u.id: sum(u.frames) for u in speech.split("train")}
     assert found.keys() == frames.keys()
     for name, mel in found.items():
         assert mel.shape == (frames[name], 80) and np.isfinite(mel).all()
-    again = predicted_mels.predicted(speech, str(tmp_path), 1)
+    again = predicted_mels.predicted(speech, [str(tmp_path)], 1)
     assert len(again) == 1 and all(np.array_equal(found[n], m) for n, m in again.items())
 
 

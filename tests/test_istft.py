@@ -222,7 +222,7 @@ def test_mels_of_an_acoustic_model_take_the_place_of_true_ones_in_their_share(sp
     monkeypatch.setattr(
         "lib.training.tasks.predicted_mels.predicted", lambda corpus, name, limit: {"vowel-1": marked}
     )
-    task = IstftTask(speech, dataclasses.replace(SMALL, mels_from="somewhere", mels_share=0.5))
+    task = IstftTask(speech, dataclasses.replace(SMALL, mels_from=("somewhere",), mels_share=0.5))
     items = [task.item(1, np.random.default_rng(seed)) for seed in range(200)]
     given = [i for i in items if i.predicted]
     assert 60 < len(given) < 140
@@ -247,8 +247,8 @@ def test_mels_of_an_acoustic_model_take_the_place_of_true_ones_in_their_share(sp
         assert torch.equal(seen[0], batch.tensors["mel"][0, inner])
         assert torch.equal(seen[1], log_mel_torch(batch.tensors["waveform"])[1, inner])
     monkeypatch.setattr("lib.training.tasks.predicted_mels.speakers", lambda name: ("somebody",))
-    with pytest.raises(ParameterError, match="speaks as somebody"):
-        IstftTask(speech, dataclasses.replace(SMALL, mels_from="somewhere"))
+    with pytest.raises(ParameterError, match="speak as somebody"):
+        IstftTask(speech, dataclasses.replace(SMALL, mels_from=("somewhere",)))
 
 
 def test_gradients_reach_every_parameter(speech):

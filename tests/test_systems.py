@@ -158,7 +158,8 @@ def test_broken_weights_are_reported_not_heard():
         system.synthesize(SENTENCE)
 
 
-@pytest.mark.parametrize(("name", "target"), CPU)
+# speecht5-base is speecht5's code in another size
+@pytest.mark.parametrize(("name", "target"), [key for key in CPU if key[0] != "speecht5-base"])
 def test_two_threads_do_not_mix_their_sentences(name, target):
     from concurrent.futures import ThreadPoolExecutor
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from lib.files import write_atomic
-from lib.report import articles, cards, plots, style, summary, svg, tables, verdicts, vocabulary
+from lib.report import articles, cards, plots, style, summary, svg, tables, text_table, verdicts, vocabulary
 from lib.report.collect import Figure, Findings, Row, collect
 from lib.report.players import compare, notebook_title
 from lib.results import METRICS
@@ -117,6 +117,7 @@ def _context(findings: Findings) -> dict:
         "costs": _costs(rows),
         "verdicts": judged,
         "margins": verdicts.margins(),
+        "texts": text_table.section(rows),
         "claims": tables.claims(rows),
         "articles": links,
         "hrefs": collections.defaultdict(str, {link.notebook: link.href for link in links}),

@@ -4,6 +4,7 @@ from rows of this run or of an earlier one.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from lib.corpora.sentences import TEST_SETS
@@ -14,7 +15,11 @@ from lib.studies.by_text import METRICS as SHOWN
 from lib.studies.by_text import variant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
+
+    from lib.report.collect import Row
 
 CLOSE = 0.02  # of WER: two points
 _RUN = ["notebook", "host", "commit"]
@@ -85,6 +90,24 @@ def finding(found: pd.DataFrame) -> str | None:
         f"Of {sets}, the WER is at most {100 * CLOSE:.0f} points above the teacher's (by value; few "
         f"sentences have wide intervals): {'; '.join(said)}."
     )
+
+
+def section(every: Iterable[Row]) -> dict | None:
+    """The table with its finding for the page; None where no voice was judged on more than one set.
+
+    Returns {"finding", "columns": names, "lines": (system, test set, cells)}.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame([dataclasses.asdict(row) for row in every])
+    if frame.empty:
+        return None
+    chosen = rows(frame[~frame.recorded], frame[frame.recorded])
+    if chosen.test_set.nunique() < 2:
+        return None
+    made = table(chosen).fillna("")
+    lines = [(*names, list(map(str, cells))) for names, cells in zip(made.index, made.to_numpy(object))]
+    return {"finding": (finding(chosen) or "").replace("**", ""), "columns": list(made.columns), "lines": lines}
 
 
 def _of_voices(every: pd.DataFrame) -> pd.DataFrame:

@@ -35,6 +35,21 @@ def files(folder: str | Path) -> tuple[Path, ...]:
     return Path(folder) / CONFIG, Path(folder) / WEIGHTS
 
 
+def system_of(folder: str | Path) -> str:
+    """The system whose network a folder holds; MissingDataError where it holds none, TrainingError where that cannot be
+    read.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise MissingDataError(
+            f"{folder} holds no network: {CONFIG} is missing; train one, or name another folder"
+        )
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["system"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path} cannot be read ({error!r}): take it anew from its checkpoint") from error
+
+
 def card(folder: str | Path) -> str:
     """What a checkpoint is: data, recipe, steps, measured quality, licence (Markdown); "" where it has none."""
     path = Path(folder) / CARD

@@ -179,8 +179,12 @@ def sample(
     *,
     unconditional: Denoiser | None = None,
     generator: torch.Generator | None = None,
+    skip: int = 0,
 ) -> Sample:
     """Walk from `noise` (B, C, ...), standard normal, to data; deterministic for given noise and generator.
+
+    skip: steps of the grid that are left out at its beginning; `noise` is then data in the noise of the first one
+    that is walked, of which the walk keeps the coarse and draws the fine anew (Meng et al. 2022, arXiv:2108.01073).
 
     unconditional: the prediction without a condition, needed where how.guidance is not 0. A network that
     answers with twice the channels (TorToiSe's) says in the second half where between its bounds the variance
@@ -192,11 +196,13 @@ def sample(
             "guidance needs a prediction without condition: train with dropped conditions, or set guidance to 0"
         )
     steps = grid(schedule, how.steps, how.spacing)
+    if not 0 <= skip < len(steps):
+        raise ParameterError(f"skip is {skip}: of {len(steps)} sampling steps at least one is walked")
     squared = [schedule.alpha_bar()[t].item() for t in steps] + [
         1.0
     ]  # after the last step there is no noise left
-    x, evaluations, previous = noise * how.temperature, 0, None
-    for index, t in enumerate(steps):
+    x, evaluations, previous = noise * (1.0 if skip else how.temperature), 0, None
+    for index, t in list(enumerate(steps))[skip:]:
         timesteps = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
         alpha, sigma = math.sqrt(squared[index]), math.sqrt(1 - squared[index])
         weight = how.guidance * ((index + 1) / len(steps) if how.ramp else 1.0)

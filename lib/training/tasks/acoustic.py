@@ -158,25 +158,36 @@ class AcousticTask(Task):
         return self.examples[index], self.examples[index].mel()
 
     def collate(self, items: list[tuple[Example, np.ndarray]]) -> Batch:
-        """ids, frames: (B, T); mel: (B, F, n_bands) standardised; mask: (B, F) 1 where real; speakers: (B,)."""
-        examples, step = [e for e, _ in items], self.frames_per_step
-        whole = [-(-e.n_frames // step) * step for e in examples]  # frames in whole steps
-        shape = (len(items), max(len(e.ids) for e in examples))
-        ids, frames = np.zeros(shape, np.int64), np.zeros(shape, np.int64)  # (B, T)
-        mask = np.zeros((len(items), max(whole)), np.float32)  # (B, F)
-        mel = np.zeros((*mask.shape, HIFIGAN.n_bands), np.float32)  # (B, F, n_bands)
-        for row, ((e, target), end) in enumerate(zip(items, whole)):
-            ids[row, : len(e.ids)], frames[row, : len(e.ids)] = e.ids, e.frames
-            standardised = self.statistics.standardised(target)
-            mel[row, :end] = standardised[np.minimum(np.arange(end), e.n_frames - 1)]
-            mask[row, :end] = 1
-        speakers = np.array([self.speakers.index(e.speaker) for e in examples], np.int64)  # (B,)
-        tensors = {"ids": ids, "frames": frames, "mel": mel, "mask": mask, "speakers": speakers}
-        return Batch(
-            tuple(e.id for e in examples),
-            sum(e.n_frames for e in examples),
-            {name: torch.from_numpy(values) for name, values in tensors.items()},
-        )
+        """Examples with their mels, see `collated`."""
+        return collated(items, self.statistics, self.speakers, self.frames_per_step)
+
+
+def collated(
+    items: list[tuple[Example, np.ndarray]],
+    statistics: acoustic_data.Statistics,
+    speakers: tuple[str, ...],
+    frames_per_step: int = 1,
+) -> Batch:
+    """ids, frames: (B, T); mel: (B, F, n_bands) standardised; mask: (B, F) 1 where real; speakers: (B,), rows of the
+    network's table of voices.
+    """
+    examples, step = [e for e, _ in items], frames_per_step
+    whole = [-(-e.n_frames // step) * step for e in examples]  # frames in whole steps
+    shape = (len(items), max(len(e.ids) for e in examples))
+    ids, frames = np.zeros(shape, np.int64), np.zeros(shape, np.int64)  # (B, T)
+    mask = np.zeros((len(items), max(whole)), np.float32)  # (B, F)
+    mel = np.zeros((*mask.shape, HIFIGAN.n_bands), np.float32)  # (B, F, n_bands)
+    for row, ((e, target), end) in enumerate(zip(items, whole)):
+        ids[row, : len(e.ids)], frames[row, : len(e.ids)] = e.ids, e.frames
+        mel[row, :end] = statistics.standardised(target)[np.minimum(np.arange(end), e.n_frames - 1)]
+        mask[row, :end] = 1
+    voices = np.array([speakers.index(e.speaker) for e in examples], np.int64)  # (B,)
+    tensors = {"ids": ids, "frames": frames, "mel": mel, "mask": mask, "speakers": voices}
+    return Batch(
+        tuple(e.id for e in examples),
+        sum(e.n_frames for e in examples),
+        {name: torch.from_numpy(values) for name, values in tensors.items()},
+    )
 
 
 def rate(step: int, warm_up: int, half_life: int) -> float:

@@ -68,6 +68,16 @@ class Statistics:
     energy_mean: np.ndarray
     energy_deviation: np.ndarray
 
+    @classmethod
+    def of(cls, network: torch.nn.Module, speakers: Sequence[str], n_bands: int) -> Statistics:
+        """Those that a trained network keeps; 0 and 1 for those that it does not."""
+        none, one = np.zeros(len(speakers), np.float32), np.ones(len(speakers), np.float32)
+        prosody = {
+            f"{name}_{part}": value for name in PROSODY for part, value in (("mean", none), ("deviation", one))
+        }
+        bands = np.zeros(n_bands, np.float32), np.ones(n_bands, np.float32)
+        return cls(tuple(speakers), *bands, **prosody).taken_from(network)
+
     def standardised(self, mel: np.ndarray) -> np.ndarray:
         """A log-mel (F, n_bands) as the network knows it."""
         return (mel - self.mel_mean) / self.mel_deviation

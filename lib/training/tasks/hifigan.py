@@ -123,7 +123,7 @@ class VocoderTask(Task):
             config.segment_frames,
             latents=true_latents(self.train_split) if config.adversarial_from and config.latent_weight else {},
             pulses={} if config.generator == "v1" else glottal_pulses(self.train_split),
-            mels=predicted_mels.predicted(corpus, config.mels_from, config.mels_clips)
+            mels=predicted_mels.predicted(corpus, (config.mels_from,), config.mels_clips)
             if config.mels_from
             else {},
             mels_share=config.mels_share,

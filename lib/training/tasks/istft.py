@@ -58,9 +58,9 @@ class Learning(Cutting):
     spectrogram_share: float = 0.08  # size of their verdict's gradient, in that of the spectral losses
     period_share: float = 0.05  # and of the period discriminators'
     feature_weight: float = 1.0  # of the features in a verdict, beside the scores
-    mels_from: str = (
-        ""  # an acoustic model (of `lib.zoo` or a folder) whose mels of its own speakers' clips are heard ...
-    )
+    mels_from: tuple[
+        str, ...
+    ] = ()  # acoustic models, in turns, whose mels of their speakers' clips are heard ...
     mels_share: float = 0.75  # ... in this share of these clips' turns ...
     mels_clips: int = 0  # ... of so many clips (0: of all)
     seed: int = 0
@@ -188,8 +188,8 @@ class IstftTask(Task):
         theirs = tuple(u for u in self.train_split if u.speaker in known)
         if not theirs:
             raise ParameterError(
-                f"model.mels_from names {self.config.mels_from}, which speaks as {', '.join(known)}: the recipe's "
-                "voices have no clip of them"
+                f"model.mels_from names {', '.join(self.config.mels_from)}, who speak as {', '.join(known)}: the "
+                "recipe's voices have no clip of them"
             )
         return predicted_mels.predicted(
             replace(corpus, utterances=theirs), self.config.mels_from, self.config.mels_clips

@@ -1,58 +1,167 @@
-"""What does an acoustic model make of the clips a vocoder learns from? Its mels, as long as the true ones, for
-the vocoder to learn.
+"""What do acoustic models make of the clips a vocoder learns from? Their mels, as long as the true ones, for the
+vocoder to learn.
 
 An acoustic model smooths what it is unsure of, and a vocoder that has only met the mels of real clips makes a
-buzz of that. Given the true durations, pitch and energy, the model's mel lies frame by frame under the clip, so
-the vocoder can learn to speak it (Kong et al. 2020, arXiv:2010.05646, section 4.4, fine-tuning).
+buzz of that. Made to follow the clip, the model's mel lies frame by frame under it, so the vocoder can learn to speak
+it (Kong et al. 2020, arXiv:2010.05646, section 4.4, fine-tuning). A FastSpeech 2 follows with the true durations,
+pitch and energy; Tacotron 2 and SpeechT5 are told the true frames before each step (teacher forcing); the diffusion
+decoder begins in the middle of its walk, at the true mel in noise, and draws anew what that noise hides.
 """
 
 from __future__ import annotations
 
 import io
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from lib import progress
 from lib.corpora.base import Corpus
-from lib.errors import ParameterError
+from lib.errors import ParameterError, unknown
+from lib.features import HIFIGAN
 from lib.files import cache_folder, content_key, write_atomic
-from lib.systems import fastspeech2
+from lib.systems import checkpoint, fastspeech2, speecht5, tacotron2, tortoise
+from lib.systems.tortoise import diffusion
+from lib.systems.tortoise.diffusion import Sampling
 from lib.training import sources
+from lib.training.task import Batch
 from lib.training.tasks import acoustic_data
+from lib.training.tasks import speecht5 as speecht5_task
+from lib.training.tasks import tacotron2 as tacotron2_task
+from lib.training.tasks.acoustic import collated
+from lib.training.tasks.acoustic_data import Example, Statistics
+
+# The diffusion decoder's walk is that of use; its first half, in which pitch and rhythm are found, is not walked.
+REDRAWN, SKIPPED = Sampling("dpm++", 8), 4
+_REVISION = 1  # raised where the same network would make another mel of the same clip
+# What a network makes of a clip's targets, (n_frames, n_bands) float32 log-mel.
+Follower = Callable[[Example], np.ndarray]
 
 
-def speakers(name: str) -> tuple[str, ...]:
-    """Whose clips an acoustic model of `lib.zoo`, or of a folder, can be asked for."""
-    return fastspeech2.checkpoints.load(sources.start(name))[1]
+def speakers(names: Sequence[str]) -> tuple[str, ...]:
+    """Whose clips all these acoustic models of `lib.zoo`, or of a folder, can be asked for."""
+    known = [_load(sources.start(name))[1] for name in names]
+    return tuple(speaker for speaker in known[0] if all(speaker in others for others in known))
 
 
-def predicted(corpus: Corpus, name: str, limit: int = 0) -> dict[str, np.ndarray]:
+def predicted(corpus: Corpus, names: Sequence[str], limit: int = 0) -> dict[str, np.ndarray]:
     """Utterance id -> (n_frames, 80) float16 log-mel of the train split, or of `limit` utterances spread over it.
 
-    name: the acoustic model, a FastSpeech 2 of `lib.zoo` or a folder. Kept in the cache.
+    names: acoustic models of `lib.zoo`, or folders of them; one after the other is given a clip. Kept in the cache.
     """
-    folder = sources.start(name)
-    _, known, network = fastspeech2.checkpoints.load(folder)
-    weights = content_key((folder / "model.safetensors").read_bytes())
     examples = acoustic_data.examples(corpus, "train")
     if limit:
         examples = examples[:: max(1, len(examples) // limit)][:limit]
-    if strangers := {e.speaker for e in examples} - set(known):
+    mels = {}
+    for turn, name in enumerate(names):
+        folder = sources.start(name)
+        theirs = examples[turn :: len(names)]
+        known, follow = follower(folder)
+        if strangers := {e.speaker for e in theirs} - set(known):
+            raise ParameterError(
+                f"{folder} does not know the speakers {', '.join(sorted(strangers))}: give an acoustic model of this "
+                "corpus"
+            )
+        weights = content_key(_REVISION, (folder / checkpoint.WEIGHTS).read_bytes())
+        for e in progress.track(theirs, f"mels by {name}", unit="clip"):
+            mels[e.id] = _kept(e, follow, weights)
+    return {e.id: mels[e.id] for e in examples if e.id in mels}
+
+
+def follower(folder: str | Path) -> tuple[tuple[str, ...], Follower]:
+    """Whom the acoustic model of a folder knows, and what makes its mel of a clip."""
+    name, (config, known, network) = checkpoint.system_of(folder), _load(folder)
+    network.eval()
+    how = _FOLLOWERS[name]
+
+    @torch.inference_mode()
+    def follow(example: Example) -> np.ndarray:
+        with torch.random.fork_rng(devices=()):  # what is dropped and drawn depends on the clip alone
+            torch.manual_seed(zlib.crc32(example.path.name.encode()))
+            return how(network, config, known, example)[: example.n_frames].float().numpy()
+
+    return known, follow
+
+
+def resynthesis(example: Example, network: fastspeech2.FastSpeech2Network, speaker: int) -> np.ndarray:
+    """(n_frames, 80) float32 log-mel that a FastSpeech 2 makes of an example with its true durations, pitch and
+    energy.
+    """
+    with torch.inference_mode():
+        ids, frames, pitch, energy = _prosody(example, network, speaker)
+        mel = network(ids, torch.tensor([speaker]), frames, pitch, energy).mel[0]
+        return network.as_log_mel(mel).numpy()
+
+
+def _fastspeech2(network, config, known: tuple[str, ...], example: Example) -> torch.Tensor:
+    return torch.from_numpy(resynthesis(example, network, known.index(example.speaker)))
+
+
+def _tacotron2(network, config, known: tuple[str, ...], example: Example) -> torch.Tensor:
+    batch = _batch(network, known, example, config.frames_per_step)
+    return network.as_log_mel(tacotron2_task.predict(network, batch).mel[0])
+
+
+def _speecht5(network, config, known: tuple[str, ...], example: Example) -> torch.Tensor:
+    if config.features != HIFIGAN:
         raise ParameterError(
-            f"{folder} does not know the speakers {', '.join(sorted(strangers))}: give an acoustic model of this corpus"
+            f"this SpeechT5 speaks the mel {config.mel!r}, which the vocoder does not: take another"
         )
-    return {
-        e.id: _kept(e, network, known.index(e.speaker), weights)
-        for e in progress.track(examples, f"mels by {name}", unit="clip")
-    }
+    batch = _batch(network, known, example, config.reduction)
+    batch.tensors["reached"] = speecht5_task.reached(batch, config)
+    return network.as_log_mel(speecht5_task.predict(network, batch).mel[0])
 
 
-@torch.inference_mode()
-def resynthesis(
-    example: acoustic_data.Example, network: fastspeech2.FastSpeech2Network, speaker: int
-) -> np.ndarray:
-    """(n_frames, 80) float32 log-mel that the model makes of an example with its true durations, pitch and energy."""
+def _tortoise(network, config, known: tuple[str, ...], example: Example) -> torch.Tensor:
+    speaker, front = known.index(example.speaker), network.front
+    ids, frames, pitch, energy = _prosody(example, front, speaker)
+    voice = torch.tensor([speaker])
+    said = tortoise.latents(front, front.encode(ids, voice), frames, pitch, energy)  # (1, F, hidden)
+    condition = network.decoder.condition(said, voice, said.shape[1])
+    statistics = Statistics.of(front, known, HIFIGAN.n_bands)
+    mel = torch.from_numpy(statistics.standardised(example.mel())).T[None]  # (1, n_bands, F)
+    first = diffusion.grid(config.noise, REDRAWN.steps, REDRAWN.spacing)[SKIPPED]
+    hidden = diffusion.noised(
+        mel, torch.randn(mel.shape), *config.noise.signal_noise(torch.tensor([first]), mel)
+    )
+    drawn = diffusion.sample(
+        config.noise,
+        config.prediction,
+        lambda x, t: network.decoder.denoise(x, t, condition),
+        hidden,
+        REDRAWN,
+        skip=SKIPPED,
+    )
+    return front.as_log_mel(drawn.x0[0].T)
+
+
+_FOLLOWERS = {
+    "fastspeech2": _fastspeech2,
+    "tacotron2": _tacotron2,
+    "speecht5": _speecht5,
+    "tortoise": _tortoise,
+}
+_SYSTEMS = {"fastspeech2": fastspeech2, "tacotron2": tacotron2, "speecht5": speecht5, "tortoise": tortoise}
+
+
+def _load(folder: str | Path) -> tuple:
+    """(config, speakers, network) of an acoustic model's folder."""
+    name = checkpoint.system_of(folder)
+    if name not in _SYSTEMS:
+        raise unknown(f"acoustic model in {folder}", name, _SYSTEMS)
+    return _SYSTEMS[name].checkpoints.load(folder)
+
+
+def _batch(network, known: tuple[str, ...], example: Example, frames_per_step: int) -> Batch:
+    statistics = Statistics.of(network, known, HIFIGAN.n_bands)
+    return collated([(example, example.mel())], statistics, known, frames_per_step)
+
+
+def _prosody(example: Example, network, speaker: int) -> tuple[torch.Tensor, ...]:
+    """ids, frames, pitch and energy, each (1, T), the last two standardised for the network."""
     pitch, energy = (
         (torch.from_numpy(values) - mean[speaker]) / deviation[speaker]
         for values, mean, deviation in (
@@ -60,18 +169,17 @@ def resynthesis(
             (example.energy, network.energy_mean, network.energy_deviation),
         )
     )
-    ids, frames = torch.from_numpy(example.ids), torch.from_numpy(example.frames)
-    mel = network(ids[None], torch.tensor([speaker]), frames[None], pitch[None], energy[None]).mel[0]
-    return network.as_log_mel(mel).numpy()
+    return tuple(
+        value[None]
+        for value in (torch.from_numpy(example.ids), torch.from_numpy(example.frames), pitch, energy)
+    )
 
 
-def _kept(
-    example: acoustic_data.Example, network: fastspeech2.FastSpeech2Network, speaker: int, weights: str
-) -> np.ndarray:
+def _kept(example: Example, follow: Follower, weights: str) -> np.ndarray:
     path = cache_folder("predicted", weights[:8], f"{content_key(weights, example.path.name)}.npy")
     if path.exists():
         return np.load(path)
-    made, buffer = resynthesis(example, network, speaker).astype(np.float16), io.BytesIO()
+    made, buffer = follow(example).astype(np.float16), io.BytesIO()
     np.save(buffer, made)
     write_atomic(path, buffer.getvalue())
     return made

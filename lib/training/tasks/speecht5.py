@@ -85,21 +85,9 @@ class AcousticTask(stepwise.StepwiseTask):
             take_over(network, self.config.start_from)
 
     def collate(self, items: list[tuple[Example, np.ndarray]]) -> Batch:
-        """Those of every acoustic task, and reached: (B, S) int64, the symbol that the frame before each step
-        belongs to.
-        """
+        """Those of every acoustic task, and what `reached` says."""
         batch = super().collate(items)
-        frames, n_frames = batch.tensors["frames"], batch.tensors["mask"].shape[1]
-        before = (
-            torch.arange(-1, n_frames - 1, self.config.reduction)
-            .clamp(min=0)
-            .expand(len(frames), -1)
-            .contiguous()
-        )
-        symbol = torch.searchsorted(frames.cumsum(1), before, right=True)  # (B, S)
-        batch.tensors["reached"] = torch.minimum(
-            symbol, (batch.tensors["ids"] != self.config.pad).sum(1, keepdim=True) - 1
-        )
+        batch.tensors["reached"] = reached(batch, self.config)
         return batch
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
@@ -128,6 +116,14 @@ class AcousticTask(stepwise.StepwiseTask):
             return e, e.mel()
         mel = log_mel(self._clips[e.id].load(self.features.sample_rate), self.features)
         return replace(e, frames=rescaled(e.frames, _ratio(self.config), len(mel))), mel
+
+
+def reached(batch: Batch, config: NetworkConfig) -> torch.Tensor:
+    """(B, S) int64: the symbol that the frame before each step belongs to."""
+    frames, n_frames = batch.tensors["frames"], batch.tensors["mask"].shape[1]
+    before = torch.arange(-1, n_frames - 1, config.reduction).clamp(min=0).expand(len(frames), -1).contiguous()
+    symbol = torch.searchsorted(frames.cumsum(1), before, right=True)  # (B, S)
+    return torch.minimum(symbol, (batch.tensors["ids"] != config.pad).sum(1, keepdim=True) - 1)
 
 
 def predict(network: torch.nn.Module, batch: Batch) -> Prediction:
