@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 FORMAT = 1
 DESCRIPTION, PLAIN, PACKED, GRAPHS = "variant.json", "weights.safetensors", "weights.pt", "graphs"
 SHARED = "shared"  # metadata of the weights: name of a tensor -> name of the stored one that it is
-_TECHNIQUES = {"int8-dynamic": "lib.optimize.quantize:INT8_DYNAMIC"}
+_TECHNIQUES = {
+    "distilled": "lib.optimize.distill:DISTILLED",
+    "int8-dynamic": "lib.optimize.quantize:INT8_DYNAMIC",
+}
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,10 @@ class Sampling:
             if not 0 <= getattr(self, name) <= high:  # refuses NaN too
                 raise ParameterError(f"{name} is {getattr(self, name)}, it must lie between 0 and {high:g}")
 
+    def weight(self, index: int, steps: int) -> float:
+        """Of guidance at a step, the first of which is 0."""
+        return self.guidance * ((index + 1) / steps if self.ramp else 1.0)
+
 
 # TorToiSe's presets "standard" and "high_quality" use it with 200 and 400 steps.
 PUBLISHED = Sampling("ddpm", 200, guidance=2.0, bound=1.0, spacing="published")
@@ -205,7 +209,7 @@ def sample(
     for index, t in list(enumerate(steps))[skip:]:
         timesteps = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
         alpha, sigma = math.sqrt(squared[index]), math.sqrt(1 - squared[index])
-        weight = how.guidance * ((index + 1) / len(steps) if how.ramp else 1.0)
+        weight = how.weight(index, len(steps))
         output, evaluations = conditional(x, timesteps), evaluations + 1
         output, spread = output.split(x.shape[1], 1) if output.shape[1] == 2 * x.shape[1] else (output, None)
         if weight:

@@ -12,7 +12,7 @@ Spectrograms are (B, bands, F) here, as the published network wants them; the la
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -20,6 +20,10 @@ from torch.nn import functional as F
 
 from lib.errors import ParameterError
 from lib.systems.layers import plain
+
+GUIDANCE_UNIT = (
+    500.0  # of guidance, in timesteps: its embedding tells weights apart as the other tells timesteps
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class DecoderConfig:
     integrator_layers: int = 3  # that join the condition and the timestep
     speakers: int = 0  # voices known by heart
     dropout: float = 0.0
+    folded: bool = False  # of a student: the weight of guidance is an input, not a second evaluation
+    interval: bool = False  # of a student: the timestep that a step leads to is an input
 
     def __post_init__(self) -> None:
         if self.channels < 8 or self.heads < 1 or self.channels % self.heads or self.channels % 4:
@@ -179,6 +185,10 @@ class DiffusionDecoder(nn.Module):
         channels, heads, bands = config.channels, config.heads, config.in_channels
         self.inp_block = nn.Conv1d(bands, channels, 3, padding=1)
         self.time_embed = nn.Sequential(nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, channels))
+        if config.folded:
+            self.guidance_embed = _silent(channels)
+        if config.interval:
+            self.until_embed = _silent(channels)
         if config.code_count:
             self.code_embedding = nn.Embedding(config.code_count, channels)
             self.code_converter = nn.Sequential(
@@ -234,14 +244,30 @@ class DiffusionDecoder(nn.Module):
         return self.mel_head(condition)
 
     def denoise(
-        self, x: torch.Tensor, timesteps: torch.Tensor, condition: torch.Tensor | None = None
+        self,
+        x: torch.Tensor,
+        timesteps: torch.Tensor,
+        condition: torch.Tensor | None = None,
+        *,
+        guidance: torch.Tensor | None = None,
+        until: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The prediction for x (B, bands, F) at `timesteps` (B,), (B, out_channels, F); condition: None for
-        guidance.
+        guidance. Of students: guidance (B,), its weight; until (B,), the timestep that the step leads to.
         """
         if condition is None:
             condition = self.unconditioned_embedding.expand(len(x), -1, x.shape[-1])
-        time = self.time_embed(clock(timesteps, self.config.channels).to(x.dtype))
+        channels = self.config.channels
+        time = self.time_embed(clock(timesteps, channels).to(x.dtype))
+        if self.config.folded:
+            guidance = torch.zeros_like(timesteps) if guidance is None else guidance
+            time = time + self.guidance_embed(clock(GUIDANCE_UNIT * guidance, channels).to(x.dtype))
+        if self.config.interval:
+            if until is None:
+                raise ParameterError(
+                    "this student wants to know which timestep its step leads to: give `until`"
+                )
+            time = time + self.until_embed(clock(until + 1, channels).to(x.dtype))
         for layer in self.conditioning_timestep_integrator:
             condition = layer(condition, time)
         hidden = pointwise(self.integrating_conv, torch.cat([self.inp_block(x), condition], 1))
@@ -256,15 +282,38 @@ class DiffusionDecoder(nn.Module):
         said: torch.Tensor,
         voice: torch.Tensor,
         dropped: torch.Tensor | None = None,
+        **inputs: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Training: (prediction, rough mel). dropped: (B,) bool, items whose condition is taken away, for guidance."""
+        """Training: (prediction, rough mel). dropped: (B,) bool, items whose condition is taken away, for guidance;
+        inputs: those of students, see `denoise`.
+        """
         condition = self.condition(said, voice, x.shape[-1])
         seen = condition
         if dropped is not None:
             seen = torch.where(
                 dropped[:, None, None], self.unconditioned_embedding.to(condition.dtype), condition
             )
-        return self.denoise(x, timesteps, seen), self.rough(condition)
+        return self.denoise(x, timesteps, seen, **inputs), self.rough(condition)
+
+
+def student(network: DiffusionDecoder, *, folded: bool = False, interval: bool = False) -> DiffusionDecoder:
+    """A copy of a decoder that has these inputs, too, and does not heed them yet: it says what the decoder says."""
+    config = network.config
+    wider = replace(config, folded=config.folded or folded, interval=config.interval or interval)
+    with torch.random.fork_rng(devices=()):
+        made = build(wider).to(next(network.parameters()).device)
+    missing, surplus = made.load_state_dict(network.state_dict(), strict=False)
+    if surplus or {name.partition(".")[0] for name in missing} - {"guidance_embed", "until_embed"}:
+        raise ParameterError("a student has all that its teacher has: " + ", ".join([*surplus, *missing])[:200])
+    return made.train(network.training)
+
+
+def _silent(channels: int) -> nn.Sequential:
+    """An embedding that says nothing before it has learnt."""
+    layers = nn.Sequential(nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, channels))
+    nn.init.zeros_(layers[2].weight)
+    nn.init.zeros_(layers[2].bias)
+    return layers
 
 
 def clock(timesteps: torch.Tensor, channels: int) -> torch.Tensor:

@@ -1,0 +1,126 @@
+"""A diffusion decoder in fewer steps: students, each taught by the one before, and the variant that speaks with one.
+
+    climb(recipe, "outputs/study/students", rungs(...))    trains them, and goes on where it stopped
+    make(systems.load("tortoise"), "distilled", variant="distilled-31", student="outputs/.../distilled-31")
+
+What a student is shown is in `lib.training.tasks.distillation`, how it trains in `tasks.tortoise_student`. A student's
+folder holds its decoder alone; the variant has all that speaks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.errors import ParameterError
+from lib.optimize.variant import Technique
+from lib.systems.model import Model
+
+if TYPE_CHECKING:
+    from lib.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+DECODER = "decoder"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One student: its folder's name, and what its recipe's `model` part has beside that of all."""
+
+    name: str
+    changes: dict[str, Any]
+
+
+def rungs(steps: int = 3968, last: int = 31, guidance: float = 2.0) -> list[Rung]:
+    """The ladder of the papers: guidance folded in at `steps` (where it is not 0), then halving after halving."""
+    from lib.training.tasks import distillation
+
+    made, teacher = [], ""
+    if guidance:
+        made.append(Rung(f"guided-{steps}", {"method": "guidance", "steps": steps, "teacher": ""}))
+        teacher = made[0].name
+    for half in distillation.ladder(steps, last)[1:]:
+        made.append(Rung(f"distilled-{half}", {"method": "halving", "steps": half, "teacher": teacher}))
+        teacher = made[-1].name
+    return [Rung(rung.name, {**rung.changes, "guidance": guidance}) for rung in made]
+
+
+def climb(recipe: Recipe, folder: str | Path, ladder: Sequence[Rung]) -> Iterator[Path]:
+    """Train student after student and hand over each one's folder, `folder/<name>`, when it is finished.
+
+    recipe: of the task "tortoise-student", with what all rungs share; a rung's teacher is one trained before it, or one
+    of `lib.zoo`. A finished student is not trained again, a begun one goes on; one that was stopped (a signal, its
+    minutes) ends the climb, for the next could only learn from it what it does not know yet.
+    """
+    from lib.systems.tortoise import students
+    from lib.training import loop, tasks
+
+    folder = Path(folder)
+    for rung in ladder:
+        home = folder / rung.name
+        if not (home / students.DESCRIPTION).is_file():
+            changes, teacher = dict(rung.changes), rung.changes.get("teacher", "")
+            if teacher and (folder / teacher / students.DESCRIPTION).is_file():
+                changes["teacher"] = str(folder / teacher)
+            chosen = dataclasses.replace(recipe, model={**recipe.model, **changes})
+            log.info("%s: %s", rung.name, f"taught by {teacher or chosen.model.get('base', 'tortoise')}")
+            outcome = loop.train(tasks.build(chosen), chosen, home / "run")
+            if (
+                outcome.reason == "signal"
+                or outcome.step < chosen.training.steps
+                and outcome.reason == "minutes"
+            ):
+                log.warning(
+                    "%s was stopped at step %d: the climb ends here; call it again", rung.name, outcome.step
+                )
+                return
+            tasks.export(chosen, outcome.checkpoint, home, card(chosen, rung.name, outcome))
+        yield home
+
+
+def card(recipe: Recipe, name: str, outcome) -> str:
+    """What a student is (Markdown)."""
+    model, base = recipe.model, recipe.model.get("base", "tortoise")
+    teacher, apart = Path(model.get("teacher") or base).name, outcome.validation.get("apart", float("nan"))
+    return (
+        f"# {name}\n\nA student of the diffusion decoder of `{base}`, taught by `{teacher}` by {model['method']}: "
+        f"{outcome.step} steps of batch {recipe.training.batch_size} in {outcome.seconds / 60:.0f} minutes. It walks "
+        f"{model['steps']} steps of DDIM. In the last validation its mels lay {apart:.3f} deviations from those of its "
+        "teacher's converged walk. It speaks with the voices of its base, whose card names data and licence.\n"
+    )
+
+
+def distilled(system: Model, *, student: str) -> None:
+    """Speak with a student's decoder, and walk as it learnt to. student: its folder, or one of `lib.zoo`."""
+    from lib.systems.tortoise import students
+
+    _fits(system)
+    known, decoder = students.load(students.find(student), system.folder, system.modules[DECODER])
+    system.modules[DECODER] = decoder.to(system.device)
+    system.configure(
+        sampler="ddim", steps=known.steps, temperature=known.temperature[0], guidance=min(1.0, known.guidance)
+    )
+
+
+def _structure(system: Model, *, student: str) -> None:
+    from lib.systems.tortoise import students
+    from lib.systems.tortoise.network import student as extended
+
+    _fits(system)
+    known = students.about(students.find(student))
+    system.modules[DECODER] = extended(system.modules[DECODER], folded=known.folded, interval=known.interval)
+
+
+def _fits(system: Model) -> None:
+    if system.name != "tortoise" or DECODER not in system.modules:
+        raise ParameterError(
+            f"{system.name} on {system.target} has no diffusion decoder to be distilled: give tortoise"
+        )
+
+
+DISTILLED = Technique("distilled", distilled, _structure)

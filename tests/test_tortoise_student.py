@@ -1,0 +1,213 @@
+"""Students of the diffusion decoder: what they begin as, what they are shown, that they learn it, and come back."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lib import optimize, systems
+from lib.corpora import gutenberg, synthetic
+from lib.errors import ParameterError, TrainingError
+from lib.optimize import distill
+from lib.systems import tortoise
+from lib.systems.fastspeech2.config import NetworkConfig as FrontConfig
+from lib.systems.tortoise import diffusion, students
+from lib.systems.tortoise.diffusion import Sampling
+from lib.systems.tortoise.network import student
+from lib.systems.vits_joe.stages import VitsJoeOnnx
+from lib.training import recipe
+from lib.training.loop import train
+from lib.training.tasks import distillation
+from lib.training.tasks.acoustic import MODULE
+from lib.training.tasks.tortoise_student import METHODS, StudentConfig, StudentTask
+
+FRONT = FrontConfig(
+    hidden=16,
+    heads=2,
+    encoder_layers=1,
+    decoder_layers=1,
+    feed_forward=16,
+    feed_forward_kernel=1,
+    predictor=16,
+    pitch_layers=2,
+    postnet=16,
+    postnet_layers=2,
+)
+SIZES = tortoise.NetworkConfig(channels=16, heads=2, layers=1, end_layers=1, front=FRONT)
+
+
+@pytest.fixture(scope="module")
+def speech():
+    train_, validation = (
+        [s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation")
+    )
+    return synthetic.corpus(VitsJoeOnnx(threads=1), train_[:4] + validation[:1])
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """The folder of an untrained tortoise whose layers all have their say."""
+    network = tortoise.build(SIZES, 1)
+    torch.manual_seed(0)
+    for parameter in network.decoder.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return tortoise.checkpoints.save(
+        tmp_path_factory.mktemp("base"), SIZES, ("vits-joe",), network.state_dict(), "the base"
+    )
+
+
+@pytest.fixture
+def config(base):
+    return StudentConfig(base=str(base), steps=8, teacher_steps=16, segment=32, learning_rate=3e-3, warm_up=1)
+
+
+def batch_of(task):
+    rng = np.random.default_rng(0)
+    return task.collate([task.item(i, rng) for i in range(4)])
+
+
+def test_a_student_begins_as_its_teacher(speech, config):
+    for method in METHODS:
+        task = StudentTask(speech, dataclasses.replace(config, method=method))
+        x, t = torch.randn(2, 80, 12), torch.tensor([40, 3000])
+        said, voices = torch.randn(2, 12, 16), torch.tensor([0, 0])
+        inputs = {"guidance": torch.tensor([0.0, 1.5])} | ({"until": t - 30} if method == "interval" else {})
+        ours, theirs = task.modules[MODULE], task.teacher
+        assert torch.allclose(ours(x, t, said, voices, **inputs)[0], theirs(x, t, said, voices)[0], atol=1e-5)
+        shared = {p.data_ptr() for p in ours.parameters()} & {p.data_ptr() for p in theirs.parameters()}
+        assert not shared and not any(p.requires_grad for p in theirs.parameters())
+
+
+def test_a_student_of_intervals_must_be_told_where_to(base):
+    _, _, network = tortoise.checkpoints.load(base)
+    told = student(network.decoder, interval=True)
+    with pytest.raises(ParameterError, match="give `until`"):
+        told.denoise(torch.randn(1, 80, 4), torch.tensor([9]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_and_every_parameter_is_reached(speech, config, method, tmp_path):
+    task = StudentTask(speech, dataclasses.replace(config, method=method))
+    decoder = task.modules[MODULE]
+    torch.manual_seed(1)
+    for name, parameter in decoder.named_parameters():
+        if "_embed.2" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    (update,) = task.updates(batch_of(task), 0)
+    assert update.loss.isfinite()
+    update.loss.backward()
+    silent = {n for n, p in decoder.named_parameters() if p.grad is None or not p.grad.any()}
+    assert silent <= {"unconditioned_embedding", "mel_head.weight", "mel_head.bias"}
+    if (
+        method == "consistency"
+    ):  # anchored by its last step alone: whose lesson is the teacher's word, not its own
+        config = dataclasses.replace(config, steps=1, teacher_steps=1)
+    settings = recipe.Settings(12, batch_size=4, validate_every=0, clip_norm=1.0, log_every=4)
+    begin = _lesson(StudentTask(speech, dataclasses.replace(config, method=method)))
+    learnt = StudentTask(speech, dataclasses.replace(config, method=method))
+    train(learnt, recipe.Recipe("tortoise-student", settings), tmp_path)
+    assert _lesson(learnt) < 0.9 * begin
+
+
+def _lesson(task) -> float:
+    torch.manual_seed(5)
+    with torch.no_grad():
+        return float(np.mean([next(iter(task.updates(batch_of(task), 0))).scalars["lesson"] for _ in range(8)]))
+
+
+def test_what_is_shown_is_what_the_teacher_would_draw(speech, config):
+    """Of a halving: one step of the target from x arrives where two guided steps of the teacher do."""
+    task = StudentTask(speech, config)
+    given = batch_of(task).tensors
+    said, x = torch.randn(4, 32, 16), torch.randn(4, 80, 32)
+    times = task._times(4)
+    assert times.shape == (3, 4) and (times[0] > times[1]).all() and (times[1] > times[2]).all()
+    weight = torch.tensor([0.0, 0.5, 1.0, 2.0])
+    target = task._target(x, times, said, given["speakers"], weight)
+    condition = task.teacher.condition(said, given["speakers"], 32)
+    levels = [distillation.level(task.schedule, t, x) for t in times]
+    ours = x
+    for now, then, t in zip(levels, levels[1:], times):
+        outputs = task.teacher.denoise(ours, t, condition), task.teacher.denoise(ours, t)
+        output = distillation.guided(*outputs, weight)
+        x0 = now.alpha * ours - now.sigma * output
+        noise = now.sigma * ours + now.alpha * output
+        ours = (then.alpha * x0 + then.sigma * noise).float()
+    landed = distillation.stepped(x, target, levels[0], levels[2])
+    assert torch.allclose(landed, ours, atol=1e-4)
+
+
+def test_intervals_begin_anywhere_and_never_stand_still(speech, config):
+    task = StudentTask(speech, dataclasses.replace(config, method="interval"))
+    times = torch.cat([task._times(16) for _ in range(50)], 1)
+    assert times.shape == (5, 800) and (times[0] > times[-1]).all() and (times.diff(dim=0) <= 0).all()
+    assert 0.4 < (times[0] == task.schedule.steps - 1).float().mean() < 0.7
+    said, x = torch.randn(800, 3, 16), torch.randn(800, 80, 3)
+    target = task._target(x, times, said, torch.zeros(800, dtype=torch.long), torch.zeros(800))
+    assert target.isfinite().all()
+
+
+def test_a_ladder_is_climbed_and_goes_on_where_it_was(speech, base, tmp_path, monkeypatch):
+    from lib.training import sources
+
+    monkeypatch.setattr(sources, "corpus", lambda data: speech)
+    settings = recipe.Settings(3, batch_size=2, validate_every=3, checkpoint_every=3, keep=1)
+    shared = {"base": str(base), "segment": 32, "learning_rate": 1e-3}
+    chosen = recipe.Recipe("tortoise-student", settings, data={"voices": ["vits-joe"]}, model=shared)
+    ladder = distill.rungs(8, 2, guidance=1.0)
+    assert [rung.name for rung in ladder] == ["guided-8", "distilled-4", "distilled-2"]
+    climb = distill.climb(chosen, tmp_path, ladder)
+    first = next(climb)
+    climb.close()  # stopped after the first
+    before = (first / students.WEIGHTS).read_bytes()
+    folders = list(distill.climb(chosen, tmp_path, ladder))
+    assert [f.name for f in folders] == [r.name for r in ladder] and (
+        first / students.WEIGHTS
+    ).read_bytes() == before
+    known = [students.about(folder) for folder in folders]
+    assert [k.steps for k in known] == [8, 4, 2] and all(k.folded and not k.interval for k in known)
+    assert (
+        known[1].teacher.endswith("guided-8")
+        and "taught by `distilled-4`" in (folders[2] / "README.md").read_text()
+    )
+    with pytest.raises(ParameterError, match="knows it up to 1"):
+        StudentTask(speech, StudentConfig(base=str(base), teacher=str(folders[0]), guidance=2.0))
+
+    voice = tortoise.Tortoise(base)
+    voice.origin = {"system": "tortoise", "target": "torch/cpu", "checkpoint": str(base), "settings": {}}
+    small = optimize.make(voice, "distilled", variant="distilled-2", student=str(folders[2]))
+    assert small.settings()["steps"] == 2 and small.settings()["sampler"] == "ddim"
+    assert voice.settings()["steps"] == 8 and not voice.modules["decoder"].config.folded
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    for file in folders[2].iterdir():
+        if file.is_file():
+            (damaged / file.name).write_bytes(file.read_bytes())
+    (damaged / students.WEIGHTS).write_bytes(b"no weights")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        students.load(damaged, base, voice.modules["decoder"])
+    described = json.loads((damaged / students.DESCRIPTION).read_text())
+    (damaged / students.DESCRIPTION).write_text(json.dumps(described | {"base": "another"}))
+    with pytest.raises(TrainingError, match="follows another front end"):
+        students.load(damaged, base, voice.modules["decoder"])
+    with pytest.raises(ParameterError, match="no diffusion decoder"):
+        optimize.make(systems.load("espeak-ng"), "distilled", student=str(damaged))
+
+
+def test_folded_guidance_is_told_with_its_ramp_and_costs_one_evaluation(base):
+    _, _, network = tortoise.checkpoints.load(base)
+    decoder, heard = student(network.decoder, folded=True, interval=True), []
+    original = decoder.denoise
+    decoder.denoise = lambda x, t, c=None, **inputs: (
+        heard.append((int(t[0]), inputs)) or original(x, t, c, **inputs)
+    )
+    said = torch.randn(1, 6, 16)
+    how = Sampling("ddim", 4, guidance=2.0)
+    drawn = tortoise.denoised(decoder, SIZES, said, torch.tensor([0]), how, seed=0)
+    grid = diffusion.grid(SIZES.noise, 4)
+    assert drawn.nfe == 4 and [t for t, _ in heard] == list(grid)
+    assert [inputs["guidance"].item() for _, inputs in heard] == [0.5, 1.0, 1.5, 2.0]
+    assert [inputs["until"].item() for _, inputs in heard] == [*grid[1:], -1]
