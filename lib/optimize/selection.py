@@ -86,9 +86,7 @@ def select(
     chosen = [
         name
         for name, kind in there.items()
-        if kind in (types or kinds)
-        and (not layers or any(_matches(name, pattern) for pattern in layers))
-        and not any(_matches(name, pattern) for pattern in skip)
+        if kind in (types or kinds) and (not layers or matches(name, layers)) and not matches(name, skip)
     ]
     if not chosen:
         has = ", ".join(sorted(set(there.values()))) or "no layers"
@@ -129,6 +127,11 @@ def replace(system: Model, name: str, other: "torch.nn.Module") -> None:
     parent, _, own = path.rpartition(".")
     owner = system.modules[stage].get_submodule(parent)
     setattr(owner, own, other)
+
+
+def matches(name: str, patterns: Strings) -> bool:
+    """Whether a layer's name is one of those that some patterns mean."""
+    return any(_matches(name, pattern) for pattern in patterns)
 
 
 def _matches(name: str, pattern: str) -> bool:
