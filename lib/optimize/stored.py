@@ -97,11 +97,13 @@ def layers(system: Model, names: Iterable[str]) -> dict[str, tuple[int, str]]:
 
 def graph_operators(system: Model) -> dict[str, operators.Weighted]:
     """Every operator with weights of a system's graphs, by "<stage>/<name>"."""
+    weighted = operators.weighted
+    if system.graph_suffix != ".onnx":
+        from lib.systems.whisper.ctranslate2_weights import weighted
     return {
         f"{stage}/{name}": operator
         for stage, graph in system.graphs.items()
-        if system.graph_suffix == ".onnx"
-        for name, operator in operators.weighted(graph).items()
+        for name, operator in weighted(graph).items()
     }
 
 
