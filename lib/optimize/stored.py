@@ -40,10 +40,9 @@ def write(system: Model, folder: Path) -> list[Path]:
 
 def read_graphs(system: Model, folder: Path, files: Iterable[str]) -> None:
     """Give a system the graphs among the files of a folder."""
-    stored = [name for name in files if name.startswith(GRAPHS)]
-    system.graphs.update(
-        {Path(name).name.removesuffix(system.graph_suffix): (folder / name).read_bytes() for name in stored}
-    )
+    for name in files:
+        if name.startswith(GRAPHS):
+            system.graphs[Path(name).name.removesuffix(system.graph_suffix)] = (folder / name).read_bytes()
 
 
 def read_weights(system: Model, folder: Path, files: Iterable[str]) -> None:
