@@ -263,3 +263,14 @@ def test_nothing_changed_is_counted_as_nothing():
     counted = changes.between(base, copy)
     assert counted["layers"] == 0 and counted["kinds"] == {} and counted["of"] == len(selection.weighted(base))
     assert counted["bytes_before"] == counted["bytes_after"] and set(formats.LARGEST) == {"int8", "int4", "nf4"}
+
+
+def test_a_decoder_stored_in_few_bytes_is_rewritten_for_one_thread_as_ever():
+    from lib.graphs import packing
+    from lib.systems.vits_joe import stages
+
+    decoder = stages.stage_graphs()["decoder"]
+    small = packing.half(decoder, operators.weighted(decoder))
+    assert len(small) < 0.6 * len(decoder)
+    assert operators.runs_as(stages.fastest(small, 1)) == operators.runs_as(stages.fastest(decoder, 1))
+    assert stages.fastest(small, 2) == small
