@@ -73,3 +73,12 @@ def test_a_group_of_zeros_stays_zero():
 def test_unknown_formats_are_named(form, says):
     with pytest.raises(ParameterError, match=says):
         formats.check(form)
+
+
+@pytest.mark.parametrize("form", ALL, ids=str)
+def test_a_weight_that_lies_column_by_column_is_packed_as_any(form):
+    weight = torch.randn(6, 64, generator=torch.Generator().manual_seed(3))
+    turned = weight.t().contiguous().t()
+    assert not turned.is_contiguous()
+    packed, same = formats.pack(turned, form), formats.pack(weight, form)
+    assert torch.equal(packed.codes, same.codes) and torch.equal(packed.scales, same.scales)

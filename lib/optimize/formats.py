@@ -79,7 +79,7 @@ def unpack(packed: Packed, form: Format, shape: "torch.Size | tuple[int, ...]") 
     values = levels()[codes.long()] if form.name == "nf4" else codes.float() - (8 if form.name == "int4" else 0)
     grouped = values.view(len(scales), -1) * scales.float()[:, None]
     rows, width = shape[0], _width(shape)
-    return grouped.view(rows, -1)[:, :width].reshape(tuple(shape))
+    return grouped.reshape(rows, -1)[:, :width].reshape(tuple(shape))
 
 
 def rounded(weight: "torch.Tensor", form: Format) -> "torch.Tensor":
@@ -116,4 +116,4 @@ def _grouped(weight: "torch.Tensor", form: Format) -> "torch.Tensor":
     rows = weight.reshape(len(weight), -1)
     width = rows.shape[1]
     group = form.group or width + width % 2
-    return torch.nn.functional.pad(rows, (0, -width % group)).view(-1, group)
+    return torch.nn.functional.pad(rows, (0, -width % group)).reshape(-1, group)
