@@ -116,4 +116,4 @@ def _grouped(weight: "torch.Tensor", form: Format) -> "torch.Tensor":
     rows = weight.reshape(len(weight), -1)
     width = rows.shape[1]
     group = form.group or width + width % 2
-    return torch.nn.functional.pad(rows, (0, -width % group)).reshape(-1, group)
+    return torch.nn.functional.pad(rows, (0, -width % group)).contiguous().view(-1, group)
