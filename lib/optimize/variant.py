@@ -1,8 +1,8 @@
 """What is a changed system, and how does any process get it back? A folder that holds all it needs beside its base.
 
-    variant.json           base and its fingerprint, technique, arguments, data, settings, what was measured
-    weights.safetensors    its networks' weights (weights.pt where some are packed, as those of int8 layers are)
-    graphs/<stage>.onnx    its graphs, of a system on ONNX Runtime
+    variant.json           base and its fingerprint, technique, arguments, data, settings, what changed, what was
+                           measured
+    and its weights or graphs as `stored` lays them down
 
 A technique is one file in this folder and one line in `_TECHNIQUES`: a function that changes a system in place,
 and one that gives a fresh base the changed structure, into which the saved weights fit.
@@ -18,22 +18,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lib import environment, systems, targets
 from lib.errors import MissingDataError, ParameterError, TrainingError, unknown
 from lib.files import write_atomic
+from lib.optimize import changes, stored
 from lib.systems.model import Model
 
-if TYPE_CHECKING:
-    import torch
-
-FORMAT = 1
-DESCRIPTION, PLAIN, PACKED, GRAPHS = "variant.json", "weights.safetensors", "weights.pt", "graphs"
-SHARED = "shared"  # metadata of the weights: name of a tensor -> name of the stored one that it is
+FORMAT = 2
+DESCRIPTION = "variant.json"
 _TECHNIQUES = {
     "distilled": "lib.optimize.distill:DISTILLED",
     "int8-dynamic": "lib.optimize.quantize:INT8_DYNAMIC",
+    "int8-static": "lib.optimize.quantize:INT8_STATIC",
+    "int8-weights": "lib.optimize.quantize:INT8_WEIGHTS",
+    "int4-weights": "lib.optimize.quantize:INT4_WEIGHTS",
+    "nf4": "lib.optimize.quantize:NF4",
+    "fp16-weights": "lib.optimize.quantize:FP16_WEIGHTS",
+    "bf16": "lib.optimize.quantize:BF16",
 }
 
 
@@ -75,10 +78,17 @@ def make(base: Model, name: str, *, variant: str = "", **arguments: Any) -> Mode
         raise ParameterError(
             f"{name} changed nothing in {base.name} on {base.target} with {arguments}: there is no variant to measure"
         )
+    changed = changes.between(base, derived)
+    if not changed["layers"]:
+        raise ParameterError(
+            f"{name} left every weight of {base.name} on {base.target} as it was, with {arguments}: there is no "
+            "variant to measure"
+        )
     derived.made = {
         "technique": name,
         "arguments": arguments,
         "base": {"origin": base.origin, "weights": base.weights_key(), "variant": base.variant},
+        "changed": changed,
     }
     return derived
 
@@ -102,7 +112,7 @@ def save(
             "use optimize.make"
         )
     folder = Path(folder)
-    files = [*_write_weights(system, folder), *_write_graphs(system, folder)]
+    files = stored.write(system, folder)
     description = {
         "format": FORMAT,
         "system": system.name,
@@ -149,19 +159,17 @@ def load(folder: str | Path, *, target: str | None = None, threads: int = 2) -> 
     try:
         system.variant = description["variant"]
         files = description["files"]
-        graphs = [name for name in files if name.startswith(GRAPHS)]
-        if graphs:
-            system.graphs.update({Path(name).stem: (folder / name).read_bytes() for name in graphs})
-        if len(files) > len(graphs):
+        stored.read_graphs(system, folder, files)
+        if any(not name.startswith(stored.GRAPHS) for name in files):
             chosen.structure(system, **description["arguments"])
-            _load_weights(system, folder, description)
+            stored.read_weights(system, folder, files)
         if system.weights_key() != description["weights"]:
             raise TrainingError(f"{folder} is damaged: its weights are not those that were saved; make it anew")
         system._changed()
         system.configure(**{k: v for k, v in description["settings"].items() if v != system.settings().get(k)})
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise TrainingError(f"the variant in {folder} cannot be read ({error}): make it anew") from error
-    system.made = {key: description[key] for key in ("technique", "arguments", "base")}
+    system.made = {key: description[key] for key in ("technique", "arguments", "base", "changed")}
     _settle(system, folder, description)
     return system
 
@@ -207,6 +215,7 @@ def _describe(folder: Path) -> dict[str, Any]:
             "technique",
             "arguments",
             "base",
+            "changed",
             "settings",
             "weights",
             "files",
@@ -223,79 +232,3 @@ def _describe(folder: Path) -> dict[str, Any]:
         if not (folder / name).is_file():
             raise TrainingError(f"{folder} is incomplete: {name} is missing; make the variant anew")
     return description
-
-
-def _write_weights(system: Model, folder: Path) -> list[Path]:
-    """The weights of all networks in one file; none for a system without torch.
-
-    What two networks share is stored once, and what half precision holds exactly in half precision, as baselines are
-    published: else a variant would be larger for how it is stored, not for what it is.
-    """
-    if not system.modules:
-        return []
-    import io
-
-    import safetensors.torch
-    import torch
-
-    states = {stage: module.state_dict() for stage, module in system.modules.items()}
-    kept: dict[tuple, Any] = {}  # (place in memory, shape, strides) -> the tensor as it is stored
-    for state in states.values():
-        for name, value in state.items():
-            if _plain(value):
-                place = (value.data_ptr(), value.shape, value.stride()) if value.numel() else (id(value),)
-                state[name] = kept.setdefault(place, _halved(value.detach().cpu().contiguous()))
-    flat = {f"{stage}/{name}": value for stage, state in states.items() for name, value in state.items()}
-    if all(map(_plain, flat.values())):
-        first = {id(value): name for name, value in reversed(flat.items())}
-        plain = {name: value.clone() for name, value in flat.items() if first[id(value)] == name}
-        shared = {name: first[id(value)] for name, value in flat.items() if name not in plain}
-        return [write_atomic(folder / PLAIN, safetensors.torch.save(plain, {SHARED: json.dumps(shared)}))]
-    buffer = io.BytesIO()
-    torch.save(states, buffer)  # with the versions that packed layers note in their state
-    return [write_atomic(folder / PACKED, buffer.getvalue())]
-
-
-def _plain(value: Any) -> bool:
-    """Whether a value of a state dict is a tensor of numbers, not packed weights."""
-    import torch
-
-    return type(value) in (torch.Tensor, torch.nn.Parameter) and not value.is_quantized
-
-
-def _halved(value: "torch.Tensor") -> "torch.Tensor":
-    """A tensor in half precision where that changes no number; loading brings it back to its own."""
-    import torch
-
-    if value.dtype != torch.float32 or not value.ndim:
-        return value
-    half = value.half()
-    return half if torch.equal(half.float(), value) else value
-
-
-def _write_graphs(system: Model, folder: Path) -> list[Path]:
-    return [
-        write_atomic(folder / GRAPHS / f"{stage}.onnx", graph) for stage, graph in sorted(system.graphs.items())
-    ]
-
-
-def _load_weights(system: Model, folder: Path, description: Mapping[str, Any]) -> None:
-    import safetensors
-    import safetensors.torch
-    import torch
-
-    if PACKED in description["files"]:
-        states = torch.load(folder / PACKED, weights_only=True)
-    else:
-        try:
-            with safetensors.safe_open(folder / PLAIN, "pt") as file:
-                flat = {name: file.get_tensor(name) for name in file.keys()}
-                shared = json.loads((file.metadata() or {}).get(SHARED, "{}"))
-        except safetensors.SafetensorError as error:
-            raise ValueError(error) from error
-        states = {}
-        for name, value in (flat | {name: flat[other] for name, other in shared.items()}).items():
-            stage, _, key = name.partition("/")
-            states.setdefault(stage, {})[key] = value
-    for stage, module in system.modules.items():
-        module.load_state_dict(states.get(stage, {}))

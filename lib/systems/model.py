@@ -44,7 +44,9 @@ class Model(ABC):
     packages: tuple[str, ...] = ()  # distributions beside its target's whose versions decide what it does
     origin: dict[str, Any] | None = None  # what any process can rebuild it from, as JSON; None: save it first
     _base_files: tuple[Path, ...] = ()  # of a variant that is not saved
-    made: dict[str, Any] | None = None  # of a variant: technique, arguments, data
+    made: dict[str, Any] | None = None  # of a variant: technique, arguments, base, what changed
+    packed: Mapping[str, Any] = MappingProxyType({})  # weight -> format of few bits in which it is saved
+    graph_suffix: str = ".onnx"  # of files with its graphs
 
     def settings(self) -> dict[str, Any]:
         """What else decides what it does beside weights (speaker, controls, sampler...), as JSON."""
