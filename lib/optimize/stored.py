@@ -41,6 +41,8 @@ def write(system: Model, folder: Path) -> list[Path]:
 def read_graphs(system: Model, folder: Path, files: Iterable[str]) -> None:
     """Give a system the graphs among the files of a folder."""
     stored = [name for name in files if name.startswith(GRAPHS)]
+    if not stored:
+        return
     system.graphs.update(
         {Path(name).name.removesuffix(system.graph_suffix): (folder / name).read_bytes() for name in stored}
     )
