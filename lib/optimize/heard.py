@@ -31,12 +31,20 @@ def calls(
     """What each of some networks of a torch system is called with while it reads sentences (`calibration.texts`),
     sentence i with seed + i; a vocoder copies its teacher's reading of them, a recogniser hears it.
     """
+    import torch
+
+    values = (torch.Tensor, type(None), bool, int, float, str, tuple, list)
     copy = system.adjusted()
     seen: dict[str, list[Call]] = {stage: [] for stage in stages}
     for stage in stages:
 
-        def note(_, *call, noted=seen[stage]):
-            noted.append(Call(*call))
+        def note(_, arguments, named, output, noted=seen[stage], stage=stage):
+            if others := [type(v).__name__ for v in (*arguments, *named.values()) if not isinstance(v, values)]:
+                raise ParameterError(
+                    f"{system.name} gives its network {stage} a {others[0]}, which changes from call to call: rank its "
+                    "units by l1 or l2, which need no sentences"
+                )
+            noted.append(Call(arguments, named, output))
 
         copy.modules[stage].register_forward_hook(note, with_kwargs=True)
     texts = calibration.texts(sentences)
@@ -45,8 +53,8 @@ def calls(
     for stage, noted in seen.items():
         if not noted:
             raise ParameterError(
-                f"{system.name} does not run its network {stage} as a whole, so nobody sees what goes into it: rank its "
-                "units by l1 or l2, which need no sentences"
+                f"{system.name} does not run its network {stage} as a whole, so nobody sees its inputs: rank its "
+                "units by l1 or l2, which need none"
             )
     return {stage: [Call(*map(_own, call)) for call in noted] for stage, noted in seen.items()}
 
@@ -73,6 +81,8 @@ def _own(value: Any) -> Any:
 
     if isinstance(value, torch.Tensor):
         return value.clone()
+    if isinstance(value, dict):
+        return type(value)({name: _own(part) for name, part in value.items()})
     if isinstance(value, (tuple, list)):
         return type(value)(map(_own, value))
-    return {name: _own(part) for name, part in value.items()} if isinstance(value, dict) else value
+    return value

@@ -46,7 +46,7 @@ class Technique:
     """apply(system, **arguments): change it in place, with data where it needs any, and return what it has to say of
     that as JSON, or None; structure(system, **arguments): only give it the changed networks, whose weights are loaded
     afterwards; where it has a parameter `changed`, it is told what `apply` said. adds: the change is beside the base's
-    weights (an adapter), so these are downloaded, too. label(**arguments): a variant's name, by default the technique's.
+    weights (an adapter), so these are downloaded, too. label(**arguments): names a variant; else the technique does.
     """
 
     name: str
@@ -70,7 +70,7 @@ def technique(name: str) -> Technique:
 
 
 def make(base: Model, name: str, *, variant: str = "", **arguments: Any) -> Model:
-    """A variant of `base`, which stays as it is. variant: its name, by default as the technique calls it; arguments: JSON.
+    """A variant of `base`, which stays as it is. variant: its name, else the technique gives one; arguments: JSON.
 
     Its `made["changed"]` counts what was changed (`changes.between`), and holds what the technique says of it.
     """
