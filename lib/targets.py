@@ -100,6 +100,12 @@ TARGETS = {
             install="pip install onnxruntime==1.31.1",
         ),
         Target(
+            "ctranslate2/cpu",
+            modules=("ctranslate2", "faster_whisper"),
+            packages=("ctranslate2",),
+            install="pip install faster-whisper==1.2.1",
+        ),
+        Target(
             "native/cpu",
             modules=("espeakng_loader",),
             packages=("espeakng-loader",),

@@ -40,12 +40,9 @@ def write(system: Model, folder: Path) -> list[Path]:
 
 def read_graphs(system: Model, folder: Path, files: Iterable[str]) -> None:
     """Give a system the graphs among the files of a folder."""
-    stored = [name for name in files if name.startswith(GRAPHS)]
-    if not stored:
-        return
-    system.graphs.update(
-        {Path(name).name.removesuffix(system.graph_suffix): (folder / name).read_bytes() for name in stored}
-    )
+    for name in files:
+        if name.startswith(GRAPHS):
+            system.graphs[Path(name).name.removesuffix(system.graph_suffix)] = (folder / name).read_bytes()
 
 
 def read_weights(system: Model, folder: Path, files: Iterable[str]) -> None:
@@ -99,11 +96,13 @@ def layers(system: Model, names: Iterable[str]) -> dict[str, tuple[int, str]]:
 
 def graph_operators(system: Model) -> dict[str, operators.Weighted]:
     """Every operator with weights of a system's graphs, by "<stage>/<name>"."""
+    weighted = operators.weighted
+    if system.graph_suffix != ".onnx":
+        from lib.systems.whisper.ctranslate2_weights import weighted
     return {
         f"{stage}/{name}": operator
         for stage, graph in system.graphs.items()
-        if system.graph_suffix == ".onnx"
-        for name, operator in operators.weighted(graph).items()
+        for name, operator in weighted(graph).items()
     }
 
 

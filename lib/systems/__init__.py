@@ -57,7 +57,8 @@ _SYSTEMS = (
         Entry("vocoder", "istft.onnx_vocoder:IstftOnnx.pretrained", ("onnxruntime/cpu",), teacher="vits-joe"),
     ),
     ("griffin-lim", Entry("vocoder", "griffin_lim:load", ("numpy/cpu",), teacher="vits-joe")),
-    ("whisper-tiny.en", Entry("recogniser", "whisper:Whisper")),
+    ("whisper-tiny.en", Entry("recogniser", "whisper.network:Whisper")),
+    ("whisper-tiny.en", Entry("recogniser", "whisper.engine:WhisperCTranslate2", ("ctranslate2/cpu",))),
 )
 
 

@@ -12,7 +12,7 @@ import functools
 
 import numpy as np
 
-from lib.graphs import convolutions, cut, session
+from lib.graphs import convolutions, cut, packing, session
 from lib.systems import symbols
 from lib.systems.base import Speech, Stopwatch, System
 from lib.systems.vits_joe import piper
@@ -55,7 +55,7 @@ def fastest(graph: bytes, threads: int) -> bytes:
     if threads > 1:
         return graph
     try:
-        return convolutions.blocked(graph)
+        return convolutions.blocked(packing.unpacked(graph))
     except ValueError:  # an operator without a 2-D form, as in quantized graphs: it stays as it is
         return graph
 

