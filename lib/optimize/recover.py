@@ -10,8 +10,9 @@ It is a task of the training engine: seeded, killed and resumed at will, with it
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +62,11 @@ class Learning:
                 f"{self}: the largest window needs 16 frames, no context is negative, and one lesson at least validates"
             )
 
+    @property
+    def frames(self) -> int:
+        """Of a segment with its contexts."""
+        return self.segment_frames + 2 * self.context_frames
+
 
 USUAL = Settings(steps=1000, batch_size=4, ema=0.99, validate_every=250, checkpoint_every=250, clip_norm=10.0)
 
@@ -77,7 +83,7 @@ def lessons(teacher: Model, sentences: Sequence[str], *, stage: str = "", seed: 
         pitch = stage.removesuffix("trunk") + "pitch"
         noted = heard.calls(teacher, [pitch], sentences, seed=seed)[pitch]
         mels = [call.arguments[0] for call in noted]
-        pairs = [(mel[0].T, _render(teacher, stage, teacher.modules[stage], mel)[0]) for mel in mels]
+        pairs = [(mel[0].T, _render(teacher.modules, stage, teacher.modules[stage], mel.mT)[0]) for mel in mels]
     return [Lesson(x.detach().cpu().numpy(), y.detach().float().cpu().numpy()) for x, y in pairs]
 
 
@@ -108,9 +114,9 @@ def recover(
     data = {"lessons": content_key(*(x.tobytes() for lesson in taught for x in lesson))}
     recipe = Recipe("recovery", training, {**dataclasses.asdict(learning), **keys}, data)
     outcome = loop.train(task, recipe, folder)
-    learnt = checkpoints.load(outcome.checkpoint, recipe).of("pupil")
-    other.modules[stage].load_state_dict(learnt)
-    other.modules[stage].eval().requires_grad_(False)
+    network = other.modules[stage]
+    network.load_state_dict(checkpoints.load(outcome.checkpoint, recipe).of("pupil"))
+    network.to(next(variant.modules[stage].parameters()).device).eval().requires_grad_(False)
     other._changed()
     other.made = {**variant.made, "recovery": _told(outcome, stage, len(taught), learning, training)}
     return other
@@ -130,12 +136,15 @@ class Recovery(Task):
         learning: Learning,
         training: Settings,
     ):
-        if len(taught) <= learning.validation:
-            raise ParameterError(
-                f"{len(taught)} lessons, of which {learning.validation} validate, teach nothing: give more sentences"
-            )
-        self.learning, self.stage, self.teacher, self.system = learning, stage, teacher, pupil
+        self.learning, self.stage = learning, stage
         self.train, self.validation = taught[: -learning.validation], taught[-learning.validation :]
+        self.train = [lesson for lesson in self.train if lesson.inputs.shape[1] >= learning.frames]
+        if not self.train:
+            raise ParameterError(
+                f"{len(taught)} lessons, of which {learning.validation} validate, hold none of {learning.frames} "
+                "frames to learn from: give more or longer sentences, or shorter segments"
+            )
+        self.teacher = {name: copy.deepcopy(teacher.modules[name]) for name in _beside(teacher, stage)}
         self.lengths = [learning.segment_frames] * len(self.train)
         self.modules = {"pupil": pupil.modules[stage].requires_grad_(True)}
         self.plain = dict(self.modules)
@@ -150,16 +159,10 @@ class Recovery(Task):
         self.schedulers = {"pupil": torch.optim.lr_scheduler.LambdaLR(optimizer, rate)}
 
     def item(self, index: int, rng: np.random.Generator) -> tuple[int, np.ndarray, np.ndarray]:
-        lesson, around = self.train[index], self.learning.context_frames
-        length = self.learning.segment_frames + 2 * around
-        n_frames = lesson.inputs.shape[1]
-        begin = int(rng.integers(max(n_frames - length, 0) + 1))
-        inputs, waveform = (
-            lesson.inputs[:, begin : begin + length],
-            lesson.waveform[begin * HOP : (begin + length) * HOP],
-        )
-        short = length - inputs.shape[1]  # of a lesson shorter than a segment: held, and not compared
-        return index, np.pad(inputs, ((0, 0), (0, short)), mode="edge"), np.pad(waveform, (0, short * HOP))
+        lesson, length = self.train[index], self.learning.frames
+        begin = int(rng.integers(lesson.inputs.shape[1] - length + 1))
+        waveform = lesson.waveform[begin * HOP : (begin + length) * HOP]
+        return index, lesson.inputs[:, begin : begin + length], waveform
 
     def collate(self, items: list[tuple[int, np.ndarray, np.ndarray]]) -> Batch:
         ids, inputs, waveforms = zip(*items)
@@ -176,7 +179,7 @@ class Recovery(Task):
         real = batch.tensors["waveform"]
         if type(self.plain["pupil"]).__name__ == TRUNK:  # the pulses of a cut begin anew: so does the answer
             with torch.no_grad():
-                real = _render(self.teacher, self.stage, self.teacher.modules[self.stage], inputs)
+                real = _render(self.teacher, self.stage, self.teacher[self.stage].to(inputs.device), inputs)
         parts = distances(fake, real[:, cut])
         loss = sum(getattr(self.learning, f"{name}_weight") * value for name, value in parts.items())
         yield Update(loss, ("pupil",), {name: value.detach() for name, value in parts.items()})
@@ -203,18 +206,27 @@ def distances(fake: torch.Tensor, real: torch.Tensor) -> dict[str, torch.Tensor]
     }
 
 
-def _render(teacher: Model, stage: str, network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """(B, F * HOP): what a stage's network makes of inputs (B, channels, F), or a trunk of mels (B, F, 80), too, with
-    what the teacher's other networks add.
+def _render(
+    teacher: Mapping[str, nn.Module], stage: str, network: nn.Module, inputs: torch.Tensor
+) -> torch.Tensor:
+    """(B, F * HOP): what a stage's network makes of inputs (B, channels, F), a trunk with what the teacher's networks
+    beside it add.
     """
-    if type(teacher.modules[stage]).__name__ == DECODER:
+    if not stage.endswith("trunk"):
         return network(inputs)[:, 0]
     from lib.systems import istft
 
-    mel = inputs if inputs.shape[-1] == HIFIGAN.n_bands != inputs.shape[1] else inputs.transpose(1, 2)
     prefix = stage.removesuffix("trunk")
-    others = {name: teacher.modules[f"{prefix}{name}"] for name in ("pitch", "noise")}
-    return istft.decode({**others, "trunk": network}, mel)
+    others = {name: teacher[f"{prefix}{name}"].to(inputs.device) for name in ("pitch", "noise")}
+    return istft.decode({**others, "trunk": network}, inputs.transpose(1, 2))
+
+
+def _beside(teacher: Model, stage: str) -> list[str]:
+    """The teacher's networks that are asked while a stage learns: none for a decoder, whose answers are known."""
+    if type(teacher.modules[stage]).__name__ != TRUNK:
+        return []
+    prefix = stage.removesuffix("trunk")
+    return [stage, f"{prefix}pitch", f"{prefix}noise"]
 
 
 def _teachable(system: Model) -> str:
