@@ -100,7 +100,7 @@ def test_a_trunk_learns_from_mels(tmp_path):
 
     def far(system):
         said = recover._render(
-            whole, "trunk", system.modules["trunk"], torch.from_numpy(lessons[1].inputs)[None]
+            whole.modules, "trunk", system.modules["trunk"], torch.from_numpy(lessons[1].inputs)[None]
         )
         return float(recover.distances(said, torch.from_numpy(lessons[1].waveform)[None])["mel"])
 
