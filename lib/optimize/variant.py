@@ -37,20 +37,24 @@ _TECHNIQUES = {
     "nf4": "lib.optimize.quantize:NF4",
     "fp16-weights": "lib.optimize.quantize:FP16_WEIGHTS",
     "bf16": "lib.optimize.quantize:BF16",
+    "pruned": "lib.optimize.prune:PRUNED",
+    "structured": "lib.optimize.prune_channels:STRUCTURED",
 }
 
 
 @dataclass(frozen=True)
 class Technique:
-    """apply(system, **arguments): change it in place, with data where it needs any; structure(system,
-    **arguments): only give it the changed networks, whose weights are loaded afterwards. adds: the change is
-    beside the base's weights (an adapter), so these are downloaded, too.
+    """apply(system, **arguments): change it in place, with data where it needs any, and return what it has to say of
+    that as JSON, or None; structure(system, **arguments): only give it the changed networks, whose weights are loaded
+    afterwards; where it has a parameter `changed`, it is told what `apply` said. adds: the change is beside the base's
+    weights (an adapter), so these are downloaded, too. label(**arguments): names a variant; else the technique does.
     """
 
     name: str
-    apply: Callable[..., None]
+    apply: Callable[..., Mapping[str, Any] | None]
     structure: Callable[..., None]
     adds: bool = False
+    label: Callable[..., str] | None = None
 
 
 def techniques() -> list[str]:
@@ -67,13 +71,21 @@ def technique(name: str) -> Technique:
 
 
 def make(base: Model, name: str, *, variant: str = "", **arguments: Any) -> Model:
-    """A variant of `base`, which stays as it is. variant: its name, by default the technique's; arguments: JSON."""
+    """A variant of `base`, which stays as it is. variant: its name, else the technique gives one; arguments: JSON.
+
+    Its `made["changed"]` counts what was changed (`changes.between`), and holds what the technique says of it.
+    """
     chosen = technique(name)
     known = inspect.signature(chosen.apply).parameters
     for argument in arguments:
         if argument not in known:
             raise unknown(f"argument of {name}", argument, list(known)[1:])
-    derived = base.derive(variant or name, lambda system: chosen.apply(system, **arguments))
+    said: dict[str, Any] = {}
+
+    def change(system: Model) -> None:
+        said.update(chosen.apply(system, **arguments) or {})
+
+    derived = base.derive(variant or (chosen.label(**arguments) if chosen.label else name), change)
     if derived.weights_key() == base.weights_key():
         raise ParameterError(
             f"{name} changed nothing in {base.name} on {base.target} with {arguments}: there is no variant to measure"
@@ -88,7 +100,7 @@ def make(base: Model, name: str, *, variant: str = "", **arguments: Any) -> Mode
         "technique": name,
         "arguments": arguments,
         "base": {"origin": base.origin, "weights": base.weights_key(), "variant": base.variant},
-        "changed": changed,
+        "changed": {**changed, **said},
     }
     return derived
 
@@ -161,7 +173,9 @@ def load(folder: str | Path, *, target: str | None = None, threads: int = 2) -> 
         files = description["files"]
         stored.read_graphs(system, folder, files)
         if any(not name.startswith(stored.GRAPHS) for name in files):
-            chosen.structure(system, **description["arguments"])
+            told = "changed" in inspect.signature(chosen.structure).parameters
+            about = {"changed": description["changed"]} if told else {}
+            chosen.structure(system, **description["arguments"], **about)
             stored.read_weights(system, folder, files)
         if system.weights_key() != description["weights"]:
             raise TrainingError(f"{folder} is damaged: its weights are not those that were saved; make it anew")
@@ -169,7 +183,8 @@ def load(folder: str | Path, *, target: str | None = None, threads: int = 2) -> 
         system.configure(**{k: v for k, v in description["settings"].items() if v != system.settings().get(k)})
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise TrainingError(f"the variant in {folder} cannot be read ({error}): make it anew") from error
-    system.made = {key: description[key] for key in ("technique", "arguments", "base", "changed")}
+    told = ("technique", "arguments", "base", "changed", "recovery")
+    system.made = {key: description[key] for key in told if key in description}
     _settle(system, folder, description)
     return system
 

@@ -95,19 +95,19 @@ def decode(
             f"a sentence of {n_symbols} symbols is longer than the {POSITIONS} that the network can count: cut it"
         )
     prenet, layers = (network.speecht5.decoder.prenet, network.speecht5.decoder.wrapped_decoder.layers)
-    postnet, heads, width = (network.speech_decoder_postnet, config.heads, config.hidden // config.heads)
+    postnet, width = network.speech_decoder_postnet, config.hidden // config.heads
     least, most = limits.steps(n_symbols, config.reduction)
     voice = F.normalize(model.voices(speaker))  # (1, speaker)
     positions = prenet.encode_positions.alpha * prenet.encode_positions.pe[0, :most]  # (most, hidden)
     masks = keep_masks(model, most, seed, encoded.device).to(encoded.dtype)
     texts = [
         tuple(
-            _heads(project(encoded), heads)
+            _heads(project(encoded), layer.encoder_attn.num_heads)
             for project in (layer.encoder_attn.k_proj, layer.encoder_attn.v_proj)
         )
         for layer in layers
     ]  # of each layer, keys and values (1, heads, T, width)
-    cache = encoded.new_empty(len(layers), 2, 1, heads, most, width)
+    cache = [encoded.new_empty(2, 1, layer.self_attn.num_heads, most, width) for layer in layers]
     alignment = encoded.new_zeros(most, n_symbols)
     frames = encoded.new_empty(1, most, config.reduction, config.features.n_bands)
     frame, stopped, count = encoded.new_zeros(1, config.features.n_bands), False, 0
@@ -121,13 +121,14 @@ def decode(
         hidden = torch.relu(prenet.speaker_embeds_layer(torch.cat([hidden, voice], -1)))  # (1, hidden)
         for index, layer in enumerate(layers):
             attention, (keys, values) = layer.self_attn, cache[index]
+            heads = attention.num_heads  # a pruned layer has fewer
             keys[0, :, count] = attention.k_proj(hidden).view(heads, width)
             values[0, :, count] = attention.v_proj(hidden).view(heads, width)
             query = attention.q_proj(hidden).view(1, heads, 1, width)
             heard = F.scaled_dot_product_attention(query, keys[:, :, : count + 1], values[:, :, : count + 1])
             hidden = layer.self_attn_layer_norm(hidden + attention.out_proj(heard.view(1, -1)))
             attention = layer.encoder_attn
-            query = attention.q_proj(hidden).view(1, heads, 1, width)
+            query = attention.q_proj(hidden).view(1, attention.num_heads, 1, width)
             keys, values = (heard[:, :, first:end] for heard in texts[index])
             scores = query @ keys.transpose(-1, -2) / width**0.5 + nearness  # (1, heads, 1, end - first)
             shares = torch.softmax(scores, -1)

@@ -128,21 +128,17 @@ class Attention(nn.Module):
         self.relative_pos_embeddings = RelativeBias(heads)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        batch, channels, length = x.shape
-        width = channels // self.heads
-        qkv = (
-            pointwise(self.qkv, self.norm(x))
-            .reshape(batch, self.heads, 3, width, length)
-            .transpose(3, 4)
-            .contiguous()
-        )
+        batch, _, length = x.shape
+        qkv = pointwise(self.qkv, self.norm(x))  # (B, heads * 3 * width, F)
+        width = qkv.shape[1] // (3 * self.heads)
+        qkv = qkv.reshape(batch, self.heads, 3, width, length).transpose(3, 4).contiguous()
         # The bias is published in units of the scores before they are divided by sqrt(width), times that root:
         # it stays as it is.
         bias = self.relative_pos_embeddings(length, x.device) * math.sqrt(width)
         heard = F.scaled_dot_product_attention(
             *qkv.unbind(2), attn_mask=bias.to(qkv.dtype)
         )  # (B, heads, F, width)
-        return x + pointwise(self.proj_out, heard.transpose(2, 3).reshape(batch, channels, length))
+        return x + pointwise(self.proj_out, heard.transpose(2, 3).reshape(batch, self.heads * width, length))
 
 
 class ResidualBlock(nn.Module):
