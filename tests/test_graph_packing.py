@@ -6,7 +6,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from lib.graphs import operators, packing, products
+from lib.errors import ParameterError
+from lib.graphs import channels, operators, packing, products
 from lib.optimize import quantize_graphs
 
 RNG = np.random.default_rng(0)
@@ -47,9 +48,13 @@ def graph():
     return model.SerializeToString()
 
 
-def said(graph, seed=0):
+def answer(graph, feed):
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    return session.run(None, {"x": np.random.default_rng(seed).normal(size=(1, 8, 40)).astype(np.float32)})[0]
+    return session.run(None, feed)[0]
+
+
+def said(graph):
+    return answer(graph, {"x": np.random.default_rng(0).normal(size=(1, 8, 40)).astype(np.float32)})
 
 
 def snr(reference, other):
@@ -136,3 +141,28 @@ def test_static_quantization_runs_in_integers(graph, method, activations, tmp_pa
     assert len(list((tmp_path / "calibration").iterdir())) == 1  # ranges are kept
     again = quantize_graphs.static(graph, ["pre"], seen, method=method, activations=activations)
     assert len(list((tmp_path / "calibration").iterdir())) == 1 and again != small
+
+
+def test_channels_in_one_range_change_nothing_until_they_are_quantized(graph, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECH_CACHE", str(tmp_path))
+    rng, loud = np.random.default_rng(1), np.ones((1, 8, 1), np.float32)
+    loud[:, :2] = 30  # two channels are 30 times as loud as the others
+    seen = [{"x": loud * rng.normal(size=(1, 8, 40)).astype(np.float32)} for _ in range(4)]
+    largest = channels.largest(graph, ["pre"], seen)
+    assert largest.keys() == {"x"} and largest["x"] == pytest.approx(
+        np.max([np.abs(feed["x"]).max(axis=(0, 2)) for feed in seen], axis=0)
+    )
+    equal = channels.equalised(graph, ["pre"], largest, 1.0)
+    reference = answer(graph, seen[0])
+    assert np.abs(answer(equal, seen[0]) - reference).max() < 1e-3 * np.abs(reference).max()
+    equal_range = channels.largest(equal, ["pre"], seen)[f"pre{channels.MARK}"]
+    assert equal_range == pytest.approx(equal_range.mean())
+    # Quiet channels alone are heard here; with one scale for all of them they drown.
+    quiet = {"x": np.where(loud > 1, 0, seen[0]["x"])}
+    small = {s: quantize_graphs.static(graph, ["pre"], seen, equalise=s) for s in (0.0, 0.5)}
+    plain, better = (snr(answer(graph, quiet), answer(small[s], quiet)) for s in (0.0, 0.5))
+    assert better > plain + 2
+    kinds = [node.op_type for node in onnx.load_from_string(small[0.5]).graph.node]
+    assert "Mul" not in kinds  # the divisions are part of the quantizers
+    with pytest.raises(ParameterError, match="equalise is 2"):
+        quantize_graphs.static(graph, ["pre"], seen, equalise=2)

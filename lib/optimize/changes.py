@@ -28,7 +28,11 @@ def between(base: Model, variant: Model) -> dict[str, Any]:
     changed += [
         operator.type
         for name, operator in others.items()
-        if name not in own or (own[name].stored, own[name].digest) != (operator.stored, operator.digest)
+        if (
+            (own[name].stored, own[name].digest) != (operator.stored, operator.digest)
+            if name in own
+            else operator.stored != "float32"  # else a quantizer wrote what it left alone in another form
+        )
     ]
     sizes = [
         sum(n for n, _ in found.values()) + sum(map(len, system.graphs.values()))

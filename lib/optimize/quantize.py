@@ -114,6 +114,7 @@ def int8_static(
     percentile: float = 99.99,
     activations: str = "uint8",
     symmetric: bool = False,
+    equalise: float = 0.0,
     reduce_range: bool = False,
     seed: int = 0,
 ) -> None:
@@ -145,6 +146,7 @@ def int8_static(
             percentile=percentile,
             activations=activations,
             symmetric=symmetric,
+            equalise=equalise,
             reduce_range=reduce_range,
         )
 

@@ -17,8 +17,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lib.errors import require, unknown
-from lib.graphs import operators, products
+from lib.errors import ParameterError, require, unknown
+from lib.graphs import channels, operators, products
 from lib.optimize import calibration
 from lib.optimize.calibration import Feeds
 
@@ -67,15 +67,6 @@ def dynamic(graph: bytes, chosen: Collection[str]) -> bytes:
     return graph
 
 
-def prepared(graph: bytes, chosen: Collection[str]) -> bytes:
-    """The graph that `static` calibrates and quantizes: every operator named."""
-    import onnx
-
-    model = onnx.load_from_string(graph)
-    operators.named(model)
-    return model.SerializeToString()
-
-
 def static(
     graph: bytes,
     chosen: Collection[str],
@@ -85,18 +76,24 @@ def static(
     percentile: float = 99.99,
     activations: str = "uint8",
     symmetric: bool = False,
+    equalise: float = 0.0,
     reduce_range: bool = False,
 ) -> bytes:
     """A serialized graph in which the operators of these names compute in 8 bit with fixed scales.
 
     seen: what went into it (`calibration.feeds`); method, percentile: of `calibration.ranges`; activations: "uint8" or
-    "int8"; symmetric: whether their zero is 0; reduce_range: weights in 7 bit, for processors without VNNI, whose sums
-    of two products may overflow.
+    "int8"; symmetric: whether their zero is 0; equalise: how far the channels that a convolution reads are brought
+    into one range first (`lib.graphs.channels`), 0 for not at all; reduce_range: weights in 7 bit, for processors
+    without VNNI, whose sums of two products may overflow.
     """
     if activations not in ACTIVATIONS:
         raise unknown("type of activations", activations, ACTIVATIONS)
     quantization = require("onnxruntime.quantization", "onnxruntime==1.31.1")
-    graph = prepared(graph, chosen)
+    if not 0 <= equalise <= 1:
+        raise ParameterError(f"equalise is {equalise}: give a number from 0 (not at all) to 1")
+    graph = _named(graph)
+    if equalise:
+        graph = channels.equalised(graph, chosen, channels.largest(graph, chosen, seen), equalise)
     ranges = calibration.ranges(graph, seen, method, percentile=percentile)
     with _files(graph) as (before, after, full):
         quantization.quantize_static(
@@ -113,7 +110,16 @@ def static(
             nodes_to_quantize=full(chosen),
             extra_options={"ActivationSymmetric": symmetric},
         )
-        return after.read_bytes()
+        return channels.folded(after.read_bytes()) if equalise else after.read_bytes()
+
+
+def _named(graph: bytes) -> bytes:
+    """The graph with a name for every operator."""
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    operators.named(model)
+    return model.SerializeToString()
 
 
 @contextmanager
@@ -123,8 +129,7 @@ def _files(graph: bytes) -> Iterator[tuple]:
     """
     import onnx
 
-    model = onnx.load_from_string(graph)
-    operators.named(model)
+    model = onnx.load_from_string(_named(graph))
     names: dict[str, list[str]] = {}
     for node in model.graph.node:
         names.setdefault(operators.short(node.name), []).append(node.name)
