@@ -28,7 +28,7 @@ HOPELESS = 2.0  # margins that a plan may be guessed to lose and still be asked 
 
 @dataclass(frozen=True)
 class Group:
-    """Layers that are treated together. axis: "type", "stage" or "block", by which they are one; layers: their names."""
+    """Layers that are treated together. axis: "type", "stage" or "block", what they share; layers: their names."""
 
     axis: str
     name: str
@@ -74,8 +74,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a plan. word: of `verdict.quality_verdict`; recommended: whether it is worth having; why: in words;
-    times: how many times as fast it is, measured.
+    """What became of a plan. word: of `verdict.quality_verdict`; recommended: whether it is worth having; why: in
+    words; times: how many times as fast it is, measured.
     """
 
     word: str

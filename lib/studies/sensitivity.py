@@ -8,6 +8,7 @@ to order the groups, not to be quoted; the plan that is taken is confirmed by th
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,15 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lib import optimize, progress
+from lib import optimize, progress, systems, targets
+from lib.corpora import gutenberg
 from lib.errors import SpeechError
 from lib.measure import bench, evaluate, verdict
 from lib.measure.scores import compare
 from lib.optimize import plan as planning
+from lib.optimize import quantize
 from lib.optimize.plan import Answer, Chosen, Effect, Group, Plan
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lib.corpora.base import Sentence
+    from lib.measure.benched import Benched
     from lib.measure.evaluate import Clip, Judged
     from lib.measure.scorer import Scorer
     from lib.results import Run
@@ -32,6 +38,8 @@ if TYPE_CHECKING:
 
 METRICS = ("asr_nll", "mos_predicted")
 SUFFIX = "@sensitivity"  # of the variants whose rows are groups
+AUTO = "auto"  # the variant of a plan's row
+CALIBRATED = 8  # validation sentences that static scales are found on
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,8 @@ def auto(
     sentences: on which a plan is confirmed; texts: of the bench; folder: where variants are saved. Rows of every
     variant that was asked about are written as of any other.
     """
-    before = evaluate.judge(evaluate.speak(base, sentences, seed=run.seed), scorer, seed=run.seed)
+    clips = evaluate.speak(base, sentences, seed=run.seed)
+    before = evaluate.judge(clips, scorer, voice=voice, seed=run.seed)
     made = [
         plan
         for technique, arguments in candidates.items()
@@ -126,7 +135,7 @@ def auto(
 def confirm(
     run: Run,
     base: System,
-    variant: System,
+    variants: Sequence[System],
     sentences: Sequence[Sentence],
     texts: Sequence[str],
     before: Judged,
@@ -134,27 +143,144 @@ def confirm(
     *,
     voice: Sequence[Clip] = (),
     rounds: int = 3,
-) -> Answer:
-    """The verdict on a saved variant: judged beside its baseline and benched beside it."""
-    names = (variant.name, variant.variant, variant.target)
-    clips = evaluate.speak(variant, sentences, seed=run.seed)
-    judged = evaluate.quality(
-        run, names, clips, scorer, baseline=before, baseline_name=base.variant, second_opinion=0, voice=voice
-    )
+) -> list[Answer]:
+    """The verdicts on saved variants of a system: each judged beside it, all timed beside it in one bench. Rows of
+    every variant are written, and the costs of the base.
+
+    before: the base's clips of the same sentences, judged; texts: of the bench; voice: see `evaluate.quality`.
+    """
     required = verdict.SPEECH if voice else ("naturalness", "intelligibility")
-    quality = verdict.quality_verdict(compare(judged.scores, before.scores, seed=run.seed), required)
-    both = {"base": bench.Candidate.of(base), "variant": bench.Candidate.of(variant)}
-    benched = bench.bench(both, texts, rounds=rounds, threads=base.threads, seed=run.seed)
-    if benched["variant"].why_not:
-        return Answer(quality.word, False, benched["variant"].why_not, 0.0)
-    bench.write(run, {"variant": benched["variant"], "baseline": benched["base"]})
-    faster = bench.speedup(benched["variant"], benched["base"])
-    gains = [verdict.Gain("rtf", faster.value, *(faster.ci or (None, None)))]
-    if base.size_mb and variant.size_mb:
-        gains.append(verdict.Gain("size_mb", base.size_mb / variant.size_mb))
-    worth = verdict.recommendation(quality, gains)
-    return Answer(
-        quality.word, worth.word == verdict.RECOMMENDED and gains[0].saves, worth.reason, faster.value
+    qualities = []
+    for variant in variants:
+        names = (variant.name, variant.variant, variant.target)
+        judged = evaluate.quality(
+            run,
+            names,
+            evaluate.speak(variant, sentences, seed=run.seed),
+            scorer,
+            baseline=before,
+            baseline_name=base.variant,
+            second_opinion=0,
+            voice=voice,
+        )
+        differences = compare(judged.scores, before.scores, seed=run.seed)
+        qualities.append(verdict.quality_verdict(differences, required))
+    candidates = {one.variant: bench.Candidate.of(one) for one in (base, *variants)}
+    benched = bench.bench(candidates, texts, rounds=rounds, threads=base.threads, seed=run.seed)
+    bench.write(run, benched)
+    return [
+        _answer(base, variant, quality, benched[variant.variant], benched[base.variant])
+        for variant, quality in zip(variants, qualities)
+    ]
+
+
+TECHNIQUES = {"torch": ("int8-dynamic",), "onnxruntime": ("int8-static", "int8-dynamic")}  # runtime -> screened
+
+
+def by_group(
+    run: Run,
+    name: str,
+    target: str,
+    axes: Sequence[str],
+    sentences: Sequence[Sentence],
+    scorer: Scorer,
+    *,
+    threads: int = 2,
+) -> dict[str, list[Tried]]:
+    """Technique -> what it does to each group of a system's layers, see `screen`. axes: of `plan.groups`."""
+    base = systems.load(name, target=target, threads=threads)
+    screened = {}
+    for technique in TECHNIQUES.get(targets.find(target).runtime, ()):
+        groups = planning.groups(base, quantize.treated(technique, base), axes=axes)
+        screened[technique] = screen(
+            run, base, technique, groups, sentences, scorer, arguments=arguments_of(technique)
+        )
+    return screened
+
+
+def arguments_of(technique: str) -> dict[str, Any]:
+    """What a technique is given beside its layers: static scales want sentences, none of them a test sentence."""
+    if technique != "int8-static":
+        return {}
+    return {"sentences": [sentence.id for sentence in gutenberg.split("validation", CALIBRATED)]}
+
+
+def plan_of(
+    run: Run,
+    name: str,
+    target: str,
+    tried: Mapping[str, Sequence[Tried]],
+    sentences: Sequence[Sentence],
+    texts: Sequence[str],
+    scorer: Scorer,
+    folder: str | Path,
+    *,
+    rounds: int = 3,
+    most: int = 4,
+    threads: int = 2,
+) -> str:
+    """The plan for a system from what its groups did, confirmed, in words; its row has the variant "auto"."""
+    base = systems.load(name, target=target, threads=threads)
+    voice = evaluate.reference_clips(base, threads=threads)
+    candidates = {technique: arguments_of(technique) for technique in tried}
+    chosen = auto(
+        run, base, candidates, tried, sentences, texts, scorer, folder, voice=voice, rounds=rounds, most=most
+    )
+    if chosen.plan is None:
+        run.not_run(base.name, AUTO, base.target, "rtf", chosen.reason)
+    else:
+        times = max(answer.times for plan, answer in chosen.asked if plan is chosen.plan)
+        layers = {"plan": chosen.reason, "technique": chosen.plan.technique, "layers": chosen.plan.layers}
+        run.add(
+            base.name,
+            AUTO,
+            base.target,
+            "speedup",
+            times,
+            source="the bench: baseline over variant",
+            detail=layers,
+        )
+        return f"{name} on {target}: take {chosen.reason} ({times:.2f} times as fast)."
+    return f"{name} on {target}: {chosen.reason}."
+
+
+def recalled(rows: pd.DataFrame) -> str | None:
+    """What earlier plans came to, in sentences; None without any. rows: of `lib.results.read`."""
+    plans = rows[rows.variant == AUTO]
+    said = []
+    for row in plans.itertuples():
+        reason = json.loads(row.detail)["plan"] if row.detail.startswith("{") else row.detail
+        said.append(f"{row.system} on {row.target}: {reason}.")
+    return " ".join(dict.fromkeys(said)) or None
+
+
+def known(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Groups that were screened, a line each: system, target, technique, axis, group, times, loss in margins.
+
+    tables: of `lib.results.read`, this run's first; an earlier run's groups of a system count where this has none.
+    """
+    import pandas as pd
+
+    lines: dict[tuple, dict[str, Any]] = {}
+    seen: set[tuple[str, str]] = set()
+    for rows in tables:
+        chosen = rows[rows.variant.str.endswith(SUFFIX) & rows.value.notna()] if len(rows) else rows
+        added = set()
+        for row in chosen.itertuples():
+            if (row.system, row.target) in seen:
+                continue
+            detail = json.loads(row.detail)
+            added.add((row.system, row.target))
+            technique = row.variant.partition(":")[0]
+            line = lines.setdefault(
+                (row.system, row.target, technique, detail["axis"], detail["group"]),
+                {"times": detail["times"], "loss": planning.NOISE},
+            )
+            line["loss"] = max(line["loss"], detail["difference"] / verdict.MARGINS[row.metric])
+        seen |= added
+    names = ["system", "target", "technique", "axis", "group"]
+    return pd.DataFrame(
+        [{**dict(zip(names, key)), **line} for key, line in lines.items()], columns=[*names, "times", "loss"]
     )
 
 
@@ -189,6 +315,17 @@ def in_turns(base: System, variant: System, texts: Sequence[str], *, passes: int
                 spent[id(system)].append(time.perf_counter() - begin)
         ratios.append(min(spent[id(base)][1:]) / min(spent[id(variant)][1:]))
     return float(np.median(ratios))
+
+
+def _answer(base: System, variant: System, quality: verdict.Verdict, timed: Benched, before: Benched) -> Answer:
+    if why := timed.why_not or before.why_not:
+        return Answer(quality.word, False, f"it could not be timed: {why}", 0.0)
+    faster = bench.speedup(timed, before)
+    gains = [verdict.Gain("rtf", faster.value, *(faster.ci or (None, None)))]
+    if base.size_mb and variant.size_mb:
+        gains.append(verdict.Gain("size_mb", base.size_mb / variant.size_mb))
+    worth = verdict.recommendation(quality, gains)
+    return Answer(quality.word, worth.word == verdict.RECOMMENDED, worth.reason, faster.value)
 
 
 def _effect(run, base, variant, group, sentences, before, scorer, passes) -> Effect:
