@@ -9,6 +9,7 @@ to order the groups, not to be quoted; the plan that is taken is confirmed by th
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 METRICS = ("asr_nll", "mos_predicted")
 SUFFIX = "@sensitivity"  # of the variants whose rows are groups
+JOINT = "+"  # between the parts of their names
 AUTO = "auto"  # the variant of a plan's row
 CALIBRATED = 8  # validation sentences that static scales are found on
 
@@ -62,7 +64,7 @@ def screen(
     passes: int = 3,
     arguments: Mapping[str, Any] | None = None,
 ) -> list[Tried]:
-    """Treat every group alone, judge and time it; its rows have the variant "<technique>:<axis>:<name>@sensitivity".
+    """Treat every group alone, judge and time it; its rows have the variant "<technique>+<axis>+<name>@sensitivity".
 
     Groups of the same layers are tried once. One that cannot be treated (an operator without a kernel, say) is told.
     """
@@ -78,14 +80,14 @@ def screen(
             variant = optimize.make(
                 base,
                 technique,
-                variant=f"{technique}:{group.axis}:{group.name}",
+                variant=variant_of(technique, group),
                 **{**(arguments or {}), "layers": list(group.layers)},
             )
             known[key] = Tried(group, _effect(run, base, variant, group, sentences, before, scorer, passes))
         except SpeechError as error:
             known[key] = Tried(group, None, str(error))
             run.not_run(
-                base.name, f"{technique}:{group.axis}:{group.name}{SUFFIX}", base.target, METRICS[0], str(error)
+                base.name, f"{variant_of(technique, group)}{SUFFIX}", base.target, METRICS[0], str(error)
             )
     return list(known.values())
 
@@ -126,8 +128,16 @@ def auto(
         variant = optimize.make(base, plan.technique, variant=name, **{**plan.arguments, "layers": plan.layers})
         optimize.save(variant, home, data=f"{len(sentences)} sentences judged")
         return confirm(
-            run, base, optimize.load(home), sentences, texts, before, scorer, voice=voice, rounds=rounds
-        )
+            run,
+            base,
+            [optimize.load(home, threads=base.threads)],
+            sentences,
+            texts,
+            before,
+            scorer,
+            voice=voice,
+            rounds=rounds,
+        )[0]
 
     return planning.auto(made, ask, whose=f"{base.name} on {base.target}", most=most)
 
@@ -196,6 +206,11 @@ def by_group(
             run, base, technique, groups, sentences, scorer, arguments=arguments_of(technique)
         )
     return screened
+
+
+def variant_of(technique: str, group: Group) -> str:
+    """What a variant with one treated group is called; characters that no name may have become dashes."""
+    return JOINT.join((technique, group.axis, re.sub(r"[^\w./-]", "-", group.name)))
 
 
 def arguments_of(technique: str) -> dict[str, Any]:
@@ -271,7 +286,7 @@ def known(*tables: pd.DataFrame) -> pd.DataFrame:
                 continue
             detail = json.loads(row.detail)
             added.add((row.system, row.target))
-            technique = row.variant.partition(":")[0]
+            technique = row.variant.partition(JOINT)[0]
             line = lines.setdefault(
                 (row.system, row.target, technique, detail["axis"], detail["group"]),
                 {"times": detail["times"], "loss": planning.NOISE},
