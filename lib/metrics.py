@@ -44,6 +44,7 @@ METRICS = {
     "speaker_similarity": Metric("Speaker similarity", "cosine", +1, 3),
     "mos_human": Metric("MOS by listeners", "MOS", +1, 2),
     "rtf": Metric("RTF", "s/s", -1, 3),
+    "speedup": Metric("Speed-up over the baseline", "times", +1, 2),
     "latency_ms_p50": Metric("Latency, median", "ms", -1, 0),
     "latency_ms_p90": Metric("Latency, 90th percentile", "ms", -1, 0),
     "throughput_rtfx": Metric("Throughput (RTFx)", "s/s", +1, 1),

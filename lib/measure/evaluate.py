@@ -197,15 +197,21 @@ def attention_failures(clips: Sequence[Clip]) -> Estimate | None:
 
 
 def judge(
-    clips: Sequence[Clip], scorer: Scorer, *, originals: Sequence[Clip] | None = None, seed: int = 0
+    clips: Sequence[Clip],
+    scorer: Scorer,
+    *,
+    voice: Sequence[Clip] = (),
+    originals: Sequence[Clip] | None = None,
+    seed: int = 0,
 ) -> Judged:
-    """Clips with their word errors, recogniser's loss and predicted MOS, and what aligned originals allow, for
-    comparison; no rows are written.
+    """Clips with their word errors, recogniser's loss and predicted MOS, and what aligned originals or clips of the
+    voice allow (as of `quality`), for comparison; no rows are written.
     """
     scores = scorer.rate_all(
         [(c.waveform, c.sample_rate, c.text) for c in clips],
-        metrics=(*SPEECH, *(ALIGNED if originals else ())),
+        metrics=(*SPEECH, *(("speaker_similarity",) if voice else ()), *(ALIGNED if originals else ())),
         originals=[c.waveform for c in originals] if originals else None,
+        voice=[(c.waveform, c.sample_rate) for c in voice],
     )
     return Judged(tuple(clips), tuple(scores), summarise(scores, seed=seed))
 

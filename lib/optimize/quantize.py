@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lib import targets
-from lib.errors import ParameterError
+from lib.errors import ParameterError, unknown
 from lib.graphs import packing
 from lib.optimize import calibration, formats, quantize_graphs, selection
 from lib.optimize.formats import GROUP, Format
@@ -273,3 +273,26 @@ INT4_WEIGHTS = Technique("int4-weights", functools.partial(weights, "int4"), _no
 NF4 = Technique("nf4", functools.partial(weights, "nf4"), _nothing)
 FP16_WEIGHTS = Technique("fp16-weights", fp16_weights, _nothing)
 BF16 = Technique("bf16", bf16, _bf16_structure)
+
+
+def treated(technique: str, system: Model) -> dict[str, str]:
+    """Name -> type of the layers and operators that a technique of this module takes by default; its arguments `layers`
+    may name some of them. ParameterError for a technique that has no such choice.
+    """
+    if technique not in _TREATS:
+        raise unknown("technique with a choice of layers", technique, _TREATS)
+    kinds, graph_kinds, default = _TREATS[technique]
+    chosen, graphs = _chosen(system, kinds, graph_kinds, default=default)
+    types = {name: type(layer).__name__ for name, layer in selection.weighted(system).items()}
+    for stage, names in graphs.items():
+        known = quantize_graphs.known(system.graphs[stage], graph_kinds)
+        types |= {f"{stage}/{name}": known[name] for name in names}
+        chosen += [f"{stage}/{name}" for name in names]
+    return {name: types[name] for name in chosen}
+
+
+_PRODUCTS = ("Linear", "MatMul", "Gemm", POINTWISE)
+_TREATS = {
+    "int8-dynamic": (("Linear", *RECURRENT), quantize_graphs.DYNAMIC, _PRODUCTS),
+    "int8-static": ((), quantize_graphs.STATIC, ("Conv", "MatMul", "Gemm")),
+}

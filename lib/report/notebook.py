@@ -101,6 +101,13 @@ def players(clips: Mapping[str, "Clip"], *, text: bool = True):
     return HTML(f'{said}<div style="display:flex;flex-wrap:wrap">{"".join(columns)}</div>')
 
 
+def headed(title: str, clips: Mapping[str, "Clip"]) -> None:
+    """Players side by side under a title."""
+    from IPython.display import Markdown, display
+
+    display(Markdown(f"**{title}**"), players(clips))
+
+
 def player(waveform, sample_rate: int):
     """One compact player at the true level (IPython's default would normalise every clip to full scale)."""
     from IPython.display import Audio

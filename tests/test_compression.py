@@ -1,0 +1,198 @@
+"""Variants beside their baselines: what is said of them, groups of layers treated alone, claims, the plan's words."""
+
+import numpy as np
+import pytest
+
+from lib import optimize, results
+from lib.errors import ParameterError
+from lib.measure import evaluate
+from lib.optimize.plan import Answer, Effect, Group, Plan
+from lib.report import sensitivity as charts
+from lib.studies import compression, sensitivity
+from lib.studies.compression import Tried, trial
+
+
+def answer(word, recommended, times=1.5):
+    return Answer(word, recommended, "because", times)
+
+
+TRIED = [
+    Tried(trial("a", "torch/cpu", "int8"), answer("without audible loss", True)),
+    Tried(trial("a", "torch/cpu", "pruned-30"), answer("without audible loss", False, 0.98)),
+    Tried(trial("b", "torch/cpu", "int8"), answer("worse", False)),
+    Tried(trial("b", "torch/cpu", "nf4"), None, "no kernel"),
+]
+
+
+def test_all_variants_are_counted_and_none_is_flattered():
+    assert compression.finding(TRIED) == (
+        "Of 4 variants: 1 recommended (int8 of a); 1 without audible loss but not worth having (pruned-30 of a); "
+        "1 worse (int8 of b); 1 not run (nf4 of b). 1 of them are slower than their baseline."
+    )
+    assert compression.finding([]) is None
+    table = compression.table(TRIED)
+    assert table["take it"].tolist() == ["yes", "no", "no", ""] and table.verdict.tolist()[3] == "not run"
+    assert table.why.tolist()[3] == "no kernel"
+
+
+def test_every_trial_has_a_name_of_its_own_and_a_technique_that_exists():
+    for extent in compression.EXTENTS:
+        trials = compression.trials(extent)
+        names = [(one.system, one.target, one.variant) for one in trials]
+        assert len(set(names)) == len(names)
+        assert {step for one in trials for step, _ in one.steps} <= set(optimize.techniques())
+        systems = [one.system + one.target for one in trials]
+        assert len([a for a, b in zip(systems, systems[1:]) if a != b]) < len(
+            trials
+        )  # a base is loaded once a group
+    with pytest.raises(ParameterError, match="extent of the trials"):
+        compression.trials("all")
+
+
+def rows(*values):
+    """(system, variant, metric, value) as a table of results."""
+    return results.frame(
+        {
+            "system": s, "variant": v, "target": "torch/cpu", "metric": m, "value": x, "unit": "", "kind": "measured",
+            "n": 10, "ci_low": None, "ci_high": None, "source": "test", "baseline": "", "host": "here", "commit": "c",
+            "time": "2026-11-22T00:00:00", "detail": "",
+        }
+        for s, v, m, x in values
+    )  # fmt: skip
+
+
+def test_a_claim_is_compared_by_its_change_and_its_start():
+    both = compression.CLAIMED
+    table = compression.claims(
+        rows(
+            ("speecht5-base", "baseline", "size_mb", 629.0), ("speecht5-base", both, "size_mb", 200.0),
+            ("speecht5", "baseline", "mos_predicted", 4.3), ("speecht5", both, "mos_predicted", 2.0),
+            ("speecht5", "baseline", "wer", 0.055), ("speecht5", both, "wer", 0.05),
+            ("speecht5", "baseline", "size_mb", 9.0), ("speecht5", both, "size_mb", 9.0),
+        ),
+        both,
+    )  # fmt: skip
+    said = dict(zip([name.split(",")[0] for name in table.measure], table.verdict))
+    assert said["Download size"] == "the change agrees (0.32 times, theirs 0.20 to 0.40), the start does not"
+    assert said["Predicted MOS"].startswith("worse than promised (0.47 times") and said[
+        "Predicted MOS"
+    ].endswith("agrees")
+    assert said["WER"].startswith("better than promised (0.91 times, theirs 1.17 to 1.60)")
+    assert said["PESQ wideband"] == "not comparable: not measured"
+    assert table["ours before"].tolist()[0] == "629" and table["ours after"].tolist()[-1] == "5"
+
+
+def test_zeros_are_told_to_save_nothing():
+    known = rows(
+        ("speecht5", "baseline", "size_mb", 16.0), ("speecht5", "pruned-30", "size_mb", 16.0),
+        ("speecht5", "baseline", "rtf", 0.060), ("speecht5", "pruned-30", "rtf", 0.0606),
+    )  # fmt: skip
+    assert "1.00 times the bytes and takes 1.01 times the time" in compression.saved(known)
+    assert compression.saved(known[known.metric == "rtf"]) is None
+
+
+class Voice:
+    """Speaks for as long as it is told, and counts."""
+
+    name, target, variant, threads, kind = "voice", "torch/cpu", "baseline", 1, "speech"
+
+    def __init__(self, clock, seconds):
+        self.clock, self.seconds, self.said = clock, seconds, []
+
+    def synthesize(self, text, seed):
+        self.said.append((text, seed))
+        self.clock[0] += self.seconds
+
+
+def test_two_systems_are_timed_in_turns(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(sensitivity.time, "perf_counter", lambda: clock[0])
+    slow, fast = Voice(clock, 3.0), Voice(clock, 2.0)
+    assert sensitivity.in_turns(slow, fast, ["a", "b"], passes=2, seed=7) == 1.5
+    assert slow.said == fast.said == [("a", 7)] * 3 + [("b", 8)] * 3
+
+
+def judged(nll, mos):
+    from lib.measure.likelihood import Loss
+    from lib.measure.scores import ClipScores, summarise
+
+    scores = tuple(ClipScores(None, {"mos_predicted": mos + i / 10}, Loss(nll * 10, 10)) for i in range(4))
+    return evaluate.Judged((), scores, summarise(scores))
+
+
+def test_groups_are_tried_alone_once_and_their_rows_are_found_again(tmp_path, monkeypatch):
+    run = results.Run("04_pruning_quantization", tmp_path)
+    made = []
+
+    def make(base, technique, *, variant, layers):
+        if "broken" in layers:
+            raise ParameterError("no kernel")
+        made.append(variant)
+        voice = Voice([0.0], 1.0)
+        voice.variant, voice.made = variant, {"technique": technique}
+        return voice
+
+    monkeypatch.setattr(optimize, "make", make)
+    monkeypatch.setattr(evaluate, "speak", lambda voice, sentences, seed: voice.variant)
+    monkeypatch.setattr(
+        evaluate,
+        "judge",
+        lambda clips, scorer, seed: judged(*((0.5, 4.0) if clips == "baseline" else (0.54, 3.95))),
+    )
+    monkeypatch.setattr(sensitivity, "in_turns", lambda *a, **k: 1.25)
+    groups = [
+        Group("type", "Linear", ("a", "b")),
+        Group("stage", "decoder", ("b", "a")),  # the same layers
+        Group("block", "decoder/0", ("broken",)),
+    ]
+    tried = sensitivity.screen(run, Voice([0.0], 1.0), "int8-dynamic", groups, [], None)
+    assert made == ["int8-dynamic+type+Linear"] and len(tried) == 3
+    by_axis = {t.group.axis: t for t in tried}
+    assert by_axis["stage"].effect.times == by_axis["type"].effect.times == 1.25
+    assert by_axis["stage"].effect.group.name == "decoder" and by_axis["block"].why == "no kernel"
+    losses = by_axis["type"].effect.losses
+    assert losses["asr_nll"] == pytest.approx(2.0) and losses["mos_predicted"] == pytest.approx(0.5)
+    assert by_axis["type"].effect.loss == pytest.approx(2.0)
+    known = sensitivity.known(results.read(run.path), results.read(run.path))
+    assert known[["axis", "group"]].values.tolist() == [["type", "Linear"]]
+    assert known.times.tolist() == [1.25] and known.loss.tolist() == pytest.approx([2.0], abs=1e-3)
+    assert "Linear gains most" in sensitivity.finding(tried, "voice")
+    assert charts.draw(known).axes[0].get_title("left") == "voice on torch/cpu: int8-dynamic"
+    assert charts.draw(known.iloc[:0]) is None
+
+
+def test_a_plan_is_asked_and_remembered(tmp_path, monkeypatch):
+    run = results.Run("04_pruning_quantization", tmp_path)
+    group = Group("block", "decoder/0", ("decoder/a",))
+    tried = {"int8-dynamic": [sensitivity.Tried(group, Effect(group, 1.4, {"asr_nll": 0.1}))]}
+    monkeypatch.setattr(sensitivity.systems, "load", lambda *a, **k: Voice([0.0], 1.0))
+    monkeypatch.setattr(evaluate, "reference_clips", lambda *a, **k: ())
+    monkeypatch.setattr(evaluate, "speak", lambda *a, **k: ())
+    monkeypatch.setattr(evaluate, "judge", lambda *a, **k: judged(0.5, 4.0))
+    monkeypatch.setattr(
+        optimize, "make", lambda base, technique, *, variant, layers: (technique, variant, layers)
+    )
+    saved = []
+    monkeypatch.setattr(optimize, "save", lambda made, home, data: saved.append((made, home)))
+    monkeypatch.setattr(optimize, "load", lambda home, threads: home)
+    given = {"answer": answer("without audible loss", True, 1.31)}
+    monkeypatch.setattr(sensitivity, "confirm", lambda *a, **k: [given["answer"]])
+    arguments = (run, "voice", "torch/cpu", tried, [], [], None, tmp_path)
+    assert sensitivity.plan_of(*arguments) == (
+        "voice on torch/cpu: take int8-dynamic on decoder/0: because (1.31 times as fast)."
+    )
+    assert saved[0][0] == ("int8-dynamic", "int8-dynamic-1", ["decoder/a"])
+    assert (
+        sensitivity.recalled(results.read(run.path))
+        == "voice on torch/cpu: int8-dynamic on decoder/0: because."
+    )
+    given["answer"] = answer("worse", False)
+    assert "leave it in fp32: none of 1 plans" in sensitivity.plan_of(*arguments)
+    assert "leave it in fp32" in sensitivity.recalled(results.read(run.path))
+    assert sensitivity.recalled(results.read()) is None
+
+
+def test_a_plan_names_each_layer_once():
+    groups = (Group("block", "x", ("a", "b")), Group("block", "y", ("b", "c")))
+    assert Plan("int8-dynamic", {}, groups, 1.0, 0.0).layers == ["a", "b", "c"]
+    assert np.isclose(Effect(groups[0], np.e, {}).gain, 1.0)
