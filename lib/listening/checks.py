@@ -1,8 +1,8 @@
 """Is somebody listening, and can they hear it? Pages that look like all others, with a known answer.
 
-Their answers stand in the key alone. A **trap** begins as a clip of the test and goes on with a voice that asks for
-a certain answer (ITU-T P.808 calls them trapping questions). The **level check** plays soft tones: who counts them right hears
-what is 25 dB below speech.
+Their answers stand in the key alone. A **trap** begins as a clip of the test and goes on with a voice that asks
+for a certain answer (ITU-T P.808 calls them trapping questions). The **level check** plays soft tones: who
+counts them right hears what is 25 dB below speech.
 """
 
 from __future__ import annotations

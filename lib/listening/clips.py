@@ -98,11 +98,17 @@ def low_anchor(stimulus: Stimulus, cutoff_hz: float = 3_500) -> Stimulus:
     from scipy.signal import butter, sosfiltfilt
 
     if stimulus.sample_rate <= 2 * cutoff_hz:
-        raise ParameterError(f"{stimulus.sample_rate} Hz hold nothing above {cutoff_hz:g} Hz: no anchor can be made")
+        raise ParameterError(
+            f"{stimulus.sample_rate} Hz hold nothing above {cutoff_hz:g} Hz: no anchor can be made"
+        )
     sections = butter(8, cutoff_hz, fs=stimulus.sample_rate, output="sos")
     dull = sosfiltfilt(sections, stimulus.waveform).astype(np.float32)
     return Stimulus(
-        Condition(stimulus.condition.system, "low-anchor"), stimulus.sentence, stimulus.text, dull, stimulus.sample_rate
+        Condition(stimulus.condition.system, "low-anchor"),
+        stimulus.sentence,
+        stimulus.text,
+        dull,
+        stimulus.sample_rate,
     )
 
 

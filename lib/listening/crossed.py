@@ -1,10 +1,11 @@
 """How sure is a mean of ratings? Intervals that know other listeners and other sentences.
 
-The ratings of one listener resemble each other, and so do those of one sentence. An interval that takes each rating for
-a new one is too narrow: more ratings of the same five people do not tell what a sixth would say. Here the variance of a mean is
-that of its listeners plus that of its sentences, less what both counted (Cameron, Gelbach and Miller 2011,
-https://doi.org/10.1198/jbes.2010.07136), with Student's t at Satterthwaite's degrees of freedom. Differences are taken within
-each listener, so that it widens nothing that some are generous.
+The ratings of one listener resemble each other, and so do those of one sentence. An interval that takes each
+rating for a new one is too narrow: more ratings of the same five people do not tell what a sixth would say.
+Here the variance of a mean is that of its listeners plus that of its sentences, less what both counted
+(Cameron, Gelbach and Miller 2011, https://doi.org/10.1198/jbes.2010.07136), with Student's t at Satterthwaite's
+degrees of freedom. Differences are taken within each listener, so that it widens nothing that some are
+generous.
 
 Simulated (tests/test_listening_coverage.py) of ratings rounded to 1 ... 5.
 """
@@ -35,14 +36,22 @@ class Ratings:
 
     @classmethod
     def of(
-        cls, values: Sequence[float], listeners: Sequence, sentences: Sequence, conditions: Sequence | None = None
+        cls,
+        values: Sequence[float],
+        listeners: Sequence,
+        sentences: Sequence,
+        conditions: Sequence | None = None,
     ) -> Ratings:
-        """From columns of any names; conditions, where given, are True for the one that is compared with the others."""
+        """From columns of any names; conditions, where given, are True for the one that is compared with the
+        others.
+        """
         array = np.asarray(values, np.float64)
         if array.ndim != 1 or not array.size or not np.isfinite(array).all():
             raise ParameterError("ratings: give at least one, and finite numbers only")
         if not len(array) == len(listeners) == len(sentences):
-            raise ParameterError(f"{len(array)} ratings by {len(listeners)} of {len(sentences)}: one each, please")
+            raise ParameterError(
+                f"{len(array)} ratings by {len(listeners)} of {len(sentences)}: one each, please"
+            )
         codes = [np.unique(np.asarray(column), return_inverse=True)[1] for column in (listeners, sentences)]
         group = np.zeros(len(array), int) if conditions is None else np.asarray(conditions).astype(int)
         return cls(array, *codes, group)
@@ -50,7 +59,9 @@ class Ratings:
 
 @dataclass(frozen=True)
 class Spread:
-    """Variances of an estimate: by listeners, by sentences, what both counted, the sum; freedom: of Student's t."""
+    """Variances of an estimate: by listeners, by sentences, what both counted, the sum; freedom: of Student's
+    t.
+    """
 
     listeners: float
     sentences: float
@@ -70,8 +81,8 @@ def mean(ratings: Ratings) -> Estimate:
 
 
 def difference(ratings: Ratings) -> Difference:
-    """Condition 1 minus condition 0, with the p value of the same t. n: sentences; sd: of a sentence's difference, were
-    the sentences all that varied, which says how many would decide.
+    """Condition 1 minus condition 0, with the p value of the same t. n: sentences; sd: of a sentence's
+    difference, were the sentences all that varied, which says how many would decide.
     """
     value, influence = _contrast(ratings)
     n = int(ratings.sentences.max()) + 1
@@ -90,8 +101,9 @@ def preference(ratings: Ratings) -> Difference:
 
 
 def superiority(ratings: Ratings) -> Difference:
-    """How often a listener rates condition 1 above condition 0, ties half, less one half; its test asks for the order of
-    ratings alone (ranks within each listener, Conover and Iman 1981, https://doi.org/10.1080/00031305.1981.10479327).
+    """How often a listener rates condition 1 above condition 0, ties half, less one half; its test asks for the
+    order of ratings alone (ranks within each listener, Conover and Iman 1981,
+    https://doi.org/10.1080/00031305.1981.10479327).
     """
     from scipy.stats import rankdata
 
@@ -142,8 +154,9 @@ def _contrast(ratings: Ratings) -> tuple[float, np.ndarray]:
     """(condition 1 minus condition 0 within listeners, what each rating adds to its error)."""
     if set(np.unique(ratings.conditions)) != {0, 1}:
         raise ParameterError("a difference needs ratings of two conditions")
-    # Frisch-Waugh: what a listener's own mean leaves of the condition is all that bears on the difference. (An effect of
-    # each sentence beside it would eat half the residuals of a Latin square, and the interval would be too narrow.)
+    # Frisch-Waugh: what a listener's own mean leaves of the condition is all that bears on the difference. (An
+    # effect of each sentence beside it would eat half the residuals of a Latin square, and the interval would
+    # be too narrow.)
     outside = _within(ratings.conditions.astype(float), ratings.listeners)
     weight = float(outside @ outside)
     if weight < 1e-9 * len(outside):
@@ -175,8 +188,8 @@ def _spread(influence: np.ndarray, ratings: Ratings) -> Spread | None:
 
 
 def _both(ratings: Ratings) -> float:
-    """Variance of the estimate by what neither listener nor sentence explains; 0 where the design cannot tell, which
-    leaves the interval wider.
+    """Variance of the estimate by what neither listener nor sentence explains; 0 where the design cannot tell,
+    which leaves the interval wider.
     """
     total = 0.0
     for condition in np.unique(ratings.conditions):

@@ -1,7 +1,8 @@
 """Who hears what, in which order? Balanced sessions for a group of listeners.
 
-A **condition** is what is judged (a system's variant), a **sentence** what it says; both are numbers here. A **session** is what
-one listener hears: a list of pages, each with one clip (`acr`), two (`paired`) or all conditions of a sentence (`mushra`).
+A **condition** is what is judged (a system's variant), a **sentence** what it says; both are numbers here. A
+**session** is what one listener hears: a list of pages, each with one clip (`acr`), two (`paired`) or all
+conditions of a sentence (`mushra`).
 
 What holds exactly, and tests count (listeners: a multiple of `cycle`):
 
@@ -38,11 +39,14 @@ Session = tuple[Page, ...]
 def acr(conditions: int, sentences: int, groups: int, listeners: int, seed: int = 0) -> list[list[Session]]:
     """[group][listener] sessions of single clips; each group hears conditions / groups of each sentence's clips.
 
-    With as many groups as conditions each listener hears every sentence once (a Latin square), with one group all of it.
+    With as many groups as conditions each listener hears every sentence once (a Latin square), with one group
+    all of it.
     """
     _positive(conditions=conditions, sentences=sentences, groups=groups, listeners=listeners)
     if conditions % groups:
-        raise ParameterError(f"{groups} groups do not share {conditions} conditions: give a divisor of {conditions}")
+        raise ParameterError(
+            f"{groups} groups do not share {conditions} conditions: give a divisor of {conditions}"
+        )
     if groups > 1 and sentences % conditions:
         raise ParameterError(
             f"{sentences} sentences are no multiple of {conditions} conditions, so {groups} groups would hear some "
@@ -61,10 +65,14 @@ def acr(conditions: int, sentences: int, groups: int, listeners: int, seed: int 
 def paired(
     pairs: Sequence[tuple[int, int]], sentences: int, groups: int, listeners: int, seed: int = 0
 ) -> list[list[Session]]:
-    """[group][listener] sessions of pairs of one sentence; each group hears each pair on its share of the sentences."""
+    """[group][listener] sessions of pairs of one sentence; each group hears each pair on its share of the
+    sentences.
+    """
     _positive(pairs=len(pairs), sentences=sentences, groups=groups, listeners=listeners)
     if sentences % groups:
-        raise ParameterError(f"{groups} groups do not share {sentences} sentences: give a divisor of {sentences}")
+        raise ParameterError(
+            f"{groups} groups do not share {sentences} sentences: give a divisor of {sentences}"
+        )
     made = []
     for group in range(groups):
         heard = [[s for s in range(sentences) if (s + p) % groups == group] for p in range(len(pairs))]
@@ -85,10 +93,14 @@ def paired(
 
 
 def mushra(conditions: int, sentences: int, groups: int, listeners: int, seed: int = 0) -> list[list[Session]]:
-    """[group][listener] sessions of pages with all conditions of a sentence; each group hears its share of sentences."""
+    """[group][listener] sessions of pages with all conditions of a sentence; each group hears its share of
+    sentences.
+    """
     _positive(conditions=conditions, sentences=sentences, groups=groups, listeners=listeners)
     if sentences % groups:
-        raise ParameterError(f"{groups} groups do not share {sentences} sentences: give a divisor of {sentences}")
+        raise ParameterError(
+            f"{groups} groups do not share {sentences} sentences: give a divisor of {sentences}"
+        )
     rows = williams(conditions)
     made = []
     for group in range(groups):
@@ -123,7 +135,9 @@ def williams(n: int) -> tuple[tuple[int, ...], ...]:
 
 
 def _session(heard: Sequence[Sequence[int]], listener: int, seed: tuple[int, ...]) -> Session:
-    """Pages of one condition each, in blocks with every condition once. heard: its sentences, for each condition."""
+    """Pages of one condition each, in blocks with every condition once. heard: its sentences, for each
+    condition.
+    """
     rows, rng, best = williams(len(heard)), np.random.default_rng(seed), None
     for _ in range(_TRIES):
         drawn = [rng.permutation(mine) for mine in heard]

@@ -1,8 +1,8 @@
 """One page for each group of listeners, and the key that says what was behind every clip.
 
-A page is one HTML file that works from a disk or any web host and asks the network for nothing; where it is given an
-address, it sends each rating there as well. Names of systems stand in the key alone: clips and pages are called by the
-first digits of a keyed hash, and the key stays with who runs the test.
+A page is one HTML file that works from a disk or any web host and asks the network for nothing; where it is
+given an address, it sends each rating there as well. Names of systems stand in the key alone: clips and pages
+are called by the first digits of a keyed hash, and the key stays with who runs the test.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ MUSHRA_FLAW = (
 
 @dataclass(frozen=True)
 class Plan:
-    """method: one of METHODS; groups: pages, whose listeners hear different clips; listeners: planned of each group;
-    traps: in each session; post: the address that collects ratings, "" for none; pairs: of condition numbers, by
-    default the first against each other one; reference: number of the condition that mushra compares with.
+    """method: one of METHODS; groups: pages, whose listeners hear different clips; listeners: planned of each
+    group; traps: in each session; post: the address that collects ratings, "" for none; pairs: of condition
+    numbers, by default the first against each other one; reference: number of the condition that mushra
+    compares with.
     """
 
     method: str
@@ -63,7 +64,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Kit:
-    """What was written. megabytes: of the largest page; lufs: the loudness of all clips; per_listener: pages to rate."""
+    """What was written. megabytes: of the largest page; lufs: the loudness of all clips; per_listener: pages to
+    rate.
+    """
 
     pages: tuple[Path, ...]
     key: Path
@@ -75,14 +78,16 @@ class Kit:
 def make(grid: Sequence[Sequence[Stimulus]], plan: Plan, folder: str | Path, speak: checks.Speak) -> Kit:
     """Write listen-1.html, listen-2.html ... and key.json into the folder.
 
-    grid: [condition][sentence], as `clips.grid` makes it; speak: the voice of the traps. Raises OutputError where the
-    folder holds a key already: its pages may be out, and a new key could not read their ratings.
+    grid: [condition][sentence], as `clips.grid` makes it; speak: the voice of the traps. Raises OutputError
+    where the folder holds a key already: its pages may be out, and a new key could not read their ratings.
     """
     from lib.listening import page
 
     folder = Path(folder)
     if (folder / "key.json").exists():
-        raise SpeechError(f"{folder / 'key.json'} exists: its pages may be in use; read it, or choose another folder")
+        raise SpeechError(
+            f"{folder / 'key.json'} exists: its pages may be in use; read it, or choose another folder"
+        )
     if plan.method == "mushra":
         grid = [*grid, [clips.low_anchor(stimulus) for stimulus in grid[plan.reference]]]
     levelled, lufs = _levelled(grid)
@@ -202,12 +207,16 @@ class _Group:
             self._traps.append((self._add(levelled[0], trap.sample_rate, "trap", place), trap.expected))
 
     def session(self, number: int, pages: design.Session) -> list[_Trial]:
-        """The level check, then the pages with traps among them, at places that differ from listener to listener."""
+        """The level check, then the pages with traps among them, at places that differ from listener to
+        listener.
+        """
         trials = [self._trial(number, "level", (self._level,), kind="level", expected=self._tones)]
         trials += [self._rating(number, place, page) for place, page in enumerate(pages)]
         for place, (clip, expected) in enumerate(self._traps):
             share = len(pages) / (len(self._traps) + 1)
-            at = round((place + 0.5) * share) + self._blind.draw(max(1, int(share)), "place", self.number, number, place)
+            at = round((place + 0.5) * share) + self._blind.draw(
+                max(1, int(share)), "place", self.number, number, place
+            )
             shown = (clip,)
             if self.plan.method in ("ab", "ccr"):
                 shown = (self._clip(0, 0), clip)
@@ -224,7 +233,9 @@ class _Group:
             public = {**public, "reference": self._reference(page.sentence)}
         return _Trial(public, private)
 
-    def _trial(self, number: int, what: str, shown: tuple[str, ...], *, kind: str, expected: int | None = None) -> _Trial:
+    def _trial(
+        self, number: int, what: str, shown: tuple[str, ...], *, kind: str, expected: int | None = None
+    ) -> _Trial:
         name = self._blind.name("trial", self.number, number, what)
         public = {"id": name, "clips": list(shown)} | ({"kind": "level"} if kind == "level" else {})
         role = what.split()[0]
@@ -235,7 +246,9 @@ class _Group:
         return self._add(stimulus.waveform, stimulus.sample_rate, "clip", condition, sentence)
 
     def _reference(self, sentence: int) -> str:
-        """The open reference: other bytes and another name than the hidden one, which would else be found by them."""
+        """The open reference: other bytes and another name than the hidden one, which would else be found by
+        them.
+        """
         stimulus = self._grid[self.plan.reference][sentence]
         later = np.pad(stimulus.waveform, (stimulus.sample_rate // 100, 0))  # 10 ms
         return self._add(later, stimulus.sample_rate, "reference", sentence)

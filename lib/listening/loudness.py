@@ -1,7 +1,8 @@
 """Are all clips equally loud? Loudness by ITU-R BS.1770 (K-weighted, gated), through pyloudnorm.
 
-A clip half a decibel louder is preferred without anybody knowing why, so clips of one test share one loudness. Where one
-of them would clip, all are played more softly: a clip that alone stays behind would be worse than any level.
+A clip half a decibel louder is preferred without anybody knowing why, so clips of one test share one loudness.
+Where one of them would clip, all are played more softly: a clip that alone stays behind would be worse than any
+level.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ _BLOCK_S = 0.4  # BS.1770 measures in blocks of this length
 
 
 def lufs(waveform: np.ndarray, sample_rate: int) -> float:
-    """Integrated loudness of (n_samples,) float32, LUFS; a clip shorter than a block is measured with itself repeated."""
+    """Integrated loudness of (n_samples,) float32, LUFS; a clip shorter than a block is measured with itself
+    repeated.
+    """
     pyloudnorm = require("pyloudnorm", "pyloudnorm==0.2.0")
     checked = audio.check(waveform, sample_rate, "clip").astype(np.float64)
     shortest = int(np.ceil(_BLOCK_S * sample_rate)) + 1

@@ -1,4 +1,6 @@
-"""What does a listener see? The page of one group as a single HTML file that holds its clips, styles and script."""
+"""What does a listener see? The page of one group as a single HTML file that holds its clips, styles and
+script.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,8 @@ WORDS = {  # method -> (the question, what to do, the scale from first to last)
     ),
     "mushra": (
         "How close to the reference does each one sound?",
-        "You hear a reference and several versions of it, one of which is the reference itself: it should get 100. Compare "
-        "as often as you like.",
+        "You hear a reference and several versions of it, one of which is the reference itself: it should get 100. "
+        "Compare as often as you like.",
         (("0", "Bad"), ("25", "Poor"), ("50", "Fair"), ("75", "Good"), ("100", "Excellent")),
     ),
 }
@@ -60,7 +62,12 @@ def render(data: dict, *, post: str = "") -> bytes:
             raise ParameterError(f"post {post!r} is no address like https://host/ratings")
         origin = f"{parts.scheme}://{parts.netloc}"
     question, task, scale = WORDS[data["method"]]
-    told = {**data, "post": post, "scale": [[int(value), label] for value, label in scale], "question": question}
+    told = {
+        **data,
+        "post": post,
+        "scale": [[int(value), label] for value, label in scale],
+        "question": question,
+    }
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
     html = environment.get_template("page.html.j2").render(
@@ -71,6 +78,7 @@ def render(data: dict, *, post: str = "") -> bytes:
         connect=origin or "'none'",
         question=question,
         task=task,
+        traps=data["method"] != "mushra",
         pages=len(data["sessions"][0]),
         listeners=len(data["sessions"]),
     )

@@ -1,7 +1,9 @@
-"""What did listeners answer? Ratings as the page writes them, checked against the key, and with the key what they are of.
+"""What did listeners answer? Ratings as the page writes them, checked against the key, and with the key what
+they are of.
 
-A rating is one page of one listener. Nothing is taken on trust: a page that the key does not know, a value off the scale or
-clips in another order are refused with what is wrong, by the reader of files and by the server alike.
+A rating is one page of one listener. Nothing is taken on trust: a page that the key does not know, a value off
+the scale or clips in another order are refused with what is wrong, by the reader of files and by the server
+alike.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ class Rating:
 
 
 def checked(envelope: object, rating: object, key: Key) -> Rating:
-    """A rating of the key's test, or RatingError. envelope: the listener's part of what the page sends or saves."""
+    """A rating of the key's test, or RatingError. envelope: the listener's part of what the page sends or
+    saves.
+    """
     if not isinstance(envelope, dict) or not isinstance(rating, dict):
         raise RatingError("not an object with a rating")
     if envelope.get("format") != FORMAT or envelope.get("test") != key.test:
@@ -90,7 +94,9 @@ def read(paths: Iterable[str | Path], key: Key) -> list[Rating]:
                 rating = checked(envelope, raw, key)
                 before = known.setdefault((rating.listener, rating.trial), rating)
                 if before != rating:
-                    raise RatingError(f"page {rating.trial} of {rating.listener} is rated twice, and differently")
+                    raise RatingError(
+                        f"page {rating.trial} of {rating.listener} is rated twice, and differently"
+                    )
         except (ValueError, KeyError, TypeError) as error:
             raise RatingError(f"{path}: {error}") from error
     return list(known.values())
@@ -112,7 +118,8 @@ def collected(folder: str | Path, key: Key) -> list[Rating]:
 def table(ratings: Iterable[Rating], key: Key) -> "pd.DataFrame":
     """One line for each value: listener, trial, role, sentence, condition, value, expected, seconds.
 
-    Of a pair, `condition` and `other` are its clips and `value` is how much better `condition` was, whichever came first.
+    Of a pair, `condition` and `other` are its clips and `value` is how much better `condition` was, whichever
+    came first.
     """
     import pandas as pd
 
@@ -127,11 +134,15 @@ def table(ratings: Iterable[Rating], key: Key) -> "pd.DataFrame":
             "seconds": rating.seconds,
         }
         if trial["role"] != "rating":
-            lines.append({**common, "sentence": None, "condition": None, "other": None, "value": rating.values[0]})
+            lines.append(
+                {**common, "sentence": None, "condition": None, "other": None, "value": rating.values[0]}
+            )
             continue
         said, shown = key.sentences[trial["sentence"]]["id"], [key.conditions[c].name for c in trial["shown"]]
         if trial["kind"] in ("ab", "ccr"):
-            turned = trial["shown"][0] < trial["shown"][1]  # in the order of conditions: a value above 0 is for the later
+            turned = (
+                trial["shown"][0] < trial["shown"][1]
+            )  # in the order of conditions: a value above 0 is for the later
             pair, value = (shown[::-1], rating.values[0]) if turned else (shown, -rating.values[0])
             lines.append({**common, "sentence": said, "condition": pair[0], "other": pair[1], "value": value})
             continue

@@ -1,7 +1,8 @@
-"""Whose ratings count? Rules that were declared with the kit, before anybody listened, and what they say of each listener.
+"""Whose ratings count? Rules that were declared with the kit, before anybody listened, and what they say of
+each listener.
 
-The rules stand in the key, and the analysis takes them from there: who would change them afterwards must make a new
-test. Whoever is left out is named with the reason, and the answers are shown with everybody, too.
+The rules stand in the key, and the analysis takes them from there: who would change them afterwards must make a
+new test. Whoever is left out is named with the reason, and the answers are shown with everybody, too.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Rules:
     """traps: share of trap pages to be answered as asked; level: by how many the count of soft tones may be wrong;
-    agreement: least rank correlation of a listener's mean ratings by condition with those of all others (from four conditions
-    on); reference, reference_share: a mushra listener rates the hidden reference below the first on at most that share
-    of pages (ITU-R BS.1534); complete: least share of pages rated.
+    agreement: least rank correlation of a listener's mean ratings by condition with those of all others (from
+    four conditions on); reference, reference_share: a mushra listener rates the hidden reference below the
+    first on at most that share of pages (ITU-R BS.1534); complete: least share of pages rated.
     """
 
     traps: float = 0.5
@@ -34,7 +35,8 @@ class Rules:
 def screen(ratings: "pd.DataFrame", rules: Rules, planned: int, reference: str = "") -> "pd.DataFrame":
     """A line for each listener: what each rule measures (None: it does not apply), `kept`, and `why` not.
 
-    ratings: as `ratings.table` returns them; planned: pages to rate in a session; reference: name of mushra's condition.
+    ratings: as `ratings.table` returns them; planned: pages to rate in a session; reference: name of mushra's
+    condition.
     """
     import pandas as pd
 
@@ -59,7 +61,10 @@ def screen(ratings: "pd.DataFrame", rules: Rules, planned: int, reference: str =
 def _objections(measured: dict, rules: Rules) -> list[str]:
     checks = (
         (measured["complete"] < rules.complete, f"rated {measured['complete']:.0%} of the pages"),
-        (_below(measured["traps"], rules.traps), f"answered {measured['traps'] or 0:.0%} of the traps as asked"),
+        (
+            _below(measured["traps"], rules.traps),
+            f"answered {measured['traps'] or 0:.0%} of the traps as asked",
+        ),
         (_below(rules.level, measured["level"]), "miscounted the soft tones"),
         (_below(measured["agreement"], rules.agreement), "ranks the systems against all others"),
         (_below(rules.reference_share, measured["reference"]), "did not find the hidden reference"),

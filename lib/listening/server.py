@@ -1,10 +1,11 @@
-"""Where do pages send ratings, if somebody wants to run a server? One process, the standard library, one SQLite file.
+"""Where do pages send ratings, if somebody wants to run a server? One process, the standard library, one SQLite
+file.
 
     python -m lib.listening.server outputs/quick/listening --port 8600
 
-serves the folder's pages at /1, /2 ... and takes ratings at /ratings: checked against the key, each page of a listener once, on the disk
-before it is acknowledged. The key itself is never served. It speaks plain HTTP: over the internet, put it behind a proxy
-that adds TLS, and make the kit with that address (`post`).
+serves the folder's pages at /1, /2 ... and takes ratings at /ratings: checked against the key, each page of a
+listener once, on the disk before it is acknowledged. The key itself is never served. It speaks plain HTTP: over
+the internet, put it behind a proxy that adds TLS, and make the kit with that address (`post`).
 
 | status | when |
 |---|---|
@@ -64,7 +65,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, folder: str | Path, host: str = "127.0.0.1", port: int = 0, bucket: Bucket | None = None):
+    def __init__(
+        self, folder: str | Path, host: str = "127.0.0.1", port: int = 0, bucket: Bucket | None = None
+    ):
         self.folder, self.bucket = Path(folder), bucket or Bucket()
         self.key = kit.read_key(self.folder / "key.json")
         self.store = store.Store(self.folder / "ratings.sqlite")
@@ -72,7 +75,9 @@ class Server(ThreadingHTTPServer):
             super().__init__((host, port), _Handler)
         except OSError as error:
             self.store.close()
-            raise SpeechError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --port") from error
+            raise SpeechError(
+                f"cannot listen on {host}:{port} ({error.strerror}): choose another --port"
+            ) from error
 
     def server_close(self) -> None:
         super().server_close()
@@ -102,7 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not (length.isascii() and length.isdigit()):
             return self._refuse(HTTPStatus.LENGTH_REQUIRED, "say how long it is")
         if int(length) > MAX_BYTES:
-            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"no rating has more than {MAX_BYTES} bytes")
+            return self._refuse(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"no rating has more than {MAX_BYTES} bytes"
+            )
         wait = self.server.bucket.take(self.client_address[0], time.monotonic())
         if wait:
             return self._refuse(HTTPStatus.TOO_MANY_REQUESTS, "slowly", {"Retry-After": str(int(wait) + 1)})
@@ -166,8 +173,12 @@ class _Handler(BaseHTTPRequestHandler):
 def main(arguments: list[str] | None = None) -> int:
     """Command line; serves until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m lib.listening.server", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="with key.json and listen-*.html, as 07_listening_test makes it")
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for the network (default: this machine only)")
+    parser.add_argument(
+        "folder", type=Path, help="with key.json and listen-*.html, as 07_listening_test makes it"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="0.0.0.0 for the network (default: this machine only)"
+    )
     parser.add_argument("--port", type=int, default=8600)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)

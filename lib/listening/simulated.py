@@ -1,7 +1,7 @@
 """What would listeners with a known opinion say? Simulated ratings, for tests and for statements of power only.
 
-Nothing here is a result, and no row of a results table ever comes from it: what simulated listeners are for is that
-their true mean opinion is known, so one can count how often an interval covers it.
+Nothing here is a result, and no row of a results table ever comes from it: what simulated listeners are for is
+that their true mean opinion is known, so one can count how often an interval covers it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Opinions:
-    """Standard deviations of a rating on a scale from 1 to 5 before it is rounded: how listeners differ in generosity,
-    sentences in difficulty, listeners in what they like (listener x condition), conditions in what they speak well
-    (sentence x condition), and the rest.
+    """Standard deviations of a rating on a scale from 1 to 5 before it is rounded: how listeners differ in
+    generosity, sentences in difficulty, listeners in what they like (listener x condition), conditions in what
+    they speak well (sentence x condition), and the rest.
     """
 
     listener: float = 0.5
@@ -34,11 +34,15 @@ class Opinions:
     @property
     def total(self) -> float:
         """Standard deviation of one rating."""
-        return float(np.sqrt(sum(x**2 for x in (self.listener, self.sentence, self.taste, self.fit, self.rest))))
+        return float(
+            np.sqrt(sum(x**2 for x in (self.listener, self.sentence, self.taste, self.fit, self.rest)))
+        )
 
 
 def truth(means: Sequence[float], opinions: Opinions) -> np.ndarray:
-    """(conditions,) the mean of all ratings that all listeners would ever give, of latent means before rounding."""
+    """(conditions,) the mean of all ratings that all listeners would ever give, of latent means before
+    rounding.
+    """
     from scipy.stats import norm
 
     steps = np.arange(1.5, 5)  # E[rating] = 1 + how many of the four steps are passed

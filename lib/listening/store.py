@@ -1,7 +1,7 @@
 """Where do ratings lie that arrived? One SQLite file: a rating is there as a whole or not at all, and once.
 
-A rating is answered for only when it is on the disk (`synchronous = FULL`), so a server that is killed loses none that it
-acknowledged, and what a listener sends again changes nothing.
+A rating is answered for only when it is on the disk (`synchronous = FULL`), so a server that is killed loses
+none that it acknowledged, and what a listener sends again changes nothing.
 """
 
 from __future__ import annotations
@@ -31,10 +31,14 @@ class Store:
                 "rating TEXT NOT NULL, arrived TEXT DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (listener, trial))"
             )
         except (OSError, sqlite3.Error) as error:
-            raise OutputError(f"cannot keep ratings in {path}: {error}; check its folder and the space left") from error
+            raise OutputError(
+                f"cannot keep ratings in {path}: {error}; check its folder and the space left"
+            ) from error
 
     def add(self, envelope: dict, rating: dict) -> str:
-        """NEW, SAME (it was here already) or OTHER (this listener answered the page otherwise before, which stands)."""
+        """NEW, SAME (it was here already) or OTHER (this listener answered the page otherwise before, which
+        stands).
+        """
         listener, trial = envelope["listener"], rating["trial"]
         said = json.dumps(rating, sort_keys=True)
         with self._lock:
