@@ -42,10 +42,10 @@ def speak(text: str) -> tuple[np.ndarray, int]:
     return sound(200 + len(text), 0.3), RATE
 
 
-def make(folder, method: str = "acr", **plan) -> kit.Kit:
+def make(folder, method: str = "acr", sentences: int = 6, **plan) -> kit.Kit:
     """A kit of the grid in the folder."""
     settings = {"groups": 1, "listeners": 6, "traps": 2} | plan
-    return kit.make(grid(), kit.Plan(method, **settings), folder, speak)
+    return kit.make(grid(sentences), kit.Plan(method, **settings), folder, speak)
 
 
 def answered(key: kit.Key, group: int, number: int, token: str = "0123abcd", choose=None) -> dict:

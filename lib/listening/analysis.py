@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lib.results import Run
 
 NOBODY = "no listeners yet"
-DRAWS = 2_000
+DRAWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ def opinions(table: "pd.DataFrame") -> dict[str, Estimate]:
 
 
 def compare(table: "pd.DataFrame", pairs: Sequence[tuple[str, str]] | None = None) -> list[Compared]:
-    """Each pair of conditions (a, b), by default all, b against a; single ratings."""
+    """Each pair of conditions (a, b), b against a, by default all, the better one first; of single ratings."""
     made = []
-    for a, b in pairs or itertools.combinations(table.condition.unique(), 2):
+    for a, b in pairs or itertools.combinations(opinions(table), 2):
         both = table[table.condition.isin((a, b))]
         grouped = crossed.Ratings.of(both.value, both.listener, both.sentence, both.condition == b)
         above = crossed.superiority(grouped)
@@ -139,7 +139,7 @@ def agreement(
     A two-way bootstrap: listeners and sentences are drawn with replacement, each for itself (Owen 2007,
     https://doi.org/10.1214/07-AOAS122). None below four points, or where one side does not vary.
     """
-    from scipy.stats import pearsonr, spearmanr
+    from scipy.stats import rankdata
 
     judged = table[[pair in predicted for pair in zip(table.condition, table.sentence)]]
     pairs = list(zip(judged.condition, judged.sentence))
@@ -161,7 +161,8 @@ def agreement(
         )
         if held.sum() < 4 or np.ptp(people) == 0 or np.ptp(machine) == 0:
             return math.nan, math.nan
-        return float(pearsonr(people, machine).statistic), float(spearmanr(people, machine).statistic)
+        ranked = np.corrcoef(rankdata(people), rankdata(machine))[0, 1]
+        return float(np.corrcoef(people, machine)[0, 1]), float(ranked)
 
     values = correlations(np.ones(len(judged)))
     if math.isnan(values[0]):

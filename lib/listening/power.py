@@ -84,6 +84,8 @@ def power(difference: float, size: Size, assumption: Assumption = Assumption()) 
     parts = of_listeners**2 / (size.listeners - 1) + of_sentences**2 / (size.sentences - 1)
     freedom, shift = total**2 / parts, difference / math.sqrt(total)
     edge = t.ppf((1 + CONFIDENCE) / 2, freedom)
+    if shift > edge + 20:  # sure, and where scipy's noncentral t gives no number
+        return 1.0
     return float(nct.sf(edge, freedom, shift) + nct.cdf(-edge, freedom, shift))
 
 

@@ -50,7 +50,7 @@ def screen(ratings: "pd.DataFrame", rules: Rules, planned: int, reference: str =
             "level": _level_error(mine),
             "agreement": _agreement(judged, listener),
             "reference": _missed_reference(own, rules, reference),
-            "alike": own.value.nunique() == 1 and len(own) > 4,
+            "alike": bool(own.other.isna().all() and own.value.nunique() == 1 and len(own) > 4),
         }
         why = _objections(measured, rules)
         lines.append({"listener": listener, **measured, "kept": not why, "why": "; ".join(why)})
