@@ -107,7 +107,7 @@ def saved(page, kind: str, folder):
 
 @pytest.mark.parametrize("method", ["acr", "ab", "ccr"])
 def test_a_session_by_keyboard_with_a_reload_is_read_back_exactly(context, tmp_path, method):
-    built = kits.make(tmp_path, method, traps=1)
+    built = kits.make(tmp_path, method, sentences=3, traps=1)
     key = kit.read_key(tmp_path / "key.json")
     address = built.pages[0].as_uri() + "#3"
     page = opened(context, address)
@@ -146,7 +146,7 @@ def test_a_session_by_keyboard_with_a_reload_is_read_back_exactly(context, tmp_p
 
 
 def test_mushra_by_keyboard(context, tmp_path):
-    built = kits.make(tmp_path, "mushra", groups=3)
+    built = kits.make(tmp_path, "mushra", sentences=4, groups=2)
     key = kit.read_key(tmp_path / "key.json")
     page = opened(context, built.pages[0].as_uri() + "#1")
     begin(page)
@@ -199,7 +199,7 @@ def test_nothing_can_be_rated_before_it_was_heard_to_its_end(context, tmp_path):
 def test_the_network_fails_in_the_middle_of_a_post_and_every_rating_arrives_once(context, tmp_path):
     """Some requests never leave, of some the answer is lost though the server has the rating; then a reload offline."""
     port = _free_port()
-    built = kits.make(tmp_path, "acr", post=f"http://127.0.0.1:{port}/ratings", traps=1)
+    built = kits.make(tmp_path, "acr", sentences=3, post=f"http://127.0.0.1:{port}/ratings", traps=1)
     with server.Server(tmp_path, port=port) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         page = opened(context, built.pages[0].as_uri() + "#2")
@@ -251,7 +251,7 @@ def test_where_nothing_can_be_kept_it_says_so(context, tmp_path):
 @pytest.mark.parametrize("method", kit.METHODS)
 @pytest.mark.parametrize("width, scheme", [(360, "light"), (390, "dark"), (1280, "light")])
 def test_it_fits_every_screen(browser, tmp_path, method, width, scheme):
-    built = kits.make(tmp_path, method, traps=0)
+    built = kits.make(tmp_path, method, sentences=1, traps=0)
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page.goto(built.pages[0].as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") == width

@@ -7,7 +7,10 @@ Here the variance of a mean is that of its listeners plus that of its sentences,
 degrees of freedom. Differences are taken within each listener, so that it widens nothing that some are
 generous.
 
-Simulated (tests/test_listening_coverage.py) of ratings rounded to 1 ... 5.
+Simulated (`coverage`; ratings rounded to 1 ... 5, 12 and 24 sentences, all heard by everybody or in Latin squares,
+four mixtures of tastes and hard sentences, 500 tests each): with 5 listeners the interval of a mean covers the
+truth in 92 to 98 %, of a difference in 96 to 99 %; with 10 in 93 to 97 % and 95 to 99 %; with 30 in 94 to 96 % and
+94 to 98 %. Equal systems were called different in 0.2 to 5 % of the tests by means, and in 0.6 to 5 % by ranks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
+  // An address without a host is that of the server this page came from; from a disk there is none.
+  const to = data.post.startsWith("/") && !location.protocol.startsWith("http") ? "" : data.post;
   const byId = id => document.getElementById(id);
   const make = (tag, props = {}, ...children) => {
     const element = Object.assign(document.createElement(tag), props);
@@ -249,7 +251,7 @@
 
   // Sending: one rating at a time, again and again until the server has it; it takes each one once.
   let sending = false, again = 0;
-  const waiting = () => data.post && state ? state.ratings.filter(rating => !state.sent[rating.trial]) : [];
+  const waiting = () => to && state ? state.ratings.filter(rating => !state.sent[rating.trial]) : [];
   const send = async () => {
     if (sending || !state) return;
     sending = true;
@@ -274,7 +276,7 @@
     const abort = new AbortController();
     const limit = setTimeout(() => abort.abort(), 10000);
     try {
-      const reply = await fetch(data.post, {
+      const reply = await fetch(to, {
         method: "POST", signal: abort.signal, headers: {"Content-Type": "application/json"},
         body: JSON.stringify({...identity(), rating}),
       });
@@ -295,14 +297,14 @@
   const tell = () => {
     const done = state ? state.ratings.length : 0, left = waiting().length;
     const refused = state ? Object.values(state.sent).filter(how => how === "refused").length : 0;
-    byId("kept").textContent = !done ? "" : !data.post || left || refused
+    byId("kept").textContent = !done ? "" : !to || left || refused
       ? (keeps ? "Your answers are kept on this device." : "") + (left ? " " + left + " still to be sent." : "")
         + (refused ? " The server refused " + refused + "." : "")
       : "Your answers have arrived.";
     if (!keeps) warn("This browser keeps nothing: please stay on this page until the end, then save your answers.");
-    const arrived = data.post && !left && !refused;
+    const arrived = to && !left && !refused;
     byId("outcome").textContent = arrived ? "All your answers have arrived. You can close this page."
-      : data.post && left ? "Some answers are still on their way. Please keep this page open, or save your answers and send us the file."
+      : to && left ? "Some answers are still on their way. Please keep this page open, or save your answers and send us the file."
       : "Please save your answers and send the file to whoever invited you.";
     byId("whatfor").textContent = arrived ? "A copy for yourself, if you like." : "The file holds your ratings and no name.";
   };

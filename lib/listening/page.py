@@ -49,17 +49,20 @@ WORDS = {  # method -> (the question, what to do, the scale from first to last)
 
 
 def render(data: dict, *, post: str = "") -> bytes:
-    """The page as UTF-8 HTML. data: as `kit.make` builds it; post: where ratings are sent, "" for nowhere.
+    """The page as UTF-8 HTML. data: as `kit.make` builds it; post: where ratings are sent, "" for nowhere;
+    "/ratings": to the server that serves the page, if one does.
 
     Its content policy allows its own script, its own clips and requests to `post`, and nothing else.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     origin = ""
-    if post:
+    if post.startswith("/"):
+        origin = "'self'"
+    elif post:
         parts = urlsplit(post)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ParameterError(f"post {post!r} is no address like https://host/ratings")
+            raise ParameterError(f"post {post!r} is no address like https://host/ratings or /ratings")
         origin = f"{parts.scheme}://{parts.netloc}"
     question, task, scale = WORDS[data["method"]]
     told = {
