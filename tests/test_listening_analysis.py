@@ -113,8 +113,8 @@ def test_a_rank_test_asks_for_the_order_alone():
 
 
 def test_holm_agrees_with_a_worked_example_and_keeps_order():
-    assert crossed.holm([0.01, 0.02, 0.03, 0.04]) == [0.04, 0.06, 0.06, 0.06]
-    assert crossed.holm([0.5, 0.001, 0.4]) == [0.8, 0.003, 0.8]
+    assert crossed.holm([0.01, 0.02, 0.03, 0.04]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
+    assert crossed.holm([0.5, 0.001, 0.4]) == pytest.approx([0.8, 0.003, 0.8])
     assert crossed.holm([]) == []
     p = np.random.default_rng(1).uniform(size=20)
     corrected = np.array(crossed.holm(p))
@@ -144,6 +144,25 @@ def test_a_larger_power_is_promised_and_kept():
     ]
     assert 0.5 < promised < 0.95
     assert np.mean(found) == pytest.approx(promised, abs=0.07)
+
+
+def test_power_is_that_of_the_noncentral_t_and_grows_with_the_difference():
+    """With many sentences that all suit alike, the test is a paired t test over listeners."""
+    from scipy.integrate import quad
+    from scipy.stats import chi2, norm, t
+
+    def paired_power(gap, sd, n):  # P(|T| > edge) of the noncentral t by quadrature over its denominator
+        edge, shift = t.ppf(0.975, n - 1), gap / sd * np.sqrt(n)
+        outside = lambda w: norm.sf(edge * np.sqrt(w / (n - 1)) - shift) * chi2.pdf(w, n - 1)  # noqa: E731
+        return quad(outside, 0, 10 * n)[0]
+
+    assumed = power.Assumption(taste=0.5, fit=0.0, rest=1e-6)
+    for gap, listeners in ((0.3, 10), (0.5, 15), (0.2, 40)):
+        expected = paired_power(gap, 0.5 * np.sqrt(2), listeners)
+        assert power.power(gap, power.Size(listeners, 1_000, 1), assumed) == pytest.approx(expected, abs=0.005)
+    rising = [power.power(gap, power.Size(10, 12, 12)) for gap in np.linspace(0, 4, 60)]
+    assert rising[0] == pytest.approx(0.05, abs=0.001) and rising[-1] == pytest.approx(1)
+    assert (np.diff(rising) >= -1e-9).all()
 
 
 def test_a_pilot_gives_back_what_ratings_vary_by():

@@ -58,6 +58,12 @@ def table(listeners: Sequence[int] = (5, 10, 30), *, simulations: int, seed: int
     return shown.map(lambda share: f"{share:.1%}")
 
 
+def caveat(simulations: int) -> str:
+    """How far a share in the table may be off, in a sentence."""
+    off = 1.96 * 100 * float(np.sqrt(0.95 * 0.05 / simulations))
+    return f"Of {simulations} simulated tests: a share near 95 % may be {off:.1f} points off."
+
+
 def _pair(table: "pd.DataFrame", other: int) -> crossed.Ratings:
     """Condition `other` against condition 0."""
     both = table[table.condition.isin((0, other))]

@@ -141,7 +141,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     stepped = np.maximum.accumulate([(len(order) - i) * p_values[k] for i, k in enumerate(order)])
     corrected = np.empty(len(order))
     corrected[order] = np.minimum(stepped, 1)
-    return [round(float(p), 12) for p in corrected]
+    return [float(p) for p in corrected]
 
 
 def _tested(value: float, spread: Spread, n: int) -> Difference:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lib.files import content_key
-from lib.listening import analysis, checks, clips, kit, page, power, ratings
+from lib.listening import analysis, checks, clips, kit, power, ratings
 from lib.listening.clips import Stimulus
 from lib.measure import stats, verdict
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from lib.measure.scorer import Scorer
 
+_CROWD = 300  # listeners that somebody could still find
 LIGHT = ("hibari", "vits-joe", "espeak-ng")  # voices that speak here where no run has left clips
 
 
@@ -201,12 +202,12 @@ def margin_finding(assumption: power.Assumption) -> str:
     margin = abs(verdict.MARGINS["mos_human"])
     for sentences in (12, 24, 48, 96, 192, 384):
         needed = power.listeners_needed(margin, sentences, assumption)
-        if needed is not None and needed <= 100:
+        if needed is not None and needed <= _CROWD:
             return (
                 f"To see {margin:g} MOS, the margin of a verdict, takes {sentences} sentences and {needed} listeners "
                 "who hear them all."
             )
-    return f"No crowd of 100 listeners and 384 sentences sees {margin:g} MOS, the margin of a verdict."
+    return f"No crowd of {_CROWD} listeners and 384 sentences sees {margin:g} MOS, the margin of a verdict."
 
 
 def outcome(came_back: analysis.Heard | None) -> str:
