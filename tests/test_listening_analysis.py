@@ -286,3 +286,18 @@ def test_a_variant_that_people_heard_beside_its_baseline_is_judged_by_them(tmp_p
     made = judgement.from_rows(table, "vits-joe", "int4", "onnxruntime/cpu", required=(verdict.HEARD,))
     assert "MOS by listeners" in made.quality.reasons[0]
     assert made.quality.word == verdict.UNDECIDED  # six sentences decide nothing, however bad it was
+
+
+def test_the_report_links_the_page_until_somebody_has_rated(tmp_path):
+    import report_tree
+
+    from lib import report
+
+    folder, recorded = report_tree.build(tmp_path)
+    assert 'id="ask"' not in report.render(folder, recorded).read_text()
+    key, given = rated(folder / "listening" / "acr-1")
+    run = results.Run("07_listening_test", folder)
+    analysis.write(run, key, None)
+    assert 'href="listening/acr-1/listen-1.html"' in report.render(folder, recorded).read_text()
+    analysis.write(results.Run("07_listening_test", folder), key, analysis.hear(given, key))
+    assert 'id="ask"' not in report.render(folder, recorded).read_text()

@@ -238,6 +238,27 @@ def test_the_network_fails_in_the_middle_of_a_post_and_every_rating_arrives_once
     assert ratings.collected(tmp_path, running.key) == kept  # the file and the server say the same
 
 
+def test_a_page_that_its_own_server_serves_sends_there_and_from_a_disk_it_sends_nothing(context, tmp_path):
+    built = kits.make(tmp_path, "acr", sentences=1, post="/ratings", traps=0)
+    with server.Server(tmp_path) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        for address in (f"http://127.0.0.1:{running.server_port}/1#1", built.pages[0].as_uri() + "#2"):
+            page = opened(context, address)
+            begin(page)
+            for trial in trials(running.key, 1 if address.startswith("http") else 2):
+                answer(page, "acr", value_of(trial))
+            page.wait_for_selector("#end:not([hidden])")
+            if address.startswith("http"):
+                page.wait_for_selector("#outcome:text('All your answers have arrived')")
+            else:
+                assert "save your answers and send the file" in page.locator("#outcome").inner_text()
+                assert not any("ratings" in url for url in page.requested)
+            assert page.complaints == []
+        running.shutdown()
+        kept = ratings.collected(tmp_path, running.key)
+    assert {r.trial: list(r.values) for r in kept} == {t["id"]: value_of(t) for t in trials(running.key, 1)}
+
+
 def test_where_nothing_can_be_kept_it_says_so(context, tmp_path):
     built = kits.make(tmp_path, "acr", traps=0)
     context.add_init_script(
