@@ -174,6 +174,7 @@ def test_a_pilot_gives_back_what_ratings_vary_by():
     taste, fit, rest = np.mean(estimates, axis=0)
     assert (taste, fit) == pytest.approx((0.4, 0.3), abs=0.06)
     assert rest == pytest.approx(np.hypot(0.7, np.sqrt(1 / 12)), abs=0.04)
+    assert power.of_pilot(simulated.acr(design.acr(3, 6, 1, 24)[0], (3.0, 3.2, 2.8))) is None
 
 
 def test_power_grows_with_listeners_and_sentences_and_sentences_alone_bound_it():

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DIFFERENCES = (0.1, 0.2, 0.5)  # MOS
+MIN_PILOT = 8  # listeners and sentences, each: the spread of fewer is hardly known, and may come out as nothing
 _SLICES = 400  # of a distribution, of equal probability
 
 
@@ -56,6 +57,8 @@ def of_pilot(ratings: "pd.DataFrame") -> Assumption | None:
     pilot is too small to tell them apart.
     """
     judged = ratings[ratings.role == "rating"] if "role" in ratings else ratings
+    if judged.listener.nunique() < MIN_PILOT or judged.sentence.nunique() < MIN_PILOT:
+        return None
     taste, fit, rest = [], [], []
     for a, b in itertools.combinations(judged.condition.unique(), 2):
         both = judged[judged.condition.isin((a, b))]
