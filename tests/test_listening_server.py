@@ -113,6 +113,9 @@ def test_other_methods_paths_and_bodies_without_a_length_are_refused(running):
     with socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
         raw.sendall(b"POST /ratings HTTP/1.1\r\nHost: x\r\n\r\n")
         assert raw.recv(100).startswith(b"HTTP/1.1 411")
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
+        raw.sendall(b"POST /ratings HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n")
+        assert raw.recv(100).startswith(b"HTTP/1.1 413")
     status, _, headers = post(port, None, method="OPTIONS")
     assert status == 204 and headers["Access-Control-Allow-Origin"] == "*"
 
@@ -138,6 +141,16 @@ def test_too_many_at_once_are_told_to_wait(tmp_path):
         slow.shutdown()
     assert [status for status, _, _ in replies] == [201, 201, 201, 429, 429]
     assert 1 <= int(replies[3][2]["Retry-After"]) <= 3
+
+
+def test_where_the_disk_takes_no_more_the_page_is_told_to_come_back(running):
+    port, key, folder, inside = running
+    message = messages(kits.answered(key, 1, 1))[0]
+    inside.store._file.execute("PRAGMA query_only = ON")  # every write fails, as on a full disk
+    status, _, headers = post(port, message)
+    assert status == 503 and headers["Retry-After"] == "30" and ratings.collected(folder, key) == []
+    inside.store._file.execute("PRAGMA query_only = OFF")
+    assert post(port, message)[0] == 201
 
 
 def test_a_bucket_fills_again():

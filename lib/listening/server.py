@@ -13,6 +13,7 @@ the internet, put it behind a proxy that adds TLS, and make the kit with that ad
 | 400, 404, 405, 411 | not a rating of this test; no such page; another method; no length |
 | 409 | this listener answered the page otherwise before: the first answer stands |
 | 413, 429 | more than 16 KiB; too many at once from one address (with Retry-After) |
+| 503 | the disk takes no more: the page keeps the rating and tries again |
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from lib.errors import SpeechError
+from lib.errors import OutputError, SpeechError
 from lib.listening import kit, ratings, store
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,9 @@ class Server(ThreadingHTTPServer):
                 f"cannot listen on {host}:{port} ({error.strerror}): choose another --port"
             ) from error
 
+    def handle_error(self, request: object, client_address: tuple) -> None:
+        log.warning("%s went away", client_address[0], exc_info=True)
+
     def server_close(self) -> None:
         super().server_close()
         self.store.close()
@@ -106,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
             return self._refuse(HTTPStatus.LENGTH_REQUIRED, "say how long it is")
-        if int(length) > MAX_BYTES:
+        if len(length) > 9 or int(length) > MAX_BYTES:
             return self._refuse(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"no rating has more than {MAX_BYTES} bytes"
             )
@@ -131,7 +135,11 @@ class _Handler(BaseHTTPRequestHandler):
         envelope |= {"number": taken.number, "listener": taken.listener}
         kept = {"trial": taken.trial, "clips": list(taken.clips), "values": list(taken.values)}
         kept |= {"plays": list(taken.plays), "seconds": taken.seconds, "at": taken.at}
-        outcome = self.server.store.add(envelope, kept)
+        try:
+            outcome = self.server.store.add(envelope, kept)
+        except OutputError as error:  # a full disk: the page keeps the rating and tries again
+            log.error("%s", error)
+            return self._say(HTTPStatus.SERVICE_UNAVAILABLE, "cannot be kept now", {"Retry-After": "30"})
         self._say(_ANSWER[outcome], outcome)
 
     def __getattr__(self, name: str):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from lib.errors import OutputError
 
+_INSERT = "INSERT OR IGNORE INTO ratings (listener, trial, envelope, rating) VALUES (?, ?, ?, ?)"
+_SAID = "SELECT rating FROM ratings WHERE listener = ? AND trial = ?"
 NEW, SAME, OTHER = "new", "same", "other"  # what a rating was when it came
 
 
@@ -41,16 +43,14 @@ class Store:
         """
         listener, trial = envelope["listener"], rating["trial"]
         said = json.dumps(rating, sort_keys=True)
-        with self._lock:
-            written = self._file.execute(
-                "INSERT OR IGNORE INTO ratings (listener, trial, envelope, rating) VALUES (?, ?, ?, ?)",
-                (listener, trial, json.dumps(envelope), said),
-            )
-            if written.rowcount:
-                return NEW
-            held = self._file.execute(
-                "SELECT rating FROM ratings WHERE listener = ? AND trial = ?", (listener, trial)
-            ).fetchone()
+        row = (listener, trial, json.dumps(envelope), said)
+        try:
+            with self._lock:
+                if self._file.execute(_INSERT, row).rowcount:
+                    return NEW
+                held = self._file.execute(_SAID, (listener, trial)).fetchone()
+        except sqlite3.Error as error:
+            raise OutputError(f"page {trial} of {listener} cannot be kept: {error}; free some space") from error
         return SAME if held[0] == said else OTHER
 
     def all(self) -> list[tuple[dict, dict]]:
