@@ -31,11 +31,11 @@ POWER = 0.8  # how often as many sentences as `sentences_needed` says would deci
 # only one above all as worse.
 MARGINS = {
     "mos_predicted": -0.1,
-    "mos_human": -0.1,
     "wer": 0.01,
     "asr_nll": 0.02,
     "speaker_similarity": -0.02,
     "f0_error_cents": 20.0,
+    "mos_human": -0.1,
 }
 WORSE_BEYOND = MARGINS | {"asr_nll": 0.095}
 HEARD = "naturalness to listeners"  # counts where people were asked, and is required of nothing
