@@ -64,6 +64,24 @@ def test_each_condition_comes_once_a_block_and_at_each_place_equally_often(condi
             assert len(neighbours) == conditions * (conditions - 1) and even(neighbours.values())
 
 
+@pytest.mark.parametrize("conditions, sentences", [(2, 4), (3, 6), (4, 8)])
+def test_over_the_blocks_of_one_session_each_condition_stands_at_each_place_equally_often(
+    conditions, sentences
+):
+    assert sentences % design.cycle(conditions) == 0
+    for session in design.acr(conditions, sentences, 1, 3, seed=4)[0]:
+        places = Counter((place % conditions, page.shown[0]) for place, page in enumerate(session))
+        assert len(places) == conditions**2 and even(places.values())
+
+
+@pytest.mark.parametrize("pairs, sentences, groups", [(1, 4, 1), (2, 8, 2), (3, 6, 1)])
+def test_one_listener_hears_each_pair_as_often_one_way_as_the_other(pairs, sentences, groups):
+    named = [(0, other + 1) for other in range(pairs)]
+    for session in itertools.chain(*design.paired(named, sentences, groups, 3, seed=4)):
+        ways = Counter(page.shown for page in session)
+        assert len(ways) == 2 * pairs and even(ways.values())
+
+
 @pytest.mark.parametrize("conditions, sentences, groups", [(3, 6, 1), (4, 8, 2), (6, 12, 3)])
 def test_no_sentence_comes_twice_in_a_row(conditions, sentences, groups):
     for session in itertools.chain(*design.acr(conditions, sentences, groups, 4, seed=1)):
