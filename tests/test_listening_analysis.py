@@ -138,12 +138,12 @@ def test_a_larger_power_is_promised_and_kept():
     assumed = power.Assumption(0.25, 0.2, np.hypot(0.7, np.sqrt(1 / 12)))  # rounding to whole numbers adds 1/12
     promised = power.power(gap, power.Size(12, 10, 10), assumed)
     heard = design.acr(2, 10, 1, 12)[0]
-    found = [
+    significant = [
         crossed.difference(of(simulated.acr(heard, means, opinions, seed), 0, 1)).significant
         for seed in range(400)
     ]
     assert 0.5 < promised < 0.95
-    assert np.mean(found) == pytest.approx(promised, abs=0.07)
+    assert np.mean(significant) == pytest.approx(promised, abs=0.07)
 
 
 def test_power_is_that_of_the_noncentral_t_and_grows_with_the_difference():

@@ -23,10 +23,12 @@ def detectable(sentences: Sequence[int], assumption: power.Assumption, planned: 
     with style.theme():
         figure, axes = plt.subplots(figsize=(7.5, 3.9), layout="constrained")
         for index, many in enumerate(sentences):
-            found = [(n, power.detectable(power.Size(n, many, many), assumption)) for n in LISTENERS]
-            found = [(n, d) for n, d in found if d is not None]
-            axes.plot(*zip(*found), marker=style.marker_of(index), color=style.stage_color(index), markersize=4)
-            axes.annotate(f" {many} sentences", found[-1], va="center", fontsize=9, color=style.INK)
+            points = [(n, power.detectable(power.Size(n, many, many), assumption)) for n in LISTENERS]
+            points = [(n, d) for n, d in points if d is not None]
+            axes.plot(
+                *zip(*points), marker=style.marker_of(index), color=style.stage_color(index), markersize=4
+            )
+            axes.annotate(f" {many} sentences", points[-1], va="center", fontsize=9, color=style.INK)
         here = power.detectable(planned, assumption)
         if here is not None:
             axes.plot(planned.listeners, here, "o", ms=11, mfc="none", mec=style.INK)

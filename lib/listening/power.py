@@ -33,8 +33,8 @@ class Assumption:
     """Standard deviations of a rating, 1 ... 5: of taste (listener x system), of fit (sentence x system), of
     the rest.
 
-    source: where they come from. These three are assumed, not measured: they make ratings of one clip differ by
-    about 0.8, as in most published tests of a hundred naive listeners, and a pilot replaces them.
+    source: where they come from. The three here are assumed, not measured: together ratings of one clip by listeners of
+    equal generosity differ by 0.8. A pilot replaces them.
     """
 
     taste: float = 0.3
