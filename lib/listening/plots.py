@@ -25,6 +25,8 @@ def detectable(sentences: Sequence[int], assumption: power.Assumption, planned: 
         for index, many in enumerate(sentences):
             points = [(n, power.detectable(power.Size(n, many, many), assumption)) for n in LISTENERS]
             points = [(n, d) for n, d in points if d is not None]
+            if not points:
+                continue
             axes.plot(
                 *zip(*points), marker=style.marker_of(index), color=style.stage_color(index), markersize=4
             )
