@@ -35,11 +35,14 @@ MARGINS = {
     "asr_nll": 0.02,
     "speaker_similarity": -0.02,
     "f0_error_cents": 20.0,
+    "mos_human": -0.1,
 }
 WORSE_BEYOND = MARGINS | {"asr_nll": 0.095}
+HEARD = "naturalness to listeners"  # counts where people were asked, and is required of nothing
 # What must be known of a variant, and the metrics that can say it, the first that decides.
 CRITERIA = {
     "naturalness": ("mos_predicted",),
+    HEARD: ("mos_human",),
     "intelligibility": ("wer", "asr_nll"),
     "voice": ("speaker_similarity",),
     "pitch": ("f0_error_cents",),

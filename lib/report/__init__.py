@@ -83,6 +83,16 @@ def _page(context: dict) -> bytes:
     return environment.get_template("page.html.j2").render(context).encode()
 
 
+def _ask(findings: Findings) -> str:
+    """Where the newest page that collects ratings stands, beside the report; "" where people have rated, or there is
+    none.
+    """
+    if any(row.metric == "mos_human" and row.kind == "measured" for row in findings.rows):
+        return ""
+    made = sorted(findings.folder.glob("listening/*/listen-1.html"), key=lambda path: path.stat().st_mtime)
+    return made[-1].relative_to(findings.folder).as_posix() if made else ""
+
+
 def _context(findings: Findings) -> dict:
     """Everything the template shows but clips and figures."""
     rows = findings.rows
@@ -120,6 +130,7 @@ def _context(findings: Findings) -> dict:
         "texts": text_table.section(rows),
         "claims": tables.claims(rows),
         "articles": links,
+        "ask": _ask(findings),
         "hrefs": collections.defaultdict(str, {link.notebook: link.href for link in links}),
         "wide": tables.wide(rows, words),
         "judges": tables.judges(rows),
