@@ -341,7 +341,7 @@ def test_histories_come_from_the_learning_curves():
     assert table.loc["hifigan", "steps"] == "3,000" and table.loc["hifigan", "last validation"].startswith(
         "mel_l1 0.2"
     )
-    assert table.loc["fastspeech2", "hours"] == "1.8" and table.shape == (2, 6)
+    assert table.loc["fastspeech2", "hours"] == "0.9" and table.shape == (2, 6)
 
 
 def test_learning_curves_show_training_validation_and_what_went_on():

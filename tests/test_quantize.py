@@ -98,6 +98,21 @@ def test_a_fresh_process_says_the_same_samples(row, needs_torch, tmp_path):
     assert np.array_equal(np.load(tmp_path / "said.npy"), variant.vocode(MEL))
 
 
+
+def test_the_quantizer_leaves_no_handler_behind():
+    """Its first word on the root logger would print every later line of everybody twice."""
+    import logging
+
+    from lib.optimize import calibration
+
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers))
+    with calibration.quietly():
+        root.handlers.append(logging.StreamHandler())
+        assert root.level == logging.ERROR
+    assert (root.level, root.handlers) == before
+
+
 def test_four_bits_take_an_eighth_of_the_bytes(tmp_path):
     base, variant = load("istft"), made(2)
     weighted = selection.layers(base, ("Linear", "Conv1d"), stages=["trunk"])

@@ -121,7 +121,7 @@ def loaded(name: str, monkeypatch) -> tuple[dict[str, nn.Module], Callable[..., 
         mel = log_mel(saw, HIFIGAN)
         return vocoder.modules, lambda text=SHORT: vocoder.vocode(mel)
     if name == "whisper-tiny.en":
-        monkeypatch.setattr(whisper, "load_model", small_whisper)
+        monkeypatch.setattr("lib.systems.whisper.network.load_model", small_whisper)
         modules = dict(whisper.Whisper().modules)
         features = torch.randn(1, 80, 40, generator=torch.Generator().manual_seed(0))
         prompt = torch.tensor([[1, 2, 3, 4]])

@@ -41,8 +41,8 @@ def test_a_checkpoint_is_small_and_comes_with_all_that_describes_it(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_checkpoint_was_not_trained_on_what_it_is_judged_on(name):
     data = recipe.load(zoo.folder(name) / "recipe.yaml").data
-    # Gutenberg's train and validation splits: see test_held_out.py
-    assert set(data) <= {"voices", "train", "validation", "flite"}
+    # Sentences of train and validation splits: see test_held_out.py; of `texts`, test_texts.py
+    assert set(data) <= {"voices", "texts", "train", "validation", "flite"}
 
 
 @pytest.fixture(scope="module")

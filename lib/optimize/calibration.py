@@ -9,8 +9,10 @@ variants from the same ones.
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +99,7 @@ def ranges(graph: bytes, seen: Feeds, method: str, *, percentile: float = 99.99)
     path = cache_folder("calibration", f"{key}.json")
     if path.is_file():
         return path
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, quietly():
         before, result = Path(folder, "fp32.onnx"), Path(folder, "ranges.json")
         before.write_bytes(graph)
         calibrator = calibrate.create_calibrator(
@@ -112,6 +114,21 @@ def ranges(graph: bytes, seen: Feeds, method: str, *, percentile: float = 99.99)
         calibrate.save_tensors_data(calibrator.compute_data(), result)
         write_atomic(path, result.read_bytes())
     return path
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """ONNX Runtime's quantizer talks on the root logger (it advises to preprocess, which these graphs do not need), and
+    the first word there gives it a handler, which would print every later line of everybody twice.
+    """
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 class _Noting:

@@ -11,7 +11,6 @@ Both are ONNX Runtime's own quantizer; what is chosen here is which operators it
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -124,22 +123,14 @@ def _named(graph: bytes) -> bytes:
 
 @contextmanager
 def _files(graph: bytes) -> Iterator[tuple]:
-    """(file with the graph, all of it named; file for the result; short names -> names in it), quietly: the quantizer
-    advises on the root logger to preprocess, which these graphs do not need.
-    """
+    """(file with the graph, all of it named; file for the result; short names -> names in it), quietly."""
     import onnx
 
     model = onnx.load_from_string(_named(graph))
     names: dict[str, list[str]] = {}
     for node in model.graph.node:
         names.setdefault(operators.short(node.name), []).append(node.name)
-    root = logging.getLogger()
-    level = root.level
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, calibration.quietly():
         before, after = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
         before.write_bytes(model.SerializeToString())
-        try:
-            root.setLevel(logging.ERROR)
-            yield before, after, lambda chosen: [full for name in chosen for full in names.get(name, ())]
-        finally:
-            root.setLevel(level)
+        yield before, after, lambda chosen: [full for name in chosen for full in names.get(name, ())]
