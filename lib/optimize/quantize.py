@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 Strings = Sequence[str]
 
 RECURRENT = ("LSTM", "GRU", "LSTMCell", "GRUCell")
-PRODUCTS = ("Linear", "MatMul", "Gemm", POINTWISE)  # what int8-dynamic treats unless told otherwise
+# Technique -> (torch layers and operators of graphs that it can treat, which of both it does unless told otherwise).
+TREATS = {
+    "int8-dynamic": (("Linear", *RECURRENT), quantize_graphs.DYNAMIC, ("Linear", "MatMul", "Gemm", POINTWISE)),
+    "int8-static": ((), quantize_graphs.STATIC, ("Conv", "MatMul", "Gemm")),
+}
 # Whose weights are stored in few bits.
 STORED = ("Linear", "Conv1d", "Conv2d", "ConvTranspose1d", "Embedding", *RECURRENT)
 STORED_GRAPH = ("Conv", "ConvTranspose", "MatMul", "Gemm", "Gather", "LSTM", "GRU")
@@ -70,23 +74,14 @@ def int8_dynamic(
         _refuse_selection(system, stages, types, layers, skip)
         system.graphs["model"] = ctranslate2_weights.int8(system.graphs["model"])
         return
-    chosen, graphs = _chosen(
-        system,
-        ("Linear", *RECURRENT),
-        quantize_graphs.DYNAMIC,
-        default=PRODUCTS,
-        stages=stages,
-        types=types,
-        layers=layers,
-        skip=skip,
-    )
+    chosen, graphs = _treated("int8-dynamic", system, stages=stages, types=types, layers=layers, skip=skip)
     _pack_int8(system, chosen, per_channel)
     for stage, names in graphs.items():
         system.graphs[stage] = quantize_graphs.dynamic(system.graphs[stage], names)
 
 
 def _int8_dynamic_structure(system: Model, per_channel: bool = True, **chosen: Strings) -> None:
-    names, _ = _chosen(system, ("Linear", *RECURRENT), quantize_graphs.DYNAMIC, default=PRODUCTS, **chosen)
+    names, _ = _treated("int8-dynamic", system, **chosen)
     _pack_int8(system, names, per_channel)
 
 
@@ -113,17 +108,7 @@ def int8_static(
     stages=["decoder"].
     """
     texts = calibration.texts(sentences)
-    default = ("Conv", "MatMul", "Gemm")
-    _, graphs = _chosen(
-        system,
-        (),
-        quantize_graphs.STATIC,
-        default=default,
-        stages=stages,
-        types=types,
-        layers=layers,
-        skip=skip,
-    )
+    _, graphs = _treated("int8-static", system, stages=stages, types=types, layers=layers, skip=skip)
     seen = calibration.feeds(system, list(graphs), texts, seed=seed)
     for stage, names in graphs.items():
         system.graphs[stage] = quantize_graphs.static(
@@ -195,6 +180,28 @@ def bf16(
         )
     for name in safe:
         layers_of.turn(selection.layer(system, name))
+
+
+def treated(technique: str, system: Model) -> dict[str, str]:
+    """Name -> type of the layers and operators that a technique of this module takes by default; its arguments `layers`
+    may name some of them. ParameterError for a technique that has no such choice.
+    """
+    if technique not in TREATS:
+        raise unknown("technique with a choice of layers", technique, TREATS)
+    _, graph_kinds, _ = TREATS[technique]
+    chosen, graphs = _treated(technique, system)
+    types = {name: type(layer).__name__ for name, layer in selection.weighted(system).items()}
+    for stage, names in graphs.items():
+        known = quantize_graphs.known(system.graphs[stage], graph_kinds)
+        types |= {f"{stage}/{name}": known[name] for name in names}
+        chosen += [f"{stage}/{name}" for name in names]
+    return {name: types[name] for name in chosen}
+
+
+def _treated(technique: str, system: Model, **wanted: Strings) -> tuple[list[str], dict[str, list[str]]]:
+    """What a technique of `TREATS` takes of a selection, as `_chosen` has it."""
+    kinds, graph_kinds, default = TREATS[technique]
+    return _chosen(system, kinds, graph_kinds, default=default, **wanted)
 
 
 def _chosen(
@@ -273,26 +280,3 @@ INT4_WEIGHTS = Technique("int4-weights", functools.partial(weights, "int4"), _no
 NF4 = Technique("nf4", functools.partial(weights, "nf4"), _nothing)
 FP16_WEIGHTS = Technique("fp16-weights", fp16_weights, _nothing)
 BF16 = Technique("bf16", bf16, _bf16_structure)
-
-
-def treated(technique: str, system: Model) -> dict[str, str]:
-    """Name -> type of the layers and operators that a technique of this module takes by default; its arguments `layers`
-    may name some of them. ParameterError for a technique that has no such choice.
-    """
-    if technique not in _TREATS:
-        raise unknown("technique with a choice of layers", technique, _TREATS)
-    kinds, graph_kinds, default = _TREATS[technique]
-    chosen, graphs = _chosen(system, kinds, graph_kinds, default=default)
-    types = {name: type(layer).__name__ for name, layer in selection.weighted(system).items()}
-    for stage, names in graphs.items():
-        known = quantize_graphs.known(system.graphs[stage], graph_kinds)
-        types |= {f"{stage}/{name}": known[name] for name in names}
-        chosen += [f"{stage}/{name}" for name in names]
-    return {name: types[name] for name in chosen}
-
-
-_PRODUCTS = ("Linear", "MatMul", "Gemm", POINTWISE)
-_TREATS = {
-    "int8-dynamic": (("Linear", *RECURRENT), quantize_graphs.DYNAMIC, _PRODUCTS),
-    "int8-static": ((), quantize_graphs.STATIC, ("Conv", "MatMul", "Gemm")),
-}
