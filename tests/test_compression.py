@@ -8,7 +8,7 @@ from lib.errors import ParameterError
 from lib.measure import evaluate
 from lib.optimize.plan import Answer, Effect, Group, Plan
 from lib.report import sensitivity as charts
-from lib.studies import compression, sensitivity
+from lib.studies import compression, confirmed, plans, promised, sensitivity
 from lib.studies.compression import Tried, trial
 
 
@@ -59,7 +59,7 @@ def rows(*values):
 
 def test_a_claim_is_compared_by_its_change_and_its_start():
     both = compression.CLAIMED
-    table = compression.claims(
+    table = promised.claims(
         rows(
             ("speecht5-base", "baseline", "size_mb", 629.0), ("speecht5-base", both, "size_mb", 200.0),
             ("speecht5", "baseline", "mos_predicted", 4.3), ("speecht5", both, "mos_predicted", 2.0),
@@ -83,8 +83,8 @@ def test_zeros_are_told_to_save_nothing():
         ("speecht5", "baseline", "size_mb", 16.0), ("speecht5", "pruned-30", "size_mb", 16.0),
         ("speecht5", "baseline", "rtf", 0.060), ("speecht5", "pruned-30", "rtf", 0.0606),
     )  # fmt: skip
-    assert "1.00 times the bytes and takes 1.01 times the time" in compression.saved(known)
-    assert compression.saved(known[known.metric == "rtf"]) is None
+    assert "1.00 times the bytes and takes 1.01 times the time" in promised.saved(known)
+    assert promised.saved(known[known.metric == "rtf"]) is None
 
 
 class Voice:
@@ -161,7 +161,7 @@ def test_a_plan_is_asked_and_remembered(tmp_path, monkeypatch):
     run = results.Run("04_pruning_quantization", tmp_path)
     group = Group("block", "decoder/0", ("decoder/a",))
     tried = {"int8-dynamic": [sensitivity.Tried(group, Effect(group, 1.4, {"asr_nll": 0.1}))]}
-    monkeypatch.setattr(sensitivity.systems, "load", lambda *a, **k: Voice([0.0], 1.0))
+    monkeypatch.setattr(plans.systems, "load", lambda *a, **k: Voice([0.0], 1.0))
     monkeypatch.setattr(evaluate, "reference_clips", lambda *a, **k: ())
     monkeypatch.setattr(evaluate, "speak", lambda *a, **k: ())
     monkeypatch.setattr(evaluate, "judge", lambda *a, **k: judged(0.5, 4.0))
@@ -172,20 +172,18 @@ def test_a_plan_is_asked_and_remembered(tmp_path, monkeypatch):
     monkeypatch.setattr(optimize, "save", lambda made, home, data: saved.append((made, home)))
     monkeypatch.setattr(optimize, "load", lambda home, threads: home)
     given = {"answer": answer("without audible loss", True, 1.31)}
-    monkeypatch.setattr(sensitivity, "confirm", lambda *a, **k: [given["answer"]])
+    monkeypatch.setattr(confirmed, "hear", lambda run, base, variant, scorer: variant)
+    monkeypatch.setattr(confirmed, "weigh", lambda *a, **k: [given["answer"]])
     arguments = (run, "voice", "torch/cpu", tried, [], [], None, tmp_path)
-    assert sensitivity.plan_of(*arguments) == (
+    assert plans.plan_of(*arguments) == (
         "voice on torch/cpu: take int8-dynamic on decoder/0: because (1.31 times as fast)."
     )
     assert saved[0][0] == ("int8-dynamic", "int8-dynamic-1", ["decoder/a"])
-    assert (
-        sensitivity.recalled(results.read(run.path))
-        == "voice on torch/cpu: int8-dynamic on decoder/0: because."
-    )
+    assert plans.recalled(results.read(run.path)) == "voice on torch/cpu: int8-dynamic on decoder/0: because."
     given["answer"] = answer("worse", False)
-    assert "leave it in fp32: none of 1 plans" in sensitivity.plan_of(*arguments)
-    assert "leave it in fp32" in sensitivity.recalled(results.read(run.path))
-    assert sensitivity.recalled(results.read()) is None
+    assert "leave it in fp32: none of 1 plans" in plans.plan_of(*arguments)
+    assert "leave it in fp32" in plans.recalled(results.read(run.path))
+    assert plans.recalled(results.read()) is None
 
 
 def test_a_plan_names_each_layer_once():

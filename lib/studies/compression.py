@@ -2,7 +2,7 @@
 
 A trial is one technique on one system and target. It is made, saved, loaded again as anybody would load it, spoken and
 heard on the same sentences and seeds as its baseline, and timed beside it in fresh processes. What cannot be made here
-has a row that says why. `claims` lays what somebody promises of such variants beside what came out.
+has a row that says why.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib import optimize, systems
+from lib import systems
 from lib.errors import SpeechError, unknown
-from lib.measure import bench, evaluate, verdict
-from lib.metrics import METRICS
+from lib.measure import verdict
 from lib.optimize.plan import Answer
-from lib.studies import sensitivity
+from lib.studies import confirmed, sensitivity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from lib.measure.evaluate import Clip
     from lib.measure.scorer import Scorer
     from lib.results import Run
+    from lib.studies.confirmed import Heard
     from lib.systems.base import System
 
 log = logging.getLogger(__name__)
@@ -128,49 +128,29 @@ def study(
     for one in trials:
         groups.setdefault((one.system, one.target, str(one.settings)), []).append(one)
     for group in groups.values():
+        first = group[0]
         try:
-            base = systems.load(group[0].system, target=group[0].target, threads=threads, **group[0].settings)
-            voice = evaluate.reference_clips(base, threads=threads)
-            clips = evaluate.speak(base, sentences, seed=run.seed)
-            before = evaluate.judge(clips, scorer, voice=voice, seed=run.seed)
+            system = systems.load(first.system, target=first.target, threads=threads, **first.settings)
+            base = confirmed.baseline(run, system, sentences, scorer)
         except (ImportError, SpeechError) as error:
             tried += [_not_run(run, one, error) for one in group]
             continue
-        _keep(run, base, clips[:keep])
-        made: dict[Trial, System] = {}
+        _keep(run, system, base.judged.clips[:keep])
+        heard: dict[Trial, Heard] = {}
         for one in group:
-            home = Path(folder) / one.system / one.target.replace("/", "-") / one.variant
             try:
-                made[one] = make(base, one, home, data=f"judged on {len(sentences)} sentences")
-                _keep(run, made[one], evaluate.speak(made[one], sentences[:keep], seed=run.seed))
+                made = confirmed.make(
+                    system, one.steps, one.variant, folder, data=f"judged on {len(sentences)} sentences"
+                )
+                heard[one] = confirmed.hear(run, base, made, scorer, keep=max(1, keep))
             except (ImportError, SpeechError) as error:
                 tried.append(_not_run(run, one, error))
-        answers = sensitivity.confirm(
-            run, base, list(made.values()), sentences, texts, before, scorer, voice=voice, rounds=rounds
-        )
-        for (one, variant), answer in zip(made.items(), answers):
-            said = evaluate.speak(variant, sentences[:1], seed=run.seed)  # found in the cache
-            tried.append(Tried(one, answer, clips=(clips[0], said[0])))
+                continue
+            _keep(run, made, heard[one].clips[:keep])
+        answers = confirmed.weigh(run, base, list(heard.values()), texts, rounds=rounds)
+        for (one, variant), answer in zip(heard.items(), answers):
+            tried.append(Tried(one, answer, clips=(base.judged.clips[0], variant.clips[0])))
     return tried
-
-
-def make(base: System, one: Trial, home: Path, *, data: str = "") -> System:
-    """The trial's variant, saved in a folder and loaded from it; of several steps each but the last lies beside it."""
-    current = base
-    for number, (technique, arguments) in enumerate(one.steps, 1):
-        last = number == len(one.steps)
-        name = one.variant if last else f"{one.variant}-step-{number}"
-        place = home if last else home.with_name(name)
-        made = optimize.make(current, technique, variant=name, **arguments)
-        optimize.save(made, place, data=data)
-        current = optimize.load(place, threads=base.threads)
-    return current
-
-
-def costs(run: Run, base: System, variants: Sequence[System], texts: Sequence[str], *, rounds: int = 1) -> None:
-    """Speed, memory and size alone, of a system whose weights are random: rows as of any bench."""
-    candidates = {one.variant: bench.Candidate.of(one) for one in (base, *variants)}
-    bench.write(run, bench.bench(candidates, texts, rounds=rounds, threads=base.threads, seed=run.seed))
 
 
 def table(tried: Sequence[Tried]) -> pd.DataFrame:
@@ -216,119 +196,6 @@ def first_clips(tried: Sequence[Tried]) -> dict[str, dict[str, Clip]]:
             by_label.setdefault("baseline", one.clips[0])
             by_label[one.trial.variant] = one.clips[1]
     return players
-
-
-def published_size(run: Run, texts: Sequence[str], folder: str | Path, *, threads: int = 2) -> None:
-    """Size and speed of the published SpeechT5 as it is, in 8 bit, pruned, and both; its weights are random."""
-    base = systems.load("speecht5-base", threads=threads)
-    made = [
-        make(
-            base, Trial(base.name, base.target, one.variant, one.steps), Path(folder) / base.name / one.variant
-        )
-        for one in trials("quick")
-        if one.system == "speecht5"
-    ]
-    costs(run, base, made, texts)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What somebody promises: the value before and after, each from low to high, in the unit of `scale`."""
-
-    metric: str
-    before: tuple[float, float]
-    after: tuple[float, float]
-    unit: str
-    scale: float = 1.0  # of the results' unit
-
-
-CLAIM_SOURCE = "the description of a project that quantized SpeechT5 to 8 bit and pruned 30 % of its weights"
-CLAIMS = (
-    Claim("size_mb", (1000, 1500), (300, 400), "MB"),
-    Claim("latency_ms_p50", (3500, 5000), (2000, 2500), "ms"),
-    Claim("mos_predicted", (4.2, 4.5), (4.0, 4.3), "MOS"),
-    Claim("pesq_wb", (4.1, 4.1), (3.9, 3.9), "MOS-LQO"),
-    Claim("wer", (5, 6), (7, 8), "%", 100.0),
-)
-
-
-def claims(
-    rows: pd.DataFrame, variant: str, *, base: str = "speecht5-base", small: str = "speecht5"
-) -> pd.DataFrame:
-    """Theirs, ours, and whether ours agrees: sizes and times of the published size (random weights), quality of the
-    trained small one. rows: of `lib.results.read`; variant: the one that was promised.
-
-    A change agrees where ours, after over before, lies between the least and the most that theirs can mean.
-    """
-    import pandas as pd
-
-    lines = []
-    for claim in CLAIMS:
-        system = base if claim.metric in ("size_mb", "latency_ms_p50") else small
-        values = [
-            rows[
-                (rows.system == system) & (rows.variant == name) & (rows.metric == claim.metric)
-            ].value.dropna()
-            for name in ("baseline", variant)
-        ]
-        ours = [claim.scale * float(column.iloc[-1]) if len(column) else None for column in values]
-        lines.append(
-            {
-                "measure": f"{METRICS[claim.metric].label}, {claim.unit}",
-                "theirs before": _range(claim.before),
-                "theirs after": _range(claim.after),
-                "of": system,
-                "ours before": "not measured" if ours[0] is None else f"{ours[0]:.4g}",
-                "ours after": "not measured" if ours[1] is None else f"{ours[1]:.4g}",
-                "verdict": _agreement(claim, *ours),
-            }
-        )
-    return pd.DataFrame(lines)
-
-
-def _agreement(claim: Claim, before: float | None, after: float | None) -> str:
-    if before is None or after is None:
-        return "not comparable: not measured"
-    least, most = claim.after[0] / claim.before[1], claim.after[1] / claim.before[0]
-    change = after / before
-    there = claim.before[0] <= before <= claim.before[1]
-    where = "the start agrees" if there else "the start does not"
-    if least <= change <= most:
-        return f"the change agrees ({change:.2f} times, theirs {least:.2f} to {most:.2f}), {where}"
-    word = "better" if (METRICS[claim.metric].better > 0) == (change > most) else "worse"
-    return f"{word} than promised ({change:.2f} times, theirs {least:.2f} to {most:.2f}), {where}"
-
-
-def _range(ends: tuple[float, float]) -> str:
-    return f"{ends[0]:g}" if ends[0] == ends[1] else f"{ends[0]:g} to {ends[1]:g}"
-
-
-def saved(rows: pd.DataFrame) -> str | None:
-    """What zeros save, in a sentence: bytes and time of the pruned variant over those of its baseline. rows: of
-    `lib.results.read`.
-    """
-    ratios = {}
-    for metric in ("size_mb", "rtf"):
-        values = [
-            rows[
-                (rows.variant == name)
-                & (rows.metric == metric)
-                & rows.system.isin(("speecht5", "speecht5-base"))
-            ]
-            .dropna(subset=["value"])
-            .groupby("system")
-            .value.last()
-            for name in ("baseline", "pruned-30")
-        ]
-        ratio = (values[1] / values[0]).dropna()
-        if len(ratio):
-            ratios[metric] = ratio.iloc[-1]
-    if len(ratios) < 2:
-        return None
-    return (
-        f"With 30 % of its Linear weights zero SpeechT5 has {ratios['size_mb']:.2f} times the bytes and takes "
-        f"{ratios['rtf']:.2f} times the time: zeros in dense storage save neither."
-    )
 
 
 def _keep(run: Run, system: System, clips: Sequence[Clip]) -> None:
