@@ -11,7 +11,7 @@ from lib import results, systems
 from lib.corpora import gutenberg
 from lib.corpora.base import Corpus, Utterance
 from lib.errors import MissingDataError, ParameterError
-from lib.measure import evaluate, stats
+from lib.measure import comparisons, evaluate, stats
 from lib.measure.intelligibility import word_errors
 from lib.measure.scorer import Scorer
 from lib.measure.scores import ClipScores, Recognition, summarise
@@ -159,21 +159,21 @@ def scores(mos, wrong, n=20):
 def test_only_clips_of_the_same_texts_are_paired(run, spoken):
     turned = evaluate.Judged(tuple(reversed(spoken)), (), {})
     with pytest.raises(ParameterError, match="clip 0 says .* the one it is paired with"):
-        evaluate.versus(evaluate.Judged(tuple(spoken), (), {}), turned, "a", "b")
+        comparisons.versus(evaluate.Judged(tuple(spoken), (), {}), turned, "a", "b")
 
 
 def test_sentences_say_what_the_numbers_say():
     good, bad = scores(4.2, 1), scores(3.1, 3)
-    assert evaluate.ranking(0, {"bad (x)": bad, "good (x)": good}).startswith(
+    assert comparisons.ranking(0, {"bad (x)": bad, "good (x)": good}).startswith(
         "By predicted MOS on the same sentences: good > bad"
     )
-    sentence = evaluate.versus(bad, good, "Bad", "good")
+    sentence = comparisons.versus(bad, good, "Bad", "good")
     assert (
         "1.10 predicted MOS points less" in sentence
         and "20.00 points of WER more" in sentence
         and sentence.count("p < 0.001") == 2
     )
-    itself = evaluate.versus(good, scores(4.2, 1), "Good", "itself")
+    itself = comparisons.versus(good, scores(4.2, 1), "Good", "itself")
     assert itself.count("(p = 1.000)") == 2 and "the same predicted MOS" in itself and "the same WER" in itself
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib import systems, targets
 from lib.corpora import prompts
-from lib.measure import evaluate
+from lib.measure import comparisons, evaluate
 from lib.measure.evaluate import Clip, Judged
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def quality(
 def ranking(judged: Mapping[str, Judged], *, seed: int = 0) -> str:
     """The order by predicted MOS, each system once, in a sentence."""
     once = {key.split(" ")[0]: key for key in judged}
-    return evaluate.ranking(seed, {key: judged[key] for key in judged if key in once.values()})
+    return comparisons.ranking(seed, {key: judged[key] for key in judged if key in once.values()})
 
 
 def twins(voices: Mapping[str, System], judged: Mapping[str, Judged]) -> str | None:
@@ -147,7 +147,7 @@ def twins(voices: Mapping[str, System], judged: Mapping[str, Judged]) -> str | N
     for name in dict.fromkeys(voice.name for voice in voices.values()):
         one, *others = [key for key, voice in voices.items() if voice.name == name]
         if others:
-            return evaluate.same_voice(judged[one], judged[others[0]], one, others[0])
+            return comparisons.same_voice(judged[one], judged[others[0]], one, others[0])
     return None
 
 
@@ -155,7 +155,7 @@ def lessons(voices: Mapping[str, System], judged: Mapping[str, Judged]) -> list[
     """Each pupil against its teacher on the same sentences, a sentence each."""
     master = teacher(voices)
     return [
-        evaluate.versus(judged[key], judged[master], voices[key].name, f"its teacher {voices[master].name}")
+        comparisons.versus(judged[key], judged[master], voices[key].name, f"its teacher {voices[master].name}")
         for key in pupils(voices)
     ]
 
@@ -177,7 +177,7 @@ def second_voice(
     variant, master = f"istft@{SECOND}", teacher(voices, SECOND)
     pupil = next(voice for voice in voices.values() if voice.name == "fastspeech2")
     second = pupil.derive(variant, speaker=SECOND, vocoder="istft")
-    same = evaluate.first(judged[master], len(sentences))
+    same = comparisons.first(judged[master], len(sentences))
     return evaluate.quality(
         run,
         (second.name, variant, second.target),
@@ -195,8 +195,8 @@ def second_voice(
 def echo(voices: Mapping[str, System], judged: Mapping[str, Judged], second: Judged) -> str:
     """The pupil in its second voice (`second_voice`) against that voice's own clips, in a sentence."""
     master = teacher(voices, SECOND)
-    same = evaluate.first(judged[master], len(second.scores))
-    return evaluate.versus(
+    same = comparisons.first(judged[master], len(second.scores))
+    return comparisons.versus(
         second, same, f"In the voice of {SECOND}, through istft, fastspeech2", "that teacher"
     )
 
@@ -228,7 +228,7 @@ def against_a_person(
     person = evaluate.quality(
         run, names, evaluate.recordings(corpus, limit=n_prompts), scorer, voice=speaker, **settings
     )
-    judged, same = {"person": person}, evaluate.first(person, n_compared)
+    judged, same = {"person": person}, comparisons.first(person, n_compared)
     for key in (teacher(voices, name) for name in READERS):
         voice = voices[key]
         judged[key] = evaluate.quality(
@@ -252,9 +252,9 @@ def prompts_rows(table: pd.DataFrame) -> pd.DataFrame:
 def beside_the_person(judged: Mapping[str, Judged]) -> list[str]:
     """Each reader of the prompts against the person, a sentence each; nothing without recordings."""
     return [
-        evaluate.versus(
+        comparisons.versus(
             one,
-            evaluate.first(judged["person"], len(one.scores)),
+            comparisons.first(judged["person"], len(one.scores)),
             f"Reading the same prompts, {key}",
             "the recorded speaker",
         )
