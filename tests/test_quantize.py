@@ -98,7 +98,6 @@ def test_a_fresh_process_says_the_same_samples(row, needs_torch, tmp_path):
     assert np.array_equal(np.load(tmp_path / "said.npy"), variant.vocode(MEL))
 
 
-
 def test_the_quantizer_leaves_no_handler_behind():
     """Its first word on the root logger would print every later line of everybody twice."""
     import logging

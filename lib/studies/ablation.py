@@ -114,8 +114,8 @@ def resynthesised(
     """The originals as the voice says them with their durations, pitch and energy, as far as it hears them."""
     from lib.training.tasks.predicted_mels import resynthesis
 
-    network, speaker = voice.modules["acoustic_model"], voice.speakers.index(voice.speaker)
-    made = (vocoder.vocode(resynthesis(example, network, speaker)) for example in examples)
+    network = voice.modules["acoustic_model"]
+    made = (vocoder.vocode(resynthesis(example, network, voice.speakers)) for example in examples)
     return tuple(dataclasses.replace(o, waveform=w[: len(o.waveform)]) for o, w in zip(originals, made))
 
 

@@ -135,9 +135,8 @@ class TortoiseNetwork(nn.Module):
         dropped: (B,) bool.
         """
         with torch.no_grad():
-            said = latents(self.front, self.front.encode(ids, speakers), frames, pitch, energy)
-            window = starts[:, None] + torch.arange(x.shape[-1], device=x.device)  # (B, F)
-            said = said.gather(1, window[..., None].expand(-1, -1, said.shape[-1]))
+            said = read(self.front, ids, speakers, frames, pitch, energy)
+            said = windows(said, starts, x.shape[-1])
         return self.decoder(x, timesteps, said, speakers, dropped)
 
 
@@ -150,6 +149,24 @@ def latents(
 ) -> torch.Tensor:
     """What the front end knows of every frame before it makes a mel of it, (B, F, hidden)."""
     return front.deepen(*front.expand(encoded, frames, pitch, energy))
+
+
+def read(
+    front: nn.Module,
+    ids: torch.Tensor,
+    speakers: torch.Tensor,
+    frames: torch.Tensor,
+    pitch: torch.Tensor,
+    energy: torch.Tensor,
+) -> torch.Tensor:
+    """The latents of sentences with known prosody, (B, F, hidden); ids, frames, pitch, energy: (B, T)."""
+    return latents(front, front.encode(ids, speakers), frames, pitch, energy)
+
+
+def windows(said: torch.Tensor, starts: torch.Tensor, length: int) -> torch.Tensor:
+    """Of latents (B, F, hidden) those of `length` frames from `starts` (B,) on."""
+    places = starts[:, None] + torch.arange(length, device=said.device)  # (B, length)
+    return said.gather(1, places[..., None].expand(-1, -1, said.shape[-1]))
 
 
 def denoised(

@@ -86,18 +86,16 @@ def follower(folder: str | Path) -> tuple[tuple[str, ...], Follower]:
     return known, follow
 
 
-def resynthesis(example: Example, network: fastspeech2.FastSpeech2Network, speaker: int) -> np.ndarray:
-    """(n_frames, 80) float32 log-mel that a FastSpeech 2 makes of an example with its true durations, pitch and
-    energy.
+def resynthesis(example: Example, network: fastspeech2.FastSpeech2Network, known: Sequence[str]) -> np.ndarray:
+    """(n_frames, 80) float32 log-mel that a FastSpeech 2, which knows these speakers, makes of an example with its true
+    durations, pitch and energy.
     """
     with torch.inference_mode():
-        ids, frames, pitch, energy = _prosody(example, network, speaker)
-        mel = network(ids, torch.tensor([speaker]), frames, pitch, energy).mel[0]
-        return network.as_log_mel(mel).numpy()
+        return network.as_log_mel(network(*_read(example, network, known)).mel[0]).numpy()
 
 
 def _fastspeech2(network, config, known: tuple[str, ...], example: Example) -> torch.Tensor:
-    return torch.from_numpy(resynthesis(example, network, known.index(example.speaker)))
+    return torch.from_numpy(resynthesis(example, network, known))
 
 
 def _tacotron2(network, config, known: tuple[str, ...], example: Example) -> torch.Tensor:
@@ -116,11 +114,10 @@ def _speecht5(network, config, known: tuple[str, ...], example: Example) -> torc
 
 
 def _tortoise(network, config, known: tuple[str, ...], example: Example) -> torch.Tensor:
-    speaker, front = known.index(example.speaker), network.front
-    ids, frames, pitch, energy = _prosody(example, front, speaker)
-    voice = torch.tensor([speaker])
-    said = tortoise.latents(front, front.encode(ids, voice), frames, pitch, energy)  # (1, F, hidden)
-    condition = network.decoder.condition(said, voice, said.shape[1])
+    front = network.front
+    given = _read(example, front, known)
+    said = tortoise.read(front, *given)  # (1, F, hidden)
+    condition = network.decoder.condition(said, given[1], said.shape[1])
     statistics = Statistics.of(front, known, HIFIGAN.n_bands)
     mel = torch.from_numpy(statistics.standardised(example.mel())).T[None]  # (1, n_bands, F)
     first = diffusion.grid(config.noise, REDRAWN.steps, REDRAWN.spacing)[SKIPPED]
@@ -160,19 +157,12 @@ def _batch(network, known: tuple[str, ...], example: Example, frames_per_step: i
     return collated([(example, example.mel())], statistics, known, frames_per_step)
 
 
-def _prosody(example: Example, network, speaker: int) -> tuple[torch.Tensor, ...]:
-    """ids, frames, pitch and energy, each (1, T), the last two standardised for the network."""
-    pitch, energy = (
-        (torch.from_numpy(values) - mean[speaker]) / deviation[speaker]
-        for values, mean, deviation in (
-            (example.pitch, network.pitch_mean, network.pitch_deviation),
-            (example.energy, network.energy_mean, network.energy_deviation),
-        )
-    )
-    return tuple(
-        value[None]
-        for value in (torch.from_numpy(example.ids), torch.from_numpy(example.frames), pitch, energy)
-    )
+def _read(example: Example, network, known: Sequence[str]) -> tuple[torch.Tensor, ...]:
+    """What a FastSpeech 2 takes: ids (1, T), speaker (1,), and frames, pitch and energy (1, T), standardised for it."""
+    prosody = Statistics.of(network, known, HIFIGAN.n_bands).prosody([example], len(example.ids))
+    speaker = np.array([known.index(example.speaker)])
+    values = (example.ids[None], speaker, example.frames[None], prosody["pitch"], prosody["energy"])
+    return tuple(torch.from_numpy(value) for value in values)
 
 
 def _kept(example: Example, follow: Follower, weights: str) -> np.ndarray:

@@ -34,6 +34,7 @@ from lib.training.tasks.acoustic import MODULE
 from lib.training.tasks.acoustic_data import Example
 
 SHOWN = Sampling("dpm++", 16)  # how validation draws a mel
+READ = ("ids", "speakers", "frames", "pitch", "energy")  # what the front end takes of a batch
 JUDGED = 8  # timesteps at which each sentence of the validation split is judged
 
 
@@ -149,12 +150,7 @@ class AcousticTask(acoustic_task.AcousticTask):
             given["mel"],
             timesteps,
             noise,
-            lambda x: self.modules[MODULE](
-                *(given[name] for name in ("ids", "speakers", "frames", "pitch", "energy", "starts")),
-                x,
-                timesteps,
-                dropped,
-            ),
+            lambda x: self.modules[MODULE](*(given[name] for name in (*READ, "starts")), x, timesteps, dropped),
         )
         yield Update(scalars["denoise"] + self.config.rough_weight * scalars["rough"], (MODULE,), scalars)
 
@@ -170,13 +166,7 @@ class AcousticTask(acoustic_task.AcousticTask):
         timesteps = spread(JUDGED, self.config.schedule_steps, 0.5).to(device)
         for e in self.validation:
             given = self._cut([(e, e.mel(), 0.0)], e.n_frames).to(device).tensors
-            said = tortoise.latents(
-                network.front,
-                network.front.encode(given["ids"], given["speakers"]),
-                given["frames"],
-                given["pitch"],
-                given["energy"],
-            )
+            said = tortoise.read(network.front, *(given[name] for name in READ))
             noise = torch.randn((JUDGED, *given["mel"].shape[1:]), generator=generator).to(device)
             scalars = losses(
                 self.config,

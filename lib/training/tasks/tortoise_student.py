@@ -138,15 +138,8 @@ class StudentTask(tortoise_task.AcousticTask):
         config, given = self.config, batch.tensors
         size, device = len(batch.ids), given["mel"].device
         with torch.no_grad():
-            said = tortoise.latents(
-                self.front,
-                self.front.encode(given["ids"], given["speakers"]),
-                given["frames"],
-                given["pitch"],
-                given["energy"],
-            )
-            window = given["starts"][:, None] + torch.arange(given["mel"].shape[-1], device=device)
-            said = said.gather(1, window[..., None].expand(-1, -1, said.shape[-1]))
+            said = tortoise.read(self.front, *(given[name] for name in tortoise_task.READ))
+            said = tortoise.windows(said, given["starts"], given["mel"].shape[-1])
             times = self._times(size).to(device)  # (hops + 1, B)
             weight = (torch.rand(size) * config.guidance).to(device)
             low, high = config.temperature
@@ -169,13 +162,7 @@ class StudentTask(tortoise_task.AcousticTask):
         apart, audio, figures, heard = [], {}, {}, set()
         for e in self.validation:
             given = self._cut([(e, e.mel(), 0.0)], e.n_frames).to(next(student.parameters()).device).tensors
-            said = tortoise.latents(
-                self.front,
-                self.front.encode(given["ids"], given["speakers"]),
-                given["frames"],
-                given["pitch"],
-                given["energy"],
-            )
+            said = tortoise.read(self.front, *(given[name] for name in tortoise_task.READ))
             walk = how if config.steps <= JUDGED else converged
             drawn, goal = (
                 tortoise.denoised(decoder, self.sizes, said, given["speakers"], way, seed=0).x0[0].T
@@ -202,18 +189,22 @@ class StudentTask(tortoise_task.AcousticTask):
     def _times(self, size: int) -> torch.Tensor:
         """(hops + 1, B) int64: the timestep of each item, those that its teacher's walk passes, and where that ends."""
         config, offset = self.config, torch.rand(()).item()
-        spread = ((torch.arange(size) + offset) / size)[torch.randperm(size)]  # (B,), evenly over [0, 1)
+        order = torch.randperm(size)
+
+        def spread(steps: int) -> torch.Tensor:
+            return tortoise_task.spread(size, steps, offset)[order]  # (B,)
+
         if config.method in ("guidance", "halving"):
             hops = 1 if config.method == "guidance" else 2
             visited = distillation.places(self.schedule, config.steps * hops)  # (steps * hops + 1,)
-            first = (spread * config.steps).long() * hops
+            first = spread(config.steps) * hops
             return torch.stack([visited[first + hop] for hop in range(hops + 1)])
         visited = distillation.places(self.schedule, config.teacher_steps)
         if config.method == "consistency":
-            first = (spread * config.teacher_steps).long()
+            first = spread(config.teacher_steps)
             return torch.stack([visited[first], visited[first + 1]])
         # Of intervals half begin with pure noise, as every walk of few steps does.
-        first = torch.where(torch.rand(size) < 0.5, 0.0, spread * config.teacher_steps).long()
+        first = torch.where(torch.rand(size) < 0.5, 0, spread(config.teacher_steps))
         last = first + 1 + (torch.rand(size) * (config.teacher_steps - first)).long()
         hops = torch.linspace(0, 1, config.inner + 1)[:, None]
         return visited[(first + hops * (last - first)).round().long()]
