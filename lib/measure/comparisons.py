@@ -1,4 +1,4 @@
-"""Two sets of judged clips beside each other, in a sentence: the same voice? better, by how much, and is that chance?"""
+"""Two sets of judged clips beside each other, in a sentence: the same voice? better, by how much, by chance?"""
 
 from __future__ import annotations
 
