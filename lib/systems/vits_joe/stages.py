@@ -89,11 +89,15 @@ class VitsJoeOnnx(System):
         self.scales = piper.scaled(self.scales, scales)
 
     def _open(self) -> None:
-        decoder = fastest(self.graphs["decoder"], self.threads)
-        self.sessions = {
-            stage: session.open(graph, self.threads)
-            for stage, graph in (self.graphs | {"decoder": decoder}).items()
-        }
+        graphs = dict(self.graphs)
+        if "decoder" in graphs:
+            graphs["decoder"] = fastest(graphs["decoder"], self.threads)
+        self.sessions = {stage: session.open(graph, self.threads) for stage, graph in graphs.items()}
+        self.head = None
+        if "decoder" not in graphs:  # another head: see `lib.optimize.head`
+            from lib.systems.vits_joe.head import Head
+
+            self.head = Head(self.sessions)
 
     _changed = _open
 
@@ -125,8 +129,11 @@ class VitsJoeOnnx(System):
                     PRIOR_NOISE: noise.standard_normal(mean.shape, np.float32),
                 },
             )
-        with watch.stage("decoder"):
-            (waveform,) = self._run("decoder", {LATENTS: latents})
+        if self.head:
+            waveform = self.head.decode(latents[0], watch)
+        else:
+            with watch.stage("decoder"):
+                (waveform,) = self._run("decoder", {LATENTS: latents})
         return Speech(
             waveform.reshape(-1), self.sample_rate, watch.seconds, phones, piper.frames_per_symbol(frames)
         )
