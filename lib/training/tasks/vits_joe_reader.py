@@ -1,4 +1,4 @@
-"""How does the reader of `vits-joe` learn? It is shown the latents of clips that the voice spoke, and the mels of these.
+"""How does the reader of `vits-joe` learn? It is shown the latents of clips that the voice spoke, and their mels.
 
 Plain regression: the mel is a function of the latents, so nothing is left to chance. Log-mels are compared by their L1
 distance, as the vocoder that is to speak them hears them.
@@ -105,6 +105,7 @@ class ReaderTask(Task):
         loss = F.l1_loss(made.float(), given["mel"])
         yield Update(loss, (MODULE,), {"mel": loss})
 
+    @torch.no_grad()
     def validate(self, step: int) -> Validation:
         """L1 of the log-mels of whole clips; the first one's sound."""
         distances, audio = [], {}
