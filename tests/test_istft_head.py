@@ -16,6 +16,7 @@ from lib.systems.vits_joe import reader
 from lib.systems.vits_joe.reader import ReaderConfig
 from lib.training import recipe, tasks
 from lib.training.loop import train
+from lib.training.tasks import predicted_mels
 
 SENTENCE = "She sells shells by the shore."
 SIZES = ReaderConfig(width=16, blocks=1, lookahead=3)
@@ -108,20 +109,22 @@ def test_a_reader_learns_the_mel_of_its_latents(tmp_path):
         model={**dataclasses.asdict(SIZES), "segment_frames": 48, "learning_rate": 5e-3, "ramp": 5},
         training=recipe.Settings(steps=60, batch_size=2, ema=0.5, validate_every=30, checkpoint_every=60),
     )
-    task = tasks.find(chosen.task)(
-        corpus("vits-joe"), recipe.parse(tasks.find(chosen.task).Config, chosen.model, "model")
-    )
+    speech = corpus("vits-joe")
+    task = tasks.find(chosen.task)(speech, recipe.parse(tasks.find(chosen.task).Config, chosen.model, "model"))
     before = task.validate(0).scalars["mel_l1"]
     outcome = train(task, chosen, tmp_path / "run")
     assert outcome.validation["mel_l1"] < 0.6 * before
     folder = tasks.export(chosen, outcome.checkpoint, tmp_path / "reader", "a card")
     sizes, networks = reader.PARTS.load(folder)
     latents = torch.randn(1, reader.N_LATENTS, 20, generator=torch.Generator().manual_seed(0))
-    made = reader.read(networks["reader"], latents, sizes.lookahead)
+    made = reader.read(networks["reader"], latents, sizes)
     assert sizes == SIZES and made.shape == (1, 20, 80) and torch.isfinite(made).all()
+    mels = predicted_mels.predicted(speech, [str(folder)])
+    assert predicted_mels.speakers([str(folder)]) == ("vits-joe",)
+    assert len(mels) == 3 and all(np.isfinite(mel).all() and mel.shape[1] == 80 for mel in mels.values())
     ahead = latents.clone()
     ahead[..., 15:] += 1.0
-    same = reader.read(networks["reader"], ahead, sizes.lookahead)[:, : 15 - sizes.lookahead]
+    same = reader.read(networks["reader"], ahead, sizes)[:, : 15 - sizes.lookahead]
     assert torch.equal(same, made[:, : 15 - sizes.lookahead])  # it looks no further ahead than it says
 
 

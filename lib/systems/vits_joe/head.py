@@ -35,7 +35,7 @@ class Head:
         self.sessions = sessions
         self.reader = sessions["reader"]
         known = self.reader.get_modelmeta().custom_metadata_map
-        self.lookahead = int(known["lookahead"])
+        self.sizes = reader.ReaderConfig(**json.loads(known["reader"]))
         self.vocoder = IstftConfig(**json.loads(known["vocoder"]))
         self.silence = {
             end.name: np.zeros(end.shape, np.float32)
@@ -46,8 +46,10 @@ class Head:
     def decode(self, latents: np.ndarray, watch: Stopwatch) -> np.ndarray:
         """(192, F) -> (F * 256,) in [-1, 1]; the watch is told of both stages."""
         with watch.stage("reader"):
-            later = onnx_vocoder.ahead(np.ascontiguousarray(latents.T), self.lookahead)
+            known = np.concatenate([np.repeat(latents.T[:1], self.sizes.past, 0), latents.T])
+            later = onnx_vocoder.ahead(known, self.sizes.lookahead)
             (log_mel,) = self.reader.run(["mel"], {"features": later, **self.silence})
+            log_mel = log_mel[self.sizes.past :]
         with watch.stage("vocoder"):
             return stream.Utterance(onnx_vocoder.Stages(self.sessions, self.vocoder)).push(log_mel, last=True)
 
@@ -58,7 +60,7 @@ def graphs(folder: str | Path, vocoder: str | Path) -> dict[str, bytes]:
 
     sizes, weights = reader.PARTS.arrays(folder)
     config, made = onnx_vocoder.stage_graphs(Path(vocoder))
-    about = {"lookahead": str(sizes.lookahead), "vocoder": json.dumps(dataclasses.asdict(config))}
+    about = {"reader": json.dumps(dataclasses.asdict(sizes)), "vocoder": json.dumps(dataclasses.asdict(config))}
     return {"reader": graph.reader(reader.N_LATENTS, sizes.blocks, weights, about), **made}
 
 
@@ -78,7 +80,7 @@ def network(sizes: reader.ReaderConfig, config: IstftConfig) -> nn.Module:
             self.pitch, self.trunk, self.noise = parts["pitch"], parts["trunk"], network.Noise()
 
         def forward(self, latents: torch.Tensor) -> torch.Tensor:
-            log_mel = reader.read(self.reader, latents, sizes.lookahead)
+            log_mel = reader.read(self.reader, latents, sizes)
             parts = {"pitch": self.pitch, "trunk": self.trunk, "noise": self.noise}
             return network.decode(parts, log_mel).clamp(-1, 1)[:, None]
 

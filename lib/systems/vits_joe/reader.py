@@ -30,6 +30,11 @@ class ReaderConfig:
     expansion: int = 3  # hidden channels of a block, in widths
     lookahead: int = 6  # frames of latents that it sees ahead
 
+    @property
+    def past(self) -> int:
+        """Frames that all convolutions together see behind the one they speak of."""
+        return (self.blocks + 1) * (self.kernel - 1)
+
     def __post_init__(self) -> None:
         for name in ("width", "blocks", "kernel", "expansion"):
             if getattr(self, name) < 1:
@@ -52,11 +57,19 @@ def build(config: ReaderConfig, seed: int = 0) -> dict[str, nn.Module]:
     return {"reader": network.Reader(N_LATENTS, *sizes, HIFIGAN.n_bands)}
 
 
-def read(reader: nn.Module, latents: torch.Tensor, lookahead: int) -> torch.Tensor:
-    """(B, 192, F) -> log-mel (B, F, 80)."""
+def read(reader: nn.Module, latents: torch.Tensor, config: ReaderConfig) -> torch.Tensor:
+    """(B, 192, F) of whole clips -> log-mel (B, F, 80). Before a clip its first frame is held, as it is in training."""
+    import torch
+
+    past = latents[..., :1].expand(-1, -1, config.past)
+    return seen(reader, torch.cat([past, latents], -1), config)[:, config.past :]
+
+
+def seen(reader: nn.Module, latents: torch.Tensor, config: ReaderConfig) -> torch.Tensor:
+    """As `read`, for pieces (B, 192, F) whose first `config.past` frames are there to look back on."""
     from lib.systems.istft import network, tables
 
-    later = network.ahead(latents.transpose(1, 2), lookahead)  # (B, F, 192)
+    later = network.ahead(latents.transpose(1, 2), config.lookahead)  # (B, F, 192)
     return reader(later) * tables.MEL_SCALE + tables.MEL_MEAN
 
 

@@ -33,7 +33,6 @@ class Learning(reader.ReaderConfig):
     """The recipe's `model` part: the network's sizes and how it learns."""
 
     segment_frames: int = 96  # of a clip that a step sees
-    past_frames: int = 24  # before them, for the network to look back on
     learning_rate: float = 1e-3
     ramp: int = 100  # steps over which it rises to its value
     half_life: int = 1_000_000  # steps after which it halves
@@ -41,8 +40,8 @@ class Learning(reader.ReaderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.segment_frames, self.past_frames) < 1:
-            raise ParameterError("model.segment_frames and model.past_frames must be at least 1")
+        if self.segment_frames < 1:
+            raise ParameterError(f"model.segment_frames is {self.segment_frames}, it must be at least 1")
 
     @property
     def network(self) -> reader.ReaderConfig:
@@ -52,7 +51,7 @@ class Learning(reader.ReaderConfig):
     @property
     def around(self) -> int:
         """Frames of latents that a segment takes."""
-        return self.past_frames + self.segment_frames + self.lookahead
+        return self.past + self.segment_frames + self.lookahead
 
 
 class ReaderTask(Task):
@@ -87,9 +86,9 @@ class ReaderTask(Task):
         utterance, latents = self._train[index]
         config, n_frames = self.config, latents.shape[1]
         begin = int(rng.integers(max(n_frames - config.segment_frames, 0) + 1))
-        places = begin - config.past_frames + np.arange(config.around)
+        places = begin - config.past + np.arange(config.around)
         inside = np.clip(places, 0, n_frames - 1)
-        wanted = inside[config.past_frames : config.past_frames + config.segment_frames]
+        wanted = inside[config.past : config.past + config.segment_frames]
         return utterance.id, latents[:, inside].astype(np.float32), mel_of(utterance)[wanted]
 
     def collate(self, items: list[tuple[str, np.ndarray, np.ndarray]]) -> Batch:
@@ -100,8 +99,8 @@ class ReaderTask(Task):
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         config, given = self.config, batch.tensors
-        kept = slice(config.past_frames, config.past_frames + config.segment_frames)
-        made = reader.read(self.modules[MODULE], given["latents"], config.lookahead)[:, kept]
+        kept = slice(config.past, config.past + config.segment_frames)
+        made = reader.seen(self.modules[MODULE], given["latents"], config)[:, kept]
         loss = F.l1_loss(made.float(), given["mel"])
         yield Update(loss, (MODULE,), {"mel": loss})
 
@@ -112,7 +111,7 @@ class ReaderTask(Task):
         device = next(self.plain[MODULE].parameters()).device
         for utterance, latents in self._validation:
             given = torch.from_numpy(latents.astype(np.float32))[None].to(device)
-            made = reader.read(self.plain[MODULE], given, self.config.lookahead)[0].float().cpu().numpy()
+            made = reader.read(self.plain[MODULE], given, self.config)[0].float().cpu().numpy()
             distances.append(float(np.abs(made - mel_of(utterance)[: len(made)]).mean()))
             if not audio:
                 audio[utterance.id] = griffin_lim(made), HIFIGAN.sample_rate
