@@ -51,7 +51,8 @@ def small(tmp_path):
 @torch.inference_mode()
 def test_every_stage_is_torch_s(size, mel, small):
     folder = zoo.folder("istft") if size == "zoo" else small
-    theirs, ours = istft.Istft(folder, threads=1), onnx_vocoder._Stages(IstftOnnx(folder, threads=1))
+    theirs, vocoder = istft.Istft(folder, threads=1), IstftOnnx(folder, threads=1)
+    ours = onnx_vocoder.Stages(vocoder.sessions, vocoder.config)
     batch = torch.from_numpy(mel)[None]
     logits = theirs.modules["pitch"](batch)
     hz = theirs.modules["pitch"].hz(logits)
