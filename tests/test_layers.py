@@ -17,7 +17,7 @@ from lib import REPOSITORY
 FLOORS = (
     {"lib"},
     {"errors", "files", "params", "environment", "progress", "targets", "audio", "metrics", "results"},
-    {"text", "normalise", "characters", "numberwords", "readings", "features", "prosody", "augment"},
+    {"text", "normalise", "characters", "numberwords", "readings", "features", "prosody", "psola", "augment"},
     {"corpora"},
     {"zoo"},
     {"graphs"},

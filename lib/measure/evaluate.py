@@ -165,7 +165,7 @@ def quality(
             source=source(metric, scorer.compute_type)
             + (f", with the mean of {len(voice)} clips" if metric == "speaker_similarity" else ""),
             baseline=baseline_name if baseline else "",
-            detail=_difference(differences.get(metric)),
+            detail=paired_detail(differences.get(metric)),
         )
     if failed := attention_failures(clips):
         notes = [f"{clip.id}: {note}" for clip in clips for note in clip.notes]
@@ -284,7 +284,8 @@ def check_paired(clips: Sequence[Clip], others: Sequence[Clip] | None) -> None:
             )
 
 
-def _difference(difference: Difference | None) -> object:
+def paired_detail(difference: Difference | None) -> object:
+    """A paired difference as a row keeps it in its `detail`; "" where there is none."""
     if difference is None:
         return ""
     low, high = difference.ci or (None, None)
