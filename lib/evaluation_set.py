@@ -154,8 +154,8 @@ def _score_columns(found: ClipScores | None, scores: Sequence[str]) -> dict[str,
 
 
 def _parquet(described: Sequence[dict], folder: Path) -> bytes:
-    """The clips with their FLAC bytes, typed as `datasets` wants them. AudioFolder alone would not do: `datasets` 5 reads
-    it with torchcodec only.
+    """The clips with their FLAC bytes, typed as `datasets` wants them: of a plain AudioFolder it wants torchcodec
+    before it loads anything (5.2).
     """
     datasets = require("datasets", "datasets==5.2.0")
     parquet = require("pyarrow.parquet", "pyarrow")
