@@ -145,6 +145,8 @@ def test_what_fails_half_way_leaves_the_older_set_and_nothing_else(finished, tmp
 def test_what_is_missing_or_damaged_is_named(finished, tmp_path):
     with pytest.raises(MissingDataError, match="no clips under .*run ./run_all.sh empty first"):
         evaluation_set.build(tmp_path / "empty")
+    path, said = evaluation_set.offered(tmp_path / "empty", Scorer(threads=1))
+    assert path is None and said.startswith("No data set: no clips under")
     run = results.Run("01_baselines", tmp_path / "quick")
     path = run.clip("hibari", "baseline", "a", np.sin(np.arange(8_000) / 9).astype(np.float32), 16_000, "a b")
     path.write_bytes(b"fLaC")

@@ -116,8 +116,9 @@ def test_what_one_side_lacks_is_said():
         shown["this run"].tolist()[0] == "absent" and shown["this run"].tolist()[2] == "not run: no CUDA device"
     )
     said = changed.finding(found)
-    assert said.startswith("Of 0 numbers") and "1 only in this run" in said and "1 not run on one side" in said
+    assert said.startswith("Of 0 numbers") and "1 only in this run" in said and "1 not run on a side" in said
     assert only([missing], [missing]).word == changed.SAME
+    assert only([], [missing]).word == only([missing], []).word == changed.NOT_RUN
 
 
 def test_what_changed_comes_first_with_its_numbers_in_words():

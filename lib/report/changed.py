@@ -9,6 +9,7 @@ rather than too narrow. What it leaves is corrected for the number of difference
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -30,7 +31,7 @@ BETTER, WORSE, DIFFERENT, NOISE = "better", "worse", "different", "within noise"
 SAME, NO_INTERVAL = "the same", "no interval: noise or not, nobody knows"
 OTHER_HOST = "not comparable: another host"
 OTHER_INSTRUMENT, OTHER_KIND = "not comparable: measured otherwise", "not comparable: another kind of number"
-ONLY_BEFORE, ONLY_AFTER, NOT_RUN = "only in the other run", "only in this run", "not run on one side"
+ONLY_BEFORE, ONLY_AFTER, NOT_RUN = "only in the other run", "only in this run", "not run on a side"
 BEYOND = (BETTER, WORSE, DIFFERENT)
 # Counted, not sampled: the same code gives the same number, and any difference is one.
 COUNTED = ("size_mb", "loaded_mb", "params_m", "trainable_params_pct", "npu_ops_pct", "cycles")
@@ -164,7 +165,9 @@ def _by_identity(rows: Iterable[Row]) -> dict[tuple[str, ...], Row]:
 def _change(identity: tuple[str, ...], before: Row | None, after: Row | None) -> Change:
     names = identity[1:]
     if before is None or after is None:
-        return Change(*names, before, after, ONLY_AFTER if before is None else ONLY_BEFORE)
+        known = before or after
+        word = NOT_RUN if known.value is None else ONLY_AFTER if before is None else ONLY_BEFORE
+        return Change(*names, before, after, word)
     if before.value is None or after.value is None:
         both = before.value is None and after.value is None
         return Change(*names, before, after, SAME if both else NOT_RUN)
@@ -190,8 +193,6 @@ def _incomparable(before: Row, after: Row) -> str:
 
 
 def _worded(change: Change, p_value: float) -> Change:
-    import dataclasses
-
     beyond = p_value < 1 - stats.CONFIDENCE and change.difference
     word = _direction(change.metric, change.difference) if beyond else change.word
     return dataclasses.replace(change, p_value=p_value, word=word)
