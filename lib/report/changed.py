@@ -72,9 +72,12 @@ def read(folder: str | Path) -> list[Row]:
     return records(table)
 
 
-def changes(before: Iterable[Row], after: Iterable[Row]) -> list[Change]:
-    """Every number that either run has, what changed first, then what one lacks; published figures are left out."""
-    old, new = _by_identity(before), _by_identity(after)
+def changes(before: pd.DataFrame | Iterable[Row], after: pd.DataFrame | Iterable[Row]) -> list[Change]:
+    """Every number that either run has, what changed first, then what one lacks; published figures are left out.
+
+    before, after: rows, or the table of `lib.results.read`.
+    """
+    old, new = _by_identity(records(before)), _by_identity(records(after))
     found = [
         _change(identity, old.get(identity), new.get(identity)) for identity in dict.fromkeys((*new, *old))
     ]
@@ -119,9 +122,9 @@ def finding(found: Sequence[Change]) -> str:
     return " ".join(said)
 
 
-def origins(before: Iterable[Row], after: Iterable[Row]) -> str:
+def origins(before: pd.DataFrame | Iterable[Row], after: pd.DataFrame | Iterable[Row]) -> str:
     """Which machines and commits the two runs come from, in a sentence."""
-    sides = [_where(list(rows)) for rows in (before, after)]
+    sides = [_where(records(rows)) for rows in (before, after)]
     same = (
         " Same machines, same commits: whatever differs is noise that the intervals do not know."
         if sides[0] == sides[1]
