@@ -69,3 +69,17 @@ METRICS = {
 }
 
 CLAIM = "claim without a publication: "  # how the source of a figure begins that somebody states and nobody can look up
+
+ON_PURPOSE = (
+    "@damage",
+    "@predictors",
+)  # variants that end so are damaged to ask the judges, and nobody's proposal
+
+
+def deliberate(variant: str) -> bool:
+    """Whether a variant's clips are damaged on purpose: it is left out of verdicts and comparisons of systems.
+
+    >>> deliberate("noise-20@predictors"), deliberate("int8-dynamic"), deliberate("baseline@wordnet")
+    (True, False, False)
+    """
+    return variant.endswith(ON_PURPOSE)

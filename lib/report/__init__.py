@@ -17,7 +17,19 @@ from pathlib import Path
 from markupsafe import Markup
 
 from lib.files import write_atomic
-from lib.report import articles, cards, plots, style, summary, svg, tables, text_table, verdicts, vocabulary
+from lib.report import (
+    articles,
+    cards,
+    hearing,
+    plots,
+    style,
+    summary,
+    svg,
+    tables,
+    text_table,
+    verdicts,
+    vocabulary,
+)
 from lib.report.collect import Figure, Findings, Row, collect
 from lib.report.players import compare, notebook_title
 from lib.results import METRICS
@@ -139,7 +151,7 @@ def _context(findings: Findings) -> dict:
         "long_left_out": max(0, len(rows) - MAX_LONG_ROWS),
         "short_table": _SHORT_TABLE,
         "some_sentences": _SOME_SENTENCES,
-        "definitions": [tables.column(metric) for metric in used],
+        "definitions": hearing.columns(used, rows),
         "kinds": [(kind, meaning) for kind, meaning in vocabulary.KIND_MEANING.items() if kind in kinds],
         "environments": _environments(findings),
         "sources": _sources(findings),

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from lib import results
 from lib.measure import verdict
 from lib.measure.judgement import Judgement, from_rows
+from lib.metrics import deliberate
 from lib.report import vocabulary
 from lib.report.collect import Row
 from lib.results import METRICS
@@ -50,7 +51,12 @@ def judged(rows: Iterable[Row]) -> list[Judged]:
     """
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
-        if row.value is not None and not row.claimed and row.kind != "published":
+        if (
+            row.value is not None
+            and not row.claimed
+            and row.kind != "published"
+            and not deliberate(row.variant)
+        ):
             groups.setdefault((row.recorded, row.host, row.commit if row.recorded else ""), []).append(row)
     made = [entry for _, group in sorted(groups.items()) for entry in _group(group)]
     return sorted(made, key=lambda j: (bool(j.origin), _ORDER.index(j.judgement.recommendation.word)))

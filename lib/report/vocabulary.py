@@ -83,18 +83,14 @@ DEFINITIONS = {
         "would give the clip. It is predicted: no person listened. Differences below about 0.1 should not be "
         "taken as audible."
     ),
-    "dnsmos_ovrl": (
-        "A second network (DNSMOS, overall score), made to rate noise suppression. It hears noise and distortion "
-        "well and robotic speech badly."
-    ),
+    "dnsmos_ovrl": ("A second network's guess (DNSMOS, overall score), made to rate noise suppression."),
     "pesq_wb": (
         "PESQ wideband (ITU-T P.862.2) compares a clip with a reference sample by sample; only computed where the"
         " two are aligned in time."
     ),
     "f0_error_cents": (
         "How far the pitch of a copy is from its original's, in hundredths of a semitone: the median over the "
-        "frames that are voiced in both, averaged over clips. It hears a lost intonation, which predicted MOS and "
-        "WER forgive."
+        "frames that are voiced in both, averaged over clips: a lost intonation, which words alone do not show."
     ),
     "voicing_error_pct": "Share of the frames that are voiced in only one of copy and original.",
     "stoi": "Short-time objective intelligibility against an aligned reference, 0 to 1.",

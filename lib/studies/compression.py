@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib import systems
 from lib.errors import SpeechError, unknown
-from lib.measure import verdict
+from lib.measure import evaluate, verdict
 from lib.optimize.plan import Answer
 from lib.studies import confirmed, sensitivity
 
@@ -200,16 +200,8 @@ def first_clips(tried: Sequence[Tried]) -> dict[str, dict[str, Clip]]:
 
 def _keep(run: Run, system: System, clips: Sequence[Clip]) -> None:
     for clip in clips:
-        run.clip(
-            system.name,
-            system.variant,
-            clip.id,
-            clip.waveform,
-            clip.sample_rate,
-            clip.text,
-            target=system.target,
-            group=f"{system.name} smaller",
-        )
+        names = (system.name, system.variant, system.target)
+        evaluate.keep_clip(run, names, clip, f"{system.name} smaller")
 
 
 def _not_run(run: Run, one: Trial, error: Exception) -> Tried:
