@@ -26,7 +26,9 @@ _ORDER = (verdict.RECOMMENDED, verdict.UNDECIDED, verdict.NOT_RECOMMENDED)
 
 @dataclass(frozen=True)
 class Judged:
-    """A variant on a target with what it is called; origin: where it comes from if an earlier run measured it."""
+    """A variant on a target with what it is called; origin: where it comes from if an earlier run measured it; host,
+    commit: of its rows, the commit of an earlier run's alone.
+    """
 
     system: str
     variant: str
@@ -34,6 +36,8 @@ class Judged:
     baseline: str
     origin: str
     judgement: Judgement
+    host: str = ""
+    commit: str = ""
 
     @property
     def word(self) -> str:
@@ -142,6 +146,6 @@ def _group(rows: list[Row]) -> list[Judged]:
             )
             if target in heard or judgement.gains:
                 row = heard[quality_target]
-                origin = row.stamp if row.recorded else ""
-                made.append(Judged(system, variant, target, baseline, origin, judgement))
+                origin, commit = (row.stamp, row.commit) if row.recorded else ("", "")
+                made.append(Judged(system, variant, target, baseline, origin, judgement, row.host, commit))
     return made

@@ -140,6 +140,16 @@ DEFINITIONS = {
     "cycles": "Clock cycles by the vendor's model of the chip.",
 }
 
+# Labels for where there is little room.
+SHORT = {
+    "mos_predicted": "Predicted MOS",
+    "mos_human": "MOS",
+    "wer": "WER",
+    "size_mb": "Download",
+    "latency_ms_p50": "Latency",
+    "energy_j_per_audio_s": "Energy",
+}
+
 KIND_MEANING = {
     "measured": "by a clock, a meter or a metric, in this run",
     "estimated": "by a formula or a power model",
