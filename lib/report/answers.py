@@ -60,6 +60,7 @@ NEEDS = (
         ("mos_human", "mos_predicted"),
         ("wer", "rtf", "size_mb"),
         "best",
+        "above",
         floor=False,
     ),
     Need(

@@ -8,6 +8,7 @@ measured is not run, and says what has to run first.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,16 @@ def lines(rows: Iterable[Row], headlines: Sequence[Headline] = HEADLINES) -> lis
     made = [_line(headline, rows, parts, entries) for headline in headlines]
     told = {(h.system, h.metric) for h in headlines if h.claimed}
     return made + [_other(claim) for claim in tables.claims(rows) if (claim.system, claim.metric) not in told]
+
+
+def finding(told: Sequence[Line]) -> str:
+    """How many headlines hold, in a sentence; "" where none was judged."""
+    words = Counter(line.verdict for line in told)
+    if not words:
+        return ""
+    order = (AGREES, BETTER, WORSE, UNDECIDED, INCOMPARABLE, NOT_RUN)
+    shares = ", ".join(f"{words[word]} {word}" for word in order if words[word])
+    return f"Of {words.total()} headlines: {shares}."
 
 
 def _line(headline: Headline, rows: list[Row], parts: list[list[Row]], entries: list[Judged]) -> Line:
@@ -121,7 +132,7 @@ def _changed(headline: Headline, parts: list[list[Row]]) -> tuple | None:
         if after.kind != "measured":
             ours += f" ({after.kind})"
         word = _agreement(headline, value, low, high)
-        form = (lambda x: f"{x:.3g}") if cost else (lambda x: _signed(headline.metric, x))
+        form = (lambda x: f"{x:.3g}") if cost else (lambda x: vocabulary.signed(headline.metric, x))
         interval = f" [{form(low)}, {form(high)}]" if low is not None else ""
         unit = " times" if cost else f" {vocabulary.unit(headline.metric)}".replace("%", "points")
         least, most = headline.change
@@ -199,12 +210,6 @@ def _why(headline: Headline, rows: list[Row]) -> str:
     if said:
         return said[-1]
     return f"nothing measured {METRICS[headline.metric].in_sentence} of {what}: {headline.lacking}"
-
-
-def _signed(metric: str, value: float) -> str:
-    """A difference as people read it: "+1.0 points"."""
-    sign = "+" if value > 0 else ""
-    return f"{sign}{vocabulary.number(metric, value)}"
 
 
 def _other(claim: tables.Claim) -> Line:

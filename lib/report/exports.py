@@ -6,12 +6,14 @@ Every number stands with its 95 % interval and, unless it was measured, with its
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib.files import write_atomic
+from lib.measure import verdict
 from lib.report import answers, cards, claims, verdicts, vocabulary
 from lib.report.collect import Row
 from lib.report.tables import interval_text
@@ -73,7 +75,7 @@ def latex(made: Sequence[Table]) -> str:
     """A float for each table; numbers first, their intervals smaller behind them."""
     parts = ["% Made by the report: \\input{tables}, with \\usepackage{booktabs} in the preamble."]
     for table in made:
-        wide = 0.72 / max(1, len(table.words))
+        wide = 0.5 / max(1, len(table.words))
         columns = "".join(
             f"p{{{wide:.2f}\\linewidth}}" if i in table.words else "l" for i in range(len(table.head))
         )
@@ -109,6 +111,7 @@ _SPECIAL = {
     "–": "--",
     "—": "---",
     "→": r"$\rightarrow$",
+    "Δ": r"$\Delta$",
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     "≈": r"$\approx$",
@@ -203,21 +206,56 @@ def _numbers(rows: list[Row], system: str, variant: str, target: str) -> dict[st
 
 
 def _variants(rows: list[Row]) -> Table:
+    """A judged variant a line: its paired differences and what it saves, each with its interval, and the words."""
     entries = verdicts.judged(rows)
+    heard = [_differences(entry, rows) for entry in entries]
+    used = [m for m in verdict.MARGINS if any(m in differences for differences in heard)]
+    saved = [{gain.metric: gain for gain in entry.judgement.gains} for entry in entries]
+    costs = [m for m in verdict.SAVINGS if any(m in gains for gains in saved)]
     lines = [
         (
             f"{e.system} {e.variant}",
             e.target,
             e.baseline,
-            "; ".join(e.judgement.quality.reasons),
-            "; ".join(gain.text for gain in e.judgement.gains),
+            *(differences.get(m, "") for m in used),
+            *(_times(gains.get(m)) for m in costs),
             e.word,
             e.judgement.recommendation.word,
         )
-        for e in entries
+        for e, differences, gains in zip(entries, heard, saved)
     ]
-    head = ("variant", "target", "against", "quality", "cost", "verdict", "recommendation")
-    return Table("Variants against their baselines", "variants", head, tuple(lines), (3, 4))
+    deltas = [f"Δ {_head(metric).replace('%', 'points')}" for metric in used]
+    head = ("variant", "target", "against", *deltas, *(f"times {verdict.SAVINGS[m][0]}" for m in costs))
+    return Table(
+        "Variants against their baselines", "variants", (*head, "verdict", "recommendation"), tuple(lines)
+    )
+
+
+def _differences(entry: verdicts.Judged, rows: list[Row]) -> dict[str, str]:
+    """metric -> "−0.12 [−0.22, −0.03]": the paired difference that the variant's row carries."""
+    made = {}
+    for row in rows:
+        mine = (row.system, row.variant, row.host, row.recorded, row.commit if row.recorded else "")
+        theirs = (entry.system, entry.variant, entry.host, bool(entry.origin), entry.commit)
+        if mine != theirs or row.metric not in verdict.MARGINS or row.baseline != entry.baseline:
+            continue
+        if row.metric in made and row.target != entry.target:
+            continue
+        try:
+            detail = json.loads(row.detail)
+            ends = [detail["difference"], detail.get("ci_low"), detail.get("ci_high")]
+        except (ValueError, TypeError, KeyError):
+            continue
+        said = [vocabulary.signed(row.metric, end) for end in ends if end is not None]
+        made[row.metric] = said[0] + (f" [{said[1]}, {said[2]}]" if len(said) == 3 else "")
+    return made
+
+
+def _times(gain: verdict.Gain | None) -> str:
+    if gain is None:
+        return ""
+    ends = f" [{gain.low:.2f}, {gain.high:.2f}]" if gain.low is not None else ""
+    return f"{gain.times:.2f}{ends}" + ("" if gain.kind == "measured" else f" ({gain.kind})")
 
 
 def _claims(rows: list[Row]) -> Table:
@@ -226,7 +264,7 @@ def _claims(rows: list[Row]) -> Table:
         for line in claims.lines(rows)
     ]
     head = ("system", "of", "theirs", "ours", "verdict", "reason")
-    return Table("What the reference studies state", "claims", head, tuple(lines) if rows else (), (5,))
+    return Table("What the reference studies state", "claims", head, tuple(lines) if rows else (), (3, 5))
 
 
 def _cell(row: Row | None) -> str:

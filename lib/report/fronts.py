@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lib.measure.verdict import COUNTED
-from lib.report import labels, style, tradeoff, vocabulary
+from lib.report import style, tradeoff, vocabulary
 from lib.report.bars import spread
 from lib.report.collect import Row, records
 from lib.report.tradeoff import name
@@ -133,17 +133,21 @@ def _panel(axes: Axes, cost: str, pairs: list[tuple[Row, Row]]) -> None:
 
 
 def _names(axes: Axes, pairs: list[tuple[Row, Row]]) -> None:
-    """Names beside the front, once all panels have their limits; the legend tells the others."""
-    named = tradeoff.front(pairs)[:MAX_NAMES]
+    """Names beside the front, whose points lie apart; the legend tells the others."""
     among = [mos for _, mos in pairs]
-    lines = [[(p.value, m.ci_low), (p.value, m.ci_high)] for p, m in pairs if m.ci_low is not None]
-    labels.place(
-        axes,
-        [name(mos, among) for _, mos in named],
-        [(price.value, mos.value) for price, mos in named],
-        points=[(price.value, mos.value) for price, mos in pairs],
-        lines=lines,
-    )
+    for price, mos in tradeoff.front(pairs)[:MAX_NAMES]:
+        across = axes.transAxes.inverted().transform(axes.transData.transform((price.value, mos.value)))[0]
+        left = across < 0.6
+        axes.annotate(
+            name(mos, among),
+            (price.value, mos.value),
+            (7 if left else -7, 7),
+            textcoords="offset points",
+            ha="left" if left else "right",
+            fontsize=9.5,
+            color=style.INK,
+            zorder=6,
+        )
 
 
 def _legend(figure: Figure, systems: Sequence[str], *, columns: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -52,12 +53,17 @@ def judged(rows: Iterable[Row]) -> list[Judged]:
     none.
     A pupil paired with its teacher, which is another system, is no variant.
     """
+    counted = [r for r in rows if r.value is not None and not r.claimed and r.kind != "published"]
+    return list(_judged(tuple(counted)))
+
+
+@functools.lru_cache(maxsize=8)  # the page asks in several of its sections
+def _judged(rows: tuple[Row, ...]) -> tuple[Judged, ...]:
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
-        if row.value is not None and not row.claimed and row.kind != "published":
-            groups.setdefault((row.recorded, row.host, row.commit if row.recorded else ""), []).append(row)
+        groups.setdefault((row.recorded, row.host, row.commit if row.recorded else ""), []).append(row)
     made = [entry for _, group in sorted(groups.items()) for entry in _group(group)]
-    return sorted(made, key=lambda j: (bool(j.origin), _ORDER.index(j.judgement.recommendation.word)))
+    return tuple(sorted(made, key=lambda j: (bool(j.origin), _ORDER.index(j.judgement.recommendation.word))))
 
 
 def finding(rows: Iterable[Row]) -> Markup | None:

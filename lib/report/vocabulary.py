@@ -201,3 +201,8 @@ def number(metric: str, value: float) -> str:
     if value and abs(value) < 10 ** (1 - digits):  # one significant digit or none would be left
         text = f"{value:.2g}" if abs(value) >= 1e-6 else f"{value:.1e}"
     return text.replace("-", "−")
+
+
+def signed(metric: str, value: float) -> str:
+    """A difference as people read it, without its unit: "+1.0"."""
+    return f"{'+' if value > 0 else ''}{number(metric, value)}"
