@@ -3,7 +3,7 @@
 `render` reads a profile's results folder (and rows of earlier runs) and nothing else. The page opens from disk
 without any network request: styles, script, plots, pictures and clips are inside it, and its content policy
 forbids the rest. The chapters: `collect` reads, `summary` answers, `plots` draws, `players` arranges the clips,
-`tables` compares.
+`tables` compares, `answers` chooses, `claims` judges what others state.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from lib.files import write_atomic
 from lib import params
+from lib.files import write_atomic
 from lib.report import answers, articles, cards, claims, exports, fronts, limits, plots, portraits, summary, svg
 from lib.report import tables, templates, text_table, verdicts, vocabulary
 from lib.report.collect import Figure, Findings, Row, collect
@@ -93,6 +93,7 @@ def _context(findings: Findings) -> dict:
     )
     made = cards.cards(rows)
     told = claims.lines(rows) if rows else []
+    answered = answers.answers(rows)
     return {
         "question": vocabulary.QUESTION,
         "profile": findings.profile,
@@ -112,7 +113,8 @@ def _context(findings: Findings) -> dict:
         "texts": text_table.section(rows),
         "claims": [(study, [line for line in told if line.study == study]) for study in _studies(told)],
         "claims_finding": claims.finding(told),
-        "answers": answers.answers(rows),
+        "answers": answered,
+        "origins": sorted({answer.origin for answer in answered}),
         "floors": (answers.FLOOR_MOS, f"{100 * answers.FLOOR_WER:.0f} %"),
         "fronts": _fronts(rows),
         "limits": limits.sentences(rows),

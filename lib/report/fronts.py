@@ -135,13 +135,16 @@ def _panel(axes: Axes, cost: str, pairs: list[tuple[Row, Row]]) -> None:
 def _names(axes: Axes, pairs: list[tuple[Row, Row]]) -> None:
     """Names beside the front, whose points lie apart; the legend tells the others."""
     among = [mos for _, mos in pairs]
+    before = (9.0, 9.0)
     for price, mos in tradeoff.front(pairs)[:MAX_NAMES]:
-        across = axes.transAxes.inverted().transform(axes.transData.transform((price.value, mos.value)))[0]
-        left = across < 0.6
+        place = axes.transAxes.inverted().transform(axes.transData.transform((price.value, mos.value)))
+        left = place[0] < 0.6
+        near = abs(place[0] - before[0]) < 0.4 and abs(place[1] - before[1]) < 0.07
+        before = tuple(place)
         axes.annotate(
             name(mos, among),
             (price.value, mos.value),
-            (7 if left else -7, 7),
+            (7 if left else -7, -14 if near else 7),  # two that are close stand above and below
             textcoords="offset points",
             ha="left" if left else "right",
             fontsize=9.5,
