@@ -5,6 +5,7 @@
 # ./run_all.sh record <profile>                                  keep a run's rows in outputs/recorded, to be committed
 # ./run_all.sh dataset <profile>                                 a run's clips, texts and scores as a data set with its card
 # ./run_all.sh page                                              make outputs/recorded/report.html and its pictures anew
+# ./run_all.sh pdf [profile]                                     print outputs/<profile>/report.html as report.pdf beside it
 # ./run_all.sh colab                                             install into the running Python, keeping its torch and numpy
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -67,6 +68,10 @@ case "${1:-quick}" in
   page)
     install
     exec .venv/bin/python -m lib.recorded page ;;
+  pdf)
+    shift
+    install
+    exec .venv/bin/python -m lib.report.pdf "$@" ;;
   test)
     shift
     install

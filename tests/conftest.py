@@ -17,6 +17,15 @@ def _no_hub(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; the module that asks is marked with `browser.NEEDED`."""
+    from browser import started
+
+    with started() as chromium:
+        yield chromium
+
+
 def pytest_collection_modifyitems(items):
     """Files in the order in which they are handed out: the longest first, those whose tests must run alone last."""
     last = {item.path for item in items if item.get_closest_marker("alone")}

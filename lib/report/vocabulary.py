@@ -136,6 +136,16 @@ DEFINITIONS = {
     "cycles": "Clock cycles by the vendor's model of the chip.",
 }
 
+# Labels for where there is little room.
+SHORT = {
+    "mos_predicted": "Predicted MOS",
+    "mos_human": "MOS",
+    "wer": "WER",
+    "size_mb": "Download",
+    "latency_ms_p50": "Latency",
+    "energy_j_per_audio_s": "Energy",
+}
+
 KIND_MEANING = {
     "measured": "by a clock, a meter or a metric, in this run",
     "estimated": "by a formula or a power model",
@@ -187,3 +197,8 @@ def number(metric: str, value: float) -> str:
     if value and abs(value) < 10 ** (1 - digits):  # one significant digit or none would be left
         text = f"{value:.2g}" if abs(value) >= 1e-6 else f"{value:.1e}"
     return text.replace("-", "−")
+
+
+def signed(metric: str, value: float) -> str:
+    """A difference as people read it, without its unit: "+1.0"."""
+    return f"{'+' if value > 0 else ''}{number(metric, value)}"
