@@ -96,8 +96,9 @@ def small_base(monkeypatch) -> None:
         prenet=16,
         speaker=8,
     )
-    monkeypatch.setattr(speecht5, "PUBLISHED", small)
-    monkeypatch.setattr(speecht5, "CHARACTERS_PER_S", 40.0)  # a vocoder that need not say much
+    monkeypatch.setattr("lib.systems.speecht5.system.PUBLISHED", small)
+    # A vocoder that need not say much.
+    monkeypatch.setattr("lib.systems.speecht5.limits.CHARACTERS_PER_S", 40.0)
 
 
 def small_whisper() -> nn.Module:

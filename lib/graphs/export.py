@@ -90,7 +90,8 @@ def kept(
     sources: the files that decide what they are, weights and code; versions of what writes them count, too.
     """
     versions = targets.versions(("torch", "transformers", "onnx"))
-    contents = (Path(path).read_bytes() for path in (*sources, Path(__file__)))
+    own = (Path(__file__), Path(__file__).with_name("layers.py"))
+    contents = (Path(path).read_bytes() for path in (*sources, *own))
     key = content_key(name, versions, *contents)
     places = {stage: cache_folder("graphs", f"{name}-{key}-{stage}.onnx") for stage in stages}
     if not all(path.is_file() for path in places.values()):
@@ -115,7 +116,10 @@ def _settle_constants(model: "onnx.ModelProto") -> None:
 def _name(model: "onnx.ModelProto") -> None:
     """Names without what wrapped the network; matrices that were turned for a product are called after it."""
     ends = {value.name for value in (*model.graph.input, *model.graph.output)}
-    renamed = {t.name: t.name.removeprefix("network.") for t in model.graph.initializer if t.name not in ends}
+    renamed = {}
+    for tensor in model.graph.initializer:
+        plain = tensor.name.removeprefix("network.")
+        renamed[tensor.name] = f"{plain}.weight" if plain in ends else plain
     for node in model.graph.node:
         node.name = node.name.replace("/network/", "/", 1)
         node.doc_string = ""

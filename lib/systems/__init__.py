@@ -78,6 +78,7 @@ _SYSTEMS = (
     ("griffin-lim", Entry("vocoder", "griffin_lim:load", ("numpy/cpu",), teacher="vits-joe")),
     ("whisper-tiny.en", Entry("recogniser", "whisper.network:Whisper")),
     ("whisper-tiny.en", Entry("recogniser", "whisper.engine:WhisperCTranslate2", ("ctranslate2/cpu",))),
+    ("whisper-tiny.en", Entry("recogniser", "whisper.stages:WhisperOnnx", ("onnxruntime/cpu",))),
 )
 
 

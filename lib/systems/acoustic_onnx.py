@@ -63,6 +63,8 @@ class AcousticOnnx(BeforeVocoder):
         self._open()
 
     def _inputs(self, phones: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Ids (T,) of symbols, and the speaker (1,)."""
-        speaker = np.array([self.speakers.index(self.speaker)], np.int64)
-        return {"ids": symbols.ids(phones), "speaker": speaker}
+        """Ids (T,) of symbols, and the speaker (1,) where the encoder asks for one."""
+        given = {"ids": symbols.ids(phones)}
+        if any(end.name == "speaker" for end in self.sessions["encoder"].get_inputs()):
+            given["speaker"] = np.array([self.speakers.index(self.speaker)], np.int64)
+        return given

@@ -21,6 +21,8 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lib.graphs.export import export
+from lib.graphs.layers import Remembered, SelfAttention, TextAttention, joined
+from lib.systems.speecht5.config import NetworkConfig
 from lib.systems.speecht5.network import SpeechT5Network
 
 _SYMBOLS, _SEEN, _STEPS, _FRAMES = 11, 7, 5, 12  # of the examples
@@ -79,9 +81,8 @@ class _Encoder(nn.Module):
         speecht5, self.voices = model.network.speecht5, model.voices
         self.prenet, encoder = speecht5.encoder.prenet, speecht5.encoder.wrapped_encoder
         self.norm, self.distances, self.layers = encoder.layer_norm, encoder.embed_positions, encoder.layers
-        attentions = [layer.encoder_attn for layer in speecht5.decoder.wrapped_decoder.layers]
-        self.read = nn.ModuleList(joined(attention.k_proj, attention.v_proj) for attention in attentions)
-        self.heads, self.width = model.config.heads, model.config.hidden // model.config.heads
+        layers = speecht5.decoder.wrapped_decoder.layers
+        self.read = nn.ModuleList(Remembered(layer.encoder_attn, model.config.heads) for layer in layers)
         self.hear = speecht5.decoder.prenet.speaker_embeds_layer
         nearness = model.nearness.detach().clone() if model.config.ahead else torch.zeros(1)
         self.register_buffer("near", nearness)
@@ -96,10 +97,7 @@ class _Encoder(nn.Module):
             hidden = layer(hidden, position_bias=distances)[0]
         voice = F.normalize(self.voices(speaker))  # (1, speaker)
         weight = self.hear.weight[:, self.hear.in_features - voice.shape[1] :]
-        known = []
-        for read in self.read:
-            keys, values = read(hidden[0]).view(-1, 2, self.heads, self.width).unbind(1)  # (T, N, W)
-            known += [keys.permute(1, 2, 0), values.transpose(0, 1)]
+        known = [tensor for read in self.read for tensor in read(hidden[0])]
         return self.near * 1, (voice @ weight.T + self.hear.bias)[0], *known
 
 
@@ -133,31 +131,23 @@ class _Step(nn.Module):
 
 
 class _Layer(nn.Module):
-    """A decoder layer over one step; the scale of the scores is in the weights of the queries."""
+    """A decoder layer over one step."""
 
-    def __init__(self, layer: nn.Module, config):
+    def __init__(self, layer: nn.Module, config: NetworkConfig):
         super().__init__()
-        own, text = layer.self_attn, layer.encoder_attn
-        scale = (config.hidden // config.heads) ** -0.5
-        self.heads = config.heads
-        self.self_attn = joined(scaled(own.q_proj, scale), own.k_proj, own.v_proj)
-        self.self_attn_out, self.text_query = own.out_proj, scaled(text.q_proj, scale)
-        self.text_out, self.feed_forward = text.out_proj, layer.feed_forward
+        self.self_attn = SelfAttention(layer.self_attn, config.heads)
+        self.text_attn = TextAttention(layer.encoder_attn, config.heads)
+        self.feed_forward = layer.feed_forward
         self.norms = nn.ModuleList(
             (layer.self_attn_layer_norm, layer.encoder_attn_layer_norm, layer.final_layer_norm)
         )
 
     def forward(self, hidden, text, before):
-        (text_keys, text_values, nearness), (keys, values, kept) = text, before
-        query, key, value = self.self_attn(hidden).view(3, self.heads, -1).unbind(0)  # (N, W) each
-        query, key = query[:, None], key[..., None]  # (N, 1, W), (N, W, 1)
-        shares = torch.softmax(torch.cat([query @ keys + kept, query @ key], -1), -1)  # (N, 1, S + 1)
-        heard = shares[..., :-1] @ values + shares[..., -1:] * value[:, None]  # (N, 1, W)
-        hidden = self.norms[0](hidden + self.self_attn_out(heard.reshape(1, -1)))
-        query = self.text_query(hidden).view(self.heads, 1, -1)
-        shares = torch.softmax(query @ text_keys + nearness, -1)  # (N, 1, n)
-        hidden = self.norms[1](hidden + self.text_out((shares @ text_values).reshape(1, -1)))
-        return self.norms[2](hidden + self.feed_forward(hidden)), shares, key[..., 0], value
+        heard, key, value = self.self_attn(hidden, *before)
+        hidden = self.norms[0](hidden + heard)
+        seen, shares = self.text_attn(hidden, *text)
+        hidden = self.norms[1](hidden + seen)
+        return self.norms[2](hidden + self.feed_forward(hidden)), shares, key, value
 
 
 class _Postnet(nn.Module):
@@ -177,19 +167,3 @@ class _Postnet(nn.Module):
             correction = layer(correction)
             correction = correction if activation is None else activation(correction)
         return (rough + correction[0].T) * self.deviation + self.mean
-
-
-def joined(*layers: nn.Linear) -> nn.Linear:
-    """Linear layers of the same input as one: a product instead of several."""
-    one = nn.Linear(layers[0].in_features, sum(layer.out_features for layer in layers))
-    one.weight = nn.Parameter(torch.cat([layer.weight.detach() for layer in layers]))
-    one.bias = nn.Parameter(torch.cat([layer.bias.detach() for layer in layers]))
-    return one
-
-
-def scaled(layer: nn.Linear, scale: float) -> nn.Linear:
-    """A linear layer whose outputs are multiplied."""
-    other = nn.Linear(layer.in_features, layer.out_features)
-    other.weight = nn.Parameter(layer.weight.detach() * scale)
-    other.bias = nn.Parameter(layer.bias.detach() * scale)
-    return other

@@ -20,6 +20,7 @@ from lib.systems import draws, positions
 from lib.systems.acoustic_onnx import AcousticOnnx
 from lib.systems.attention import Reading
 from lib.systems.base import Speech, Stopwatch, System
+from lib.systems.memory import Memory
 from lib.systems.speecht5.config import POSITIONS, PRENET_DROPOUT, PUBLISHED, NetworkConfig
 from lib.systems.speecht5.limits import Limits, Window, characters, portions, spoken_length
 from lib.systems.speecht5.stored import checkpoints
@@ -28,8 +29,6 @@ log = logging.getLogger(__name__)
 
 STAGES = ("encoder", "decoder", "postnet")
 WRITERS = ("export.py", "network.py", "config.py")
-ROOM = 64  # steps by which the memory of what was said grows
-NOTHING = np.float32(-1e9)  # added to the scores of steps that were not yet
 
 
 class SpeechT5Onnx(AcousticOnnx):
@@ -152,7 +151,8 @@ def _decode(
     keep = keep.astype(np.float32) / np.float32(1 - PRENET_DROPOUT)
     places = positions.sines(config.hidden, POSITIONS)
     nearness = text["nearness"] if config.ahead else np.zeros(n_symbols, np.float32)
-    memory, frames = _Memory(config), np.empty((most, config.reduction, config.features.n_bands), np.float32)
+    memory = Memory(config.decoder_layers, config.heads, config.hidden // config.heads)
+    frames = np.empty((most, config.reduction, config.features.n_bands), np.float32)
     alignment = np.zeros((most, n_symbols), np.float32)
     frame, stopped, count = np.zeros((1, config.features.n_bands), np.float32), False, 0
     window = Window(config, n_symbols, limits.linger)
@@ -180,40 +180,6 @@ def _decode(
         stopped = count >= least and window.bounds()[1] == n_symbols and stop >= limits.threshold
     rough = frames[:count].reshape(count * config.reduction, -1)
     return rough, alignment[:count] / (config.decoder_layers * config.guided), bool(stopped)
-
-
-class _Memory:
-    """Keys and values of the steps so far, with room for more."""
-
-    def __init__(self, config: NetworkConfig):
-        self.layers, self.count = config.decoder_layers, 0
-        self.kept, width = np.full(0, NOTHING), config.hidden // config.heads
-        self.keys = [np.zeros((config.heads, width, 0), np.float32) for _ in range(self.layers)]
-        self.values = [np.zeros((config.heads, 0, width), np.float32) for _ in range(self.layers)]
-        self._grow()
-
-    def inputs(self) -> dict[str, np.ndarray]:
-        """What the next step is given."""
-        named = {"kept": self.kept}
-        for layer in range(self.layers):
-            named[f"keys.{layer}"], named[f"values.{layer}"] = self.keys[layer], self.values[layer]
-        return named
-
-    def add(self, new: list[np.ndarray]) -> None:
-        """Remember a step. new: keys and values (heads, width) of each layer in turn."""
-        if self.count == len(self.kept):
-            self._grow()
-        for layer in range(self.layers):
-            self.keys[layer][:, :, self.count], self.values[layer][:, self.count] = new[
-                2 * layer : 2 * layer + 2
-            ]
-        self.kept[self.count] = 0
-        self.count += 1
-
-    def _grow(self) -> None:
-        self.kept = np.pad(self.kept, (0, ROOM), constant_values=NOTHING)
-        self.keys = [np.pad(keys, ((0, 0), (0, 0), (0, ROOM))) for keys in self.keys]
-        self.values = [np.pad(values, ((0, 0), (0, ROOM), (0, 0))) for values in self.values]
 
 
 def _exported_base() -> dict[str, bytes]:
