@@ -165,13 +165,8 @@ def _decode(
             "voice": text["voice"],
             "nearness": nearness[window.nearness()] if config.ahead else nearness,
             **memory.inputs(),
+            **_seen(text, first, end),
         }
-        for layer in range(config.decoder_layers):
-            for name, part in (
-                (f"text_keys.{layer}", (..., slice(first, end))),
-                (f"text_values.{layer}", (slice(None), slice(first, end))),
-            ):
-                inputs[name] = np.ascontiguousarray(text[name][part])
         frames[count], stop, looked, *new = step.run(None, inputs)
         memory.add(new)
         alignment[count, first:end] = looked
@@ -180,6 +175,16 @@ def _decode(
         stopped = count >= least and window.bounds()[1] == n_symbols and stop >= limits.threshold
     rough = frames[:count].reshape(count * config.reduction, -1)
     return rough, alignment[:count] / (config.decoder_layers * config.guided), bool(stopped)
+
+
+def _seen(text: dict[str, np.ndarray], first: int, end: int) -> dict[str, np.ndarray]:
+    """The keys and values of the symbols from the first to before the last, of every layer."""
+    whose = {"text_keys": (..., slice(first, end)), "text_values": (slice(None), slice(first, end))}
+    return {
+        name: np.ascontiguousarray(values[whose[kind]])
+        for name, values in text.items()
+        if (kind := name.partition(".")[0]) in whose
+    }
 
 
 def _exported_base() -> dict[str, bytes]:
