@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from lib.systems.fastspeech2.network import FastSpeech2Network
 
 
-def _build(config: NetworkConfig, n_speakers: int) -> FastSpeech2Network:
+def _build(config: NetworkConfig, n_speakers: int, seed: int = 0) -> FastSpeech2Network:
     from lib.systems.fastspeech2 import network
 
-    return network.build(config, n_speakers)
+    return network.build(config, n_speakers, seed)
 
 
 checkpoints = checkpoint.Kind("fastspeech2", NetworkConfig, _build)

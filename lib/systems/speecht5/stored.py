@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from lib.systems.speecht5.network import SpeechT5Network
 
 
-def _build(config: NetworkConfig, n_speakers: int) -> SpeechT5Network:
+def _build(config: NetworkConfig, n_speakers: int, seed: int = 0) -> SpeechT5Network:
     from lib.systems.speecht5 import network
 
-    return network.build(config, n_speakers)
+    return network.build(config, n_speakers, seed)
 
 
 checkpoints = checkpoint.Kind("speecht5", NetworkConfig, _build)

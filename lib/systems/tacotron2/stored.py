@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from lib.systems.tacotron2.network import Tacotron2Network
 
 
-def _build(config: NetworkConfig, n_speakers: int) -> Tacotron2Network:
+def _build(config: NetworkConfig, n_speakers: int, seed: int = 0) -> Tacotron2Network:
     from lib.systems.tacotron2 import network
 
-    return network.build(config, n_speakers)
+    return network.build(config, n_speakers, seed)
 
 
 checkpoints = checkpoint.Kind("tacotron2", NetworkConfig, _build)
