@@ -234,3 +234,15 @@ def test_an_origin_is_rebuilt_and_any_vocoder_speaks(pair):
     assert list(guessed.graphs) == ["encoder", "prosody", "decoder"] and not guessed.modules
     with pytest.raises(ParameterError, match="unknown speaker"):
         ours.adjusted(speaker="nobody")
+
+
+@pytest.mark.slow
+def test_the_published_size_says_the_noise_that_it_says_on_torch():
+    theirs, ours = (systems.load("speecht5-base", target=t) for t in ("torch/cpu", "onnxruntime/cpu"))
+    wanted, found = (system.synthesize("Oh, yes.", 1) for system in (theirs, ours))
+    assert len(wanted.waveform) == len(found.waveform) and wanted.notes == found.notes
+    assert np.abs(wanted.waveform - found.waveform).max() < 1e-3
+    assert ours.params_m == pytest.approx(theirs.params_m, rel=0.01) and ours.size_kind == "estimated"
+    assert list(wanted.seconds) == list(found.seconds) and ours.size_mb == pytest.approx(
+        theirs.size_mb, rel=0.02
+    )

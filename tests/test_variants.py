@@ -23,7 +23,11 @@ load = functools.cache(systems.load)
 TORCH = [
     (n, "torch/cpu") for n in systems.names() if "torch/cpu" in systems.targets(n) and n != "speecht5-base"
 ]
-ONNX = [(n, "onnxruntime/cpu") for n in systems.names() if "onnxruntime/cpu" in systems.targets(n)]
+ONNX = [
+    (n, "onnxruntime/cpu")
+    for n in systems.names()
+    if "onnxruntime/cpu" in systems.targets(n) and n != "speecht5-base"
+]
 
 
 def damage(system):
