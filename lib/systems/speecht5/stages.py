@@ -79,7 +79,8 @@ class SpeechT5BaseOnnx(System):
 
     def __init__(self, *, target: str = "onnxruntime/cpu", threads: int = 2):
         self.target, self.threads = target, threads
-        sources = (Path(__file__).with_name(name) for name in (*WRITERS, "system.py", "../hifigan/export.py"))
+        names = (*WRITERS, "system.py", "../hifigan/export.py")
+        sources = (Path(__file__).parent / name for name in names)
         self.graphs = kept(self.name, (*STAGES, "vocoder"), sources, _exported_base)
         self._open()
         self._limits = spoken_length()
