@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("acoustic_checks")  # so that what failed there is shown as in a test
+pytest.register_assert_rewrite(
+    "acoustic_checks", "fresh_process"
+)  # so that what failed there is shown as in a test
 
 FIRST = ("test_notebooks.py",)  # the longest, which nothing should wait for at the end
 

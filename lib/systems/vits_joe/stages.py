@@ -12,7 +12,8 @@ import functools
 
 import numpy as np
 
-from lib.graphs import convolutions, cut, packing, session
+from lib.graphs import cut, session
+from lib.graphs.fastest import fastest
 from lib.systems import symbols
 from lib.systems.base import Speech, Stopwatch, System
 from lib.systems.vits_joe import piper
@@ -43,21 +44,6 @@ def stage_graphs() -> dict[str, bytes]:
 
     model = onnx.load(piper.model_path())
     return {stage: cut.part(model, stage, *ends) for stage, ends in STAGES.items()}
-
-
-@functools.lru_cache(maxsize=8)
-def fastest(graph: bytes, threads: int) -> bytes:
-    """A graph as ONNX Runtime runs it fastest: on one thread rewritten for its blocked kernels, where it can be.
-
-    That makes the decoder 1.25 times as fast, equal within 1e-5. With two threads it would be 0.8 times as fast: the
-    blocked kernels share out rows of an image among threads, and a waveform is one row.
-    """
-    if threads > 1:
-        return graph
-    try:
-        return convolutions.blocked(packing.unpacked(graph))
-    except ValueError:  # an operator without a 2-D form, as in quantized graphs: it stays as it is
-        return graph
 
 
 class VitsJoeOnnx(System):
