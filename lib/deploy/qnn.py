@@ -17,6 +17,7 @@ from lib.deploy.job import Job, Loaded
 
 READS = ("npu.onnx",)
 PRECISIONS = ("a8w8", "a16w8")
+EMULATES = True  # a second of speech takes its emulator minutes
 
 
 def load(job: Job) -> Loaded:

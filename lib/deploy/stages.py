@@ -43,6 +43,11 @@ class Stage:
     sample_rate: int = 22_050
 
     @property
+    def usual(self) -> bool:
+        """Whether it is of the usual length, which its name then need not tell."""
+        return self.frames in (FRAMES, 3_000)
+
+    @property
     def label(self) -> str:
         """Its name in tables: "hifigan/generator"."""
         return f"{self.system}/{self.name}"

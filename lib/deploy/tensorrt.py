@@ -16,7 +16,7 @@ def load(job: Job) -> Loaded:
 
 
 def built(trt, job: Job) -> Loaded:
-    """Parse, build, and run on PyTorch's buffers. trt: the module, TensorRT's or TensorRT-RTX's, which has its calls."""
+    """Parse, build, and run on PyTorch's buffers. trt: the module of TensorRT, or of TensorRT-RTX: the same calls."""
     import torch
 
     logger = trt.Logger(trt.Logger.ERROR)
