@@ -229,6 +229,8 @@ def test_what_a_compiler_says_is_simulated_and_the_sweep_finds_its_lengths(tmp_p
         deployment.write(run, [one], 2)
     table = results.read(run.path)
     assert set(table.kind) == {"simulated"} and set(table.variant) == {"decoder-a8w8-f25", "decoder-a8w8"}
+    assert "mos_predicted" not in set(table.metric), "one clip's is no voice's"
+    assert "on qnn/sa8255 3.50 (21 dB)" in devices.heard(table)
     wide = devices.sweep(table)
     assert list(wide.columns) == [25, 200] and wide.iloc[0, 1] > 3 * wide.iloc[0, 0]
     left = devices.operators_left(table)

@@ -258,19 +258,13 @@ def write(run: "Run", placed: Sequence[Placed], threads: int) -> None:
             if metric in one.figures:
                 run.add(*names, metric, one.figures[metric], kind=one.kind, source=source, detail=one.detail)
         if one.snr_db is not None:
-            said = {"largest_difference": one.max_error}
+            # One clip's MOS stands here: a row of its own would pass for a whole voice's.
+            said = {
+                "largest_difference": one.max_error,
+                **({} if one.mos is None else {"mos_predicted": one.mos}),
+            }
             run.add(
                 *names, "snr_db", one.snr_db, kind=one.kind, n=1, source="against PyTorch in fp32", detail=said
-            )
-        if one.mos is not None:
-            run.add(
-                *names,
-                "mos_predicted",
-                one.mos,
-                kind=one.kind,
-                n=1,
-                source="distillmos, one clip",
-                detail=detail,
             )
         if base not in (None, one) and (gain := speedup(one, base)):
             run.add(

@@ -93,6 +93,18 @@ def judge(threads: int) -> "Scorer":
     return Scorer(threads=threads)
 
 
+def heard(rows: "pd.DataFrame") -> str | None:
+    """What a MOS predictor says of what came out, one clip each, in a sentence; None where it was not asked."""
+    said = []
+    for row in rows[(rows.metric == "snr_db") & rows.value.notna()].itertuples():
+        detail = json.loads(row.detail) if str(row.detail).startswith("{") else {}
+        if "mos_predicted" in detail:
+            said.append(
+                f"{row.system} {row.variant} on {row.target} {detail['mos_predicted']:.2f} ({row.value:.0f} dB)"
+            )
+    return f"Predicted MOS of one clip each: {', '.join(said)}." if said else None
+
+
 def all_rows(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
     """This run's rows and the recorded ones of deployments and whole voices, without what could not run."""
     import pandas as pd
