@@ -53,6 +53,11 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "scaling_rounds": (0, None),
     "size_steps": (0, None),
     "ablation_steps": (0, None),
+    "frames": (8, None),
+    "n_calibration": (1, None),
+    "timeout_s": (1, None),
+    "n_requests": (0, None),
+    "limit_ms": (1, None),
 }
 
 

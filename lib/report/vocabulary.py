@@ -29,6 +29,8 @@ _GROUPS = {
         "throughput_rtfx",
         "latency_ms_p50",
         "latency_ms_p90",
+        "latency_ms_p99",
+        "requests_per_s",
         "first_audio_ms",
         "cold_start_s",
         "nfe",
@@ -36,7 +38,7 @@ _GROUPS = {
     "Memory and energy": ("peak_rss_mb", "peak_gpu_mb", "energy_j_per_audio_s", "power_w", "utilization_pct"),
     "Size": ("size_mb", "loaded_mb", "params_m", "trainable_params_pct"),
     "Training": ("train_loss", "train_steps_per_s", "train_frames_per_s", "scaling_efficiency"),
-    "Accelerators": ("npu_ops_pct", "cycles"),
+    "Accelerators": ("npu_ops_pct", "cycles", "snr_db"),
 }
 
 
