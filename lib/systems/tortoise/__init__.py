@@ -176,7 +176,7 @@ def denoised(
     generator = torch.Generator().manual_seed(seed)
     condition = decoder.condition(said, speakers, said.shape[1])
     noise = torch.randn((len(said), HIFIGAN.n_bands, said.shape[1]), generator=generator).to(said.device)
-    knows, grid = decoder.config, diffusion.grid(config.noise, how.steps, how.spacing)
+    knows, grid = decoder.config, how.grid(config.noise)
     following = dict(zip(grid, (*grid[1:], -1)))  # timestep -> the one that its step leads to
 
     def predict(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
