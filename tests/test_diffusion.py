@@ -169,7 +169,9 @@ def test_steps_can_be_placed_by_the_snr_or_by_hand():
     squared = COSINE.alpha_bar()
     halves = (0.5 * (squared / (1 - squared)).log())[list(placed)]
     gaps = halves[1:].diff()  # the first step begins in pure noise
-    assert (gaps - gaps.mean()).abs().max() < 0.02 and halves[1] - (-5.1) == pytest.approx(gaps.mean().item(), abs=0.02)
+    assert (gaps - gaps.mean()).abs().max() < 0.02 and halves[1] - (-5.1) == pytest.approx(
+        gaps.mean().item(), abs=0.02
+    )
     with pytest.raises(ParameterError, match="too many for spacing log-snr"):
         grid(COSINE, 2000, "log-snr")
     by_hand = Sampling("dpm++", 3, timesteps=[3999, 1500, 20])

@@ -31,7 +31,9 @@ KINDS = ("linear", "cosine")
 PREDICTIONS = ("epsilon", "v")
 SAMPLERS = ("ddpm", "ddim", *SOLVERS)
 SPACINGS = ("even", "published", "log-snr")
-FAINTEST = -5.1  # half the log SNR below which "log-snr" places nothing but the first step (that of Lu et al. 2022)
+FAINTEST = (
+    -5.1
+)  # half the log SNR below which "log-snr" places nothing but the first step (that of Lu et al. 2022)
 # x (B, C, ...), timesteps (B,) int64 -> the prediction, like x
 Denoiser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -139,7 +141,9 @@ def _by_log_snr(schedule: Schedule, steps: int) -> tuple[int, ...]:
     wanted = [low + (high - low) * i / steps for i in range(1, steps)]
     found = (schedule.steps - 1, *((known - one).abs().argmin().item() for one in wanted))
     if any(a <= b for a, b in zip(found, found[1:])):
-        raise ParameterError(f"{steps} steps are too many for spacing log-snr: some would fall together; take even")
+        raise ParameterError(
+            f"{steps} steps are too many for spacing log-snr: some would fall together; take even"
+        )
     return found
 
 

@@ -60,14 +60,16 @@ class SdeDpmSolver(DpmSolver):
 
 
 class UniPC:
-    """UniPC of second order (Zhao et al. 2023, arXiv:2302.04867), B(h) = exp(h) - 1: each step is first predicted, then,
-    when x0 is known at its end, corrected with it, at no evaluation more. Deterministic.
+    """UniPC of second order (Zhao et al. 2023, arXiv:2302.04867), B(h) = exp(h) - 1: each step is first predicted,
+    then, when x0 is known at its end, corrected with it, at no evaluation more. Deterministic.
     """
 
     def __init__(self, generator: torch.Generator | None = None):
         self._x: torch.Tensor | None = None  # where the step before began, and its alpha^2
         self._now = 0.0
-        self._x0: list[tuple[torch.Tensor, float]] = []  # those believed in, with half their log SNR, newest last
+        self._x0: list[
+            tuple[torch.Tensor, float]
+        ] = []  # those believed in, with half their log SNR, newest last
         self._order = 1  # of the step before
 
     def step(self, x: torch.Tensor, x0: torch.Tensor, now: float, then: float) -> torch.Tensor:
