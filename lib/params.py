@@ -52,6 +52,10 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "n_simulations": (0, None),
     "scaling_rounds": (0, None),
     "size_steps": (0, None),
+    "n_walked": (1, None),
+    "ladder_further": (0, None),
+    "ladder_guidance": (0, 100),
+    "leap_from": (0, None),
     "ablation_steps": (0, None),
 }
 

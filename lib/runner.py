@@ -29,6 +29,7 @@ BUDGET_S = {
     "00_data_and_features": 120,
     "01_baselines": 480,
     "02_training": 180,
+    "05_distillation": 240,
     "07_listening_test": 60,
     "08_report": 20,
 }  # first guess of the time left, until a run was timed here

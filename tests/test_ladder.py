@@ -10,6 +10,7 @@ import torch
 from lib import results
 from lib.errors import ParameterError
 from lib.optimize import distill
+from lib.report import ladder as charts
 from lib.studies import gains, ladder, placement, students
 from lib.systems import tortoise
 from lib.systems.fastspeech2.config import NetworkConfig as FrontConfig
@@ -232,7 +233,7 @@ def test_the_claim_and_its_likely_origin():
 
 
 def test_a_plan_names_who_teaches_whom():
-    made = students.plan(8, 2, (3, 4, 6), ["interval"])
+    made = students.plan(8, 2, (3, 4, 6), leaps=["interval"])
     assert [(rung.name, rung.changes["teacher"], rung.steps) for rung in made] == [
         ("distilled-4", "", 3),
         ("distilled-2", "distilled-4", 4),
@@ -240,7 +241,28 @@ def test_a_plan_names_who_teaches_whom():
     ]
     assert made[2].changes["teacher_steps"] == 2 and made[2].changes["half_life"] == 2
     with pytest.raises(ParameterError, match="2 numbers of training steps for 3 students"):
-        students.plan(8, 2, (3, 4), ["interval"])
+        students.plan(8, 2, (3, 4), leaps=["interval"])
+    whole = students.plan(
+        62,
+        31,
+        range(1, 10),
+        further=1,
+        leaps=["interval", "consistency"],
+        leap_from=4,
+        guidance=1.0,
+        suffix="-brief",
+    )
+    assert [(r.name, r.changes["teacher"]) for r in whole] == [
+        ("guided-62-brief", ""),
+        ("distilled-31-brief", "guided-62-brief"),
+        ("distilled-16-brief", "distilled-31-brief"),
+        ("distilled-8-brief", "distilled-16-brief"),
+        ("distilled-4-brief", "distilled-8-brief"),
+        ("distilled-2-brief", "distilled-4-brief"),
+        ("distilled-1-brief", "distilled-2-brief"),
+        ("interval-1-brief", "distilled-4-brief"),
+        ("consistency-1-brief", "distilled-4-brief"),
+    ]
     again = distill.rungs(32, 16, 1.0, teacher="distilled-31")
     assert [(r.name, r.changes["teacher"], r.changes["guidance"]) for r in again] == [
         ("distilled-16", "distilled-31", 1.0)
@@ -257,3 +279,18 @@ def test_known_takes_each_walk_from_one_run(voice, reading, tmp_path):
     assert known.walk.tolist() == ["ddim-1", "ddim-2"] and known.table.tolist() == [0, 1]
     assert ladder.known(results.frame([])).empty
     assert json.loads(tables[0].detail[0])["evaluations"] == 1
+
+
+def test_pictures_show_lines_for_rivals_and_stars_for_students(tmp_path):
+    figure = charts.distances(KNOWN)
+    unguided, guided = figure.axes
+    labels = [text.get_text() for text in unguided.get_legend().get_texts()]
+    assert labels == ["ddim", "unipc", "dpm++", "students"] and "weight 1" in guided.get_title(loc="left")
+    stars = next(line for line in unguided.lines if line.get_label() == "students")
+    assert sorted(stars.get_xdata()) == [1, 2, 4] and {t.get_text() for t in unguided.texts} >= {"distilled-1"}
+    assert charts.distances(KNOWN[:0]) is None
+    table = judged(tmp_path, {"converged": (64, "", (0.0, 0.1)), "ddim-2": (2, "", (0.0, 0.1))})
+    assert charts.judged(table).axes[0].get_ylabel() == "Predicted MOS" and charts.judged(table[:0]) is None
+    bars = charts.stages(pd.DataFrame({"decoder": [0.9, 0.1], "vocoder": [0.1, 0.1]}, index=["slow", "fast"]))
+    assert [t.get_text() for t in bars.axes[0].get_yticklabels()] == ["fast", "slow"]
+    assert len(charts.method(8).axes[0].patches) == 8 + 4 + 2 + 1

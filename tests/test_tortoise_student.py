@@ -211,3 +211,54 @@ def test_folded_guidance_is_told_with_its_ramp_and_costs_one_evaluation(base):
     assert drawn.nfe == 4 and [t for t, _ in heard] == list(grid)
     assert [inputs["guidance"].item() for _, inputs in heard] == [0.5, 1.0, 1.5, 2.0]
     assert [inputs["until"].item() for _, inputs in heard] == [*grid[1:], -1]
+
+
+def test_a_climb_killed_within_a_halving_goes_on_with_that_halving(speech, base, tmp_path, monkeypatch):
+    """As the study climbs: what was finished stays, the halving that was begun goes on from its checkpoint, and the end
+    is that of a climb that was never stopped.
+    """
+    from lib.studies import students as study
+    from lib.training import recipe as recipes
+    from lib.training import sources
+
+    monkeypatch.setattr(sources, "corpus", lambda data: speech)
+    settings = recipe.Settings(4, batch_size=2, validate_every=0, checkpoint_every=2, keep=1, log_every=1)
+    shared = {"base": str(base), "segment": 32, "learning_rate": 1e-3}
+    chosen = recipe.Recipe("tortoise-student", settings, data={"voices": ["vits-joe"]}, model=shared)
+    monkeypatch.setattr(recipes, "find", lambda profile, task: chosen)
+    plan = study.plan(8, 2, (4, 5, 3), leaps=["interval"])
+
+    class Killed(BaseException):
+        pass
+
+    seen, updates = [], StudentTask.updates
+
+    def counted(self, batch, step):
+        seen.append((self.config.steps, step))
+        if killing and (self.config.steps, step) == (2, 3):
+            raise Killed
+        return updates(self, batch, step)
+
+    monkeypatch.setattr(StudentTask, "updates", counted)
+    killing = True
+    with pytest.raises(Killed):
+        study.trained("quick", plan, tmp_path / "stopped")
+    first = (tmp_path / "stopped" / "distilled-4" / students.WEIGHTS).read_bytes()
+    killing = False
+    seen.clear()
+    folders = study.trained("quick", plan, tmp_path / "stopped")
+    assert seen == [(2, 2), (2, 3), (2, 4), (1, 0), (1, 1), (1, 2)]
+    assert (folders[0] / students.WEIGHTS).read_bytes() == first
+    whole = study.trained("quick", plan, tmp_path / "whole")
+    assert [f.name for f in folders] == [f.name for f in whole] == ["distilled-4", "distilled-2", "interval-1"]
+    for one, other in zip(folders, whole):
+        assert (one / students.WEIGHTS).read_bytes() == (other / students.WEIGHTS).read_bytes()
+    voice = tortoise.Tortoise(base)
+    walks = study.walks(voice, folders)
+    assert [(w.name, w.how.steps) for w in walks] == [
+        ("distilled-4", 4),
+        ("distilled-2", 2),
+        ("interval-1", 1),
+        ("interval-1-in-2", 2),
+        ("interval-1-in-4", 4),
+    ]

@@ -97,6 +97,15 @@ def verdicts(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns).sort_values(["evaluations", "variant"]).reset_index(drop=True)
 
 
+def newest(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Of recorded rows those of the newest run in which walks were judged."""
+    ours = recorded[(recorded.system == SYSTEM) & (recorded.metric == "nfe") & (recorded.variant == REFERENCE)]
+    if ours.empty:
+        return recorded[:0]
+    last = ours.sort_values("time").iloc[-1]
+    return recorded[(recorded.notebook == last.notebook) & (recorded.host == last.host)]
+
+
 def fewest(table: pd.DataFrame) -> str | None:
     """With how few evaluations one hears no difference, with training and without, in a sentence; None without any.
 

@@ -38,21 +38,37 @@ REFERENCE = "converged"  # the variant that all are compared with
 
 
 def plan(
-    steps: int, last: int, training: Sequence[int], leaps: Sequence[str], guidance: float = 0.0, inner: int = 4
+    steps: int,
+    last: int,
+    training: Sequence[int],
+    *,
+    further: int = 0,
+    leaps: Sequence[str] = (),
+    leap_from: int = 0,
+    guidance: float = 0.0,
+    suffix: str = "",
 ) -> list[distill.Rung]:
-    """The students to train: halvings from `steps` to `last`, and further ones that leap.
+    """The students to train: halvings from `steps` to `last`, and further ones.
 
-    training: steps of each student, in this order; leaps: methods ("interval", "consistency") of students that do all
-    in one step, taught by the last halving on its own grid.
+    training: steps of each student, in this order; further: halvings go on from `last`, or one more where that is odd,
+    to so many; leaps: methods ("interval", "consistency") of students that do all in one step; leap_from: the student
+    whose walk they learn, on its own grid (0: the last halving); guidance: the highest weight that is folded in (0:
+    none); suffix: of all their names.
     """
-    halvings = distill.rungs(steps, last, guidance)
-    made = halvings + [
-        distill.leap(
-            method, halvings[-1].name, last, guidance, **({"inner": inner} if method == "interval" else {})
-        )
-        for method in leaps
-    ]
-    return distill.taking(made, training)
+    made = distill.rungs(steps, last, guidance)
+    if further:
+        made += distill.rungs(last + last % 2, further, guidance, teacher=made[-1].name)
+    leap_from = leap_from or further or last
+    for method in leaps:
+        inner = {"inner": min(leap_from, 4)} if method == "interval" else {}
+        made.append(distill.leap(method, f"distilled-{leap_from}", leap_from, guidance, **inner))
+    return [_renamed(rung, suffix) for rung in distill.taking(made, training)]
+
+
+def _renamed(rung: distill.Rung, suffix: str) -> distill.Rung:
+    teacher = rung.changes["teacher"]
+    changes = {**rung.changes, "teacher": teacher and teacher + suffix}
+    return dataclasses.replace(rung, name=rung.name + suffix, changes=changes)
 
 
 def trained(
@@ -91,7 +107,7 @@ def walks(voice: Tortoise, folders: Sequence[str | Path]) -> list[ladder.Walk]:
         several = (1, 2, 4) if known.method in ("interval", "consistency") else (known.steps,)
         for steps in several:
             how = Sampling("ddim", steps, ramp=False, temperature=voice.sampling.temperature)
-            name = f"{folder.name}" if steps == known.steps else f"{folder.name.rpartition('-')[0]}-{steps}"
+            name = folder.name + (f"-in-{steps}" if steps != known.steps else "")
             made.append(ladder.Walk(name, how, folder.name))
     return made
 
