@@ -146,7 +146,7 @@ def twice(table: pd.DataFrame, known: pd.DataFrame) -> str | None:
     whole, mine, theirs = PUBLISHED_STEPS * each, spent[student.variant], spent[other.variant]
     honest = (
         "so the training bought nothing that a better sampler does not give"
-        if theirs <= 1.1 * mine
+        if other.evaluations <= student.evaluations
         else "which is what the training bought"
     )
     return (
