@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import optimize, systems
+from lib import optimize, systems, zoo
 from lib.corpora import gutenberg, synthetic
 from lib.errors import ParameterError, TrainingError
 from lib.optimize import distill
@@ -180,6 +180,8 @@ def test_a_ladder_is_climbed_and_goes_on_where_it_was(speech, base, tmp_path, mo
     voice.origin = {"system": "tortoise", "target": "torch/cpu", "checkpoint": str(base), "settings": {}}
     small = optimize.make(voice, "distilled", variant="distilled-2", student=str(folders[2]))
     assert small.settings()["steps"] == 2 and small.settings()["sampler"] == "ddim"
+    with pytest.raises(ParameterError, match="knows it up to 1 only"):
+        optimize.make(voice, "distilled", student=str(folders[2]), guidance=1.5)
     assert voice.settings()["steps"] == 8 and not voice.modules["decoder"].config.folded
     damaged = tmp_path / "damaged"
     damaged.mkdir()
@@ -262,3 +264,38 @@ def test_a_climb_killed_within_a_halving_goes_on_with_that_halving(speech, base,
         ("interval-1-in-2", 2),
         ("interval-1-in-4", 4),
     ]
+
+
+@pytest.mark.parametrize("name", students.names())
+def test_a_student_of_the_zoo_is_small_and_says_what_it_is(name):
+    folder = students.find(name)
+    known, card = students.about(folder), (folder / "README.md").read_text()
+    assert (folder / students.WEIGHTS).stat().st_size <= 12 * 2**20
+    assert known.base == students.key(zoo.folder("tortoise")) and "/" not in known.teacher
+    assert f"walks {known.steps} steps" in card
+    for word in (
+        "taught by",
+        "held-out sentences",
+        "predicted MOS",
+        "WER",
+        "licence",
+        "run_all.sh study --only 05",
+    ):
+        assert word in card, word
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", students.names())
+def test_a_student_of_the_zoo_comes_nearer_than_its_teacher_in_as_many_steps(name):
+    from lib.corpora import gutenberg
+    from lib.studies import ladder
+    from lib.studies import students as study
+
+    voice = study.load()
+    reading = ladder.reading(voice, gutenberg.split("validation", 2))
+    (walk, *_), goals = study.walks(voice, [students.find(name)]), ladder.converged(reading)
+    decoder = study.decoders(voice, [students.find(name)])[name]
+    ours, theirs = (
+        np.mean(ladder.distances_db(ladder.draw(reading, walk.how, one), goals)) for one in (decoder, None)
+    )
+    assert ours < theirs
