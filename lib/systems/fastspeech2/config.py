@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lib.errors import ParameterError
 from lib.features import HIFIGAN
+from lib.systems.sizes import check_odd, check_postnet
 from lib.systems.symbols import vocabulary_size
 
 if TYPE_CHECKING:
@@ -38,15 +39,8 @@ class NetworkConfig:
             raise ParameterError(
                 f"model.hidden is {self.hidden}, it must be a multiple of model.heads, {self.heads}"
             )
-        for name in ("feed_forward_kernel", "encoder_kernel", "decoder_kernel"):
-            if getattr(self, name) % 2 == 0:
-                raise ParameterError(
-                    f"model.{name} is {getattr(self, name)}, a kernel that sees as far back as ahead is odd"
-                )
-        if self.postnet_layers < 2:
-            raise ParameterError(
-                f"model.postnet_layers is {self.postnet_layers}: one leads into it and one out, so at least 2"
-            )
+        check_odd(self, "feed_forward_kernel", "encoder_kernel", "decoder_kernel")
+        check_postnet(self)
 
     def transformers(self, n_speakers: int) -> "transformers.FastSpeech2ConformerConfig":
         """The same in transformers' words."""

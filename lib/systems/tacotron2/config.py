@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lib.errors import ParameterError
+from lib.systems.sizes import check_odd, check_postnet
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,8 @@ class NetworkConfig:
             raise ParameterError(
                 f"model.embedding is {self.embedding}: the encoder reads half of it forward, half backward: it is even"
             )
-        for name in ("encoder_kernel", "location_kernel", "postnet_kernel"):
-            if getattr(self, name) % 2 == 0:
-                raise ParameterError(
-                    f"model.{name} is {getattr(self, name)}, a kernel that sees as far back as ahead is odd"
-                )
-        if self.postnet_layers < 2:
-            raise ParameterError(
-                f"model.postnet_layers is {self.postnet_layers}: one leads into it and one out, so at least 2"
-            )
+        check_odd(self, "encoder_kernel", "location_kernel", "postnet_kernel")
+        check_postnet(self)
         if self.frames_per_step < 1:
             raise ParameterError(
                 f"model.frames_per_step is {self.frames_per_step}: a step says at least 1 frame"
