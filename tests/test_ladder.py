@@ -206,6 +206,9 @@ def test_every_speed_up_is_said_twice_and_a_rival_as_good_is_admitted(tmp_path):
     found["ddim-2"] = (2, "", (0.0, 0.05))
     again = gains.twice(gains.verdicts(judged(tmp_path / "b", found), KNOWN), KNOWN)
     assert "1.0 times less than ddim-2" in again and "the training bought nothing" in again
+    unsure = table.replace({"verdict": {"without audible loss": "undecided"}})
+    mixed = pd.concat([table[table.trained == "yes"], unsure[unsure.trained == "no"]])
+    assert "no walk without training that was judged is as good" in gains.twice(mixed, KNOWN)
     assert gains.twice(table[table.trained == "no"], KNOWN) is None and gains.fewest(table[:0]) is None
 
 
