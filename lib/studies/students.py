@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SYSTEM, TARGET = "tortoise", "torch/cpu"
+MOST = 64  # steps of a student that is worth walking: a converged walk of the teacher has no more
 REFERENCE = "converged"  # the variant that all are compared with
 
 
@@ -100,10 +101,14 @@ def decoders(voice: Tortoise, folders: Sequence[str | Path]) -> dict[str, nn.Mod
 
 
 def walks(voice: Tortoise, folders: Sequence[str | Path]) -> list[ladder.Walk]:
-    """Every student's walk as it is meant; one that leaps also in 2 and in 4 steps."""
+    """Every student's walk as it is meant; one that leaps also in 2 and in 4 steps. Students of more than MOST steps are
+    only there to teach the next.
+    """
     made = []
     for folder in map(Path, folders):
         known = students.about(folder)
+        if known.steps > MOST:
+            continue
         several = (1, 2, 4) if known.method in ("interval", "consistency") else (known.steps,)
         for steps in several:
             how = Sampling("ddim", steps, ramp=False, temperature=voice.sampling.temperature)
