@@ -101,8 +101,8 @@ def decoders(voice: Tortoise, folders: Sequence[str | Path]) -> dict[str, nn.Mod
 
 
 def walks(voice: Tortoise, folders: Sequence[str | Path]) -> list[ladder.Walk]:
-    """Every student's walk as it is meant; one that leaps also in 2 and in 4 steps. Students of more than MOST steps are
-    only there to teach the next.
+    """Every student's walk as it is meant; one that leaps also in 2 and in 4 steps. Students of more than MOST steps
+    are only there to teach the next.
     """
     made = []
     for folder in map(Path, folders):
