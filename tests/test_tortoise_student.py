@@ -183,6 +183,14 @@ def test_a_ladder_is_climbed_and_goes_on_where_it_was(speech, base, tmp_path, mo
     with pytest.raises(ParameterError, match="knows it up to 1 only"):
         optimize.make(voice, "distilled", student=str(folders[2]), guidance=1.5)
     assert voice.settings()["steps"] == 8 and not voice.modules["decoder"].config.folded
+    from lib.studies import students as study
+
+    walks = [(walk.name, walk.how.sampler, walk.how.steps) for walk in study.walks(voice, folders)]
+    assert walks == [
+        ("guided-8-converged", "dpm++", study.MOST),
+        ("distilled-4", "ddim", 4),
+        ("distilled-2", "ddim", 2),
+    ]
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     for file in folders[2].iterdir():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lib.measure.texture import Texture
     from lib.results import Run
 
+WORTH_SAYING = 0.03  # of the voice's own: sentences differ by more
 VOICE = "the voice itself"  # that all have learnt, copied through their vocoder
 
 
@@ -76,7 +77,7 @@ def finding(found: Mapping[str, Texture], diffusion: str = "converged") -> str |
         return None
     regression, drawn = (texture.smoother(found[name], found[VOICE]) for name in ("fastspeech2", diffusion))
     said = ", ".join(f"{name} {drawn[name]:.2f} (regression {regression[name]:.2f})" for name in drawn)
-    nearer = [name for name in drawn if abs(drawn[name] - 1) < abs(regression[name] - 1)]
+    nearer = [name for name in drawn if abs(drawn[name] - 1) < abs(regression[name] - 1) - WORTH_SAYING]
     word = (
         "in all of it"
         if len(nearer) == len(drawn)

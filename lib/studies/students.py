@@ -102,12 +102,15 @@ def decoders(voice: Tortoise, folders: Sequence[str | Path]) -> dict[str, nn.Mod
 
 def walks(voice: Tortoise, folders: Sequence[str | Path]) -> list[ladder.Walk]:
     """Every student's walk as it is meant; one that leaps also in 2 and in 4 steps. Students of more than MOST steps
-    are only there to teach the next.
+    are only there to teach the next; what folding guidance in has cost is told by a converged walk of that student.
     """
     made = []
     for folder in map(Path, folders):
         known = students.about(folder)
-        if known.steps > MOST:
+        if known.method == "guidance":
+            how = Sampling("dpm++", MOST, ramp=False, temperature=voice.sampling.temperature)
+            made.append(ladder.Walk(f"{folder.name}-converged", how, folder.name))
+        if known.method == "guidance" or known.steps > MOST:
             continue
         several = (1, 2, 4) if known.method in ("interval", "consistency") else (known.steps,)
         for steps in several:
