@@ -21,6 +21,10 @@ _GROUPS = {
         "stoi",
         "f0_error_cents",
         "voicing_error_pct",
+        "mel_distance_db",
+        "global_variance",
+        "spectral_contrast",
+        "fast_modulation",
         "attention_failures_pct",
         "mos_human",
     ),
@@ -114,6 +118,16 @@ DEFINITIONS = {
         "speaks while the mel still comes: of computing alone, without the wait for the frames that it needs."
     ),
     "cold_start_s": "Seconds until the first sentence is finished, loading included; kept apart from the other times.",
+    "mel_distance_db": (
+        "How far a mel drawn in few steps lies from the one that the same noise becomes in very many, averaged over "
+        "frames and bands. It tells two samplers apart long before a listener could."
+    ),
+    "global_variance": (
+        "How much each band of the spectrogram moves over time, as a share of what it moves in the voice that was "
+        "learnt (the median band). Below 1 is over-smooth."
+    ),
+    "spectral_contrast": "How far peaks and valleys of a frame lie apart, as a share of the voice's own.",
+    "fast_modulation": "How much of the movement faster than 16 Hz is left, as a share of the voice's own.",
     "nfe": "Network evaluations per clip, which is what diffusion samplers are compared by.",
     "peak_rss_mb": "Highest resident memory of the process while it spoke, in millions of bytes.",
     "peak_gpu_mb": "Highest memory allocated on the GPU, in millions of bytes.",
