@@ -70,6 +70,23 @@ METRICS = {
     "scaling_efficiency": Metric("Scaling efficiency", "fraction", +1, 2),
     "npu_ops_pct": Metric("Operators on the NPU", "%", +1, 1),
     "cycles": Metric("Cycles", "count", -1, 0),
+    "snr_db": Metric("SNR to PyTorch", "dB", +1, 1),
+    "latency_ms_p99": Metric("Latency, 99th percentile", "ms", -1, 0),
+    "requests_per_s": Metric("Requests served in time", "1/s", +1, 2),
 }
 
 CLAIM = "claim without a publication: "  # how the source of a figure begins that somebody states and nobody can look up
+
+ON_PURPOSE = (
+    "@damage",
+    "@predictors",
+)  # variants that end so are damaged to ask the judges, and nobody's proposal
+
+
+def deliberate(variant: str) -> bool:
+    """Whether a variant's clips are damaged on purpose: it is left out of verdicts and comparisons of systems.
+
+    >>> deliberate("noise-20@predictors"), deliberate("int8-dynamic"), deliberate("baseline@wordnet")
+    (True, False, False)
+    """
+    return variant.endswith(ON_PURPOSE)

@@ -57,6 +57,11 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "ladder_guidance": (0, 100),
     "leap_from": (0, None),
     "ablation_steps": (0, None),
+    "frames": (8, None),
+    "n_calibration": (1, None),
+    "timeout_s": (1, None),
+    "n_requests": (0, None),
+    "limit_ms": (1, None),
 }
 
 

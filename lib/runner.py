@@ -30,6 +30,7 @@ BUDGET_S = {
     "01_baselines": 480,
     "02_training": 180,
     "05_distillation": 240,
+    "06_gpu_vs_npu": 240,
     "07_listening_test": 60,
     "08_report": 20,
 }  # first guess of the time left, until a run was timed here

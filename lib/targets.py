@@ -11,10 +11,13 @@ import importlib.metadata
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from lib.errors import unknown
+from lib.files import cache_folder, content_key
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class Target:
     packages: tuple[str, ...] = ()  # distributions whose versions decide what comes out
     install: str = ""  # how to get what it needs
     missing: Callable[[], str | None] = lambda: None  # what else is wanting on this machine, in words
+    toolchain: tuple[
+        str, ...
+    ] = ()  # what pip installs into a Python of its own, because it does not stay beside ours
+    megabytes: int = 0  # on disk, of that Python
+    settings: Mapping[str, Any] = field(default_factory=dict)  # what its runtime is told of the device
 
     @property
     def runtime(self) -> str:
@@ -43,8 +51,20 @@ class Target:
         """Whether the work is done by an NVIDIA GPU."""
         return self.device == "cuda"
 
+    @property
+    def python(self) -> Path | None:
+        """The Python of its toolchain, whether it is there or not; None for a target that computes in ours."""
+        if not self.toolchain:
+            return None
+        return cache_folder("toolchains", f"{self.runtime}-{content_key(*self.toolchain)[:8]}", "bin", "python")
+
     def why_not(self) -> str | None:
         """Why it cannot run here, in words with the remedy; None where it can."""
+        if self.toolchain and not self.python.exists():
+            return (
+                f"{self.name} needs {' '.join(self.toolchain)} in a Python of its own ({self.megabytes} MB): "
+                f"./run_all.sh quick --only 06 --set npu=install"
+            )
         absent = [
             module
             for module in self.modules
@@ -82,10 +102,55 @@ def _no_cuda() -> str | None:
     return f"{built}: take a machine with an NVIDIA GPU and torch's CUDA build"
 
 
+def _no_edge_tpu() -> str | None:
+    """Why there is no Edge TPU here: its delegate is a library of the system, its compiler no package at all."""
+    import ctypes.util
+
+    if ctypes.util.find_library("edgetpu"):
+        return None
+    return "no libedgetpu: Google's compiler and delegate are in no package index; see coral.ai/software"
+
+
+def _no_neuron() -> str | None:
+    """Why there is no Inferentia here."""
+    if Path("/dev/neuron0").exists():
+        return None
+    return "no /dev/neuron0: take an inf2 instance of AWS with its Neuron image (the index holds stubs of its packages)"
+
+
+def _no_intel_npu() -> str | None:
+    """Why OpenVINO finds no NPU here."""
+    if any(Path("/dev/accel").glob("accel*")):
+        return None
+    return "no /dev/accel: take a processor with an Intel NPU (Core Ultra), its driver and its compiler"
+
+
+def _not_on(system: str) -> Callable[[], str | None]:
+    return lambda: None if sys.platform == system else f"runs on {system} alone, this is {sys.platform}"
+
+
 _TORCH = {
     "modules": ("torch", "transformers"),
     "packages": ("torch", "transformers"),
     "install": "pip install -r requirements.txt",
+}
+
+_ONNX = {
+    "modules": ("onnxruntime",),
+    "packages": ("onnxruntime", "numpy"),
+    "install": "pip install onnxruntime==1.31.1",
+}
+_OPENVINO = {"toolchain": ("openvino==2026.4.1", "numpy==2.4.6"), "megabytes": 300, "packages": ("openvino",)}
+_EXECUTORCH = {"toolchain": ("torch==2.13.0", "executorch==1.5.1"), "megabytes": 1_600}
+_QNN = {
+    "kind": "simulated",
+    "toolchain": ("onnxruntime==1.31.1", "onnxruntime-qnn==2.7.0", "onnx==1.23.2"),
+    "megabytes": 560,
+}
+_VELA = {
+    "kind": "simulated",
+    "toolchain": ("torch==2.13.0", "litert-torch==0.10.0", "ai-edge-quantizer==0.10.0", "ethos-u-vela==5.2.0"),
+    "megabytes": 2_200,
 }
 
 TARGETS = {
@@ -93,12 +158,7 @@ TARGETS = {
     for target in (
         Target("torch/cpu", **_TORCH),
         Target("torch/cuda", missing=_no_cuda, **_TORCH),
-        Target(
-            "onnxruntime/cpu",
-            modules=("onnxruntime",),
-            packages=("onnxruntime", "numpy"),
-            install="pip install onnxruntime==1.31.1",
-        ),
+        Target("onnxruntime/cpu", **_ONNX),
         Target(
             "ctranslate2/cpu",
             modules=("ctranslate2", "faster_whisper"),
@@ -116,6 +176,44 @@ TARGETS = {
             modules=("librosa",),
             packages=("numpy", "librosa"),
             install="pip install librosa==0.11.0",
+        ),
+        # Where single stages run, too: `lib.deploy` has a file for each runtime.
+        Target("torch-compile/cpu", **_TORCH),
+        Target("openvino/cpu", **_OPENVINO),
+        Target("executorch/cpu", **_EXECUTORCH),
+        Target("torch-compile/cuda", missing=_no_cuda, **_TORCH),
+        Target("cuda-graphs/cuda", missing=_no_cuda, **_TORCH),
+        Target("onnxruntime/cuda", missing=_no_cuda, **{**_ONNX, "install": "pip install onnxruntime-gpu"}),
+        Target("tensorrt/cuda", missing=_no_cuda, modules=("tensorrt",), install="pip install tensorrt"),
+        Target(
+            "tensorrt-rtx/cuda", missing=_no_cuda, modules=("tensorrt_rtx",), install="pip install tensorrt-rtx"
+        ),
+        # Qualcomm Hexagon: the vendor's emulator for numbers, its own estimate for time. soc_model as QNN counts them.
+        Target("qnn/sa8255", settings={"soc_model": 52}, **_QNN),
+        Target("qnn/sa8797", settings={"soc_model": 72}, **_QNN),
+        # Arm Ethos-U: TFLite's reference kernels for numbers, Vela's cycle model for time.
+        Target(
+            "vela/ethos-u55-256",
+            settings={"system": "Ethos_U55_High_End_Embedded", "memory": "Shared_Sram"},
+            **_VELA,
+        ),
+        Target(
+            "vela/ethos-u65-512",
+            settings={"system": "Ethos_U65_High_End", "memory": "Dedicated_Sram_512KB"},
+            **_VELA,
+        ),
+        Target(
+            "vela/ethos-u85-1024",
+            settings={"system": "Ethos_U85_SYS_DRAM_High", "memory": "Dedicated_Sram_512KB"},
+            **_VELA,
+        ),
+        Target("edgetpu/usb", missing=_no_edge_tpu, **{**_VELA, "kind": "measured"}),
+        Target(
+            "neuron/inferentia2", missing=_no_neuron, modules=("torch_neuronx",), install="AWS's Neuron image"
+        ),
+        Target("openvino/npu", missing=_no_intel_npu, **_OPENVINO),
+        Target(
+            "coreml/ane", missing=_not_on("darwin"), modules=("coremltools",), install="pip install coremltools"
         ),
     )
 }

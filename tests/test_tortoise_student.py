@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from acoustic_checks import FASTSPEECH2, one_voice
 
 from lib import optimize, systems, zoo
-from lib.corpora import gutenberg, synthetic
 from lib.errors import ParameterError, TrainingError
 from lib.optimize import distill
 from lib.systems import tortoise
@@ -16,34 +16,19 @@ from lib.systems.fastspeech2.config import NetworkConfig as FrontConfig
 from lib.systems.tortoise import diffusion, students
 from lib.systems.tortoise.diffusion import Sampling
 from lib.systems.tortoise.network import student
-from lib.systems.vits_joe.stages import VitsJoeOnnx
 from lib.training import recipe
 from lib.training.loop import train
 from lib.training.tasks import distillation
 from lib.training.tasks.acoustic import MODULE
 from lib.training.tasks.tortoise_student import METHODS, StudentConfig, StudentTask
 
-FRONT = FrontConfig(
-    hidden=16,
-    heads=2,
-    encoder_layers=1,
-    decoder_layers=1,
-    feed_forward=16,
-    feed_forward_kernel=1,
-    predictor=16,
-    pitch_layers=2,
-    postnet=16,
-    postnet_layers=2,
-)
+FRONT = FrontConfig(**FASTSPEECH2)
 SIZES = tortoise.NetworkConfig(channels=16, heads=2, layers=1, end_layers=1, front=FRONT)
 
 
 @pytest.fixture(scope="module")
 def speech():
-    train_, validation = (
-        [s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation")
-    )
-    return synthetic.corpus(VitsJoeOnnx(threads=1), train_[:4] + validation[:1])
+    return one_voice()
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,8 @@ _GROUPS = {
         "throughput_rtfx",
         "latency_ms_p50",
         "latency_ms_p90",
+        "latency_ms_p99",
+        "requests_per_s",
         "first_audio_ms",
         "cold_start_s",
         "nfe",
@@ -40,7 +42,7 @@ _GROUPS = {
     "Memory and energy": ("peak_rss_mb", "peak_gpu_mb", "energy_j_per_audio_s", "power_w", "utilization_pct"),
     "Size": ("size_mb", "loaded_mb", "params_m", "trainable_params_pct"),
     "Training": ("train_loss", "train_steps_per_s", "train_frames_per_s", "scaling_efficiency"),
-    "Accelerators": ("npu_ops_pct", "cycles"),
+    "Accelerators": ("npu_ops_pct", "cycles", "snr_db"),
 }
 
 
@@ -87,18 +89,14 @@ DEFINITIONS = {
         "would give the clip. It is predicted: no person listened. Differences below about 0.1 should not be "
         "taken as audible."
     ),
-    "dnsmos_ovrl": (
-        "A second network (DNSMOS, overall score), made to rate noise suppression. It hears noise and distortion "
-        "well and robotic speech badly."
-    ),
+    "dnsmos_ovrl": ("A second network's guess (DNSMOS, overall score), made to rate noise suppression."),
     "pesq_wb": (
         "PESQ wideband (ITU-T P.862.2) compares a clip with a reference sample by sample; only computed where the"
         " two are aligned in time."
     ),
     "f0_error_cents": (
         "How far the pitch of a copy is from its original's, in hundredths of a semitone: the median over the "
-        "frames that are voiced in both, averaged over clips. It hears a lost intonation, which predicted MOS and "
-        "WER forgive."
+        "frames that are voiced in both, averaged over clips: a lost intonation, which words alone do not show."
     ),
     "voicing_error_pct": "Share of the frames that are voiced in only one of copy and original.",
     "stoi": "Short-time objective intelligibility against an aligned reference, 0 to 1.",
@@ -154,6 +152,16 @@ DEFINITIONS = {
     "cycles": "Clock cycles by the vendor's model of the chip.",
 }
 
+# Labels for where there is little room.
+SHORT = {
+    "mos_predicted": "Predicted MOS",
+    "mos_human": "MOS",
+    "wer": "WER",
+    "size_mb": "Download",
+    "latency_ms_p50": "Latency",
+    "energy_j_per_audio_s": "Energy",
+}
+
 KIND_MEANING = {
     "measured": "by a clock, a meter or a metric, in this run",
     "estimated": "by a formula or a power model",
@@ -205,3 +213,8 @@ def number(metric: str, value: float) -> str:
     if value and abs(value) < 10 ** (1 - digits):  # one significant digit or none would be left
         text = f"{value:.2g}" if abs(value) >= 1e-6 else f"{value:.1e}"
     return text.replace("-", "−")
+
+
+def signed(metric: str, value: float) -> str:
+    """A difference as people read it, without its unit: "+1.0"."""
+    return f"{'+' if value > 0 else ''}{number(metric, value)}"

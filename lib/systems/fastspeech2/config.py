@@ -13,6 +13,11 @@ from lib.systems.symbols import vocabulary_size
 if TYPE_CHECKING:
     import transformers
 
+SYMBOL_FRAMES_MAX = (
+    129  # 1.5 s, longer than any phone or pause of the training speech: a bound for broken weights
+)
+SPEECH_MAX_S = 60.0  # at rate 1; a sentence of `lib.text` lasts at most about 20 s
+
 
 @dataclass(frozen=True)
 class NetworkConfig:

@@ -1,0 +1,136 @@
+"""How does a toolchain that hangs, crashes or prints not take the study with it? It runs apart, in a process group of
+its own and under a time limit, and is ended with all its children.
+
+Several stay open at once, so that they can be timed in turns without starting anew; those whose turn it is not wait
+for a line of input, asleep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from lib import REPOSITORY, targets
+from lib.deploy.job import Arrays, Job, read_arrays
+from lib.deploy.worker import MARK
+from lib.errors import SpeechError
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class Worker:
+    """A process with one stage on one target; `with Worker(job, timeout_s=60) as worker: worker.timed(3)`.
+
+    Opening it loads the stage: outputs, figures and detail are as `job.Loaded` has them. Raises SpeechError with the
+    reason, from the table, from the toolchain, or that it did not answer in time.
+    """
+
+    outputs: Arrays
+    figures: dict[str, float]
+    detail: dict[str, Any]
+    load_s: float
+
+    def __init__(self, job: Job, *, timeout_s: float):
+        self.job, self.timeout_s = job, timeout_s
+        target = targets.find(job.target)
+        if why := target.why_not():
+            raise SpeechError(why)
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._said: list[str] = []
+        self._process = subprocess.Popen(
+            [str(target.python or sys.executable), "-m", "lib.deploy.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=_environment(job.threads, own=target.python is not None),
+            cwd=job.work(),
+            start_new_session=True,
+        )
+        self._readers = [
+            threading.Thread(target=_read, args=(self._process.stdout, self._lines.put), daemon=True),
+            threading.Thread(target=_read, args=(self._process.stderr, self._said.append), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+        try:
+            answer = self._ask({"do": "load", "job": json.loads(job.request())})
+        except BaseException:
+            self.close()
+            raise
+        self.outputs = read_arrays(answer["outputs"]) if answer["outputs"] else []
+        self.figures, self.detail, self.load_s = answer["figures"], answer["detail"], answer["load_s"]
+
+    def timed(self, passes: int) -> tuple[list[float], float]:
+        """Seconds of each of some runs, and the CPU seconds of them all."""
+        answer = self._ask({"do": "time", "passes": passes})
+        return answer["seconds"], answer["cpu_s"]
+
+    def close(self) -> None:
+        """End the process and all that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for reader in self._readers:
+            reader.join(timeout=5)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with contextlib.suppress(OSError):
+                stream.close()
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        name, end = self.job.target, time.monotonic() + self.timeout_s
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise SpeechError(f"{name} has ended: {self._last_words()}") from error
+        while True:
+            try:
+                line = self._lines.get(timeout=min(0.2, max(0.01, end - time.monotonic())))
+            except queue.Empty:
+                if self._process.poll() is not None and self._lines.empty():
+                    raise SpeechError(
+                        f"{name} ended with code {self._process.returncode}: {self._last_words()}"
+                    ) from None
+                if time.monotonic() > end:
+                    raise SpeechError(f"{name} did not answer within {self.timeout_s:g} s") from None
+                continue
+            if line.startswith(MARK):
+                answer = json.loads(line[len(MARK) :])
+                if "error" in answer:
+                    raise SpeechError(f"{name} failed: {answer['error']}")
+                return answer
+
+    def _last_words(self) -> str:
+        self._readers[1].join(timeout=1)
+        said = [line.strip() for line in self._said if line.strip()]
+        return said[-1][:300] if said else "it said nothing"
+
+
+def _read(stream, put) -> None:
+    with contextlib.suppress(ValueError, OSError):  # closed while it was read
+        for line in stream:
+            put(line)
+
+
+def _environment(threads: int, *, own: bool) -> dict[str, str]:
+    """Of the process: this checkout importable, threads pinned. own: a toolchain's Python sees no packages of ours."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    before = [] if own else list(filter(None, [os.environ.get("PYTHONPATH")]))
+    kept["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *before])
+    return kept | dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"PYTHONUNBUFFERED": "1"}

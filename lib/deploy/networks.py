@@ -1,0 +1,210 @@
+"""What are the stages, network by network? Each built from a system that speaks real text, with what it saw there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from lib import audio, features, systems
+from lib.deploy.stages import HOP_S, Stage, fixed
+from lib.features import HIFIGAN
+
+
+class Generator(nn.Module):
+    """`hifigan` behind the network that reads the pitch: a phase is an integral, and stays on the host in fp32."""
+
+    def __init__(self, front: nn.Module, decoder: nn.Module):
+        super().__init__()
+        self.front, self.decoder = front, decoder
+
+    def forward(self, log_mel: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+        """(1, F, 80), (1, F, 4) -> (1, 1, F * 256)."""
+        return self.decoder(self.front(log_mel, source))
+
+
+class Trunk(nn.Module):
+    """The trunk of `istft` on features that the host has joined."""
+
+    def __init__(self, trunk: nn.Module):
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """(1, F, 161) -> corrections (1, F, 3 * 513)."""
+        from lib.systems.istft.network import Reader
+
+        return Reader.forward(self.trunk, frames)
+
+
+class MelDecoder(nn.Module):
+    """`fastspeech2` behind the length regulator: Conformer blocks and the postnet."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(1, F, hidden) -> standardised log-mels (1, F, 80)."""
+        return self.network.render(hidden)[1]
+
+
+class Listener(nn.Module):
+    """Whisper's encoder on half a minute."""
+
+    def __init__(self, encoder: nn.Module):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        """(1, 80, 3000) -> (1, 1500, width)."""
+        return self.encoder(log_mel).last_hidden_state
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def hifigan_generator(frames: int, texts: Sequence[str], calibration: Sequence[str]) -> Stage:
+    """Mel and source -> waveform."""
+    from lib.systems import hifigan
+
+    vocoder = systems.load("hifigan")
+
+    def seen(log_mel: np.ndarray) -> tuple[np.ndarray, ...]:
+        batch = torch.from_numpy(log_mel)[None]
+        return batch.numpy(), hifigan.read_source(vocoder.modules, batch).numpy()
+
+    network = Generator(vocoder.modules["front"], vocoder.modules["decoder"])
+    inputs, others = _of_mels(frames, texts, calibration, seen)
+    return Stage("hifigan", "generator", network, inputs, others, frames * HOP_S, frames, _flat)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def istft_trunk(frames: int, texts: Sequence[str], calibration: Sequence[str]) -> Stage:
+    """Features of mel and pulses -> corrections of the filters; the host shapes pulses and noise with them."""
+    from lib.systems.istft import network, signal, tables
+
+    vocoder = systems.load("istft")
+    trunk, pitch = vocoder.modules["trunk"], vocoder.modules["pitch"]
+
+    def known(log_mel: torch.Tensor):
+        hz = pitch.hz(pitch(log_mel))
+        source = signal.spectra(signal.pulses(*signal.integrate(hz)))
+        return hz, source, signal.source_mel(source)
+
+    def seen(log_mel: np.ndarray) -> tuple[np.ndarray, ...]:
+        batch = torch.from_numpy(log_mel)[None]
+        hz, _, of_source = known(batch)
+        octaves = torch.log2(hz.clamp_min(tables.LOWEST_HZ) / tables.REFERENCE_HZ)[..., None].float()
+        mel = (network.ahead(batch, trunk.lookahead)[:, : hz.shape[1]] - tables.MEL_MEAN) / tables.MEL_SCALE
+        scaled = (of_source - tables.SOURCE_MEAN) / tables.SOURCE_SCALE
+        return (torch.cat([mel, scaled, octaves], -1).numpy(),)
+
+    (heard, *_), others = _mels(frames, texts), _mels_of_each(frames, calibration)
+
+    @torch.no_grad()
+    def waveform(outputs: Sequence[np.ndarray]) -> np.ndarray:
+        batch = torch.from_numpy(heard)[None]
+        _, source, of_source = known(batch)
+        filters, gains = network.filters(batch, of_source, torch.from_numpy(outputs[0]))
+        noise = signal.noise(torch.zeros(1, dtype=torch.long), frames)
+        return signal.overlap_add(filters * source + gains * noise)[0].numpy()
+
+    inputs = seen(heard)
+    return Stage(
+        "istft",
+        "trunk",
+        Trunk(trunk),
+        inputs,
+        tuple(map(seen, others)) or (inputs,),
+        frames * HOP_S,
+        frames,
+        waveform,
+    )
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def vits_decoder(frames: int, texts: Sequence[str], calibration: Sequence[str]) -> Stage:
+    """Latents -> waveform."""
+    voice = systems.load("vits-joe")
+
+    def latents(read: Sequence[str]) -> tuple[np.ndarray, ...]:
+        seen: list[np.ndarray] = []
+        hook = voice.modules["decoder"].register_forward_pre_hook(
+            lambda _, given: seen.append(given[0][0].numpy().T)
+        )
+        try:
+            for number, text in enumerate(read):
+                voice.synthesize(text, number)
+        finally:
+            hook.remove()
+        return (np.ascontiguousarray(fixed(np.concatenate(seen), frames).T[None]),)
+
+    inputs = latents(texts)
+    others = tuple(latents([text]) for text in calibration) or (inputs,)
+    return Stage("vits-joe", "decoder", voice.modules["decoder"], inputs, others, frames * HOP_S, frames, _flat)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def fastspeech2_decoder(frames: int, texts: Sequence[str], calibration: Sequence[str]) -> Stage:
+    """Phones spread over frames -> log-mel, heard through the vocoder `istft`."""
+    voice, vocoder = systems.load("fastspeech2"), systems.load("istft")
+    network = voice.modules["acoustic_model"]
+
+    def hidden(read: Sequence[str]) -> tuple[np.ndarray, ...]:
+        spread = []
+        for text in read:
+            _, ids, speaker = voice._symbols(text)
+            spread.append(network.expand(*network.plan(ids, speaker))[0][0].numpy())
+        return (fixed(np.concatenate(spread), frames)[None],)
+
+    def waveform(outputs: Sequence[np.ndarray]) -> np.ndarray:
+        return vocoder.vocode(network.as_log_mel(torch.from_numpy(outputs[0]))[0].numpy())
+
+    inputs = hidden(texts)
+    others = tuple(hidden([text]) for text in calibration) or (inputs,)
+    return Stage(
+        "fastspeech2", "decoder", MelDecoder(network), inputs, others, frames * HOP_S, frames, waveform
+    )
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def whisper_encoder(frames: int, texts: Sequence[str], calibration: Sequence[str]) -> Stage:
+    """Half a minute of sound, whatever `frames` says: the recogniser knows no shorter window."""
+    recogniser, voice = systems.load("whisper-tiny.en"), systems.load("vits-joe")
+
+    def heard(read: Sequence[str]) -> tuple[np.ndarray, ...]:
+        spoken = np.concatenate([voice.synthesize(text, number).waveform for number, text in enumerate(read)])
+        return (recogniser.features(spoken[: 30 * voice.sample_rate], voice.sample_rate).numpy(),)
+
+    inputs = heard(texts)
+    others = tuple(heard([text]) for text in calibration) or (inputs,)
+    network = Listener(recogniser.modules["encoder"])
+    return Stage("whisper-tiny.en", "encoder", network, inputs, others, 30.0, 3_000)
+
+
+def _flat(outputs: Sequence[np.ndarray]) -> np.ndarray:
+    return outputs[0].reshape(-1)
+
+
+def _mels(frames: int, texts: Sequence[str]) -> list[np.ndarray]:
+    """One log-mel (frames, 80) of the voice that reads all texts."""
+    voice = systems.load("vits-joe")
+    spoken = np.concatenate([voice.synthesize(text, number).waveform for number, text in enumerate(texts)])
+    log_mel = features.log_mel(audio.resample(spoken, voice.sample_rate, HIFIGAN.sample_rate))
+    return [np.ascontiguousarray(fixed(log_mel, frames))]
+
+
+def _mels_of_each(frames: int, texts: Sequence[str]) -> list[np.ndarray]:
+    return [mel for text in texts for mel in _mels(frames, [text])]
+
+
+def _of_mels(frames: int, texts: Sequence[str], calibration: Sequence[str], seen):
+    """What a network sees of the mel of all texts, and of each for calibration."""
+    inputs = seen(_mels(frames, texts)[0])
+    return inputs, tuple(map(seen, _mels_of_each(frames, calibration))) or (inputs,)

@@ -1,0 +1,49 @@
+"""ONNX Runtime on a processor or an NVIDIA GPU; in 8 bit with scales set beforehand for what gains by it there."""
+
+from __future__ import annotations
+
+from lib.deploy.job import Job, Loaded
+
+READS = ("plain.onnx",)
+PRECISIONS = ("fp32", "int8")
+
+
+def load(job: Job) -> Loaded:
+    """int8: convolutions and products as QDQ, u8 x s8, one scale for each output channel of the weights."""
+    from lib.graphs import session
+
+    graph = quantized(job) if job.precision == "int8" else job.form("plain.onnx").read_bytes()
+    if job.device == "cuda":
+        opened = _on_gpu(graph)
+    else:
+        opened = session.open(graph, job.threads, spinning=True)
+    names = [end.name for end in opened.get_inputs()]
+    return Loaded(lambda inputs: opened.run(None, dict(zip(names, inputs))))
+
+
+def quantized(job: Job) -> bytes:
+    """The graph in 8 bit, made once for all runtimes that read it."""
+    from pathlib import Path
+
+    from lib.files import write_atomic
+    from lib.graphs import session
+    from lib.optimize import quantize_graphs
+
+    path = Path(job.folder) / "int8.onnx"
+    if not path.exists():
+        graph = job.form("plain.onnx").read_bytes()
+        names = [end.name for end in session.open(graph, 1).get_inputs()]
+        seen = [dict(zip(names, arrays)) for arrays in job.calibration()]
+        kinds = ("Conv", "MatMul", "Gemm")
+        chosen = [name for name, kind in quantize_graphs.known(graph, kinds).items() if kind in kinds]
+        write_atomic(path, quantize_graphs.static(graph, chosen, seen))
+    return path.read_bytes()
+
+
+def _on_gpu(graph: bytes):
+    import onnxruntime
+
+    provider = "CUDAExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        raise RuntimeError("this onnxruntime was built without CUDA: pip install onnxruntime-gpu")
+    return onnxruntime.InferenceSession(graph, providers=[provider])

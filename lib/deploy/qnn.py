@@ -1,0 +1,132 @@
+"""Qualcomm Hexagon without the device: what would its compiler place, how long does the vendor think it takes, and what
+would come out?
+
+ONNX Runtime's QNN provider holds the vendor's own compiler and an emulator of the processor's arithmetic. Numbers come
+from the emulator, 8-bit weights with 8- or 16-bit activations (it has no fp16). Time comes from the compiler's estimate
+when it has finished a graph for a SoC ("Simulated" events of the detailed profile): microseconds, cycles, and bytes
+from and to memory. The execution events count cycles of this machine and are left out. Who has compared both found
+that an emulator may agree with fp32 where the device collapses: see the notebook.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from lib.deploy.job import Job, Loaded
+
+READS = ("npu.onnx",)
+PRECISIONS = ("a8w8", "a16w8")
+EMULATES = True  # a second of speech takes its emulator minutes
+
+
+def load(job: Job) -> Loaded:
+    """Quantize, compile for the SoC, and keep the emulator."""
+    import onnxruntime
+
+    model = _quantized(job)
+    name, profile = "QNNExecutionProvider", job.work() / "profile.csv"
+    profile.unlink(missing_ok=True)
+    device = _device(onnxruntime, name)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")  # else it falls back silently
+    given = {
+        "backend_path": _library("get_qnn_htp_path"),
+        "soc_model": str(job.settings["soc_model"]),
+        "htp_graph_finalization_optimization_mode": "3",
+        "profiling_level": "detailed",
+        "profiling_file_path": str(profile),
+        "offload_graph_io_quantization": "0",
+    }
+    options.add_provider_for_devices([device], given)
+    opened = onnxruntime.InferenceSession(model, options)
+    names = [end.name for end in opened.get_inputs()]
+
+    def run(inputs):
+        return opened.run(None, dict(zip(names, inputs)))
+
+    estimate = _estimate(profile)
+    if "us" not in estimate:
+        raise RuntimeError(f"the compiler gave no estimate for soc_model {job.settings['soc_model']}")
+    # With the fallback forbidden a graph either is on the NPU with all its operators or does not open at all.
+    figures = {"npu_ops_pct": 100.0, "latency_ms_p50": estimate["us"] / 1000, "cycles": estimate["cycles"]}
+    return Loaded(run, figures, {"estimate": estimate, "operators": _counted(model)})
+
+
+def _library(function: str) -> str:
+    import onnxruntime_qnn
+
+    return getattr(onnxruntime_qnn, function)()
+
+
+def _device(onnxruntime, name: str):
+    onnxruntime.register_execution_provider_library(name, _library("get_library_path"))
+    devices = [d for d in onnxruntime.get_ep_devices() if d.ep_name == name]
+    if not devices:
+        raise RuntimeError("the provider found no device to emulate")
+    return devices[0]
+
+
+def _quantized(job: Job) -> Path:
+    """The graph in QDQ form as the provider wants it, made once for all SoCs."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize
+    from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config, qnn_preprocess_model
+
+    path = Path(job.folder) / f"qnn-{job.precision}.onnx"
+    if path.exists():
+        return path
+    import onnxruntime
+
+    plain, prepared = job.form("npu.onnx"), job.work() / "prepared.onnx"
+    source = prepared if qnn_preprocess_model(plain, prepared) else plain
+    names = [
+        end.name
+        for end in onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"]).get_inputs()
+    ]
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self.left = iter([dict(zip(names, arrays)) for arrays in job.calibration()])
+
+        def get_next(self):
+            return next(self.left, None)
+
+    wide = job.precision.startswith("a16")
+    config = get_qnn_qdq_config(
+        source,
+        Reader(),
+        activation_type=QuantType.QUInt16 if wide else QuantType.QUInt8,
+        weight_type=QuantType.QUInt8,
+    )
+    made = job.work() / "quantized.onnx"
+    quantize(source, made, config)
+    made.replace(path)
+    return path
+
+
+def _counted(model: Path) -> int:
+    """Operators of a graph without what only quantizes."""
+    import onnx
+
+    skipped = ("QuantizeLinear", "DequantizeLinear", "Constant")
+    return sum(node.op_type not in skipped for node in onnx.load(model).graph.node)
+
+
+def _estimate(profile: Path) -> dict[str, float]:
+    """What the compiler simulated: {"us": ..., "us_low": ..., "us_high": ..., "cycles": ..., "spilled_bytes": ...}."""
+    wanted = {
+        "Simulated (Accelerator exec time us)": "us",
+        "Simulated (Accelerator exec time us (lower estimate))": "us_low",
+        "Simulated (Accelerator exec time us (upper estimate))": "us_high",
+        "Simulated (Accelerator exec cycles)": "cycles",
+        "Input Fill": "filled_input_bytes",
+        "Intermediate Fill": "filled_bytes",
+        "Intermediate Spill": "spilled_bytes",
+        "Output Spill": "output_bytes",
+    }
+    with profile.open(newline="") as file:
+        events = {
+            row["Event Identifier"]: row["Time"] for row in csv.DictReader(file) if row.get("Event Identifier")
+        }
+    return {name: float(events[event]) for event, name in wanted.items() if event in events}

@@ -1,0 +1,81 @@
+"""How does a stage become an int8 TFLite model? By litert-torch and ai-edge-quantizer, for every NPU that reads TFLite.
+
+Runs in the Python of a toolchain that has both.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from lib.deploy.job import Arrays, Job
+
+
+def quantized(job: Job) -> Path:
+    """The model with 8-bit weights and activations, scales set on the job's calibration; made once for all devices."""
+    path = Path(job.folder) / "tflite-int8.tflite"
+    if path.exists():
+        return path
+    from ai_edge_quantizer import quantizer, recipe
+
+    plain = _plain(job)
+    made = quantizer.Quantizer(str(plain), recipe.static_wi8_ai8())
+    name, ends = _signature(plain)
+    data = {name: [dict(zip(ends, arrays)) for arrays in job.calibration()]}
+    result = made.quantize(made.calibrate(data))
+    temporary = job.work() / "int8.tflite"
+    result.export_model(str(temporary), overwrite=True)
+    temporary.replace(path)
+    return path
+
+
+def runner(path: Path, threads: int = 1, delegates: tuple = ()):
+    """inputs -> outputs, on TFLite's interpreter."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    opened = Interpreter(str(path), num_threads=threads, experimental_delegates=list(delegates) or None)
+    signature = opened.get_signature_runner()
+    given, made = signature.get_input_details(), signature.get_output_details()
+
+    def run(inputs) -> Arrays:
+        answer = signature(**{name: _whole(value, given[name]) for name, value in zip(sorted(given), inputs)})
+        return [_real(answer[name], made[name]) for name in sorted(made)]
+
+    return run
+
+
+def _whole(values: np.ndarray, end: dict) -> np.ndarray:
+    """As a quantized input wants it; what wants floats gets them."""
+    scale, zero = end["quantization"]
+    if not scale:
+        return values
+    limits = np.iinfo(end["dtype"])
+    return np.clip(np.rint(values / scale) + zero, limits.min, limits.max).astype(end["dtype"])
+
+
+def _real(values: np.ndarray, end: dict) -> np.ndarray:
+    scale, zero = end["quantization"]
+    return ((values.astype(np.float32) - zero) * scale).astype(np.float32) if scale else values
+
+
+def _plain(job: Job) -> Path:
+    import litert_torch
+    import torch
+
+    path = Path(job.folder) / "tflite-fp32.tflite"
+    if not path.exists():
+        network = torch.export.load(job.form("npu.pt2")).module()
+        inputs = tuple(map(torch.from_numpy, job.inputs()))
+        temporary = job.work() / "fp32.tflite"
+        litert_torch.convert(network, inputs, strict_export=False).export(str(temporary))
+        temporary.replace(path)
+    return path
+
+
+def _signature(path: Path) -> tuple[str, list[str]]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    opened = Interpreter(str(path))
+    ((name, ends),) = opened.get_signature_list().items()
+    return name, sorted(ends["inputs"])

@@ -1,0 +1,18 @@
+"""torch.compile: the network as one program of fused loops, compiled when it first runs."""
+
+from __future__ import annotations
+
+from lib.deploy import torch_modules
+from lib.deploy.job import Job, Loaded
+
+READS = ("network.pt",)
+PRECISIONS = ("fp32", "bf16")
+
+
+def load(job: Job) -> Loaded:
+    """Compiled for these shapes alone, as a bucket allows."""
+    import torch
+
+    network, inputs = torch_modules.opened(job)
+    compiled = torch.compile(network, dynamic=False)
+    return Loaded(torch_modules.runner(compiled, inputs, job))

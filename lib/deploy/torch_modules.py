@@ -1,0 +1,47 @@
+"""What do all targets share that run the module itself in PyTorch?"""
+
+from __future__ import annotations
+
+import contextlib
+
+from lib.deploy.job import Arrays, Job
+
+
+def opened(job: Job):
+    """(network on its device, inputs there), threads and TF32 set. precision "tf32" allows it, "fp32" does not."""
+    import torch
+
+    torch.set_num_threads(job.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = job.precision == "tf32"
+    network = torch.load(job.form("network.pt"), weights_only=False).eval().to(job.device)
+    if job.precision == "fp16" and job.device == "cpu":
+        raise RuntimeError("no processor here computes faster in fp16")
+    return network, on_device(job.inputs(), job.device)
+
+
+def on_device(inputs: Arrays, device: str):
+    import torch
+
+    return [torch.from_numpy(array).to(device) for array in inputs]
+
+
+def precise(job: Job):
+    """The context in which a job computes."""
+    import torch
+
+    types = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    if job.precision in types:
+        return torch.autocast(job.device, dtype=types[job.precision])
+    return contextlib.nullcontext()
+
+
+def runner(network, inputs, job: Job):
+    """inputs -> outputs on the host."""
+    import torch
+
+    def run(arrays) -> Arrays:
+        with torch.inference_mode(), precise(job):
+            made = network(*on_device(arrays, job.device))
+        return [t.float().cpu().numpy() for t in (made if isinstance(made, (tuple, list)) else (made,))]
+
+    return run

@@ -1,0 +1,247 @@
+"""Deployment: the rewriting is exact, a toolchain that is missing, crashes or hangs costs one row, and a target is one
+file and one line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lib import REPOSITORY, deploy, results, targets
+from lib.deploy import apart, export, job, rewrite, stages
+from lib.errors import ParameterError, SpeechError
+from lib.studies import deployment, devices, published_devices
+
+
+class Upsampler(nn.Module):
+    """All that a vocoder is made of: 1-D convolutions (dilated, strided, grouped, "same"), an upsampling, LeakyReLU."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv1d(6, 8, 7, padding=3)
+        self.up = nn.ConvTranspose1d(8, 4, 16, stride=8, padding=4)
+        self.dilated = nn.Conv1d(4, 4, 5, dilation=6, padding=12)
+        self.grouped = nn.Conv1d(4, 4, 4, groups=4, padding="same")
+        self.last = nn.Conv1d(4, 1, 3, stride=2)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:  # (1, 6, F) -> (1, 1, about 4 F)
+        hidden = self.up(F.leaky_relu(self.first(frames), 0.1))
+        hidden = hidden + self.dilated(F.leaky_relu(hidden, 0.2)) / 3
+        hidden += self.grouped(hidden)
+        return torch.tanh(self.last(F.leaky_relu(hidden)))
+
+
+def small_stage(n: int = 1) -> stages.Stage:
+    network, rng = Upsampler().eval(), np.random.default_rng(0)
+    inputs = [(rng.standard_normal((1, 6, 16)).astype(np.float32),) for _ in range(1 + n)]
+    return stages.Stage("vits-joe", "upsampler", network, inputs[0], tuple(inputs[1:]), 0.1, 16)
+
+
+def test_the_rewriting_for_npus_is_exact_and_leaves_no_operator_in_one_dimension():
+    network, frames = Upsampler().eval(), torch.randn(1, 6, 16)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    rewritten = rewrite.for_npu(network, (frames,))
+    with torch.no_grad():
+        torch.testing.assert_close(rewritten(frames), network(frames), atol=1e-6, rtol=1e-5)
+        other = torch.randn(1, 6, 16)
+        torch.testing.assert_close(rewritten(other), network(other), atol=1e-6, rtol=1e-5)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    left = rewrite.operators(rewritten, (frames,))
+    assert left["conv2d"] == 5 and left["maximum"] == 3
+    assert not {"conv1d", "conv_transpose1d", "leaky_relu", "add_"} & left.keys()
+    assert (left["unsqueeze"], left["squeeze"]) == (1, 1), "turned to images once, and back once"
+
+
+@pytest.mark.parametrize("stride, kernel", [(2, 4), (8, 16), (4, 8), (3, 5), (2, 2), (3, 3)])
+def test_the_polyphase_form_is_the_transposed_convolution(stride, kernel):
+    torch.manual_seed(stride)
+    padding = (kernel - stride) // 2
+    plain, signal = nn.ConvTranspose1d(3, 2, kernel, stride, padding), torch.randn(2, 3, 9)
+    made = rewrite.Polyphase(plain.weight, plain.bias, stride, padding)(signal[:, :, None])
+    torch.testing.assert_close(made[:, :, 0], plain(signal), atol=1e-6, rtol=1e-5)
+
+
+def test_a_transposed_convolution_of_another_length_stays_as_it_is():
+    network, signal = nn.Sequential(nn.ConvTranspose1d(3, 2, 5, 2, 1)), torch.randn(1, 3, 9)
+    rewritten = rewrite.for_npu(network.eval(), (signal,))
+    torch.testing.assert_close(rewritten(signal), network(signal), atol=1e-6, rtol=1e-5)
+
+
+def test_exports_agree_with_pytorch_and_an_export_that_does_not_is_refused(tmp_path, monkeypatch):
+    stage = small_stage()
+    folder = export.write(stage, tmp_path / "stage")
+    assert {path.name for path in folder.iterdir()} >= set(export.FORMS)
+    program = torch.export.load(folder / "npu.pt2").module()
+    wanted = export.expected(folder)[0]
+    np.testing.assert_allclose(program(torch.from_numpy(stage.inputs[0])).detach(), wanted, atol=1e-5)
+    monkeypatch.setattr(export, "TOLERANCE", 0.0)
+    with pytest.raises(SpeechError, match="vits-joe/upsampler as plain.onnx differs from PyTorch"):
+        export.write(stage, tmp_path / "refused", ["plain.onnx"])
+    assert not (tmp_path / "refused" / "plain.onnx").exists()
+    with pytest.raises(ParameterError, match="did you mean 'npu.onnx'"):
+        export.write(stage, tmp_path / "unknown", ["npu.onx"])
+
+
+def test_snr_and_padding():
+    signal = np.ones(100)
+    assert export.snr_db(signal, signal * 1.1) == pytest.approx(20) and export.snr_db(signal, signal) == np.inf
+    assert stages.padding_waste([100, 50], [100]) == pytest.approx(0.25)
+    assert stages.padding_waste([100, 50], [50, 100]) == 0
+    with pytest.raises(
+        ParameterError, match="unknown stage 'hifigan/generater': did you mean 'hifigan/generator'"
+    ):
+        stages.build("hifigan/generater", texts=["a"])
+
+
+def test_every_runtime_says_what_it_reads_and_which_precisions_it_has():
+    assert {"torch/cpu", "qnn/sa8255", "vela/ethos-u85-1024", "neuron/inferentia2"} <= set(deploy.known())
+    for name in deploy.known():
+        module = deploy.runtime(name)
+        assert module.PRECISIONS and set(module.READS) <= set(export.FORMS) and callable(module.load), name
+    assert "hibari" not in deploy.known() and "native/cpu" not in deploy.known()
+
+
+def test_targets_that_are_not_here_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECH_CACHE", str(tmp_path))
+    assert "--set npu=install" in targets.find("qnn/sa8255").why_not()
+    assert "onnxruntime-qnn==2.7.0" in targets.find("qnn/sa8255").why_not()
+    table = devices.present(["torch/cpu", "qnn/sa8255"])
+    assert table["here, or why not"][0] == "here" and list(table["kind of its numbers"]) == [
+        "measured",
+        "simulated",
+    ]
+
+
+def test_a_stage_is_timed_in_turns_and_compared(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "tests"))  # a pickled network is known by its module
+    run = results.Run("06_gpu_vs_npu", tmp_path / "quick")
+    stage = small_stage()
+    names = ["torch/cpu", "onnxruntime/cpu", "qnn/sa8255"]
+    ran = deployment.compare(run, [stage], names, rounds=3, passes=2, threads=1, timeout_s=400)
+    by = {(p.target, p.precision): p for p in ran}
+    assert by["torch/cpu", "fp32"].snr_db > 100 and by["onnxruntime/cpu", "fp32"].snr_db > 80
+    assert 5 < by["onnxruntime/cpu", "int8"].snr_db < 60, "eight bits are heard in the numbers"
+    assert by["onnxruntime/cpu", "fp32"].seconds.shape == (3, 2)
+    table = results.read(run.path)
+    gain = table[(table.metric == "speedup") & (table.variant == "upsampler-fp32")]
+    assert list(gain.target) == ["onnxruntime/cpu"] and gain.ci_low.notna().all()
+    absent = table[table.target == "qnn/sa8255"]
+    assert set(absent.kind) == {"not_run"} and absent.detail.str.contains("npu=install").all()
+    assert "onnxruntime/cpu" in devices.finding(table)
+
+
+FAULTS = {
+    "crashes": "import os, signal\ndef load(job):\n    os.kill(os.getpid(), signal.SIGSEGV)",
+    "hangs": "import time\ndef load(job):\n    time.sleep(600)",
+    "fails": "def load(job):\n    raise ValueError('operator Frobnicate is not supported')",
+}
+
+
+@pytest.mark.parametrize(
+    "fault, why", [("crashes", "code -11"), ("hangs", "did not answer"), ("fails", "Frobnicate")]
+)
+def test_a_toolchain_that_fails_is_one_row(fault, why, tmp_path, monkeypatch):
+    """The worker's module search is given a runtime that fails; the others of the stage still run."""
+    monkeypatch.setenv("SPEECH_CACHE", str(tmp_path / "cache"))
+    plugin = tmp_path / "sitecustomize.py"
+    source = f"READS = ('network.pt',)\nPRECISIONS = ('fp32',)\n{FAULTS[fault]}\n"
+    (tmp_path / "faulty.py").write_text(source)
+    plugin.write_text(f"import lib.deploy\nlib.deploy.__path__.append({str(tmp_path)!r})\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(REPOSITORY)]))
+    monkeypatch.setattr(deploy, "__path__", [*deploy.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "lib.deploy.faulty", raising=False)
+    monkeypatch.setitem(targets.TARGETS, "faulty/cpu", targets.Target("faulty/cpu"))
+    folder = export.write(small_stage(), tmp_path / "stage", ["network.pt"])
+    with pytest.raises(SpeechError, match=why):
+        apart.Worker(job.Job(str(folder), "faulty/cpu", threads=1), timeout_s=20 if fault == "hangs" else 200)
+
+
+DUMMY = '''
+"""A target that answers as PyTorch does."""
+
+from lib.deploy import torch_modules
+from lib.deploy.job import Job, Loaded
+
+READS = ("network.pt",)
+PRECISIONS = ("fp32",)
+
+
+def load(job: Job) -> Loaded:
+    network, inputs = torch_modules.opened(Job(job.folder, "dummy/cpu", job.precision, job.threads))
+    return Loaded(torch_modules.runner(network, inputs, job), detail={"dummy": True})
+'''
+
+
+@pytest.mark.slow
+def test_a_new_target_is_one_file_and_one_line(tmp_path):
+    """The repository is copied, a file and a line are added, and the whole notebook runs with it."""
+    copy = tmp_path / "copy"
+    shutil.copytree(REPOSITORY / "lib", copy / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("notebooks", "params"):
+        shutil.copytree(REPOSITORY / folder, copy / folder)
+    (copy / "outputs").mkdir()
+    shutil.copytree(REPOSITORY / "outputs" / "recorded", copy / "outputs" / "recorded")
+    (copy / "lib" / "deploy" / "dummy.py").write_text(DUMMY)
+    table = copy / "lib" / "targets.py"
+    line = '        Target("torch-compile/cpu", **_TORCH),\n'
+    assert table.read_text().count(line) == 1
+    table.write_text(table.read_text().replace(line, line + '        Target("dummy/cpu"),\n'))
+    code = textwrap.dedent("""
+        import sys
+        from lib import runner
+        sys.exit(runner.main(["smoke", "--only", "06", "--set", "targets=[torch/cpu, dummy/cpu, torch/cuda]"]))
+    """)
+    environment = {**os.environ, "PYTHONPATH": str(copy), "SPEECH_OUTPUTS": str(copy / "outputs")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=copy, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [
+        json.loads(text)
+        for text in (copy / "outputs/smoke/results/06_gpu_vs_npu.jsonl").read_text().splitlines()
+    ]
+    mine = [row for row in rows if row["target"] == "dummy/cpu"]
+    assert {"latency_ms_p50", "snr_db", "speedup"} <= {row["metric"] for row in mine}
+    assert all(row["kind"] == "measured" for row in mine)
+    assert next(row for row in rows if row["target"] == "torch/cuda")["kind"] == "not_run"
+
+
+def test_what_a_compiler_says_is_simulated_and_the_sweep_finds_its_lengths(tmp_path):
+    run = results.Run("06_gpu_vs_npu", tmp_path / "quick")
+    for frames, ms in ((25, 3.0), (200, 80.0)):
+        stage = stages.Stage("vits-joe", "decoder", nn.Identity(), (), (), frames / 86, frames)
+        figures = {"latency_ms_p50": ms, "cycles": 1e6 * ms, "npu_ops_pct": 90.0}
+        one = deployment.Placed(
+            stage, "qnn/sa8255", "a8w8", snr_db=21.0, figures=figures, detail={"left": {"Erf": 2}}
+        )
+        deployment.write(run, [one], 2)
+    table = results.read(run.path)
+    assert set(table.kind) == {"simulated"} and set(table.variant) == {"decoder-a8w8-f25", "decoder-a8w8"}
+    assert "mos_predicted" not in set(table.metric), "one clip's is no voice's"
+    assert "on qnn/sa8255 3.50 (21 dB)" in devices.heard(table)
+    wide = devices.sweep(table)
+    assert list(wide.columns) == [25, 200] and wide.iloc[0, 1] > 3 * wide.iloc[0, 0]
+    left = devices.operators_left(table)
+    assert set(left.operator) == {"Erf"} and list(left["on the processor"]) == [2, 2]
+    shown = devices.together(table, table.iloc[:0])
+    assert list(shown["operators on it, %"]) == [90.0, 90.0] and set(shown.kind) == {"simulated"}
+
+
+def test_published_figures_name_their_source_and_year(tmp_path):
+    run = results.Run("06_gpu_vs_npu", tmp_path / "quick")
+    published_devices.add(run)
+    table = results.read(run.path)
+    assert set(table.kind) == {"published"} and table.source.str.contains(r"https://.*, 20\d\d").all()
+    assert devices.finding(table) is None, "what others measured is not ranked with ours"
