@@ -6,6 +6,7 @@ import json
 import pandas as pd
 import pytest
 import torch
+from acoustic_checks import FASTSPEECH2
 
 from lib import results
 from lib.errors import ParameterError
@@ -16,18 +17,7 @@ from lib.systems import tortoise
 from lib.systems.fastspeech2.config import NetworkConfig as FrontConfig
 from lib.systems.tortoise.diffusion import Sampling
 
-FRONT = FrontConfig(
-    hidden=16,
-    heads=2,
-    encoder_layers=1,
-    decoder_layers=1,
-    feed_forward=16,
-    feed_forward_kernel=1,
-    predictor=16,
-    pitch_layers=2,
-    postnet=16,
-    postnet_layers=2,
-)
+FRONT = FrontConfig(**FASTSPEECH2)
 SIZES = tortoise.NetworkConfig(channels=16, heads=2, layers=1, end_layers=1, front=FRONT)
 
 
