@@ -5,7 +5,7 @@ it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from lib import results
@@ -34,13 +34,16 @@ def definition(metric: str, rows: Iterable[Row]) -> str:
 
 def said(metric: str, rows: Iterable[Row]) -> str:
     """What a predictor hears of known damage, and of prosody, in sentences; "" where no row knows."""
-    damaged = [row for row in rows if row.variant.endswith(predictors.SUFFIX)]
-    for chosen in ([row for row in damaged if not row.recorded], [row for row in damaged if row.recorded]):
-        table = results.frame(dataclasses.asdict(row) for row in chosen)
+    for table in _runs(rows):
         parts = (predictors.finding(table, metric), predictors.prosody(table, metric))
         if any(parts):
             return " ".join(part for part in parts if part)
     return ""
+
+
+def drawn(rows: Iterable[Row]) -> Figure | None:
+    """`figure` of this run's rows, else of recorded ones; None without any."""
+    return next((figure(senses) for table in _runs(rows) if (senses := predictors.senses(table))), None)
 
 
 def columns(used: Iterable[str], rows: Iterable[Row]) -> list[tables.Column]:
@@ -60,7 +63,8 @@ def figure(senses: Mapping[tuple[str, str], predictors.Sense]) -> Figure | None:
     without any.
 
     Judges below each other, each with one scale on which worse is down. A full line is a damage that is heard at its
-    strongest level, a grey dotted one is not noticed, an orange one preferred.
+    strongest level, a grey dotted one is not noticed, an orange one preferred; "c" is the clean clip, of melody and
+    durations the one through overlap-add.
     """
     if not senses:
         return None
@@ -98,11 +102,18 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     return predictors.table_of(predictors.senses(table))
 
 
+def _runs(rows: Iterable[Row]) -> Iterator[pd.DataFrame]:
+    """The rows of the study as tables, this run's first."""
+    damaged = [row for row in rows if row.variant.endswith(predictors.SUFFIX)]
+    for recorded in (False, True):
+        yield results.frame(dataclasses.asdict(row) for row in damaged if bool(row.recorded) == recorded)
+
+
 def _panel(axes, sense: predictors.Sense | None) -> None:
     axes.axhline(0, color=style.MUTED, linewidth=0.8)
     axes.tick_params(labelsize=7)
     if sense is None:  # not in time with the clean clip, so there is no pitch to compare
-        axes.set_xticks([])
+        axes.set_xticks([0], [""])  # a line of its own, as in the other panels, so that labels stand level
         axes.text(0.5, 0.5, "not\ndefined", transform=axes.transAxes, ha="center", va="center", fontsize=7)
         return
     heard = sense.word == predictors.HEARS

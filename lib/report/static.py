@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from lib import results
 from lib.errors import MissingDataError
 from lib.files import write_atomic
-from lib.report import answers, cards, exports, plots, summary, verdicts
+from lib.report import answers, cards, hearing, exports, plots, summary, verdicts
 from lib.report.collect import Findings, Row, records
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def _pictures(rows: list[Row]) -> dict[str, tuple[Figure | None, str | None]]:
         "pareto": (plots.pareto(baselines), plots.pareto_finding(baselines)),
         "costs": (plots.costs(current), plots.costs_finding(current)),
         "stages": (plots.stages(baselines), plots.stages_finding(baselines)),
+        "hearing": (hearing.drawn(rows), hearing.said("mos_predicted", rows)),
     }
 
 
@@ -108,6 +109,7 @@ def _text(rows: list[Row], captions: dict[str, str], rows_digest: str) -> str:
         "pareto": "Predicted MOS against speed",
         "costs": "What each voice costs",
         "stages": "Where the time goes",
+        "hearing": "What the judges hear of known damage",
     }
     for name, said in captions.items():
         parts += [f"## {titles[name]}", f"![{titles[name]}]({name}.png)", said]
