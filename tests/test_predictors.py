@@ -13,7 +13,7 @@ from lib.errors import AudioError, ParameterError
 from lib.measure import evaluate
 from lib.measure.scorer import Scorer
 from lib.metrics import METRICS, deliberate
-from lib.report import hearing, summary, tables, verdicts, vocabulary
+from lib.report import hearing, limits, summary, tables, verdicts, vocabulary
 from lib.report.collect import records
 from lib.studies import damages, predictors
 
@@ -253,3 +253,12 @@ def test_the_study_writes_paired_rows(clips, tmp_path):
     assert known["mos_predicted", "noise"].ordered
     with pytest.raises(ParameterError, match="did you mean 'noise'"):
         damages.named("nois")
+
+
+def test_the_reports_limits_say_it_and_count_no_damaged_clips(run):
+    run.add("hibari", "baseline", "onnxruntime/cpu", "mos_predicted", 4.5, n=40)
+    said = limits.sentences(records(results.read(run.path)))
+    assert hearing.said("mos_predicted", records(results.read(run.path))) in said
+    assert (
+        "Quality stands on 40 sentences a voice: the intervals know other sentences, not other texts." in said
+    )

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from lib.measure import verdict
-from lib.report import vocabulary
+from lib.metrics import deliberate
+from lib.report import hearing, vocabulary
 from lib.report.collect import Row
 from lib.report.verdicts import judged
 from lib.results import METRICS
@@ -21,6 +22,7 @@ def sentences(rows: Iterable[Row]) -> list[str]:
         return []
     made = [
         _ears(every),
+        hearing.said("mos_predicted", every),
         _few(measured),
         _undecided(every),
         _machine(measured),
@@ -47,7 +49,10 @@ def _few(measured: list[Row]) -> str:
     counts = [
         row.n
         for row in measured
-        if row.metric == "mos_predicted" and row.n and vocabulary.role(row.system) == "voice"
+        if row.metric == "mos_predicted"
+        and row.n
+        and vocabulary.role(row.system) == "voice"
+        and not deliberate(row.variant)
     ]
     if not counts:
         return ""
