@@ -36,6 +36,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "n_compared": (1, None),
     "n_timed": (1, None),
     "n_timed_base": (0, None),
+    "base_graphs": (0, None),
     "n_screened": (1, None),
     "plan_most": (0, None),
     "n_copies": (1, None),

@@ -1,6 +1,7 @@
 """Variants beside their baselines: what is said of them, groups of layers treated alone, claims, the plan's words."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lib import optimize, results
@@ -59,15 +60,16 @@ def rows(*values):
 
 def test_a_claim_is_compared_by_its_change_and_its_start():
     both = compression.CLAIMED
-    table = promised.claims(
-        rows(
-            ("speecht5-base", "baseline", "size_mb", 629.0), ("speecht5-base", both, "size_mb", 200.0),
-            ("speecht5", "baseline", "mos_predicted", 4.3), ("speecht5", both, "mos_predicted", 2.0),
-            ("speecht5", "baseline", "wer", 0.055), ("speecht5", both, "wer", 0.05),
-            ("speecht5", "baseline", "size_mb", 9.0), ("speecht5", both, "size_mb", 9.0),
-        ),
-        both,
+    known = rows(
+        ("speecht5-base", "baseline", "size_mb", 629.0), ("speecht5-base", both, "size_mb", 200.0),
+        ("speecht5", "baseline", "mos_predicted", 4.3), ("speecht5", both, "mos_predicted", 2.0),
+        ("speecht5", "baseline", "wer", 0.055), ("speecht5", both, "wer", 0.05),
+        ("speecht5", "baseline", "size_mb", 9.0), ("speecht5", both, "size_mb", 9.0),
     )  # fmt: skip
+    graphs = rows(("speecht5-base", "baseline", "size_mb", 1.0)).assign(
+        target="onnxruntime/cpu"
+    )  # not claimed of
+    table = promised.claims(pd.concat([known, graphs], ignore_index=True), both)
     said = dict(zip([name.split(",")[0] for name in table.measure], table.verdict))
     assert said["Download size"] == "the change agrees (0.32 times, theirs 0.20 to 0.40), the start does not"
     assert said["Predicted MOS"].startswith("worse than promised (0.47 times") and said[
@@ -190,3 +192,19 @@ def test_a_plan_names_each_layer_once():
     groups = (Group("block", "x", ("a", "b")), Group("block", "y", ("b", "c")))
     assert Plan("int8-dynamic", {}, groups, 1.0, 0.0).layers == ["a", "b", "c"]
     assert np.isclose(Effect(groups[0], np.e, {}).gain, 1.0)
+
+
+def test_the_published_size_is_costed_as_graphs(monkeypatch, tmp_path):
+    made, costed = [], []
+    monkeypatch.setattr(promised.systems, "load", lambda name, **where: (name, where["target"]))
+    monkeypatch.setattr(
+        promised.confirmed, "make", lambda base, steps, name, folder: made.append(steps) or name
+    )
+    monkeypatch.setattr(promised, "_costs", lambda *given: costed.append(given))
+    promised.published_graphs("run", ["A text."], tmp_path)
+    assert costed[0][1] == ("speecht5-base", "onnxruntime/cpu") and len(costed[0][2]) == 2
+    assert [[technique for technique, _ in steps] for steps in made] == [
+        ["int8-dynamic", "fp16-weights"],
+        ["int8-dynamic", "int8-static"],
+    ]
+    assert made[1][1][1]["stages"] == ["vocoder"] and len(made[1][1][1]["sentences"]) == 2

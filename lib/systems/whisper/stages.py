@@ -1,7 +1,10 @@
 """`whisper-tiny.en` on ONNX Runtime: two graphs, the greedy search between them in NumPy, without torch.
 
 The encoder was trained on windows of 30 s and is given such, silence behind the clip, unless it is told to hear less
-of it (`silence_s`).
+of it (`silence_s`). It takes two thirds of the time. Of 24 clips of 4 s by `vits-joe` 15 s and 8 s of silence kept the
+word error rate (12.1 % and 11.8 % beside 12.7 %) and took 0.6 and 0.4 of the time, but changed 6 and 9 transcripts;
+with 4 s and 2 s it repeated itself without end (270 % and 838 %). So less silence makes another recogniser, which has
+to be judged as one, not a faster form of this one.
 """
 
 from __future__ import annotations
