@@ -72,7 +72,7 @@ def verdicts(table: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def answer(table: "pd.DataFrame"):
-    """The answer of the report's first screen: which one for which need, its sentences, each system's headline numbers."""
+    """The answer of the report's first screen: needs, sentences, and each system's headline numbers."""
     from IPython.display import Markdown
 
     from lib.report import answers, cards, summary
