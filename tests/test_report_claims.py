@@ -43,7 +43,7 @@ def test_every_headline_of_the_studies_stands_there_without_any_row():
     assert claims.finding(made) == f"Of {len(made)} headlines: {len(made)} not run."
     assert all(headline.metric in METRICS for headline in HEADLINES)
     twice = next(one for one in made if one.system == "tortoise" and one.of.startswith("Latency"))
-    assert twice.theirs == "5 times lower" and "it takes the distillation" in twice.reason
+    assert twice.theirs == "5 times lower" and "05_distillation makes it" in twice.reason
 
 
 @pytest.mark.parametrize(

@@ -72,17 +72,29 @@ def verdicts(table: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def answer(table: "pd.DataFrame"):
-    """The answer of the report's first screen: its sentences and, below them, each system's headline numbers."""
+    """The answer of the report's first screen: needs, sentences, and each system's headline numbers."""
     from IPython.display import Markdown
 
-    from lib.report import cards, summary
+    from lib.report import answers, cards, summary
 
     measured = records(table)
     said = [str(s).replace("<strong>", "**").replace("</strong>", "**") for s in summary.sentences(measured)]
     made = cards.cards(measured)
     if not made:
         return Markdown("Nothing has been measured yet: run the other notebooks first.")
-    return Markdown("\n\n".join([*said, cards.markdown(made)]))
+    needs = "\n".join(f"- {answers.sentence(answer)}" for answer in answers.answers(measured))
+    return Markdown("\n\n".join(filter(None, [needs, *said, cards.markdown(made)])))
+
+
+def claims(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Every headline of the reference studies: theirs, ours, verdict, reason, a line each."""
+    import pandas as pd
+
+    from lib.report import claims as told
+
+    columns = ["study", "system", "of", "theirs", "ours", "verdict", "reason"]
+    lines = [[getattr(line, name) for name in columns] for line in told.lines(records(table))]
+    return pd.DataFrame(lines, columns=columns).set_index(columns[:2])
 
 
 def players(clips: Mapping[str, "Clip"], *, text: bool = True):
