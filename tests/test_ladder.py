@@ -40,7 +40,8 @@ def voice(tmp_path_factory):
 @pytest.fixture
 def reading(voice):
     said = tuple(
-        (torch.randn(1, n, 16, generator=torch.Generator().manual_seed(n)), torch.tensor([0])) for n in (9, 14)
+        (torch.randn(1, n, FRONT.hidden, generator=torch.Generator().manual_seed(n)), torch.tensor([0]))
+        for n in (9, 14)
     )
     return ladder.Reading(voice, said, 0.5)
 
