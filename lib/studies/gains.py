@@ -75,11 +75,12 @@ def amdahl(table: pd.DataFrame) -> str | None:
 
 def verdicts(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """A line for each variant that was judged against the converged teacher: evaluations, whether it was trained, what
-    it is called and why. known: of `ladder.known`, for the distances.
+    it is called and why. known: of `ladder.known`, which has the distances, and who was trained.
     """
     import pandas as pd
 
-    chosen = table[(table.system == SYSTEM) & (table.metric == "nfe") & (table.variant != REFERENCE)]
+    judged = set(table[(table.system == SYSTEM) & (table.baseline == REFERENCE)].variant)
+    chosen = table[(table.system == SYSTEM) & (table.metric == "nfe") & table.variant.isin(judged)]
     lines = []
     for row in chosen.itertuples():
         said = judgement.from_rows(table, SYSTEM, row.variant, row.target, REFERENCE, quality_target=row.target)
@@ -87,7 +88,7 @@ def verdicts(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
         lines.append(
             {
                 "variant": row.variant,
-                "trained": "yes" if json.loads(row.detail).get("student") else "no",
+                "trained": "yes" if known[known.walk == row.variant].student.any() else "no",
                 "evaluations": int(row.value),
                 "mel distance, dB": near.iloc[0] if len(near) else float("nan"),
                 "verdict": said.quality.word,
