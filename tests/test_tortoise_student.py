@@ -268,7 +268,7 @@ def test_a_student_of_the_zoo_is_small_and_says_what_it_is(name):
     known, card = students.about(folder), (folder / "README.md").read_text()
     assert (folder / students.WEIGHTS).stat().st_size <= 12 * 2**20
     assert known.base == students.key(zoo.folder("tortoise")) and "/" not in known.teacher
-    assert f"walks {known.steps} steps" in card
+    assert f"walks {known.steps} step" in card
     for word in (
         "taught by",
         "held-out sentences",
