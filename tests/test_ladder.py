@@ -148,6 +148,12 @@ def test_the_rival_is_the_cheapest_that_is_as_good():
     )
     assert "distilled-2 with 2 comes to 0.20 dB, nearer than every training-free walk" in said
     assert "2 3.00 (ddim-2), 4 1.00 (unipc-4), 8 0.30 (unipc-8)" in ladder.rivals(KNOWN)
+    assert gains.folding(KNOWN) is None
+    folded = walk("guided-8-converged", ladder.CONVERGED, 0.7, "guided-8") | {"sampler": "student"}
+    taught = KNOWN.assign(sampler=KNOWN.sampler.where(KNOWN.student == "", "student"))
+    told = gains.folding(pd.concat([taught, pd.DataFrame([folded])]))
+    assert "by 0.70 dB (guided-8" in told and "to 4 evaluations it is 1.10 dB, to 1 0.90 dB" in told
+    assert "guided-8" not in ladder.finding(pd.concat([taught, pd.DataFrame([folded])]))
     assert ladder.finding(KNOWN[KNOWN.student == ""]) is None and ladder.rivals(KNOWN[:0]) is None
 
 

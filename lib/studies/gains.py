@@ -99,6 +99,28 @@ def verdicts(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns).sort_values(["evaluations", "variant"]).reset_index(drop=True)
 
 
+def folding(known: pd.DataFrame) -> str | None:
+    """How much of the students' distance folding guidance in has brought, in a sentence; None where it was not walked.
+
+    known: of `ladder.known`.
+    """
+    taught = known[(known.student != "") & (known.guidance == 0.0)]
+    folded = taught[taught.evaluations >= ladder.CONVERGED]
+    halved = taught[(taught.sampler == "student") & taught.walk.str.startswith("distilled-")]
+    if folded.empty or halved.empty:
+        return None
+    first, most, least = (
+        folded.iloc[0],
+        halved.loc[halved.evaluations.idxmax()],
+        halved.loc[halved.evaluations.idxmin()],
+    )
+    return (
+        f"Folding guidance in has by itself moved the converged walk by {first.distance:.2f} dB ({first.student}, "
+        f"without any halving); after all halvings to {most.evaluations} evaluations it is {most.distance:.2f} dB, to "
+        f"{least.evaluations} {least.distance:.2f} dB."
+    )
+
+
 def newest(recorded: pd.DataFrame) -> pd.DataFrame:
     """Of recorded rows those of the newest run in which walks were judged."""
     ours = recorded[(recorded.system == SYSTEM) & (recorded.metric == "nfe") & (recorded.variant == REFERENCE)]

@@ -272,7 +272,8 @@ def rivals(known: pd.DataFrame) -> str | None:
 
 def finding(known: pd.DataFrame) -> str | None:
     """Every student beside the best training-free sampler that comes as near, in a sentence; None without students."""
-    taught = known[(known.student != "") & (known.guidance == 0.0)].sort_values("evaluations", ascending=False)
+    taught = known[(known.student != "") & (known.guidance == 0.0) & (known.evaluations < CONVERGED)]
+    taught = taught.sort_values("evaluations", ascending=False)
     if taught.empty:
         return None
     said = []
