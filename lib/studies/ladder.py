@@ -282,7 +282,7 @@ def finding(known: pd.DataFrame) -> str | None:
         if other is None:
             against = "nearer than every training-free walk that was measured"
         elif other.evaluations <= row.evaluations:
-            against = f"which {other.walk} reaches untrained with {other.evaluations}: not worth its training"
+            against = f"which {other.walk} reaches untrained with {other.evaluations}"
         else:
             times = other.evaluations / row.evaluations
             against = (
