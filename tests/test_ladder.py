@@ -142,10 +142,7 @@ def test_the_rival_is_the_cheapest_that_is_as_good():
         "distilled-1 with 1 comes to 0.90 dB, for which the best rival, unipc-8, needs 8 (8.0 times as many)"
         in said
     )
-    assert (
-        "distilled-4 with 4 comes to 1.10 dB, which unipc-4 reaches untrained with 4;"
-        in said
-    )
+    assert "distilled-4 with 4 comes to 1.10 dB, which unipc-4 reaches untrained with 4;" in said
     assert "distilled-2 with 2 comes to 0.20 dB, nearer than every training-free walk" in said
     assert "2 3.00 (ddim-2), 4 1.00 (unipc-4), 8 0.30 (unipc-8)" in ladder.rivals(KNOWN)
     assert gains.folding(KNOWN) is None
@@ -207,6 +204,18 @@ def test_every_speed_up_is_said_twice_and_a_rival_as_good_is_admitted(tmp_path):
     mixed = pd.concat([table[table.trained == "yes"], unsure[unsure.trained == "no"]])
     assert "no walk without training that was judged is as good" in gains.twice(mixed, KNOWN)
     assert gains.twice(table[table.trained == "no"], KNOWN) is None and gains.fewest(table[:0]) is None
+
+
+def test_who_is_judged():
+    how = Sampling("ddim", 1)
+    free = [ladder.Walk(name, how) for name in ("ddim-1", "dpm++-8")]
+    zoo = students.kept()[0].name
+    taught = [ladder.Walk(name, how, "distilled-1") for name in (zoo, "brief-1")]
+
+    def names(named):
+        return [walk.name for walk in students.chosen(free, taught, ["dpm++-8"], named)]
+
+    assert names([]) == ["dpm++-8", zoo] and names(["brief-1"]) == ["dpm++-8", "brief-1"]
 
 
 def test_the_whole_gains_less_than_its_stage(tmp_path):
