@@ -22,7 +22,10 @@ from lib.training.tasks import distillation
 from lib.training.tasks.acoustic import MODULE
 from lib.training.tasks.tortoise_student import METHODS, StudentConfig, StudentTask
 
-FRONT = FrontConfig(**FASTSPEECH2)
+# Half as wide as elsewhere: what a dozen steps teach depends on it.
+FRONT = FrontConfig(
+    **FASTSPEECH2 | {"hidden": 16, "heads": 2, "feed_forward": 16, "predictor": 16, "postnet": 16}
+)
 SIZES = tortoise.NetworkConfig(channels=16, heads=2, layers=1, end_layers=1, front=FRONT)
 
 
@@ -58,7 +61,7 @@ def test_a_student_begins_as_its_teacher(speech, config):
     for method in METHODS:
         task = StudentTask(speech, dataclasses.replace(config, method=method))
         x, t = torch.randn(2, 80, 12), torch.tensor([40, 3000])
-        said, voices = torch.randn(2, 12, 16), torch.tensor([0, 0])
+        said, voices = torch.randn(2, 12, FRONT.hidden), torch.tensor([0, 0])
         inputs = {"guidance": torch.tensor([0.0, 1.5])} | ({"until": t - 30} if method == "interval" else {})
         ours, theirs = task.modules[MODULE], task.teacher
         assert torch.allclose(ours(x, t, said, voices, **inputs)[0], theirs(x, t, said, voices)[0], atol=1e-5)
@@ -107,7 +110,7 @@ def test_what_is_shown_is_what_the_teacher_would_draw(speech, config):
     """Of a halving: one step of the target from x arrives where two guided steps of the teacher do."""
     task = StudentTask(speech, config)
     given = batch_of(task).tensors
-    said, x = torch.randn(4, 32, 16), torch.randn(4, 80, 32)
+    said, x = torch.randn(4, 32, FRONT.hidden), torch.randn(4, 80, 32)
     times = task._times(4)
     assert times.shape == (3, 4) and (times[0] > times[1]).all() and (times[1] > times[2]).all()
     weight = torch.tensor([0.0, 0.5, 1.0, 2.0])
@@ -130,7 +133,7 @@ def test_intervals_begin_anywhere_and_never_stand_still(speech, config):
     times = torch.cat([task._times(16) for _ in range(50)], 1)
     assert times.shape == (5, 800) and (times[0] > times[-1]).all() and (times.diff(dim=0) <= 0).all()
     assert 0.4 < (times[0] == task.schedule.steps - 1).float().mean() < 0.7
-    said, x = torch.randn(800, 3, 16), torch.randn(800, 80, 3)
+    said, x = torch.randn(800, 3, FRONT.hidden), torch.randn(800, 80, 3)
     target = task._target(x, times, said, torch.zeros(800, dtype=torch.long), torch.zeros(800))
     assert target.isfinite().all()
 
@@ -199,7 +202,7 @@ def test_folded_guidance_is_told_with_its_ramp_and_costs_one_evaluation(base):
     decoder.denoise = lambda x, t, c=None, **inputs: (
         heard.append((int(t[0]), inputs)) or original(x, t, c, **inputs)
     )
-    said = torch.randn(1, 6, 16)
+    said = torch.randn(1, 6, FRONT.hidden)
     how = Sampling("ddim", 4, guidance=2.0)
     drawn = tortoise.denoised(decoder, SIZES, said, torch.tensor([0]), how, seed=0)
     grid = diffusion.grid(SIZES.noise, 4)
@@ -265,7 +268,7 @@ def test_a_student_of_the_zoo_is_small_and_says_what_it_is(name):
     known, card = students.about(folder), (folder / "README.md").read_text()
     assert (folder / students.WEIGHTS).stat().st_size <= 12 * 2**20
     assert known.base == students.key(zoo.folder("tortoise")) and "/" not in known.teacher
-    assert f"walks {known.steps} steps" in card
+    assert f"walks {known.steps} step" in card
     for word in (
         "taught by",
         "held-out sentences",

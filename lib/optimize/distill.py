@@ -118,8 +118,8 @@ def card(recipe: Recipe, name: str, outcome) -> str:
     return (
         f"# {name}\n\nA student of the diffusion decoder of `{base}`, taught by `{teacher}` by {model['method']}: "
         f"{outcome.step} steps of batch {recipe.training.batch_size} in {outcome.seconds / 60:.0f} minutes. It walks "
-        f"{model['steps']} steps of DDIM. {judged}It speaks with the voices of its base, whose card names data and "
-        "licence.\n"
+        f"{model['steps']} step{'s' * (model['steps'] > 1)} of DDIM. {judged}It speaks with the voices of its base, "
+        "whose card names data and licence.\n"
     )
 
 

@@ -4,7 +4,6 @@ of the study of diffusion in few steps.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -125,14 +124,16 @@ def distances(known: pd.DataFrame, *, by: str = "evaluations") -> Figure | None:
     return figure
 
 
-def judged(table: pd.DataFrame, metrics: tuple[str, ...] = ("mos_predicted", "asr_nll")) -> Figure | None:
+def judged(
+    table: pd.DataFrame, known: pd.DataFrame, metrics: tuple[str, ...] = ("mos_predicted", "asr_nll")
+) -> Figure | None:
     """What the judges say over evaluations, with 95 % intervals; crosses: without training, stars: students, the
-    band: the converged teacher. table: rows, as `lib.results.read` returns them.
+    band: the converged teacher. table: rows, as `lib.results.read` returns them; known: of `lib.studies.ladder.known`.
     """
     import matplotlib.pyplot as plt
 
     counts = table[(table.metric == "nfe") & (table.system == "tortoise") & table.value.notna()]
-    taught = {row.variant: bool(json.loads(row.detail).get("student")) for row in counts.itertuples()}
+    taught = {variant: known[known.walk == variant].student.any() for variant in counts.variant}
     evaluations = dict(zip(counts.variant, counts.value))
     shown = table[table.variant.isin(evaluations) & (table.system == "tortoise") & table.ci_low.notna()]
     if shown.empty:

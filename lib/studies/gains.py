@@ -75,11 +75,12 @@ def amdahl(table: pd.DataFrame) -> str | None:
 
 def verdicts(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """A line for each variant that was judged against the converged teacher: evaluations, whether it was trained, what
-    it is called and why. known: of `ladder.known`, for the distances.
+    it is called and why. known: of `ladder.known`, which has the distances, and who was trained.
     """
     import pandas as pd
 
-    chosen = table[(table.system == SYSTEM) & (table.metric == "nfe") & (table.variant != REFERENCE)]
+    judged = set(table[(table.system == SYSTEM) & (table.baseline == REFERENCE)].variant)
+    chosen = table[(table.system == SYSTEM) & (table.metric == "nfe") & table.variant.isin(judged)]
     lines = []
     for row in chosen.itertuples():
         said = judgement.from_rows(table, SYSTEM, row.variant, row.target, REFERENCE, quality_target=row.target)
@@ -87,7 +88,7 @@ def verdicts(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
         lines.append(
             {
                 "variant": row.variant,
-                "trained": "yes" if json.loads(row.detail).get("student") else "no",
+                "trained": "yes" if known[known.walk == row.variant].student.any() else "no",
                 "evaluations": int(row.value),
                 "mel distance, dB": near.iloc[0] if len(near) else float("nan"),
                 "verdict": said.quality.word,
@@ -96,6 +97,28 @@ def verdicts(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
         )
     columns = ["variant", "trained", "evaluations", "mel distance, dB", "verdict", "why"]
     return pd.DataFrame(lines, columns=columns).sort_values(["evaluations", "variant"]).reset_index(drop=True)
+
+
+def folding(known: pd.DataFrame) -> str | None:
+    """How much of the students' distance folding guidance in has brought, in a sentence; None where it was not walked.
+
+    known: of `ladder.known`.
+    """
+    taught = known[(known.student != "") & (known.guidance == 0.0)]
+    folded = taught[taught.evaluations >= ladder.CONVERGED]
+    halved = taught[(taught.sampler == "student") & taught.walk.str.startswith("distilled-")]
+    if folded.empty or halved.empty:
+        return None
+    first, most, least = (
+        folded.iloc[0],
+        halved.loc[halved.evaluations.idxmax()],
+        halved.loc[halved.evaluations.idxmin()],
+    )
+    return (
+        f"Folding guidance in has by itself moved the converged walk by {first.distance:.2f} dB ({first.student}, "
+        f"without any halving); after all halvings to {most.evaluations} evaluations it is {most.distance:.2f} dB, to "
+        f"{least.evaluations} {least.distance:.2f} dB."
+    )
 
 
 def newest(recorded: pd.DataFrame) -> pd.DataFrame:

@@ -272,7 +272,8 @@ def rivals(known: pd.DataFrame) -> str | None:
 
 def finding(known: pd.DataFrame) -> str | None:
     """Every student beside the best training-free sampler that comes as near, in a sentence; None without students."""
-    taught = known[(known.student != "") & (known.guidance == 0.0)].sort_values("evaluations", ascending=False)
+    taught = known[(known.student != "") & (known.guidance == 0.0) & (known.evaluations < CONVERGED)]
+    taught = taught.sort_values("evaluations", ascending=False)
     if taught.empty:
         return None
     said = []
@@ -281,7 +282,7 @@ def finding(known: pd.DataFrame) -> str | None:
         if other is None:
             against = "nearer than every training-free walk that was measured"
         elif other.evaluations <= row.evaluations:
-            against = f"which {other.walk} reaches untrained with {other.evaluations}: not worth its training"
+            against = f"which {other.walk} reaches untrained with {other.evaluations}"
         else:
             times = other.evaluations / row.evaluations
             against = (

@@ -120,6 +120,18 @@ def walks(voice: Tortoise, folders: Sequence[str | Path]) -> list[ladder.Walk]:
     return made
 
 
+def chosen(
+    free: Sequence[ladder.Walk], taught: Sequence[ladder.Walk], rivals: Sequence[str], named: Sequence[str]
+) -> list[ladder.Walk]:
+    """Who is judged: of the untrained walks those of `rivals`; of the students' those named, or where none is, those of
+    `lib.zoo` as they are meant.
+    """
+    zoo = students.names()
+    return [walk for walk in free if walk.name in rivals] + [
+        walk for walk in taught if (walk.name in named if named else walk.name in zoo)
+    ]
+
+
 def variant(voice: Tortoise, walk: ladder.Walk, folders: Sequence[str | Path], home: str | Path) -> Tortoise:
     """The whole system that speaks by a walk, such as any process can rebuild."""
     if not walk.student:

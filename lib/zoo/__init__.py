@@ -7,6 +7,7 @@ learning curve.
                    recipe.yaml         for `python -m lib.training`
                    curve.jsonl         how it learnt
                    resume.safetensors  of some: all that training goes on from, discriminators too
+                   students/<name>     of `tortoise`: decoders of fewer steps (`lib.systems.tortoise.students`)
 
 `python -m lib.publish RUN` turns a training run into such a folder (see `lib/publish.py`).
 """
