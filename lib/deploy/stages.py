@@ -79,8 +79,8 @@ def padding_waste(lengths: Sequence[int], buckets: Sequence[int]) -> float:
     """The share of the frames computed that are padding, when each sentence is cut into the largest bucket as long as
     it is longer, and its rest goes into the smallest bucket that holds it.
 
-    >>> padding_waste([250], [100, 200])
-    0.16666666666666666
+    >>> padding_waste([150], [100, 200])
+    0.25
     """
     computed = 0
     for length in lengths:

@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lib import targets
 from lib.deploy import stages
 from lib.errors import SpeechError
@@ -121,7 +123,8 @@ def together(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
 
     lines = []
     for origin, table in (("now", now), ("recorded", recorded[recorded.notebook.str.startswith(NOTEBOOK)])):
-        table = table[table.target.map(_is_npu) & (table.kind != "published")]
+        ours = [_is_npu(row.target) and row.kind != "published" for row in table.itertuples()]
+        table = table[np.array(ours, bool)]
         for names, own in table.groupby(["system", "variant", "target"], sort=False):
             value = own.drop_duplicates("metric", keep="last").set_index("metric")
             first = own.iloc[0]
