@@ -3,7 +3,9 @@
 # ./run_all.sh test [pytest options]                             run all tests
 # ./run_all.sh install                                           only make .venv and install requirements.txt
 # ./run_all.sh record <profile>                                  keep a run's rows in outputs/recorded, to be committed
+# ./run_all.sh dataset <profile>                                 a run's clips, texts and scores as a data set with its card
 # ./run_all.sh page                                              make outputs/recorded/report.html and its pictures anew
+# ./run_all.sh pdf [profile]                                     print outputs/<profile>/report.html as report.pdf beside it
 # ./run_all.sh colab                                             install into the running Python, keeping its torch and numpy
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -50,7 +52,7 @@ install_browser() {
 }
 
 case "${1:-quick}" in
-  -h|--help) sed -n '2,7s/^# //p' "$0" ;;
+  -h|--help) sed -n '2,8s/^# //p' "$0" ;;
   install) install ;;
   colab)
     python3 -m pip install --quiet $(grep -vE '^(#|torch==|numpy==|scipy==|pandas==|matplotlib==|ipykernel==|jupyterlab==|$)' requirements.txt | sed 's/ *#.*//')
@@ -59,9 +61,17 @@ case "${1:-quick}" in
     shift
     install
     exec .venv/bin/python -m lib.recorded "$@" ;;
+  dataset)
+    shift
+    install
+    exec .venv/bin/python -m lib.evaluation_set "$@" ;;
   page)
     install
     exec .venv/bin/python -m lib.recorded page ;;
+  pdf)
+    shift
+    install
+    exec .venv/bin/python -m lib.report.pdf "$@" ;;
   test)
     shift
     install

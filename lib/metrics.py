@@ -59,6 +59,10 @@ METRICS = {
     "energy_j_per_audio_s": Metric("Energy per second of audio", "J/s", -1, 2),
     "power_w": Metric("Power", "W", -1, 1),
     "utilization_pct": Metric("Utilisation", "%", 0, 0),
+    "mel_distance_db": Metric("Distance of the mel from the converged walk's", "dB", -1, 2),
+    "global_variance": Metric("Global variance, of the voice's own", "fraction", 0, 2),
+    "spectral_contrast": Metric("Spectral contrast, of the voice's own", "fraction", 0, 2),
+    "fast_modulation": Metric("Modulation above 16 Hz, of the voice's own", "fraction", 0, 2),
     "nfe": Metric("Network evaluations", "count", -1, 0),
     "train_loss": Metric("Training loss", "loss", -1, 4),
     "train_steps_per_s": Metric("Training steps", "1/s", +1, 2),
@@ -72,3 +76,17 @@ METRICS = {
 }
 
 CLAIM = "claim without a publication: "  # how the source of a figure begins that somebody states and nobody can look up
+
+ON_PURPOSE = (
+    "@damage",
+    "@predictors",
+)  # variants that end so are damaged to ask the judges, and nobody's proposal
+
+
+def deliberate(variant: str) -> bool:
+    """Whether a variant's clips are damaged on purpose: it is left out of verdicts and comparisons of systems.
+
+    >>> deliberate("noise-20@predictors"), deliberate("int8-dynamic"), deliberate("baseline@wordnet")
+    (True, False, False)
+    """
+    return variant.endswith(ON_PURPOSE)

@@ -178,11 +178,13 @@ class Run:
         target: str = "",
         group: str = "",
         note: str = "",
+        seed: int | None = None,
+        fingerprint: str = "",
     ) -> Path:
         """Keep a clip for the report, at the common listening level.
 
         target: where it was made, if anywhere: two targets of one variant keep a clip each; group: clips that belong
-        side by side.
+        side by side; seed, fingerprint: with which a system made it, and the hash of what that system was.
         """
         target = _labelled(target)
         made_by = "__".join(filter(None, (sentence, system, variant, target)))
@@ -201,6 +203,8 @@ class Run:
                 "text": text,
                 "group": group,
                 "note": note,
+                "seed": "" if seed is None else str(seed),
+                "fingerprint": fingerprint,
             },
         )
         return path

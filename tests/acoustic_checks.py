@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from lib.corpora import gutenberg, synthetic
-from lib.corpora.base import Corpus
+from lib.corpora.base import Corpus, Sentence
 from lib.errors import MissingDataError, ParameterError, TextError, TrainingError
 from lib.features import HIFIGAN
 from lib.systems.base import System, Vocoder
@@ -55,16 +55,24 @@ class Tone(Vocoder):
         return np.full(len(log_mel) * HIFIGAN.hop, 0.1, np.float32)
 
 
+def one_voice() -> Corpus:
+    """Short sentences of vits-joe, four to train on and one to validate on."""
+    chosen, validation = (short_sentences(split) for split in ("train", "validation"))
+    return synthetic.corpus(VitsJoeOnnx(threads=1), chosen[:4] + validation[:1])
+
+
 def two_voices() -> Corpus:
     """Short sentences, three by vits-joe and two by hibari, whose clips are aligned, and one of each to validate on."""
-    chosen, validation = (
-        [s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation")
-    )
+    chosen, validation = (short_sentences(split) for split in ("train", "validation"))
     parts = [
         synthetic.corpus(voice, chosen[:count] + validation[:1])
         for voice, count in ((VitsJoeOnnx(threads=1), 3), (Hibari(threads=1), 2))
     ]
     return Corpus("two voices", "", "", tuple(u for part in parts for u in part.utterances))
+
+
+def short_sentences(split: str) -> list[Sentence]:
+    return [s for s in gutenberg.split(split) if len(s.text) < 40]
 
 
 def one_sentence(speech: Corpus) -> Corpus:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("acoustic_checks")  # so that what failed there is shown as in a test
+pytest.register_assert_rewrite(
+    "acoustic_checks", "fresh_process"
+)  # so that what failed there is shown as in a test
 
 FIRST = ("test_notebooks.py",)  # the longest, which nothing should wait for at the end
 
@@ -15,6 +17,15 @@ FIRST = ("test_notebooks.py",)  # the longest, which nothing should wait for at 
 def _no_hub(monkeypatch):
     """A test that reaches for a model hub fails at once instead of waiting for the network."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; the module that asks is marked with `browser.NEEDED`."""
+    from browser import started
+
+    with started() as chromium:
+        yield chromium
 
 
 def pytest_collection_modifyitems(items):

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from acoustic_checks import FASTSPEECH2
 
 from lib import features, results
 from lib.corpora import gutenberg
@@ -175,18 +176,7 @@ def test_evenly_spoken_symbols_last_as_long_as_their_mean():
     from lib.systems.fastspeech2.config import NetworkConfig
     from lib.systems.fastspeech2.network import build
 
-    network = build(
-        NetworkConfig(
-            hidden=32,
-            encoder_layers=1,
-            decoder_layers=1,
-            feed_forward=32,
-            predictor=16,
-            postnet=16,
-            postnet_layers=2,
-        ),
-        2,
-    ).eval()
+    network = build(NetworkConfig(**FASTSPEECH2), 2).eval()
     example = lambda who, ids, frames: type(
         "E", (), {"speaker": who, "ids": np.array(ids), "frames": np.array(frames)}
     )  # noqa: E731

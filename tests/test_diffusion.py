@@ -150,12 +150,58 @@ def test_dpm_solver_is_far_closer_to_the_exact_flow_than_ddim_and_ddim_of_first_
     assert error("dpm++", 20) < error("ddim", 20) / 2
     assert error("ddim", 250) / error("ddim", 500) == pytest.approx(2.0, rel=0.1)  # first order
     assert error("dpm++", 25) / error("dpm++", 50) > 3  # second order
+    assert error("unipc", 25) / error("unipc", 50) > 3 and error("unipc", 20) < error("dpm++", 20)
+
+
+def test_the_stochastic_solver_draws_the_data():
+    """Its draws are other than the flow's, their mean and spread those of the data."""
+    start = noise(4000, 1)
+    how = Sampling("sde-dpm++", 30)
+    drawn = sample(LINEAR, "v", best(LINEAR, "v"), start, how, generator=torch.Generator().manual_seed(1)).x0
+    assert drawn.mean().item() == pytest.approx(MEAN, abs=0.03)
+    assert drawn.std().item() == pytest.approx(DEVIATION, rel=0.05)
+    assert (drawn - flow(LINEAR, start)).abs().mean() > 0.3
+
+
+def test_steps_can_be_placed_by_the_snr_or_by_hand():
+    placed = grid(COSINE, 8, "log-snr")
+    assert placed[0] == 3999 and len(placed) == 8
+    squared = COSINE.alpha_bar()
+    halves = (0.5 * (squared / (1 - squared)).log())[list(placed)]
+    gaps = halves[1:].diff()  # the first step begins in pure noise
+    assert (gaps - gaps.mean()).abs().max() < 0.02 and halves[1] - (-5.1) == pytest.approx(
+        gaps.mean().item(), abs=0.02
+    )
+    with pytest.raises(ParameterError, match="too many for spacing log-snr"):
+        grid(COSINE, 2000, "log-snr")
+    by_hand = Sampling("dpm++", 3, timesteps=[3999, 1500, 20])
+    assert by_hand.grid(COSINE) == by_hand.timesteps == (3999, 1500, 20)
+    asked = []
+    denoise = best(COSINE, "v")
+    found = sample(COSINE, "v", lambda x, t: asked.append(int(t[0])) or denoise(x, t), noise(1, 4), by_hand)
+    assert asked == [3999, 1500, 20] and found.nfe == 3
+    for steps, timesteps in ((2, (3999, 20, 3)), (3, (20, 3999, 3)), (2, (5, 5)), (2, (3, -1))):
+        with pytest.raises(ParameterError, match="one for each step"):
+            Sampling("dpm++", steps, timesteps=timesteps)
+    with pytest.raises(ParameterError, match="the schedule ends at 3999"):
+        Sampling("dpm++", 1, timesteps=(4000,)).grid(COSINE)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v"])
 @pytest.mark.parametrize("schedule", [LINEAR, COSINE])
 @pytest.mark.parametrize(
-    "sampler, steps", [("dpm++", 8), ("dpm++", 20), ("ddim", 8), ("ddim", 50), ("ddpm", 40)]
+    "sampler, steps",
+    [
+        ("dpm++", 8),
+        ("dpm++", 20),
+        ("sde-dpm++", 8),
+        ("sde-dpm++", 40),
+        ("unipc", 5),
+        ("unipc", 20),
+        ("ddim", 8),
+        ("ddim", 50),
+        ("ddpm", 40),
+    ],
 )
 def test_diffusers_schedulers_walk_to_the_same_place(prediction, schedule, sampler, steps):
     """In single precision, as theirs are; with counts of steps that divide 4,000, where our grid is their trailing."""
@@ -171,6 +217,11 @@ def test_diffusers_schedulers_walk_to_the_same_place(prediction, schedule, sampl
     drawn = {"generator": torch.Generator().manual_seed(3)}
     if sampler == "dpm++":
         scheduler, drawn = diffusers.DPMSolverMultistepScheduler(**settings, final_sigmas_type="zero"), {}
+    elif sampler == "sde-dpm++":
+        more = {"algorithm_type": "sde-dpmsolver++", "final_sigmas_type": "zero"}
+        scheduler = diffusers.DPMSolverMultistepScheduler(**settings, **more)
+    elif sampler == "unipc":
+        scheduler, drawn = diffusers.UniPCMultistepScheduler(**settings, final_sigmas_type="zero"), {}
     elif sampler == "ddim":
         scheduler = diffusers.DDIMScheduler(**settings, clip_sample=False)
     else:
@@ -229,7 +280,7 @@ def test_two_ddim_steps_equal_one_where_the_denoiser_knows_the_data():
     assert torch.allclose(ddim_step(x0, epsilon, near, nearer), ddim_step(x0, epsilon, far, nearer))
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++", "sde-dpm++", "unipc"])
 def test_guidance_0_is_the_conditional_model_and_costs_nothing(sampler):
     conditional, without = best(LINEAR, "v"), best(LINEAR, "v", -2.0)
     alone, guided, unused = (

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from acoustic_checks import of_config
+from acoustic_checks import FASTSPEECH2, of_config
 
 from lib import prosody
 from lib.corpora import gutenberg, synthetic
@@ -346,18 +346,7 @@ def test_mels_of_an_acoustic_model_lie_under_the_clip(speech, tmp_path):
     from lib.systems.fastspeech2.network import build
     from lib.training.tasks import predicted_mels
 
-    config = NetworkConfig(
-        hidden=16,
-        heads=2,
-        encoder_layers=1,
-        decoder_layers=1,
-        feed_forward=16,
-        feed_forward_kernel=1,
-        predictor=16,
-        pitch_layers=2,
-        postnet=16,
-        postnet_layers=2,
-    )
+    config = NetworkConfig(**FASTSPEECH2)
     speakers = tuple(sorted({u.speaker for u in speech.utterances}))
     fastspeech2.checkpoints.save(tmp_path, config, speakers, build(config, len(speakers)).state_dict(), "")
     found = predicted_mels.predicted(speech, [str(tmp_path)])

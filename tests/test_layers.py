@@ -17,7 +17,7 @@ from lib import REPOSITORY
 FLOORS = (
     {"lib"},
     {"errors", "files", "params", "environment", "progress", "targets", "audio", "metrics", "results"},
-    {"text", "normalise", "characters", "numberwords", "readings", "features", "prosody", "augment"},
+    {"text", "normalise", "characters", "numberwords", "readings", "features", "prosody", "psola", "augment"},
     {"corpora"},
     {"zoo"},
     {"graphs"},
@@ -29,7 +29,7 @@ FLOORS = (
     {"studies"},
     {"report"},
     {"listening"},
-    {"zoo_card", "publish", "runner", "recorded", "speak"},
+    {"zoo_card", "publish", "evaluation_card", "evaluation_set", "runner", "recorded", "speak"},
 )
 LONGEST = 120  # columns
 

@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 
 import listening_kits as kits
 import pytest
+from browser import AXE, NEEDED, opened, playwright, violations
 
 from lib.listening import kit, ratings, server
 
-chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install playwright==1.65.2"
-)
-pytestmark = pytest.mark.skipif(chromium is None, reason="no chromium: apt-get install -y chromium")
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield browser
-        browser.close()
+pytestmark = NEEDED
 
 
 @pytest.fixture
@@ -41,17 +19,6 @@ def context(browser):
     context = browser.new_context(viewport={"width": 1024, "height": 768}, accept_downloads=True)
     yield context
     context.close()
-
-
-def opened(context, address: str):
-    """A page that notes what it requests and what it complains about."""
-    page = context.new_page()
-    page.requested, page.complaints = [], []
-    page.on("request", lambda request: page.requested.append(request.url))
-    page.on("console", lambda message: page.complaints.append(message.text))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.goto(address)
-    return page
 
 
 def begin(page) -> None:
@@ -257,6 +224,27 @@ def test_a_page_that_its_own_server_serves_sends_there_and_from_a_disk_it_sends_
         running.shutdown()
         kept = ratings.collected(tmp_path, running.key)
     assert {r.trial: list(r.values) for r in kept} == {t["id"]: value_of(t) for t in trials(running.key, 1)}
+
+
+@AXE
+@pytest.mark.parametrize("method", kit.METHODS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_screen_reader_finds_nothing_amiss(browser, tmp_path, method, scheme, width):
+    built = kits.make(tmp_path, method, sentences=1, traps=0)
+    page = opened(
+        browser,
+        built.pages[0].as_uri(),
+        viewport={"width": width, "height": 800},
+        color_scheme=scheme,
+        reduced_motion="reduce",
+    )
+    assert violations(page) == []
+    begin(page)
+    assert violations(page) == []  # the level check
+    answer(page, "acr", [4])
+    assert page.locator("#rate").is_visible() and violations(page) == []
+    page.close()
 
 
 def test_where_nothing_can_be_kept_it_says_so(context, tmp_path):

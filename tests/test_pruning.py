@@ -3,15 +3,14 @@ says what the whole one says without the units that were taken out.
 """
 
 import functools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from fresh_process import ask
 from torch import nn
 
-from lib import REPOSITORY, optimize, systems
+from lib import optimize, systems
 from lib.errors import MissingDataError, ParameterError
 from lib.optimize import prune_channels, selection, units
 from lib.optimize.prune import compressed_mb
@@ -339,14 +338,6 @@ def test_taylor_needs_a_network_that_runs_as_a_whole(name, stage, why):
         )
 
 
-SCRIPT = (
-    "import sys, numpy as np\nfrom lib import optimize\n"
-    "voice = optimize.load(sys.argv[1], threads=1)\n"
-    f"np.save(sys.argv[2], voice.synthesize({SENTENCE!r}, 1).waveform)\n"
-    "print(voice.variant, voice.fingerprint())\n"
-)
-
-
 @pytest.mark.parametrize(
     ("name", "technique", "arguments"),
     [
@@ -358,16 +349,9 @@ def test_a_pruned_voice_speaks_the_same_in_another_process(name, technique, argu
     made = optimize.make(load(name), technique, **arguments)
     optimize.save(made, tmp_path / "variant")
     said = made.synthesize(SENTENCE, 1).waveform
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "variant"), str(tmp_path / "said.npy")],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [made.variant, made.fingerprint()]
-    assert np.array_equal(np.load(tmp_path / "said.npy"), said)
+    answer = ask({"folder": tmp_path / "variant", "threads": 1}, SENTENCE)
+    assert (answer.variant, answer.fingerprint) == (made.variant, made.fingerprint())
+    assert np.array_equal(answer.samples, said)
     assert made.size_mb < load(name).size_mb
 
 

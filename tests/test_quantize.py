@@ -2,14 +2,13 @@
 
 import functools
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from fresh_process import ask
 
-from lib import REPOSITORY, optimize, systems
+from lib import optimize, systems
 from lib.errors import ParameterError
 from lib.graphs import operators
 from lib.optimize import changes, formats, selection, stored
@@ -72,30 +71,13 @@ def test_a_technique_says_what_it_changed_and_comes_back_from_disk(row, tmp_path
     assert np.array_equal(base.vocode(MEL), before)  # the baseline is not touched
 
 
-SCRIPT = """
-import sys, numpy as np
-from lib import optimize
-rng = np.random.default_rng(0)
-mel = rng.normal(-5, 2, (60, 80)).astype(np.float32)
-np.save(sys.argv[2], optimize.load(sys.argv[1]).vocode(mel))
-print("torch" in sys.modules)
-"""
-
-
 @pytest.mark.parametrize(("row", "needs_torch"), [(2, True), (7, False)])
 def test_a_fresh_process_says_the_same_samples(row, needs_torch, tmp_path):
     variant = made(row)
     optimize.save(variant, tmp_path / "variant")
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "variant"), str(tmp_path / "said.npy")],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(needs_torch)]
-    assert np.array_equal(np.load(tmp_path / "said.npy"), variant.vocode(MEL))
+    answer = ask({"folder": tmp_path / "variant"}, MEL)
+    assert ("torch" in answer.imported) == needs_torch
+    assert np.array_equal(answer.samples, variant.vocode(MEL))
 
 
 def test_the_quantizer_leaves_no_handler_behind():

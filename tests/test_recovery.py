@@ -2,18 +2,16 @@
 in another process.
 """
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
+from fresh_process import ask
 
-from lib import REPOSITORY, optimize, systems
+from lib import optimize, systems
 from lib.errors import ParameterError
 from lib.optimize import recover
 from lib.training.recipe import Settings
-from test_pruning import SCRIPT, SENTENCE, decoder, load, small
+from test_pruning import SENTENCE, decoder, load, small
 
 FEW = Settings(steps=30, batch_size=2, ema=0.5, validate_every=30, checkpoint_every=30)
 LEARNING = recover.Learning(segment_frames=16, context_frames=2, validation=1, learning_rate=5e-3)
@@ -131,15 +129,8 @@ def test_the_real_decoder_recovers_is_saved_and_quantized(tmp_path):
     before, after = off(pruned, lessons[-1]), off(learnt, lessons[-1])
     assert after["mel"] < 0.7 * before["mel"] and after["stft"] < before["stft"]
     optimize.save(learnt, tmp_path / "variant")
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "variant"), str(tmp_path / "said.npy")],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert np.array_equal(np.load(tmp_path / "said.npy"), learnt.synthesize(SENTENCE, 1).waveform)
+    answer = ask({"folder": tmp_path / "variant", "threads": 1}, SENTENCE)
+    assert np.array_equal(answer.samples, learnt.synthesize(SENTENCE, 1).waveform)
     again = optimize.load(tmp_path / "variant", threads=1)
     assert again.made == learnt.made and again.variant == "structured-50+recovered"
     int8 = optimize.make(again, "int8-dynamic", variant="structured-50+recovered+int8-dynamic")

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import report_tree
 import test_report_articles
+from browser import AXE, NEEDED, fetched, focus_shown, opened, violations
 
 from lib import report
 from lib.report import articles
 
-chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install playwright==1.65.2"
-)
-pytestmark = pytest.mark.skipif(chromium is None, reason="no chromium: apt-get install -y chromium")
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
@@ -32,22 +18,9 @@ def path(tmp_path_factory):
     return report.render(*report_tree.build(tmp_path_factory.mktemp("outputs"), hostile=True))
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def page(browser, path):
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.requested, page.complaints = [], []
-    page.on("request", lambda request: page.requested.append(request.url))
-    page.on("console", lambda message: page.complaints.append(message.text))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.goto(path.as_uri())
+    page = opened(browser, path.as_uri(), viewport={"width": 1280, "height": 900})
     yield page
     page.close()
 
@@ -73,7 +46,7 @@ def heard(page, index: int) -> None:
 def test_it_loads_nothing_but_itself_and_complains_about_nothing(page, path):
     page.locator(".play").first.click()
     heard(page, 0)
-    assert {url for url in page.requested if not url.startswith("data:")} == {path.as_uri()}
+    assert fetched(page) == {path.as_uri()}
     assert page.complaints == []
     assert page.title() == "Frugal speech: quick report"  # the hostile sentences did not run
 
@@ -139,7 +112,7 @@ def test_the_page_is_never_wider_than_the_screen(browser, path, width, scheme):
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.locator(".cards").is_visible()
-    assert page.locator(".only-narrow").is_visible() == (width < 736)
+    assert page.locator(".only-narrow").first.is_visible() == (width < 736)
     page.close()
 
 
@@ -155,15 +128,62 @@ def test_it_works_without_script(browser, path):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_an_article_loads_nothing_but_itself_and_scrolls_only_inside(browser, tmp_path, scheme):
     path = articles.write(test_report_articles.notebook(tmp_path))
-    page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)
-    requested, complaints = [], []
-    page.on("request", lambda request: requested.append(request.url))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.goto(path.as_uri())
-    assert {url for url in requested if not url.startswith("data:")} == {path.as_uri()} and complaints == []
+    page = opened(browser, path.as_uri(), viewport={"width": 390, "height": 800}, color_scheme=scheme)
+    assert fetched(page) == {path.as_uri()} and page.complaints == []
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     code = page.locator("details.code pre").first
     assert code.is_hidden()
     page.locator("details.code summary").first.click()
     assert code.is_visible()
     page.close()
+
+
+@AXE
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_screen_reader_finds_nothing_amiss(browser, path, tmp_path, width, scheme):
+    """The report, the page of a system and an article, with everything unfolded, in both views of the numbers."""
+    look = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
+    article = articles.write(test_report_articles.notebook(tmp_path))
+    for file in (path, path.parent / "systems" / "hibari.html", article):
+        page = opened(browser, file.as_uri(), **look)
+        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert violations(page) == [], file.name
+        if file == path:
+            page.locator("fieldset label").nth(1).click()
+            assert violations(page) == []
+        page.close()
+
+
+def test_the_keyboard_reaches_everything_and_one_sees_where_it_is(page):
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip" and focus_shown(page)
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.keyboard.press("Tab")  # from there on, past the first screen
+    assert page.evaluate("document.activeElement.closest('main') !== null")
+    wanted = page.evaluate(
+        """() => [...document.querySelectorAll('main :is(a[href], button, input, summary, [tabindex="0"])')]
+        .filter(e => e.offsetParent !== null && e.type !== 'radio').length"""
+    )
+    seen = 0
+    while page.evaluate("document.activeElement.closest('main') !== null"):
+        assert focus_shown(page), page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
+        seen += page.evaluate("document.activeElement.type !== 'radio'")
+        page.keyboard.press("Tab")
+    assert seen == wanted > 30
+
+
+def test_a_system_has_a_page_with_its_clips_and_their_spectrograms(browser, path):
+    report_page = opened(browser, path.as_uri())
+    report_page.locator(".need .choice a").first.click()
+    report_page.wait_for_url("**/systems/hibari.html")
+    assert report_page.locator("img.mel").count() == len(report_tree.SENTENCES)
+    sizes = report_page.eval_on_selector_all("img.mel", "all => all.map(i => i.naturalHeight)")
+    assert set(sizes) == {80}  # bands
+    report_page.locator(".play").first.click()
+    heard(report_page, 0)
+    assert report_page.complaints == []
+    report_page.locator(".meta a").click()
+    report_page.wait_for_url("**/report.html")
+    report_page.close()

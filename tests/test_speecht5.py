@@ -31,8 +31,10 @@ from lib.corpora.base import Corpus
 from lib.errors import AudioError, MissingDataError, ParameterError, TextError, TrainingError
 from lib.features import HIFIGAN, SPEECHT5, log_mel
 from lib.systems import speecht5, symbols
-from lib.systems.speecht5.decoding import Limits, decode, keep_masks, lay_out
-from lib.systems.speecht5.network import POSITIONS, PUBLISHED, NetworkConfig, Prediction, build, take_over
+from lib.systems.speecht5.config import POSITIONS, PUBLISHED, NetworkConfig
+from lib.systems.speecht5.decoding import decode, keep_masks, lay_out
+from lib.systems.speecht5.limits import Limits
+from lib.systems.speecht5.network import Prediction, build, take_over
 from lib.training import recipe
 from lib.training.loop import train
 from lib.training.task import Batch

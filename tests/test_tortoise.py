@@ -16,13 +16,13 @@ from acoustic_checks import (
     as_before_about,
     nothing_to_say_and_strangers_are_refused,
     of_config,
+    one_voice,
     publish,
     says_frames,
     three_and_three_steps_equal_six,
     wrong_folders_are_named,
 )
 
-from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus
 from lib.errors import AudioError, MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN
@@ -30,7 +30,6 @@ from lib.systems import fastspeech2, tortoise
 from lib.systems.fastspeech2 import network as fastspeech2_network
 from lib.systems.tortoise import Tortoise, denoised, diffusion, guarded
 from lib.systems.tortoise.network import Attention, DecoderConfig, DiffusionDecoder, RelativeBias, build, clock
-from lib.systems.vits_joe.stages import VitsJoeOnnx
 from lib.training import recipe, tasks
 from lib.training.loop import train
 from lib.training.tasks import acoustic_data
@@ -221,11 +220,7 @@ def test_every_parameter_of_the_decoder_is_reached():
 
 @pytest.fixture(scope="module")
 def speech() -> Corpus:
-    """Short sentences of vits-joe, four to train on and one to validate on."""
-    train_, validation = (
-        [s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation")
-    )
-    return synthetic.corpus(VitsJoeOnnx(threads=1), train_[:4] + validation[:1])
+    return one_voice()
 
 
 def front_network(frames: float = 5.0, speakers: int = 2) -> torch.nn.Module:

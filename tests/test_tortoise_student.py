@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from acoustic_checks import FASTSPEECH2, one_voice
 
-from lib import optimize, systems
-from lib.corpora import gutenberg, synthetic
+from lib import optimize, systems, zoo
 from lib.errors import ParameterError, TrainingError
 from lib.optimize import distill
 from lib.systems import tortoise
@@ -16,34 +16,19 @@ from lib.systems.fastspeech2.config import NetworkConfig as FrontConfig
 from lib.systems.tortoise import diffusion, students
 from lib.systems.tortoise.diffusion import Sampling
 from lib.systems.tortoise.network import student
-from lib.systems.vits_joe.stages import VitsJoeOnnx
 from lib.training import recipe
 from lib.training.loop import train
 from lib.training.tasks import distillation
 from lib.training.tasks.acoustic import MODULE
 from lib.training.tasks.tortoise_student import METHODS, StudentConfig, StudentTask
 
-FRONT = FrontConfig(
-    hidden=16,
-    heads=2,
-    encoder_layers=1,
-    decoder_layers=1,
-    feed_forward=16,
-    feed_forward_kernel=1,
-    predictor=16,
-    pitch_layers=2,
-    postnet=16,
-    postnet_layers=2,
-)
+FRONT = FrontConfig(**FASTSPEECH2)
 SIZES = tortoise.NetworkConfig(channels=16, heads=2, layers=1, end_layers=1, front=FRONT)
 
 
 @pytest.fixture(scope="module")
 def speech():
-    train_, validation = (
-        [s for s in gutenberg.split(name) if len(s.text) < 40] for name in ("train", "validation")
-    )
-    return synthetic.corpus(VitsJoeOnnx(threads=1), train_[:4] + validation[:1])
+    return one_voice()
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +165,17 @@ def test_a_ladder_is_climbed_and_goes_on_where_it_was(speech, base, tmp_path, mo
     voice.origin = {"system": "tortoise", "target": "torch/cpu", "checkpoint": str(base), "settings": {}}
     small = optimize.make(voice, "distilled", variant="distilled-2", student=str(folders[2]))
     assert small.settings()["steps"] == 2 and small.settings()["sampler"] == "ddim"
+    with pytest.raises(ParameterError, match="knows it up to 1 only"):
+        optimize.make(voice, "distilled", student=str(folders[2]), guidance=1.5)
     assert voice.settings()["steps"] == 8 and not voice.modules["decoder"].config.folded
+    from lib.studies import students as study
+
+    walks = [(walk.name, walk.how.sampler, walk.how.steps) for walk in study.walks(voice, folders)]
+    assert walks == [
+        ("guided-8-converged", "dpm++", study.MOST),
+        ("distilled-4", "ddim", 4),
+        ("distilled-2", "ddim", 2),
+    ]
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     for file in folders[2].iterdir():
@@ -211,3 +206,89 @@ def test_folded_guidance_is_told_with_its_ramp_and_costs_one_evaluation(base):
     assert drawn.nfe == 4 and [t for t, _ in heard] == list(grid)
     assert [inputs["guidance"].item() for _, inputs in heard] == [0.5, 1.0, 1.5, 2.0]
     assert [inputs["until"].item() for _, inputs in heard] == [*grid[1:], -1]
+
+
+def test_a_climb_killed_within_a_halving_goes_on_with_that_halving(speech, base, tmp_path, monkeypatch):
+    """As the study climbs: what was finished stays, the halving that was begun goes on from its checkpoint, and the end
+    is that of a climb that was never stopped.
+    """
+    from lib.studies import students as study
+    from lib.training import recipe as recipes
+    from lib.training import sources
+
+    monkeypatch.setattr(sources, "corpus", lambda data: speech)
+    settings = recipe.Settings(4, batch_size=2, validate_every=0, checkpoint_every=2, keep=1, log_every=1)
+    shared = {"base": str(base), "segment": 32, "learning_rate": 1e-3}
+    chosen = recipe.Recipe("tortoise-student", settings, data={"voices": ["vits-joe"]}, model=shared)
+    monkeypatch.setattr(recipes, "find", lambda profile, task: chosen)
+    plan = study.plan(8, 2, (4, 5, 3), leaps=["interval"])
+
+    class Killed(BaseException):
+        pass
+
+    seen, updates = [], StudentTask.updates
+
+    def counted(self, batch, step):
+        seen.append((self.config.steps, step))
+        if killing and (self.config.steps, step) == (2, 3):
+            raise Killed
+        return updates(self, batch, step)
+
+    monkeypatch.setattr(StudentTask, "updates", counted)
+    killing = True
+    with pytest.raises(Killed):
+        study.trained("quick", plan, tmp_path / "stopped")
+    first = (tmp_path / "stopped" / "distilled-4" / students.WEIGHTS).read_bytes()
+    killing = False
+    seen.clear()
+    folders = study.trained("quick", plan, tmp_path / "stopped")
+    assert seen == [(2, 2), (2, 3), (2, 4), (1, 0), (1, 1), (1, 2)]
+    assert (folders[0] / students.WEIGHTS).read_bytes() == first
+    whole = study.trained("quick", plan, tmp_path / "whole")
+    assert [f.name for f in folders] == [f.name for f in whole] == ["distilled-4", "distilled-2", "interval-1"]
+    for one, other in zip(folders, whole):
+        assert (one / students.WEIGHTS).read_bytes() == (other / students.WEIGHTS).read_bytes()
+    monkeypatch.setattr(study, "MOST", 3)
+    voice = tortoise.Tortoise(base)
+    walks = study.walks(voice, folders)
+    assert [(w.name, w.how.steps) for w in walks] == [
+        ("distilled-2", 2),
+        ("interval-1", 1),
+        ("interval-1-in-2", 2),
+        ("interval-1-in-4", 4),
+    ]
+
+
+@pytest.mark.parametrize("name", students.names())
+def test_a_student_of_the_zoo_is_small_and_says_what_it_is(name):
+    folder = students.find(name)
+    known, card = students.about(folder), (folder / "README.md").read_text()
+    assert (folder / students.WEIGHTS).stat().st_size <= 12 * 2**20
+    assert known.base == students.key(zoo.folder("tortoise")) and "/" not in known.teacher
+    assert f"walks {known.steps} steps" in card
+    for word in (
+        "taught by",
+        "held-out sentences",
+        "predicted MOS",
+        "WER",
+        "licence",
+        "run_all.sh study --only 05",
+    ):
+        assert word in card, word
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", students.names())
+def test_a_student_of_the_zoo_comes_nearer_than_its_teacher_in_as_many_steps(name):
+    from lib.corpora import gutenberg
+    from lib.studies import ladder
+    from lib.studies import students as study
+
+    voice = study.load()
+    reading = ladder.reading(voice, gutenberg.split("validation", 2))
+    (walk, *_), goals = study.walks(voice, [students.find(name)]), ladder.converged(reading)
+    decoder = study.decoders(voice, [students.find(name)])[name]
+    ours, theirs = (
+        np.mean(ladder.distances_db(ladder.draw(reading, walk.how, one), goals)) for one in (decoder, None)
+    )
+    assert ours < theirs

@@ -4,14 +4,14 @@ survives on disk.
 
 import functools
 import json
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from fresh_process import ask
 
-from lib import REPOSITORY, optimize, systems, targets
+from lib import optimize, systems, targets
 from lib.corpora import synthetic
 from lib.errors import MissingDataError, ParameterError, TrainingError
 from lib.measure import evaluate
@@ -23,7 +23,11 @@ load = functools.cache(systems.load)
 TORCH = [
     (n, "torch/cpu") for n in systems.names() if "torch/cpu" in systems.targets(n) and n != "speecht5-base"
 ]
-ONNX = [(n, "onnxruntime/cpu") for n in systems.names() if "onnxruntime/cpu" in systems.targets(n)]
+ONNX = [
+    (n, "onnxruntime/cpu")
+    for n in systems.names()
+    if "onnxruntime/cpu" in systems.targets(n) and n != "speecht5-base"
+]
 
 
 def damage(system):
@@ -188,24 +192,11 @@ def saved(tmp_path_factory):
     return folder, small, small.synthesize(SENTENCE, 1).waveform
 
 
-def test_a_saved_variant_speaks_the_same_in_another_process(saved, tmp_path):
+def test_a_saved_variant_speaks_the_same_in_another_process(saved):
     folder, small, said = saved
-    script = (
-        "import sys, numpy as np\nfrom lib import optimize\n"
-        "voice = optimize.load(sys.argv[1])\n"
-        f"np.save(sys.argv[2], voice.synthesize({SENTENCE!r}, 1).waveform)\n"
-        "print(voice.variant, voice.fingerprint())\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(folder), str(tmp_path / "said.npy")],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["int8-dynamic", small.fingerprint()]
-    assert np.array_equal(np.load(tmp_path / "said.npy"), said)
+    answer = ask({"folder": folder}, SENTENCE)
+    assert (answer.variant, answer.fingerprint) == ("int8-dynamic", small.fingerprint())
+    assert np.array_equal(answer.samples, said)
     assert small.origin == {"folder": str(folder), "target": "torch/cpu"} and small.size_mb > 10
 
 

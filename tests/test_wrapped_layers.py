@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from acoustic_checks import FASTSPEECH2
 from torch import nn
 from torch.nn.utils import prune
 
@@ -95,8 +96,9 @@ def small_base(monkeypatch) -> None:
         prenet=16,
         speaker=8,
     )
-    monkeypatch.setattr(speecht5, "PUBLISHED", small)
-    monkeypatch.setattr(speecht5, "CHARACTERS_PER_S", 40.0)  # a vocoder that need not say much
+    monkeypatch.setattr("lib.systems.speecht5.system.PUBLISHED", small)
+    # A vocoder that need not say much.
+    monkeypatch.setattr("lib.systems.speecht5.limits.CHARACTERS_PER_S", 40.0)
 
 
 def small_whisper() -> nn.Module:
@@ -206,10 +208,11 @@ def test_every_layer_is_heard_through_its_call(name, monkeypatch):
 
 def test_a_block_of_convolutions_hears_a_wrapped_one(monkeypatch):
     """FastSpeech 2's feed-forward layers are convolutions in the published size, linear layers in the zoo's."""
-    sizes = dict(hidden=16, encoder_layers=1, decoder_layers=1, feed_forward=24, predictor=16, postnet=16)
     ids = torch.arange(5, 12)[None]
     for kernel in (1, 3):
-        network = fastspeech2.build(fastspeech2.NetworkConfig(**sizes, feed_forward_kernel=kernel), 1).eval()
+        network = fastspeech2.build(
+            fastspeech2.NetworkConfig(**FASTSPEECH2 | {"feed_forward_kernel": kernel}), 1
+        ).eval()
 
         @torch.inference_mode()
         def encoded(network: nn.Module = network) -> np.ndarray:

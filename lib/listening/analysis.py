@@ -18,7 +18,7 @@ import numpy as np
 
 from lib.listening import crossed, ratings as ratings_module, screening
 from lib.listening.kit import Key
-from lib.measure import verdict
+from lib.measure import stats, verdict
 from lib.measure.stats import Difference, Estimate
 
 if TYPE_CHECKING:
@@ -235,6 +235,6 @@ def _corrected(made: list[tuple[str, str, Difference, Difference]]) -> list[Comp
     for position in (2, 3):
         p_values = [one[position].p_value for one in made]
         tested = [i for i, p in enumerate(p_values) if not math.isnan(p)]
-        corrected = dict(zip(tested, crossed.holm([p_values[i] for i in tested])))
+        corrected = dict(zip(tested, stats.holm([p_values[i] for i in tested])))
         columns.append([corrected.get(i, math.nan) for i in range(len(made))])
     return [Compared(a, b, d, s, p, q) for (a, b, d, s), p, q in zip(made, *columns, strict=True)]

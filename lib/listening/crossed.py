@@ -131,19 +131,6 @@ def spread(ratings: Ratings) -> Spread | None:
     return _spread(_contrast(ratings)[1], ratings)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected for their number, step down (Holm 1979, https://www.jstor.org/stable/4615733).
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p_values)
-    stepped = np.maximum.accumulate([(len(order) - i) * p_values[k] for i, k in enumerate(order)])
-    corrected = np.empty(len(order))
-    corrected[order] = np.minimum(stepped, 1)
-    return [float(p) for p in corrected]
-
-
 def _tested(value: float, spread: Spread, n: int) -> Difference:
     from scipy.stats import t
 

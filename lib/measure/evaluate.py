@@ -38,8 +38,10 @@ TEACHERS = systems.teachers()
 
 @dataclass(frozen=True)
 class Clip:
-    """One sentence as a system said it, or as a person did. notes: what went wrong, of a system that watches
-    its attention.
+    """One sentence as a system said it, or as a person did.
+
+    notes: what went wrong, of a system that watches its attention; seed, fingerprint: with which it was made, and the
+    hash of what made it (`System.fingerprint`), None and "" of a recording or a copy.
     """
 
     id: str
@@ -47,6 +49,8 @@ class Clip:
     waveform: np.ndarray
     sample_rate: int
     notes: tuple[str, ...] | None = None
+    seed: int | None = None
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,20 @@ def speak(voice: "System", sentences: Iterable[Sentence | Utterance], *, seed: i
     """Every sentence spoken once (or found in the cache); sentence i with seed + i."""
     sentences = tuple(sentences)
     label = f"{voice.name} on {voice.target} speaks"
-    key = voice.cache_key()
+    key, fingerprint = voice.cache_key(), voice.fingerprint()
     made = (synthetic.speak(voice, s.text, seed + i, key=key) for i, s in enumerate(sentences))
+    spoken = progress.track(made, label, total=len(sentences), unit="sentence")
     return tuple(
-        Clip(s.id, s.text, waveform, rate, tuple(details["notes"]) if voice.attends else None)
-        for s, (waveform, rate, details) in zip(
-            sentences, progress.track(made, label, total=len(sentences), unit="sentence")
+        Clip(
+            s.id,
+            s.text,
+            waveform,
+            rate,
+            tuple(details["notes"]) if voice.attends else None,
+            seed + number,
+            fingerprint,
         )
+        for number, (s, (waveform, rate, details)) in enumerate(zip(sentences, spoken))
     )
 
 
@@ -165,7 +176,7 @@ def quality(
             source=source(metric, scorer.compute_type)
             + (f", with the mean of {len(voice)} clips" if metric == "speaker_similarity" else ""),
             baseline=baseline_name if baseline else "",
-            detail=_difference(differences.get(metric)),
+            detail=paired_detail(differences.get(metric)),
         )
     if failed := attention_failures(clips):
         notes = [f"{clip.id}: {note}" for clip in clips for note in clip.notes]
@@ -179,11 +190,25 @@ def quality(
             detail={"notes": notes[:5]} if notes else "",
         )
     for clip in clips[:keep]:
-        system, variant, target = names
-        run.clip(
-            system, variant, clip.id, clip.waveform, clip.sample_rate, clip.text, target=target, group=group
-        )
+        keep_clip(run, names, clip, group)
     return judged
+
+
+def keep_clip(run: "Run", names: tuple[str, str, str], clip: Clip, group: str = "") -> None:
+    """Keep a clip of (system, variant, target) for the report, with what made it."""
+    system, variant, target = names
+    run.clip(
+        system,
+        variant,
+        clip.id,
+        clip.waveform,
+        clip.sample_rate,
+        clip.text,
+        target=target,
+        group=group,
+        seed=clip.seed,
+        fingerprint=clip.fingerprint,
+    )
 
 
 def attention_failures(clips: Sequence[Clip]) -> Estimate | None:
@@ -284,7 +309,8 @@ def check_paired(clips: Sequence[Clip], others: Sequence[Clip] | None) -> None:
             )
 
 
-def _difference(difference: Difference | None) -> object:
+def paired_detail(difference: Difference | None) -> object:
+    """A paired difference as a row keeps it in its `detail`; "" where there is none."""
     if difference is None:
         return ""
     low, high = difference.ci or (None, None)

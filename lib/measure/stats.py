@@ -178,6 +178,19 @@ def paired_ratio_difference(
     )
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values corrected for their number, step down (Holm 1979, https://www.jstor.org/stable/4615733).
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p_values)
+    stepped = np.maximum.accumulate([(len(order) - i) * p_values[k] for i, k in enumerate(order)])
+    corrected = np.empty(len(order))
+    corrected[order] = np.minimum(stepped, 1)
+    return [float(p) for p in corrected]
+
+
 def p_text(p_value: float) -> str:
     """A p value as people write it.
 

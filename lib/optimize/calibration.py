@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 Feeds = list[dict[str, np.ndarray]]  # what goes into a graph, run by run
+EVERY = 16  # of a graph that runs many times in a sentence (a decoder's step), every so many runs are noted
 
 
 def texts(sentences: Sequence[str]) -> list[str]:
@@ -58,7 +59,7 @@ def feeds(system: Model, stages: Sequence[str], sentences: Sequence[str], *, see
     """
     copy = system.adjusted()
     seen: dict[str, Feeds] = {stage: [] for stage in stages}
-    holders = [(copy, "")]
+    holders, noting = [(copy, "")], []
     if isinstance(getattr(getattr(copy, "vocoder", None), "graphs", None), Part):
         holders.append((copy.vocoder, copy.vocoder.graphs.prefix))
     for stage in stages:
@@ -76,7 +77,10 @@ def feeds(system: Model, stages: Sequence[str], sentences: Sequence[str], *, see
                 "int8-dynamic, which needs no data"
             )
         holder.sessions = {**holder.sessions, name: _Noting(holder.sessions[name], seen[stage])}
+        noting.append(holder.sessions[name])
     for number, text in enumerate(texts(sentences)):
+        for session in noting:
+            session.begin()
         if system.kind == "vocoder":
             copy.vocode(_mel(system, text, seed + number))
         else:
@@ -132,13 +136,20 @@ def quietly() -> Iterator[None]:
 
 
 class _Noting:
-    """A session that notes what it is given."""
+    """A session that notes what it is given: in each sentence the first time, and every `EVERY` times."""
 
     def __init__(self, session: Any, seen: Feeds):
         self._session, self._seen = session, seen
+        self.begin()
+
+    def begin(self) -> None:
+        """A sentence begins."""
+        self._runs = 0
 
     def run(self, outputs, inputs):
-        self._seen.append({name: np.array(value) for name, value in inputs.items()})
+        if self._runs % EVERY == 0:
+            self._seen.append({name: np.array(value) for name, value in inputs.items()})
+        self._runs += 1
         return self._session.run(outputs, inputs)
 
     def __getattr__(self, name: str):

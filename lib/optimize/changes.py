@@ -31,7 +31,8 @@ def between(base: Model, variant: Model) -> dict[str, Any]:
         if (
             (own[name].stored, own[name].digest) != (operator.stored, operator.digest)
             if name in own
-            else operator.stored != "float32"  # else a quantizer wrote what it left alone in another form
+            # else a quantizer wrote what it left alone in another form
+            else operator.stored != "float32" or name.partition("/")[0] not in base.graphs
         )
     ]
     sizes = [

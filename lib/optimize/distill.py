@@ -30,24 +30,50 @@ DECODER = "decoder"
 
 @dataclass(frozen=True)
 class Rung:
-    """One student: its folder's name, and what its recipe's `model` part has beside that of all."""
+    """One student: its folder's name, what its recipe's `model` part has beside that of all, and its training steps
+    (0: the recipe's).
+    """
 
     name: str
     changes: dict[str, Any]
+    steps: int = 0
 
 
-def rungs(steps: int = 3968, last: int = 31, guidance: float = 2.0) -> list[Rung]:
-    """The ladder of the papers: guidance folded in at `steps` (where it is not 0), then halving after halving."""
+def rungs(steps: int = 3968, last: int = 31, guidance: float = 2.0, teacher: str = "") -> list[Rung]:
+    """The ladder of the papers: guidance folded in at `steps` (where it is not 0), then halving after halving.
+
+    teacher: of the first halving, where guidance is folded into it already: it walks `steps`, or nearly as many.
+    """
     from lib.training.tasks import distillation
 
-    made, teacher = [], ""
-    if guidance:
+    made = []
+    if guidance and not teacher:
         made.append(Rung(f"guided-{steps}", {"method": "guidance", "steps": steps, "teacher": ""}))
         teacher = made[0].name
     for half in distillation.ladder(steps, last)[1:]:
         made.append(Rung(f"distilled-{half}", {"method": "halving", "steps": half, "teacher": teacher}))
         teacher = made[-1].name
     return [Rung(rung.name, {**rung.changes, "guidance": guidance}) for rung in made]
+
+
+def leap(method: str, teacher: str, grid: int, guidance: float = 2.0, steps: int = 1, **changes: Any) -> Rung:
+    """A student of few steps without the rungs between: method "interval" or "consistency"; grid: the steps that its
+    teacher walks.
+    """
+    known = {"method": method, "steps": steps, "teacher": teacher, "teacher_steps": grid, "guidance": guidance}
+    return Rung(f"{method}-{steps}", {**known, **changes})
+
+
+def taking(ladder: Sequence[Rung], steps: Sequence[int]) -> list[Rung]:
+    """The rungs with their training steps, during the last two thirds of which the learning rate falls to a quarter."""
+    if len(steps) != len(ladder):
+        raise ParameterError(
+            f"{len(steps)} numbers of training steps for {len(ladder)} students: give one for each"
+        )
+    return [
+        Rung(rung.name, {**rung.changes, "warm_up": min(10, -(-n // 3)), "half_life": -(-n // 3)}, n)
+        for rung, n in zip(ladder, steps)
+    ]
 
 
 def climb(recipe: Recipe, folder: str | Path, ladder: Sequence[Rung]) -> Iterator[Path]:
@@ -67,14 +93,11 @@ def climb(recipe: Recipe, folder: str | Path, ladder: Sequence[Rung]) -> Iterato
             changes, teacher = dict(rung.changes), rung.changes.get("teacher", "")
             if teacher and (folder / teacher / students.DESCRIPTION).is_file():
                 changes["teacher"] = str(folder / teacher)
-            chosen = dataclasses.replace(recipe, model={**recipe.model, **changes})
+            training = dataclasses.replace(recipe.training, steps=rung.steps or recipe.training.steps)
+            chosen = dataclasses.replace(recipe, model={**recipe.model, **changes}, training=training)
             log.info("%s: %s", rung.name, f"taught by {teacher or chosen.model.get('base', 'tortoise')}")
             outcome = loop.train(tasks.build(chosen), chosen, home / "run")
-            if (
-                outcome.reason == "signal"
-                or outcome.step < chosen.training.steps
-                and outcome.reason == "minutes"
-            ):
+            if outcome.reason == "signal" or outcome.step < training.steps and outcome.reason == "minutes":
                 log.warning(
                     "%s was stopped at step %d: the climb ends here; call it again", rung.name, outcome.step
                 )
@@ -86,28 +109,47 @@ def climb(recipe: Recipe, folder: str | Path, ladder: Sequence[Rung]) -> Iterato
 def card(recipe: Recipe, name: str, outcome) -> str:
     """What a student is (Markdown)."""
     model, base = recipe.model, recipe.model.get("base", "tortoise")
-    teacher, apart = Path(model.get("teacher") or base).name, outcome.validation.get("apart", float("nan"))
+    teacher, apart = Path(model.get("teacher") or base).name, outcome.validation.get("apart")
+    judged = (
+        f"In the last validation its mels lay {apart:.3f} deviations from those of its teacher's converged walk. "
+        if apart is not None
+        else ""
+    )
     return (
         f"# {name}\n\nA student of the diffusion decoder of `{base}`, taught by `{teacher}` by {model['method']}: "
         f"{outcome.step} steps of batch {recipe.training.batch_size} in {outcome.seconds / 60:.0f} minutes. It walks "
-        f"{model['steps']} steps of DDIM. In the last validation its mels lay {apart:.3f} deviations from those of its "
-        "teacher's converged walk. It speaks with the voices of its base, whose card names data and licence.\n"
+        f"{model['steps']} steps of DDIM. {judged}It speaks with the voices of its base, whose card names data and "
+        "licence.\n"
     )
 
 
-def distilled(system: Model, *, student: str) -> None:
-    """Speak with a student's decoder, and walk as it learnt to. student: its folder, or one of `lib.zoo`."""
+def distilled(system: Model, *, student: str, steps: int = 0, guidance: float = 0.0) -> None:
+    """Speak with a student's decoder, and walk as it learnt to.
+
+    student: its folder, or one of `lib.zoo`; steps: of DDIM (0: those it is meant for); guidance: the weight that was
+    folded in, the same at every step, as it was when it learnt.
+    """
     from lib.systems.tortoise import students
 
     _fits(system)
     known, decoder = students.load(students.find(student), system.folder, system.modules[DECODER])
+    if guidance > known.guidance:
+        raise ParameterError(
+            f"guidance is {guidance:g}, but the student {student} knows it up to {known.guidance:g} only: ask for less"
+        )
     system.modules[DECODER] = decoder.to(system.device)
     system.configure(
-        sampler="ddim", steps=known.steps, temperature=known.temperature[0], guidance=min(1.0, known.guidance)
+        sampler="ddim",
+        steps=steps or known.steps,
+        temperature=known.temperature[0],
+        guidance=guidance,
+        ramp=False,
+        spacing="even",
+        timesteps=(),
     )
 
 
-def _structure(system: Model, *, student: str) -> None:
+def _structure(system: Model, *, student: str, steps: int = 0, guidance: float = 0.0) -> None:
     from lib.systems.tortoise import students
     from lib.systems.tortoise.network import student as extended
 

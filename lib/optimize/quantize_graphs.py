@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lib.errors import ParameterError, require, unknown
-from lib.graphs import channels, operators, products
+from lib.graphs import channels, lookups, operators, products
 from lib.optimize import calibration
 from lib.optimize.calibration import Feeds
 
@@ -63,7 +63,7 @@ def dynamic(graph: bytes, chosen: Collection[str]) -> bytes:
             with _files(graph) as (before, after, full):
                 quantization.quantize_dynamic(before, after, nodes_to_quantize=full(names), **options)
                 graph = after.read_bytes()
-    return graph
+    return lookups.in_whole_numbers(graph)
 
 
 def static(

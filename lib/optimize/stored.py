@@ -39,10 +39,12 @@ def write(system: Model, folder: Path) -> list[Path]:
 
 
 def read_graphs(system: Model, folder: Path, files: Iterable[str]) -> None:
-    """Give a system the graphs among the files of a folder."""
-    for name in files:
-        if name.startswith(GRAPHS):
-            system.graphs[Path(name).name.removesuffix(system.graph_suffix)] = (folder / name).read_bytes()
+    """Give a system the graphs among the files of a folder, where there are any, in place of its own."""
+    graphs = [name for name in files if name.startswith(GRAPHS)]
+    if graphs:
+        system.graphs.clear()  # a stage of the base may have given way to others
+    for name in graphs:
+        system.graphs[Path(name).name.removesuffix(system.graph_suffix)] = (folder / name).read_bytes()
 
 
 def read_weights(system: Model, folder: Path, files: Iterable[str]) -> None:

@@ -34,6 +34,7 @@ _TECHNIQUES = {
     "int8-static": "lib.optimize.quantize:INT8_STATIC",
     "int8-weights": "lib.optimize.quantize:INT8_WEIGHTS",
     "int4-weights": "lib.optimize.quantize:INT4_WEIGHTS",
+    "istft-head": "lib.optimize.head:ISTFT_HEAD",
     "nf4": "lib.optimize.quantize:NF4",
     "fp16-weights": "lib.optimize.quantize:FP16_WEIGHTS",
     "bf16": "lib.optimize.quantize:BF16",

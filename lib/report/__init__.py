@@ -3,45 +3,64 @@
 `render` reads a profile's results folder (and rows of earlier runs) and nothing else. The page opens from disk
 without any network request: styles, script, plots, pictures and clips are inside it, and its content policy
 forbids the rest. The chapters: `collect` reads, `summary` answers, `plots` draws, `players` arranges the clips,
-`tables` compares.
+`tables` compares, `answers` chooses, `claims` judges what others state.
 """
 
 from __future__ import annotations
 
 import base64
 import collections
-import hashlib
 import logging
 from pathlib import Path
 
 from markupsafe import Markup
 
+from lib import params
 from lib.files import write_atomic
-from lib.report import articles, cards, plots, style, summary, svg, tables, text_table, verdicts, vocabulary
+from lib.report import (
+    answers,
+    articles,
+    cards,
+    claims,
+    exports,
+    fronts,
+    hearing,
+    limits,
+    plots,
+    portraits,
+    summary,
+    svg,
+    tables,
+    templates,
+    text_table,
+    verdicts,
+    vocabulary,
+)
 from lib.report.collect import Figure, Findings, Row, collect
-from lib.report.players import compare, notebook_title
+from lib.report.players import compare
 from lib.results import METRICS
 
 log = logging.getLogger(__name__)
 
-_HERE = Path(__file__).parent
 LIMIT_BYTES = 15_000_000
 MAX_LONG_ROWS = 5_000
 _FIGURES_SHARE = 0.4  # of the limit; the rest is for clips, which are the point of the page
-_SHORT_TABLE = 14  # lines; longer tables start folded
 _SOME_SENTENCES = 6
 
 
 def render(
     profile_folder: str | Path, recorded: str | Path | None = None, *, limit_bytes: int = LIMIT_BYTES
 ) -> Path:
-    """Write outputs/<profile>/report.html from what is in the folder and return its path.
+    """Write outputs/<profile>/report.html from what is in the folder and return its path; beside it the tables for a
+    paper (`exports`) and a page for each system (`portraits`).
 
     recorded: folder with rows of earlier runs (outputs/recorded), shown as such; limit_bytes: the page stays
     below, if need be by leaving out figures and clips, which it then says. Raises SpeechError for a row that
     breaks the contract, AudioError for a clip that cannot be decoded, OutputError where the page cannot be written.
     """
     findings = collect(profile_folder, recorded)
+    exports.write(findings.rows, findings.folder)
+    portraits.write(findings)
     return write_atomic(Path(profile_folder) / "report.html", page(findings, limit_bytes=limit_bytes))
 
 
@@ -49,38 +68,18 @@ def page(findings: Findings, *, limit_bytes: int = LIMIT_BYTES, digest: str = ""
     """The report on what was found, as HTML. digest: of the rows it is made from, for who wants to compare."""
     figures, dropped = _figures(findings, int(limit_bytes * _FIGURES_SHARE))
     context = {**_context(findings), "figures": figures, "dropped_figures": dropped, "digest": digest}
-    made = _page({**context, "comparisons": []})
+    made = templates.render("page.html.j2", {**context, "comparisons": []})
     if findings.clips:
         markup = 1000 * len(findings.clips)  # of the players
         budget = int((limit_bytes - len(made)) * 0.97) - markup
-        made = _page({**context, "comparisons": compare(findings.clips, findings.rows, max(0, budget))})
+        comparisons = compare(findings.clips, findings.rows, max(0, budget))
+        made = templates.render("page.html.j2", {**context, "comparisons": comparisons})
     if len(made) >= limit_bytes:
         size = len(made) / 1e6
         log.warning(
             "the report has %.1f MB although clips and figures were left out: its tables are that large", size
         )
     return made
-
-
-def _page(context: dict) -> bytes:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(
-        color=style.color,
-        role_label=vocabulary.ROLE_LABEL,
-        notebook_title=notebook_title,
-        shorten=tables.shorten,
-        kind_text=tables.kind_text,
-        metrics=METRICS,
-    )
-    return environment.get_template("page.html.j2").render(context).encode()
 
 
 def _ask(findings: Findings) -> str:
@@ -110,7 +109,8 @@ def _context(findings: Findings) -> dict:
         {"recorded"} if len(current) < len(rows) else set()
     )
     made = cards.cards(rows)
-    script = (_HERE / "page.js").read_text(encoding="utf-8")
+    told = claims.lines(rows) if rows else []
+    answered = answers.answers(rows)
     return {
         "question": vocabulary.QUESTION,
         "profile": findings.profile,
@@ -128,7 +128,16 @@ def _context(findings: Findings) -> dict:
         "verdicts": judged,
         "margins": verdicts.margins(),
         "texts": text_table.section(rows),
-        "claims": tables.claims(rows),
+        "claims": [(study, [line for line in told if line.study == study]) for study in _studies(told)],
+        "claims_finding": claims.finding(told),
+        "answers": answered,
+        "origins": sorted({answer.origin for answer in answered}),
+        "floors": (answers.FLOOR_MOS, f"{100 * answers.FLOOR_WER:.0f} %"),
+        "fronts": _fronts(rows),
+        "limits": limits.sentences(rows),
+        "commands": _commands(findings),
+        "tables_beside": [n for n in (exports.MARKDOWN, exports.LATEX) if (findings.folder / n).is_file()],
+        "hrefs_of_systems": collections.defaultdict(str, portraits.links(findings)),
         "articles": links,
         "ask": _ask(findings),
         "hrefs": collections.defaultdict(str, {link.notebook: link.href for link in links}),
@@ -137,15 +146,37 @@ def _context(findings: Findings) -> dict:
         "not_run": tables.not_run(rows),
         "long": rows[:MAX_LONG_ROWS],
         "long_left_out": max(0, len(rows) - MAX_LONG_ROWS),
-        "short_table": _SHORT_TABLE,
         "some_sentences": _SOME_SENTENCES,
-        "definitions": [tables.column(metric) for metric in used],
+        "definitions": hearing.columns(used, rows),
         "kinds": [(kind, meaning) for kind, meaning in vocabulary.KIND_MEANING.items() if kind in kinds],
         "environments": _environments(findings),
         "sources": _sources(findings),
-        "css": Markup((_HERE / "page.css").read_text(encoding="utf-8")),
-        "script": Markup(script),
-        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+
+
+def _studies(told: list[claims.Line]) -> list[str]:
+    return list(dict.fromkeys(line.study for line in told))
+
+
+def _commands(findings: Findings) -> list[str]:
+    """What to type to have the numbers again."""
+    commits = sorted({row.commit for row in findings.rows if not row.recorded} - {""})
+    made = [f"git checkout {commits[-1].removesuffix('-dirty')}"] if commits else []
+    profile = findings.profile if findings.profile in params.PROFILES else "quick"
+    return [*made, f"./run_all.sh {profile}", f"./run_all.sh pdf {findings.profile}"]
+
+
+def _fronts(rows: tuple[Row, ...]) -> dict | None:
+    """Quality against latency, download and energy, for wide and for narrow screens."""
+    current = [row for row in rows if not row.recorded] or list(rows)
+    large = fronts.draw(current)
+    if large is None:
+        return None
+    return {
+        "wide": Markup(svg.render(large, "fronts-wide")),
+        "narrow": Markup(svg.render(fronts.draw(current, stacked=True), "fronts-narrow")),
+        "alt": fronts.describe(current),
+        "finding": (fronts.finding(current) or "").replace("**", ""),
     }
 
 

@@ -76,7 +76,14 @@ def _body(content) -> str:
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.raw_template = _CELLS
     body, _ = exporter.from_notebook_node(_tidied(content))
-    return _each_clip_once(body)
+    return _reachable(_each_clip_once(body))
+
+
+def _reachable(body: str) -> str:
+    """Tables as screen readers read them, pictures with a text, and by keyboard whatever may scroll."""
+    body = re.sub(r"<th>\s*</th>", "<td></td>", body)  # pandas' corners, which head nothing
+    body = re.sub(r"<img(?![^>]*\balt=)", '<img alt="figure of this cell"', body)
+    return re.sub(r"<(pre|table)\b(?![^>]*tabindex)", r'<\1 tabindex="0"', body)
 
 
 def _each_clip_once(body: str) -> str:

@@ -45,7 +45,7 @@ class Row(Measurement):
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip of the players; path points to the FLAC file."""
+    """One clip of the players; path points to the FLAC file. seed, fingerprint: of what spoke it; "" where unknown."""
 
     path: Path
     system: str
@@ -57,6 +57,8 @@ class Clip:
     note: str
     notebook: str
     recorded: bool
+    seed: str = ""
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)

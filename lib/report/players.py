@@ -9,6 +9,7 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from lib import audio
 from lib.report import cards
@@ -17,13 +18,16 @@ from lib.report.collect import Clip, Row
 
 @dataclass(frozen=True)
 class Player:
-    """One clip in one place. data: base64 MP3, empty where the page already holds the clip under `id`."""
+    """One clip in one place. data: base64 MP3, empty where the page already holds the clip under `id`; path: of the
+    clip itself.
+    """
 
     id: str
     data: str
     seconds: float
     label: str
     note: str
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ def compare(clips: Iterable[Clip], rows: Iterable[Row], budget_bytes: int) -> li
                         round(seconds, 2),
                         f"{voice.said}: {clip.text or clip.sentence}",
                         clip.note,
+                        clip.path,
                     )
                 )
                 embedded.add(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,6 +83,37 @@ def copies_finding(original: Clip, made: Mapping[str, Clip]) -> str | None:
         worst = ("lowest", "middle", "highest")[int(np.nanargmax(thirds))]
         said.append(f"{label} {apart[label]:.1f} dB (most in the {worst} third of the bands)")
     return f"From the original's mel, where it is not silent, the copies are this far on average: {'; '.join(said)}."
+
+
+def strip(clip: Clip, top_db: float | None = None) -> bytes:
+    """A clip's mel spectrogram as a bare PNG, a pixel a frame and band, low bands below; top_db: the level of the
+    brightest colour (by default its own loudest), so that strips of one sentence share their scale.
+    """
+    import io
+
+    import matplotlib.image
+
+    mel = _mel_db(clip)
+    top = float(mel.max()) if top_db is None else top_db
+    buffer = io.BytesIO()
+    look = {"cmap": "magma", "vmin": top - _FLOOR_DB - 20, "vmax": top, "origin": "lower"}
+    matplotlib.image.imsave(buffer, mel.T, format="png", metadata={"Software": None}, **look)
+    return buffer.getvalue()
+
+
+def loudest(clips: Iterable[Clip]) -> float:
+    """The level in dB of the loudest cell of all their mels."""
+    return max(float(_mel_db(clip).max()) for clip in clips)
+
+
+def apart(original: Clip, made: Clip) -> float | None:
+    """How many dB the mel of a copy is from its original's on average, where that is not silent; None where the two
+    last differently long, by more than a frame: then frame stands beside wrong frame.
+    """
+    reference, mel = _mel_db(original), _mel_db(made)
+    if abs(len(reference) - len(mel)) > 1:
+        return None
+    return float(np.nanmean(np.abs(_difference(reference, mel))))
 
 
 def reach(clip: Clip, share: float = 0.99) -> float:

@@ -2,6 +2,7 @@
 
     outputs/recorded/report.html    the report without clips, to open in a browser
     outputs/recorded/README.md      its answer, which a repository's web page shows
+    outputs/recorded/tables.*       its tables in Markdown and in LaTeX, for a paper
     outputs/recorded/*.png          the main pictures
 
 All of it follows from the recorded rows alone, whose digest stands in both texts: a test compares it.
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from lib import results
 from lib.errors import MissingDataError
 from lib.files import write_atomic
-from lib.report import cards, plots, summary, verdicts
+from lib.report import answers, cards, exports, plots, summary, verdicts
 from lib.report.collect import Findings, Row, records
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def render(folder: str | Path = results.RECORDED) -> list[Path]:
     if not rows:
         raise MissingDataError(f"no recorded rows under {folder}: keep a run's with ./run_all.sh record quick")
     findings = Findings(folder.name, tuple(rows), (), (), (), {}, (), folder)
-    written = [write_atomic(folder / PAGE, report.page(findings, digest=digest(folder)))]
+    written = exports.write(rows, folder)
+    written.append(write_atomic(folder / PAGE, report.page(findings, digest=digest(folder))))
     captions = {}
     for name, (figure, said) in _pictures(rows).items():
         if figure is not None:
@@ -98,6 +100,7 @@ def _text(rows: list[Row], captions: dict[str, str], rows_digest: str) -> str:
         "# What was measured",
         f"Made from the recorded rows beside this file by `./run_all.sh page`: {max(r.date for r in current)}, "
         f"{hosts}, commit {commits}. [report.html]({PAGE}) holds every number with its kind: download and open it.",
+        "\n".join(f"- {answers.sentence(answer)}" for answer in answers.answers(rows)),
         *(_bold(str(sentence)) for sentence in summary.sentences(rows)),
         cards.markdown(cards.cards(rows)),
     ]

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
+from lib.metrics import deliberate
 from lib.report import tradeoff, verdicts, vocabulary
 from lib.report.collect import Row
 from lib.report.tradeoff import name, points
@@ -39,7 +40,9 @@ def _best_voice(rows: list[Row]) -> Markup | None:
         for row in rows
         if row.metric == "mos_predicted"
         and vocabulary.role(row.system) == "voice"
-        and not row.variant.startswith("baseline@")  # the same voice on other texts, which nobody else has read
+        # not on other texts, which nobody else has read, and not changed in part or on purpose to see what that does
+        and "@" not in row.variant
+        and not deliberate(row.variant)
     ]
     if not voices:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from lib.metrics import deliberate
 from lib.report import vocabulary
 from lib.report.collect import Row
 from lib.results import CLAIM, METRICS
@@ -100,11 +101,12 @@ def interval_text(row: Row) -> str:
 
 
 def wide(rows: Iterable[Row], verdicts: Mapping[tuple, str] | None = None) -> list[Wide]:
-    """One table per group of metrics that has any numbers, lines sorted by system, variant and target; no claims.
+    """One table per group of metrics that has any numbers, lines sorted by system, variant and target; no claims, and
+    nothing that was damaged on purpose.
 
     verdicts: (system, variant, target, recorded) -> the word a line carries.
     """
-    numbers = [row for row in rows if row.value is not None and not row.claimed]
+    numbers = [row for row in rows if row.value is not None and not row.claimed and not deliberate(row.variant)]
     best = _best(numbers)
     tables = []
     for title, metrics in vocabulary.groups().items():

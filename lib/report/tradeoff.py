@@ -1,4 +1,4 @@
-"""Who is on the front? Speed against quality: the points of the trade-off, the best of them, and their names."""
+"""Who is on the front? A cost against quality: the points of the trade-off, the best of them, and their names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from markupsafe import Markup
 
 from lib.report import vocabulary
 from lib.report.collect import Row
+
+MAY_BE_ESTIMATED = ("energy_j_per_audio_s", "size_mb")
 
 
 def pareto_front(points: Iterable[tuple[float, float]]) -> list[int]:
@@ -24,25 +26,43 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[int]:
     return front
 
 
-def points(rows: Iterable[Row]) -> list[tuple[Row, Row]]:
-    """(rtf row, predicted MOS row) of every voice's variant on one target that has both, measured by one run on one
-    machine; sorted by name.
+def points(rows: Iterable[Row], cost: str = "rtf") -> list[tuple[Row, Row]]:
+    """(row of the cost, predicted MOS row) of every voice's variant on one target that has both, of one run on one
+    machine; sorted by name. Energy may be estimated and bytes, too; all else was measured.
     """
+    kinds = ("measured", "estimated") if cost in MAY_BE_ESTIMATED else ("measured",)
     pairs: dict[tuple, dict[str, Row]] = {}
     for row in rows:
-        if (
-            row.metric in ("rtf", "mos_predicted")
-            and row.kind == "measured"
-            and vocabulary.role(row.system) == "voice"
-        ):
+        counts = row.kind in kinds if row.metric == cost else row.kind == "measured"
+        if row.metric in (cost, "mos_predicted") and counts and vocabulary.role(row.system) == "voice":
             run = (row.recorded, row.host, row.commit) if row.recorded else (row.recorded, row.host, "")
             pairs.setdefault((row.system, row.variant, row.target, *run), {})[row.metric] = row
-    return [(pair["rtf"], pair["mos_predicted"]) for _, pair in sorted(pairs.items()) if len(pair) == 2]
+    return [(pair[cost], pair["mos_predicted"]) for _, pair in sorted(pairs.items()) if len(pair) == 2]
 
 
 def front(pairs: list[tuple[Row, Row]]) -> list[tuple[Row, Row]]:
-    """The pairs that no other is both faster and rated higher than, the best rated first."""
-    return [pairs[i] for i in reversed(pareto_front((rtf.value, mos.value) for rtf, mos in pairs))]
+    """The pairs that no other is both cheaper and rated higher than, the best rated first."""
+    return [pairs[i] for i in reversed(pareto_front((cost.value, mos.value) for cost, mos in pairs))]
+
+
+def possible(pairs: list[tuple[Row, Row]]) -> list[tuple[Row, Row]]:
+    """The pairs that may be on the front as far as the 95 % intervals tell: no other is beyond them both cheaper and
+    rated higher. The best rated first; the front is among them.
+    """
+    kept = [pair for pair in pairs if not any(_beats(other, pair) for other in pairs if other is not pair)]
+    return sorted(kept, key=lambda pair: (-pair[1].value, pair[0].value))
+
+
+def _beats(one: tuple[Row, Row], other: tuple[Row, Row]) -> bool:
+    """Whether a pair is cheaper and rated higher, each by intervals that lie apart; what has none counts by value."""
+    (cost, mos), (their_cost, their_mos) = one, other
+    cheaper = _end(cost, "ci_high") < _end(their_cost, "ci_low")
+    return cheaper and _end(mos, "ci_low") > _end(their_mos, "ci_high")
+
+
+def _end(row: Row, end: str) -> float:
+    value = getattr(row, end)
+    return row.value if value is None else value
 
 
 def name(row: Row, among: Iterable[Row]) -> str:

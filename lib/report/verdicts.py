@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from markupsafe import Markup
 from lib import results
 from lib.measure import verdict
 from lib.measure.judgement import Judgement, from_rows
+from lib.metrics import deliberate
 from lib.report import vocabulary
 from lib.report.collect import Row
 from lib.results import METRICS
@@ -26,7 +28,9 @@ _ORDER = (verdict.RECOMMENDED, verdict.UNDECIDED, verdict.NOT_RECOMMENDED)
 
 @dataclass(frozen=True)
 class Judged:
-    """A variant on a target with what it is called; origin: where it comes from if an earlier run measured it."""
+    """A variant on a target with what it is called; origin: where it comes from if an earlier run measured it; host,
+    commit: of its rows, the commit of an earlier run's alone.
+    """
 
     system: str
     variant: str
@@ -34,6 +38,8 @@ class Judged:
     baseline: str
     origin: str
     judgement: Judgement
+    host: str = ""
+    commit: str = ""
 
     @property
     def word(self) -> str:
@@ -48,12 +54,21 @@ def judged(rows: Iterable[Row]) -> list[Judged]:
     none.
     A pupil paired with its teacher, which is another system, is no variant.
     """
+    counted = [
+        r
+        for r in rows
+        if r.value is not None and not r.claimed and r.kind != "published" and not deliberate(r.variant)
+    ]
+    return list(_judged(tuple(counted)))
+
+
+@functools.lru_cache(maxsize=8)  # the page asks in several of its sections
+def _judged(rows: tuple[Row, ...]) -> tuple[Judged, ...]:
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
-        if row.value is not None and not row.claimed and row.kind != "published":
-            groups.setdefault((row.recorded, row.host, row.commit if row.recorded else ""), []).append(row)
+        groups.setdefault((row.recorded, row.host, row.commit if row.recorded else ""), []).append(row)
     made = [entry for _, group in sorted(groups.items()) for entry in _group(group)]
-    return sorted(made, key=lambda j: (bool(j.origin), _ORDER.index(j.judgement.recommendation.word)))
+    return tuple(sorted(made, key=lambda j: (bool(j.origin), _ORDER.index(j.judgement.recommendation.word))))
 
 
 def finding(rows: Iterable[Row]) -> Markup | None:
@@ -142,6 +157,6 @@ def _group(rows: list[Row]) -> list[Judged]:
             )
             if target in heard or judgement.gains:
                 row = heard[quality_target]
-                origin = row.stamp if row.recorded else ""
-                made.append(Judged(system, variant, target, baseline, origin, judgement))
+                origin, commit = (row.stamp, row.commit) if row.recorded else ("", "")
+                made.append(Judged(system, variant, target, baseline, origin, judgement, row.host, commit))
     return made

@@ -21,6 +21,10 @@ _GROUPS = {
         "stoi",
         "f0_error_cents",
         "voicing_error_pct",
+        "mel_distance_db",
+        "global_variance",
+        "spectral_contrast",
+        "fast_modulation",
         "attention_failures_pct",
         "mos_human",
     ),
@@ -85,18 +89,14 @@ DEFINITIONS = {
         "would give the clip. It is predicted: no person listened. Differences below about 0.1 should not be "
         "taken as audible."
     ),
-    "dnsmos_ovrl": (
-        "A second network (DNSMOS, overall score), made to rate noise suppression. It hears noise and distortion "
-        "well and robotic speech badly."
-    ),
+    "dnsmos_ovrl": ("A second network's guess (DNSMOS, overall score), made to rate noise suppression."),
     "pesq_wb": (
         "PESQ wideband (ITU-T P.862.2) compares a clip with a reference sample by sample; only computed where the"
         " two are aligned in time."
     ),
     "f0_error_cents": (
         "How far the pitch of a copy is from its original's, in hundredths of a semitone: the median over the "
-        "frames that are voiced in both, averaged over clips. It hears a lost intonation, which predicted MOS and "
-        "WER forgive."
+        "frames that are voiced in both, averaged over clips: a lost intonation, which words alone do not show."
     ),
     "voicing_error_pct": "Share of the frames that are voiced in only one of copy and original.",
     "stoi": "Short-time objective intelligibility against an aligned reference, 0 to 1.",
@@ -118,6 +118,16 @@ DEFINITIONS = {
         "speaks while the mel still comes: of computing alone, without the wait for the frames that it needs."
     ),
     "cold_start_s": "Seconds until the first sentence is finished, loading included; kept apart from the other times.",
+    "mel_distance_db": (
+        "How far a mel drawn in few steps lies from the one that the same noise becomes in very many, averaged over "
+        "frames and bands. It tells two samplers apart long before a listener could."
+    ),
+    "global_variance": (
+        "How much each band of the spectrogram moves over time, as a share of what it moves in the voice that was "
+        "learnt (the median band). Below 1 is over-smooth."
+    ),
+    "spectral_contrast": "How far peaks and valleys of a frame lie apart, as a share of the voice's own.",
+    "fast_modulation": "How much of the movement faster than 16 Hz is left, as a share of the voice's own.",
     "nfe": "Network evaluations per clip, which is what diffusion samplers are compared by.",
     "peak_rss_mb": "Highest resident memory of the process while it spoke, in millions of bytes.",
     "peak_gpu_mb": "Highest memory allocated on the GPU, in millions of bytes.",
@@ -140,6 +150,16 @@ DEFINITIONS = {
     "scaling_efficiency": "Throughput on n processes divided by n times that of one.",
     "npu_ops_pct": "Share of the network's operators that the accelerator runs itself; the rest falls back to the CPU.",
     "cycles": "Clock cycles by the vendor's model of the chip.",
+}
+
+# Labels for where there is little room.
+SHORT = {
+    "mos_predicted": "Predicted MOS",
+    "mos_human": "MOS",
+    "wer": "WER",
+    "size_mb": "Download",
+    "latency_ms_p50": "Latency",
+    "energy_j_per_audio_s": "Energy",
 }
 
 KIND_MEANING = {
@@ -193,3 +213,8 @@ def number(metric: str, value: float) -> str:
     if value and abs(value) < 10 ** (1 - digits):  # one significant digit or none would be left
         text = f"{value:.2g}" if abs(value) >= 1e-6 else f"{value:.1e}"
     return text.replace("-", "−")
+
+
+def signed(metric: str, value: float) -> str:
+    """A difference as people read it, without its unit: "+1.0"."""
+    return f"{'+' if value > 0 else ''}{number(metric, value)}"

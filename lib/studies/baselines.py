@@ -40,7 +40,9 @@ def label(voice: System) -> str:
 
 
 def voices(threads: int = 2) -> dict[str, System]:
-    """Label -> every system that can be listened to, on each CPU runtime it has: teachers, pupils, the anchor."""
+    """Label -> every system that can be listened to: teachers on each CPU runtime they have, pupils and the anchor on
+    their usual one; on which other runtimes pupils speak, and how fast, is asked by `lib.studies.compression`.
+    """
     order = sorted(
         set(systems.names("speech")) - set(NOISE),
         key=lambda name: (name not in TEACHERS, name == ANCHOR, name != TEACHERS[0], name),
@@ -48,7 +50,7 @@ def voices(threads: int = 2) -> dict[str, System]:
     loaded = (
         systems.load(name, target=target, threads=threads)
         for name in order
-        for target in systems.targets(name)
+        for target in systems.targets(name)[: None if name in TEACHERS else 1]
         if targets.find(target).device == "cpu"
     )
     return {label(voice): voice for voice in loaded}

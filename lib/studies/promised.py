@@ -45,7 +45,7 @@ def published_size(run: Run, texts: Sequence[str], folder: str | Path, *, thread
     made = [
         confirmed.make(base, one.steps, one.variant, folder)
         for one in compression.trials("quick")
-        if one.system == "speecht5"
+        if (one.system, one.target) == ("speecht5", "torch/cpu")
     ]
     _costs(run, base, made, texts)
 

@@ -44,13 +44,32 @@ _SYSTEMS = (
     ("vits-joe", Entry("speech", "vits_joe.network:VitsJoe")),
     ("vits-joe", Entry("speech", "vits_joe.stages:VitsJoeOnnx", ("onnxruntime/cpu",))),
     ("fastspeech2", Entry("speech", "fastspeech2:FastSpeech2.pretrained", teacher="vits-joe")),
+    (
+        "fastspeech2",
+        Entry(
+            "speech", "fastspeech2.stages:FastSpeech2Onnx.pretrained", ("onnxruntime/cpu",), teacher="vits-joe"
+        ),
+    ),
     ("tacotron2", Entry("speech", "tacotron2:Tacotron2.pretrained", teacher="vits-joe")),
+    (
+        "tacotron2",
+        Entry("speech", "tacotron2.stages:Tacotron2Onnx.pretrained", ("onnxruntime/cpu",), teacher="vits-joe"),
+    ),
     ("speecht5", Entry("speech", "speecht5:SpeechT5.pretrained", teacher="vits-joe")),
+    (
+        "speecht5",
+        Entry("speech", "speecht5.stages:SpeechT5Onnx.pretrained", ("onnxruntime/cpu",), teacher="vits-joe"),
+    ),
     ("speecht5-base", Entry("speech", "speecht5:SpeechT5Base")),
+    ("speecht5-base", Entry("speech", "speecht5.stages:SpeechT5BaseOnnx", ("onnxruntime/cpu",))),
     ("tortoise", Entry("speech", "tortoise:Tortoise.pretrained", teacher="vits-joe")),
     ("hibari", Entry("speech", "hibari:Hibari", ("onnxruntime/cpu",))),
     ("espeak-ng", Entry("speech", "espeak:Espeak", ("native/cpu",), teacher=None)),
     ("hifigan", Entry("vocoder", "hifigan:pretrained", teacher="vits-joe")),
+    (
+        "hifigan",
+        Entry("vocoder", "hifigan.stages:HifiGanOnnx.pretrained", ("onnxruntime/cpu",), teacher="vits-joe"),
+    ),
     ("istft", Entry("vocoder", "istft:pretrained", teacher="vits-joe")),
     (
         "istft",
@@ -59,6 +78,7 @@ _SYSTEMS = (
     ("griffin-lim", Entry("vocoder", "griffin_lim:load", ("numpy/cpu",), teacher="vits-joe")),
     ("whisper-tiny.en", Entry("recogniser", "whisper.network:Whisper")),
     ("whisper-tiny.en", Entry("recogniser", "whisper.engine:WhisperCTranslate2", ("ctranslate2/cpu",))),
+    ("whisper-tiny.en", Entry("recogniser", "whisper.stages:WhisperOnnx", ("onnxruntime/cpu",))),
 )
 
 

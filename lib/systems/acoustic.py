@@ -1,40 +1,25 @@
-"""What do all systems share that make a mel spectrogram and leave the waveform to a vocoder?"""
+"""What do all systems share that make a mel spectrogram with a network of torch?"""
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from lib import systems, targets, zoo
-from lib.errors import ParameterError, unknown
-from lib.features import HIFIGAN, MelConfig
-from lib.graphs import cut
-from lib.systems import checkpoint, symbols
-from lib.systems.base import Stopwatch, System, Vocoder
-from lib.systems.griffin_lim import GriffinLim
-from lib.systems.model import Part
+from lib import targets
+from lib.features import HIFIGAN
+from lib.systems import symbols
+from lib.systems.base import Stopwatch, Vocoder
+from lib.systems.before_vocoder import USUAL, VOCODER, BeforeVocoder
 
-USUAL = "vits-joe"  # whose voice a system speaks with that knows it
-VOCODER = "vocoder."  # before the names of the vocoder's networks in `modules`
+__all__ = ["USUAL", "VOCODER", "AcousticSystem"]
 
 
-class AcousticSystem(System):
-    """An acoustic model in `modules["acoustic_model"]` before a vocoder, whose networks follow as "vocoder.<name>",
-    or whose graphs do, where it runs on ONNX Runtime.
-
-    Subclasses say how they read. vocoder: a loaded one for the network's mel, of which the system takes a copy;
-    without one Griffin-Lim speaks and the variant says so. speaker: one of `speakers`, by default the first.
+class AcousticSystem(BeforeVocoder):
+    """An acoustic model in `modules["acoustic_model"]` before a vocoder (see `BeforeVocoder`). Subclasses say how they
+    read.
     """
-
-    checkpoints: checkpoint.Kind  # how its networks lie on disk
-    manner: str = ""  # the attribute with how it speaks: a frozen dataclass, each field of which is a setting
-    mel: MelConfig  # of the spectrograms it makes
-    packages = (*System.packages, "librosa")  # Griffin-Lim's
 
     def __init__(
         self,
@@ -51,131 +36,16 @@ class AcousticSystem(System):
         self.folder, self.target, self.threads = Path(folder), target, threads
         self.device = torch.device(targets.find(target).device)
         torch.set_num_threads(threads)
-        symbols.of("a")  # eSpeak is loaded on first use; load it here, not inside a measurement
         self.config, self.speakers = config, speakers
         self.mel = getattr(config, "features", HIFIGAN)
-        self.sample_rate = self.mel.sample_rate
         self.modules, self.graphs = {"acoustic_model": network.eval().to(self.device)}, {}
-        self.variant = variant or ("baseline" if vocoder else GriffinLim.name)
-        self.speaker = self._speaker(speaker)
-        self.take(vocoder or GriffinLim(self.mel))
-        self.configure(**manner)
-
-    def settings(self) -> dict[str, Any]:
-        """The speaker, which vocoder speaks, where it runs if that is elsewhere, and the fields of `manner`."""
-        own = dataclasses.asdict(getattr(self, self.manner)) if self.manner else {}
-        elsewhere = self.vocoder.target != self.target and self.vocoder.name != GriffinLim.name
-        where = {"vocoder_target": self.vocoder.target} if elsewhere else {}
-        return {
-            "speaker": self.speaker,
-            "vocoder": self.vocoder.name,
-            **where,
-            **self.vocoder.settings(),
-            **own,
-        }
-
-    def configure(
-        self,
-        *,
-        speaker: str | None = None,
-        vocoder: str | None = None,
-        vocoder_target: str | None = None,
-        **others: Any,
-    ) -> None:
-        """speaker: one of `speakers`; vocoder: the name of one that `lib.systems` loads; vocoder_target: where it
-        runs, by default where the acoustic model does; others: fields of `manner`.
-        """
-        own = getattr(self, self.manner) if self.manner else None
-        names = {field.name for field in dataclasses.fields(own)} if self.manner else set()
-        changes = {name: others.pop(name) for name in names & others.keys()}
-        if speaker is not None:
-            self.speaker = self._speaker(speaker)
-        other = vocoder is not None and vocoder != self.vocoder.name
-        if other or vocoder_target not in (None, self.vocoder.target):
-            vocoder, target = vocoder or self.vocoder.name, vocoder_target or self.target
-            plain = vocoder == GriffinLim.name
-            self.take(
-                GriffinLim(self.mel) if plain else systems.load(vocoder, target=target, threads=self.threads)
-            )
-        super().configure(**others)
-        if changes:
-            setattr(self, self.manner, dataclasses.replace(own, **changes))
-
-    def adjusted(self, *, variant: str | None = None, **settings: Any) -> "AcousticSystem":
-        """As of every model; another vocoder runs where the acoustic model does, whatever the last one ran on."""
-        named = "vocoder_target" in (self.origin or {}).get("settings", {})
-        if named and settings.get("vocoder", self.vocoder.name) != self.vocoder.name:
-            settings.setdefault("vocoder_target", self.target)
-        return super().adjusted(variant=variant, **settings)
-
-    def take(self, vocoder: Vocoder) -> None:
-        """Speak through a copy of another vocoder from now on. ParameterError where it wants another mel."""
-        if vocoder.mel != self.mel:
-            raise ParameterError(
-                f"the vocoder {vocoder.name} wants another mel than the one that {self.name} of {self.folder} makes: "
-                f"take one of {self.mel.sample_rate} Hz that was made for it, or none"
-            )
-        modules, graphs = copy.deepcopy(dict(vocoder.modules)), dict(vocoder.graphs)
-        self.vocoder = copy.copy(vocoder)
-        self._bind()
-        self.vocoder.modules.clear()
-        self.vocoder.graphs.clear()
-        self.vocoder.modules.update(modules)
-        self.vocoder.graphs.update(graphs)
-        runs = targets.find(vocoder.target).packages if vocoder.target != self.target else ()
-        self.packages = tuple(dict.fromkeys((*type(self).packages, *vocoder.packages, *runs)))
-        self.front_end = symbols.files()
-        self.files = (*checkpoint.files(self.folder), *vocoder.files, *self.front_end)
-
-    @property
-    def card(self) -> str:
-        """What the checkpoint is (Markdown)."""
-        return checkpoint.card(self.folder)
-
-    @property
-    def params_m(self) -> float:
-        """10^6 parameters, those of the vocoder's graphs, too."""
-        return super().params_m + sum(map(cut.parameters, self.graphs.values())) / 1e6
-
-    def _copy_networks(self) -> None:
-        super()._copy_networks()
-        self.vocoder = copy.copy(self.vocoder)
-        self._bind()
-
-    def _bind(self) -> None:
-        """Let the vocoder speak with the networks and graphs of this system."""
-        self.vocoder.modules, self.vocoder.graphs = Part(self.modules, VOCODER), Part(self.graphs, VOCODER)
-
-    def _changed(self) -> None:
-        self.vocoder._changed()
-
-    def _speaker(self, name: str | None) -> str:
-        if name is not None and name not in self.speakers:
-            raise unknown(f"speaker of {self.folder}", name, self.speakers)
-        return name or self.speakers[0]
+        self._begin(vocoder, speaker, variant, manner)
 
     def _watch(self) -> Stopwatch:
         return Stopwatch(torch.cuda.synchronize if self.device.type == "cuda" else lambda: None)
 
     def _symbols(self, sentence: str) -> tuple[tuple[str, ...], torch.Tensor, torch.Tensor]:
         """The symbols of a sentence that the network knows, their ids (1, T) and the speaker (1,) on the device."""
-        phones = tuple(phone for phone in symbols.of(sentence) if symbols.known(phone))
+        phones = self._known(sentence)
         speaker = torch.tensor([self.speakers.index(self.speaker)], device=self.device)
         return phones, torch.from_numpy(symbols.ids(phones))[None].to(self.device), speaker
-
-    def _voiced(self, log_mel: np.ndarray, seed: int) -> np.ndarray:
-        """The waveform of a log-mel (F, n_bands)."""
-        return self.vocoder.vocode(log_mel, seed)
-
-    @classmethod
-    def pretrained(
-        cls, target: str = "torch/cpu", threads: int = 2, checkpoint: str | Path | None = None
-    ) -> "AcousticSystem":
-        """A checkpoint, by default that of `lib.zoo`, before the zoo's vocoder, in the voice of `vits-joe` if
-        it has it.
-        """
-        vocoder = systems.load("hifigan", target=target, threads=threads)
-        system = cls(checkpoint or zoo.folder(cls.name), vocoder=vocoder, target=target, threads=threads)
-        if USUAL in system.speakers:
-            system.speaker = USUAL
-        return system

@@ -79,24 +79,33 @@ class Kind:
         }
         return _write(Path(folder), describe(self.system, config, speakers), packed, card)
 
+    def sizes(self, folder: str | Path) -> tuple[Any, tuple[str, ...]]:
+        """(config, speakers) of a folder of `save`, read without torch; errors as of `load`."""
+        with self._read(folder, "np") as (config, speakers, _):
+            return config, speakers
+
     def load(self, folder: str | Path) -> tuple[Any, tuple[str, ...], torch.nn.Module]:
         """(config, speakers, network) from a folder of `save`.
 
         Raises MissingDataError where there is none, TrainingError where its files are damaged, do not belong together,
         or hold another system.
         """
-        with _reading(Path(folder), self.system) as stored:
+        with self._read(folder, "pt") as (config, speakers, weights):
+            network = self.build(config, len(speakers))
+            network.load_state_dict(
+                {n: value.float() if value.is_floating_point() else value for n, value in weights.items()}
+            )
+        return config, speakers, network.eval()
+
+    @contextmanager
+    def _read(
+        self, folder: str | Path, framework: str
+    ) -> Iterator[tuple[Any, tuple[str, ...], dict[str, Any]]]:
+        with _reading(Path(folder), self.system, framework=framework) as stored:
             config = self.config(**stored.description["network"])
             speakers = tuple(stored.description["speakers"])
             stored.must_mean(describe(self.system, config, speakers), keyed=True)
-            network = self.build(config, len(speakers))
-            network.load_state_dict(
-                {
-                    n: value.float() if value.is_floating_point() else value
-                    for n, value in stored.weights.items()
-                }
-            )
-        return config, speakers, network.eval()
+            yield config, speakers, stored.weights
 
 
 @dataclass(frozen=True)
@@ -146,6 +155,11 @@ class Parts:
             for name, network in networks.items():
                 network.load_state_dict({key: value.float() for key, value in _of(flat, name).items()})
         return config, {name: network.eval() for name, network in networks.items()}
+
+    def sizes(self, folder: str | Path) -> Any:
+        """The sizes alone, read without torch; errors likewise."""
+        with self._read(folder, "np") as (config, _):
+            return config
 
     def arrays(self, folder: str | Path) -> tuple[Any, dict[str, np.ndarray]]:
         """(config, weights by "<network>.<key>" in single precision), read without torch; errors likewise."""

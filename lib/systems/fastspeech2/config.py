@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 
 from lib.errors import ParameterError
 from lib.features import HIFIGAN
+from lib.systems.sizes import check_odd, check_postnet
 from lib.systems.symbols import vocabulary_size
 
 if TYPE_CHECKING:
     import transformers
+
+SYMBOL_FRAMES_MAX = (
+    129  # 1.5 s, longer than any phone or pause of the training speech: a bound for broken weights
+)
+SPEECH_MAX_S = 60.0  # at rate 1; a sentence of `lib.text` lasts at most about 20 s
 
 
 @dataclass(frozen=True)
@@ -38,15 +44,8 @@ class NetworkConfig:
             raise ParameterError(
                 f"model.hidden is {self.hidden}, it must be a multiple of model.heads, {self.heads}"
             )
-        for name in ("feed_forward_kernel", "encoder_kernel", "decoder_kernel"):
-            if getattr(self, name) % 2 == 0:
-                raise ParameterError(
-                    f"model.{name} is {getattr(self, name)}, a kernel that sees as far back as ahead is odd"
-                )
-        if self.postnet_layers < 2:
-            raise ParameterError(
-                f"model.postnet_layers is {self.postnet_layers}: one leads into it and one out, so at least 2"
-            )
+        check_odd(self, "feed_forward_kernel", "encoder_kernel", "decoder_kernel")
+        check_postnet(self)
 
     def transformers(self, n_speakers: int) -> "transformers.FastSpeech2ConformerConfig":
         """The same in transformers' words."""

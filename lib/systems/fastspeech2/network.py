@@ -15,15 +15,11 @@ from torch import nn
 
 from lib.errors import AudioError
 from lib.features import HIFIGAN
-from lib.systems.fastspeech2.config import Controls, NetworkConfig
+from lib.systems.fastspeech2.config import SPEECH_MAX_S, SYMBOL_FRAMES_MAX, Controls, NetworkConfig
 from lib.systems.padding import silenced
 from lib.systems.standardised import Standardised
 
 PROSODY = ("pitch", "energy")  # what a symbol has besides its duration
-SYMBOL_FRAMES_MAX = (
-    129  # 1.5 s, longer than any phone or pause of the training speech: a bound for broken weights
-)
-SPEECH_MAX_S = 60.0  # at rate 1; a sentence of `lib.text` lasts at most about 20 s
 
 
 class Encoded(NamedTuple):
@@ -102,9 +98,9 @@ class FastSpeech2Network(Standardised):
             hidden = hidden + network.speaker_id_embedding(speakers)[:, None]
         pitch_sees = hidden.detach() if network.stop_gradient_from_pitch_predictor else hidden
         predicted = (
-            _predict(network.duration_predictor, hidden, real),
-            _predict(network.pitch_predictor, pitch_sees, real),
-            _predict(network.energy_predictor, hidden, real),
+            predict(network.duration_predictor, hidden, real),
+            predict(network.pitch_predictor, pitch_sees, real),
+            predict(network.energy_predictor, hidden, real),
         )
         return Encoded(hidden, *predicted, real)
 
@@ -185,15 +181,24 @@ class FastSpeech2Network(Standardised):
 
 
 def _blocks(stack: nn.Module, hidden: torch.Tensor, real: torch.Tensor | None, per_frame: bool) -> torch.Tensor:
-    """transformers' Conformer blocks (Gulati et al. 2020, arXiv:2005.08100) on (B, time, hidden)."""
-    hidden, positions = stack.pos_enc(hidden)
+    """`blocks` with the stack's own table of distances, and its scale, on (B, time, hidden)."""
+    hidden, distances = stack.pos_enc(hidden)
+    return blocks(stack, hidden, distances, real, per_frame)
+
+
+def blocks(
+    stack: nn.Module, hidden: torch.Tensor, distances: torch.Tensor, real: torch.Tensor | None, per_frame: bool
+) -> torch.Tensor:
+    """transformers' Conformer blocks (Gulati et al. 2020, arXiv:2005.08100) on (B, time, hidden); distances: (1, 2 *
+    time - 1, hidden).
+    """
     attended = None if real is None else real[:, None]  # (B, 1, time)
     for layer in stack.conformer_layers:
         hidden = layer.ff_macaron_layer_norm(
             hidden
             + layer.ff_scale * layer.dropout(_feed_forward(layer.feed_forward_macaron, hidden, real, per_frame))
         )
-        attention = layer.self_attn(hidden, attention_mask=attended, pos_emb=positions)[0]
+        attention = layer.self_attn(hidden, attention_mask=attended, pos_emb=distances)[0]
         hidden = layer.self_attn_layer_norm(hidden + layer.dropout(attention))
         hidden = layer.conv_layer_norm(hidden + layer.dropout(_convolve(layer.conv_module, hidden, real)))
         hidden = layer.ff_layer_norm(
@@ -228,7 +233,7 @@ def _as_linear(convolution: nn.Conv1d) -> nn.Linear:
     return linear
 
 
-def _predict(predictor: nn.Module, hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
+def predict(predictor: nn.Module, hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
     """One value per symbol, (B, T); durations in the log domain, in training and in use alike."""
     channels = hidden.transpose(1, 2)  # (B, hidden, T)
     for layer in predictor.conv_layers:

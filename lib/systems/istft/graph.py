@@ -1,4 +1,4 @@
-"""Which ONNX graphs are the two networks of `istft`? Written node by node from a checkpoint's arrays, without torch.
+"""Which ONNX graphs are the networks of `istft`? Written node by node from a checkpoint's arrays, without torch.
 
     pitch   mel (F, 80)                                                       -> logits (F, bins)
     trunk   mel (F, 80), ahead (F, 80), magnitude (F, 513), octaves (F, 1)    -> real (F, 513), imaginary, gain
@@ -37,6 +37,18 @@ def pitch(config: IstftConfig, weights: Weights) -> bytes:
     hidden = _read(graph, mel, config.pitch_blocks)
     graph.output("logits", graph.linear(hidden, "output"), config.pitch_bins)
     return graph.serialized()
+
+
+def reader(n_inputs: int, n_blocks: int, weights: Weights, properties: Mapping[str, str]) -> bytes:
+    """Which mel do other features stand for? features (F, n_inputs) -> mel (F, 80), with the pasts of its convolutions.
+
+    properties: kept in the graph's metadata.
+    """
+    graph = _Graph("reader", weights)
+    hidden = _read(graph, graph.input("features", n_inputs), n_blocks)
+    made = graph.linear(hidden, "output", MEL_SCALE, MEL_MEAN)
+    graph.output("mel", made, HIFIGAN.n_bands)
+    return graph.serialized(properties)
 
 
 def trunk(config: IstftConfig, weights: Weights) -> bytes:
@@ -143,10 +155,15 @@ class _Graph:
         )
         return self.node("LayerNormalization", tensor, weight, bias, axis=-1, epsilon=1e-5)
 
-    def linear(self, tensor: str, layer: str, scale: np.ndarray | float = 1.0) -> str:
-        """A Linear; scale: of its outputs."""
+    def linear(
+        self, tensor: str, layer: str, scale: np.ndarray | float = 1.0, offset: np.ndarray | float = 0.0
+    ) -> str:
+        """A Linear; scale, offset: of its outputs."""
         weight, bias = (self.weights[f"{self.name}.{layer}.{kind}"] for kind in ("weight", "bias"))
-        names = self.weight(f"{layer}.weight", weight.T * scale), self.weight(f"{layer}.bias", bias * scale)
+        names = (
+            self.weight(f"{layer}.weight", weight.T * scale),
+            self.weight(f"{layer}.bias", bias * scale + offset),
+        )
         return self.node("Gemm", tensor, *names)
 
     def convolution(self, frames: str, layer: str) -> str:
@@ -177,7 +194,7 @@ class _Graph:
         )
         return self.node("Transpose", self.node("Squeeze", made, around), perm=[1, 0])
 
-    def serialized(self) -> bytes:
+    def serialized(self, properties: Mapping[str, str] | None = None) -> bytes:
         from onnx import TensorProto, helper, numpy_helper
 
         inputs, outputs = (
@@ -187,5 +204,6 @@ class _Graph:
         constants = [numpy_helper.from_array(values, name) for name, values in self.constants.items()]
         graph = helper.make_graph(self.nodes, self.name, inputs, outputs, constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
-        helper.set_model_props(model, {"noise": content_key(tables.noise().tobytes())})  # heard beside it
+        heard = {"noise": content_key(tables.noise().tobytes())}  # beside it
+        helper.set_model_props(model, heard | dict(properties or {}))
         return model.SerializeToString()

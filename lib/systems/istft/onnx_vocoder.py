@@ -6,8 +6,9 @@ the ONNX package is needed. Around them lies `stream.Utterance`, for a whole mel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from lib.systems.istft import stream, tables
 from lib.systems.istft.config import IstftConfig
 from lib.systems.istft.parts import PARTS
 from lib.systems.istft.tables import LOWEST_HZ, REFERENCE_HZ
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 WRITERS = (
     "graph.py",
@@ -66,11 +70,11 @@ class IstftOnnx(Vocoder):
     _changed = _open
 
     def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:
-        return stream.Utterance(_Stages(self)).push(self.checked(log_mel), last=True)
+        return stream.Utterance(Stages(self.sessions, self.config)).push(self.checked(log_mel), last=True)
 
     def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Log-mels (n, n_bands) as they come -> the waveform as far as it is known; see `stream.speak`."""
-        return stream.speak(_Stages(self), map(self.checked, chunks))
+        return stream.speak(Stages(self.sessions, self.config), map(self.checked, chunks))
 
 
 def stage_graphs(folder: Path) -> tuple[IstftConfig, dict[str, bytes]]:
@@ -87,11 +91,11 @@ def stage_graphs(folder: Path) -> tuple[IstftConfig, dict[str, bytes]]:
     return config, {stage: path.read_bytes() for stage, path in kept.items()}
 
 
-class _Stages:
-    """The graphs of a vocoder, with what their convolutions saw last."""
+class Stages:
+    """The graphs of a vocoder, with what their convolutions saw last. sessions: at least of "pitch" and "trunk"."""
 
-    def __init__(self, vocoder: IstftOnnx):
-        self.sessions, self.config = vocoder.sessions, vocoder.config
+    def __init__(self, sessions: Mapping[str, InferenceSession], config: IstftConfig):
+        self.sessions, self.config = {name: sessions[name] for name in ("pitch", "trunk")}, config
         self.pitch_lookahead, self.lookahead = self.config.pitch_lookahead, self.config.lookahead
         self.memory = {
             stage: {
@@ -103,7 +107,7 @@ class _Stages:
         }
 
     def hz(self, log_mel: np.ndarray, n_frames: int) -> np.ndarray:
-        (logits,) = self._run("pitch", {"mel": _ahead(log_mel, self.pitch_lookahead)[:n_frames]})
+        (logits,) = self._run("pitch", {"mel": ahead(log_mel, self.pitch_lookahead)[:n_frames]})
         return read(logits, self.config)
 
     def filters(self, log_mel: np.ndarray, source: np.ndarray, hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +115,7 @@ class _Stages:
             "trunk",
             {
                 "mel": log_mel[: len(hz)],
-                "ahead": _ahead(log_mel, self.lookahead)[: len(hz)],
+                "ahead": ahead(log_mel, self.lookahead)[: len(hz)],
                 "magnitude": np.abs(source),
                 "octaves": np.log2(np.maximum(hz, np.float32(LOWEST_HZ)) / np.float32(REFERENCE_HZ))[:, None],
             },
@@ -144,7 +148,7 @@ def read(logits: np.ndarray, config: IstftConfig) -> np.ndarray:
     return config.pitch_low_hz * 2 ** (position * config.pitch_step_cents / 1200)
 
 
-def _ahead(log_mel: np.ndarray, n: int) -> np.ndarray:
-    """As `network.ahead`."""
+def ahead(log_mel: np.ndarray, n: int) -> np.ndarray:
+    """As `network.ahead`, for one clip (F, n_bands)."""
     moved = min(n, len(log_mel))
     return np.concatenate([log_mel[moved:], np.repeat(log_mel[-1:], moved, 0)])

@@ -5,170 +5,28 @@ and looks at all it has said and at the symbols while it does, until it holds th
 systems speak so. `speecht5` is small, was trained here and leaves the waveform to a vocoder. `speecht5-base`
 has the published sizes and random weights: it shows what the published system costs in time and memory where
 its weights cannot be had, and what comes out of it is noise.
+
+`config.py` has the sizes, `network.py` how it learns, `decoding.py` and `system.py` how it speaks on torch; `export.py`
+makes graphs of it, `stages.py` speaks with them, without torch; `limits.py` has what both need to know.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import importlib
 
-import numpy as np
-import torch
-
-from lib import targets
-from lib.features import SPEECHT5
-from lib.systems import checkpoint, symbols
-from lib.systems.acoustic import AcousticSystem
-from lib.systems.attention import Reading
-from lib.systems.base import Speech, Stopwatch, System
-from lib.systems.speecht5.decoding import Limits, decode, lay_out
-from lib.systems.speecht5.network import PUBLISHED, NetworkConfig, SpeechT5Network, build
-from lib.systems.symbols import ids
-
-log = logging.getLogger(__name__)
-
-# symbols read at once: the longest trained on have 197, and attention does not follow what it never learned
-LONGEST = 240
-CHARACTERS_PER_S = 15.0  # of English read aloud
+_PLACES = {
+    **dict.fromkeys(("SpeechT5", "SpeechT5Base"), "system"),
+    **dict.fromkeys(("SpeechT5Onnx", "SpeechT5BaseOnnx"), "stages"),
+    **dict.fromkeys(("Limits", "LONGEST", "portions"), "limits"),
+    **dict.fromkeys(("NetworkConfig", "PUBLISHED"), "config"),
+    **dict.fromkeys(("SpeechT5Network", "build"), "network"),
+    "checkpoints": "stored",
+}
+__all__ = sorted(_PLACES)
 
 
-checkpoints = checkpoint.Kind("speecht5", NetworkConfig, build)
-
-
-class SpeechT5(AcousticSystem):
-    """A trained acoustic model, loaded from the folder that `save` made, before a vocoder (see `AcousticSystem`).
-
-    vocoder: one for the mel of the network's configuration. limits: when it stops, by itself and otherwise.
-    """
-
-    name, attends = "speecht5", True
-    checkpoints, manner = checkpoints, "limits"
-    limits = Limits()
-
-    def __init__(self, folder: str | Path, **settings: Any):
-        super().__init__(folder, **settings)
-        if self.device.type == "cpu":
-            lay_out(self.modules["acoustic_model"])
-
-    def speak(self, sentence: str, seed: int) -> Speech:
-        """One sentence, in portions where it has too many symbols. The seed draws the prenet's dropout, which
-        the network needs in use too, and Griffin-Lim's phases.
-        """
-        watch, readings = self._watch(), []
-        with watch.stage("phonemes"):
-            phones, _, speaker = self._symbols(sentence)
-        for index, portion in enumerate(portions(phones)):
-            readings.append(self._read(portion, speaker, seed + index, watch))
-        notes = tuple(note for reading in readings for note in reading.failures.notes(reading.phones))
-        for note in notes:
-            log.warning("%s: %r: %s", self.name, sentence[:40], note)
-        with watch.stage("vocoder"):
-            waveform = self._voiced(np.concatenate([reading.log_mel for reading in readings]), seed)
-        return Speech(waveform, self.sample_rate, watch.seconds, phones, notes=notes)
-
-    def read(self, sentence: str, seed: int = 0) -> tuple[Reading, ...]:
-        """The portions of a sentence (mostly one) up to their mels and alignments, to be looked at or judged."""
-        phones, _, speaker = self._symbols(sentence)
-        return tuple(
-            self._read(part, speaker, seed + index, self._watch())
-            for index, part in enumerate(portions(phones))
-        )
-
-    @torch.inference_mode()
-    def _read(self, phones: tuple[str, ...], speaker: torch.Tensor, seed: int, watch: Stopwatch) -> Reading:
-        batch = torch.from_numpy(ids(phones))[None].to(self.device)  # (1, T)
-        return Reading(
-            phones, *_stages(self.modules["acoustic_model"], batch, speaker, self.limits, seed, watch)
-        )
-
-
-class SpeechT5Base(System):
-    """The published sizes with random weights, with the published vocoder: for speed, memory and size, never
-    for quality.
-
-    It says noise that lasts as long as a person would take to read the text, so that its times are those of
-    real speech.
-    """
-
-    name = "speecht5-base"
-    sample_rate = SPEECHT5.sample_rate
-
-    def __init__(self, *, target: str = "torch/cpu", threads: int = 2):
-        from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
-
-        torch.set_num_threads(threads)
-        self.target, self.threads, self.device = target, threads, torch.device(targets.find(target).device)
-        model = build(PUBLISHED, 1)
-        self.modules = {
-            "acoustic_model": lay_out(model) if self.device.type == "cpu" else model,
-            "vocoder": SpeechT5HifiGan(SpeechT5HifiGanConfig()),
-        }
-        for module in self.modules.values():
-            module.eval().to(self.device)
-        frames = SPEECHT5.sample_rate / SPEECHT5.hop / CHARACTERS_PER_S  # per character
-        self._limits = Limits(shortest=frames, longest=frames, slack=0)
-
-    size_kind = "estimated"
-
-    @property
-    def size_mb(self) -> float:
-        """10^6 bytes that its weights would have as a file, which is as many as they have in memory."""
-        return self.loaded_mb
-
-    @torch.inference_mode()
-    def speak(self, sentence: str, seed: int) -> Speech:
-        """Noise as long as the sentence. The published tokenizer has one token per character and one for the
-        end; which token stands for which character makes no difference to random weights.
-        """
-        watch = Stopwatch(torch.cuda.synchronize if self.device.type == "cuda" else lambda: None)
-        batch = torch.tensor(
-            [[*(4 + ord(c) % (PUBLISHED.vocabulary - 4) for c in sentence), 2]], device=self.device
-        )
-        log_mel, _, _ = _stages(
-            self.modules["acoustic_model"],
-            batch,
-            torch.zeros(1, dtype=torch.long, device=self.device),
-            self._limits,
-            seed,
-            watch,
-        )
-        with watch.stage("vocoder"):
-            waveform = self.modules["vocoder"](torch.from_numpy(log_mel).to(self.device)).cpu().numpy()
-        return Speech(
-            waveform, self.sample_rate, watch.seconds, notes=("random weights: noise, for its timing alone",)
-        )
-
-
-def portions(phones: Sequence[str], longest: int = LONGEST) -> list[tuple[str, ...]]:
-    """Cut symbols, with their marks of beginning and end, into such with marks of their own, of at most
-    `longest` symbols.
-
-    Cut at the last space that leaves no longer portion, or, in a word without end, anywhere.
-    """
-    inner, found = list(phones[1:-1]), []
-    while len(inner) > longest - 2:
-        window = inner[: longest - 1]  # one more than fits: a space there is a place to cut as well
-        cut = max((i for i, phone in enumerate(window) if phone == " " and i), default=longest - 2)
-        found.append(inner[:cut])
-        inner = inner[cut + (inner[cut] == " ") :]
-    return [(symbols.BOS, *part, symbols.EOS) for part in (*found, inner) if part]
-
-
-def _stages(
-    model: SpeechT5Network,
-    batch: torch.Tensor,
-    speaker: torch.Tensor,
-    limits: Limits,
-    seed: int,
-    watch: Stopwatch,
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """(log-mel (F, n_bands), alignment (S, T), stopped) of one sentence of ids (1, T), each stage timed."""
-    with watch.stage("encoder"):
-        encoded = model.encode(batch)
-    with watch.stage("decoder"):
-        found = decode(model, encoded, speaker, limits=limits, seed=seed)
-    with watch.stage("postnet"):
-        log_mel = model.log_mel(found.rough)[0].float().cpu().numpy()
-    return log_mel, found.alignment.float().cpu().numpy(), found.stopped
+def __getattr__(name: str):
+    """Its parts as they are asked for: who runs it on ONNX Runtime does not wait for torch."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)

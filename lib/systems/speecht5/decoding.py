@@ -15,43 +15,16 @@ attention is ahead of it again.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
 
-from lib.errors import AudioError, ParameterError, TextError
+from lib.errors import AudioError, TextError
 from lib.systems.layers import plain
-from lib.systems.speecht5.network import POSITIONS, PRENET_DROPOUT, SpeechT5Network
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When to stop. The embedded voices have 3.2 to 7.9 frames a symbol in a sentence, and 52 at most."""
-
-    threshold: float = 0.5  # of the end's probability, added up over the frames of a step
-    shortest: float = 1.5  # frames that a symbol has at least on average
-    longest: float = 12.0  # and at most
-    slack: int = 40  # frames added to the longest
-    linger: int = 60  # frames at one symbol after which a window goes on
-
-    def __post_init__(self) -> None:
-        if not (
-            0 < self.threshold
-            and 0 <= self.shortest <= self.longest < math.inf
-            and self.slack >= 0
-            and self.linger > 0
-        ):
-            raise ParameterError(
-                f"{self}: threshold and linger must be above 0, and shortest must lie between 0 and longest"
-            )
-
-    def steps(self, n_symbols: int, reduction: int) -> tuple[int, int]:
-        """The least and the most decoder steps for so many symbols."""
-        most = min(POSITIONS, math.ceil((self.longest * n_symbols + self.slack) / reduction))
-        return min(most, max(1, math.floor(self.shortest * n_symbols / reduction))), max(1, most)
+from lib.systems.speecht5.config import POSITIONS, PRENET_DROPOUT
+from lib.systems.speecht5.limits import Limits, Window
+from lib.systems.speecht5.network import SpeechT5Network
 
 
 class Decoded(NamedTuple):
@@ -111,9 +84,10 @@ def decode(
     alignment = encoded.new_zeros(most, n_symbols)
     frames = encoded.new_empty(1, most, config.reduction, config.features.n_bands)
     frame, stopped, count = encoded.new_zeros(1, config.features.n_bands), False, 0
-    first, end, nearness = _window(model, 0, n_symbols)
-    reached, stays = 0, 0  # the symbol that the window lies around, and for how many steps it has
+    window = Window(config, n_symbols, limits.linger)
     while count < most and not stopped:
+        first, end = window.bounds()
+        nearness = model.nearness[window.nearness()] if config.ahead else 0.0
         hidden = frame
         for layer, mask in zip(prenet.layers, masks[count]):
             hidden = torch.relu(layer(hidden)) * mask
@@ -138,14 +112,10 @@ def decode(
             hidden = layer.final_layer_norm(hidden + layer.feed_forward(hidden))
         frames[0, count] = postnet.feat_out(hidden).view(config.reduction, -1)
         frame, count = frames[:, count, -1], count + 1
-        if config.ahead:
-            looked = int(alignment[count - 1].argmax())
-            stays = 0 if looked > reached else stays + 1
-            reached = looked if stays * config.reduction < limits.linger else min(reached + 1, n_symbols - 1)
-            first, end, nearness = _window(model, reached, n_symbols)
+        window.move(int(alignment[count - 1].argmax()))
         stopped = (
             count >= least
-            and end == n_symbols
+            and window.bounds()[1] == n_symbols
             and bool(torch.sigmoid(postnet.prob_out(hidden)).sum() >= limits.threshold)
         )
     rough = frames[:, :count].flatten(1, 2)
@@ -168,16 +138,6 @@ def lay_out(model: SpeechT5Network) -> SpeechT5Network:
         if isinstance(module, torch.nn.Linear) and plain(module) and module.out_features >= module.in_features:
             module.weight.data = module.weight.data.t().contiguous().t()
     return model
-
-
-def _window(model: SpeechT5Network, reached: int, n_symbols: int) -> tuple[int, int, torch.Tensor | float]:
-    """What can be seen once a symbol is reached: the first symbol, the last + 1, and how much each is preferred."""
-    config = model.config
-    if not config.ahead:
-        return 0, n_symbols, 0.0
-    before = reached - config.behind
-    first, end = max(0, before), min(n_symbols, reached + config.ahead + 1)
-    return first, end, model.nearness[first - before : end - before]
 
 
 def _heads(hidden: torch.Tensor, heads: int) -> torch.Tensor:

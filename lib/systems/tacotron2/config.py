@@ -1,10 +1,16 @@
-"""What sizes can `tacotron2` have? Its configuration, which encoder, decoder and postnet are built from."""
+"""What sizes can `tacotron2` have, and when does it end? Readable without torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from lib.errors import ParameterError
+from lib.systems.sizes import check_odd, check_postnet
+
+# The length guard, in frames. The symbols of a sentence of the training speech take 3.2 to 8 frames each, 4.6
+# on average: its slowest sentence needs half of what is allowed, its fastest three times what the gate has to wait for.
+GUARD_FRAMES, GUARD_FRAMES_PER_SYMBOL = 86, 10  # 1 s, and 116 ms of each symbol
+SHORTEST_FRAMES = 4
 
 
 @dataclass(frozen=True)
@@ -38,15 +44,8 @@ class NetworkConfig:
             raise ParameterError(
                 f"model.embedding is {self.embedding}: the encoder reads half of it forward, half backward: it is even"
             )
-        for name in ("encoder_kernel", "location_kernel", "postnet_kernel"):
-            if getattr(self, name) % 2 == 0:
-                raise ParameterError(
-                    f"model.{name} is {getattr(self, name)}, a kernel that sees as far back as ahead is odd"
-                )
-        if self.postnet_layers < 2:
-            raise ParameterError(
-                f"model.postnet_layers is {self.postnet_layers}: one leads into it and one out, so at least 2"
-            )
+        check_odd(self, "encoder_kernel", "location_kernel", "postnet_kernel")
+        check_postnet(self)
         if self.frames_per_step < 1:
             raise ParameterError(
                 f"model.frames_per_step is {self.frames_per_step}: a step says at least 1 frame"
@@ -54,3 +53,24 @@ class NetworkConfig:
         for name in ("encoder_dropout", "prenet_dropout", "rnn_dropout", "postnet_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ParameterError(f"model.{name} is {getattr(self, name)}, a share to drop lies in [0, 1)")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """When the decoder holds that all is said."""
+
+    threshold: float = 0.5  # above which a step is the last
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise ParameterError(f"threshold is {self.threshold}, the gate's lies between 0 and 1")
+
+
+def steps_allowed(n_symbols: int, frames_per_step: int) -> int:
+    """The length guard: steps after which a sentence of n_symbols is cut."""
+    return -(-(GUARD_FRAMES + GUARD_FRAMES_PER_SYMBOL * n_symbols) // frames_per_step)
+
+
+def steps_needed(n_symbols: int, frames_per_step: int) -> int:
+    """Steps before which the gate is not asked: a frame for each symbol, and no fewer than make a sound."""
+    return -(-max(SHORTEST_FRAMES, n_symbols) // frames_per_step)

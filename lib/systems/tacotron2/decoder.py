@@ -11,14 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from lib.features import HIFIGAN
-from lib.systems.tacotron2.config import NetworkConfig
+from lib.systems.tacotron2.config import NetworkConfig, steps_allowed, steps_needed
 from lib.systems.tacotron2.layers import Attention, Linear, Prenet, advance, direct, joined, lstm
 from lib.systems.tacotron2.reader import Reader
 
-# The length guard, in frames. The symbols of a sentence of the training speech take 3.2 to 8 frames each, 4.6
-# on average: its slowest sentence needs half of what is allowed, its fastest three times what the gate has to wait for.
-GUARD_FRAMES, GUARD_FRAMES_PER_SYMBOL = 86, 10  # 1 s, and 116 ms of each symbol
-SHORTEST_FRAMES = 4
 BANDS = HIFIGAN.n_bands
 
 
@@ -94,13 +90,3 @@ class Decoder(nn.Module):
             return (None,) * steps
         kept = torch.empty(steps, n, self.config.attention_rnn, device=device).bernoulli_(1 - dropout)
         return (kept / (1 - dropout)).unbind()
-
-
-def steps_allowed(n_symbols: int, frames_per_step: int) -> int:
-    """The length guard: steps after which a sentence of n_symbols is cut."""
-    return -(-(GUARD_FRAMES + GUARD_FRAMES_PER_SYMBOL * n_symbols) // frames_per_step)
-
-
-def steps_needed(n_symbols: int, frames_per_step: int) -> int:
-    """Steps before which the gate is not asked: a frame for each symbol, and no fewer than make a sound."""
-    return -(-max(SHORTEST_FRAMES, n_symbols) // frames_per_step)

@@ -25,7 +25,6 @@ from lib.systems import checkpoint
 from lib.systems.acoustic import AcousticSystem
 from lib.systems.base import Speech
 from lib.systems.fastspeech2 import network as fastspeech2_network
-from lib.systems.tortoise import diffusion
 from lib.systems.tortoise.diffusion import PREDICTIONS, Sample, Sampling, Schedule, sample
 from lib.systems.tortoise.network import DecoderConfig, DiffusionDecoder
 
@@ -176,7 +175,7 @@ def denoised(
     generator = torch.Generator().manual_seed(seed)
     condition = decoder.condition(said, speakers, said.shape[1])
     noise = torch.randn((len(said), HIFIGAN.n_bands, said.shape[1]), generator=generator).to(said.device)
-    knows, grid = decoder.config, diffusion.grid(config.noise, how.steps, how.spacing)
+    knows, grid = decoder.config, how.grid(config.noise)
     following = dict(zip(grid, (*grid[1:], -1)))  # timestep -> the one that its step leads to
 
     def predict(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -242,6 +241,13 @@ class Tortoise(AcousticSystem):
         super().__init__(folder, **settings)
         network = self.modules.pop("acoustic_model")
         self.modules |= {"front": network.front, "decoder": network.decoder}
+
+    @torch.inference_mode()
+    def said(self, sentence: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """(latents (1, F, hidden), speaker (1,)): what the decoder is given for a sentence, see `denoised`."""
+        _, batch, speaker = self._symbols(sentence)
+        encoded, frames, pitch, energy = self.modules["front"].plan(batch, speaker)
+        return latents(self.modules["front"], encoded, guarded(frames)[0], pitch, energy), speaker
 
     @torch.inference_mode()
     def speak(self, sentence: str, seed: int) -> Speech:

@@ -25,11 +25,15 @@ from dataclasses import dataclass
 import torch
 
 from lib.errors import ParameterError, unknown
+from lib.systems.tortoise.solvers import SOLVERS
 
 KINDS = ("linear", "cosine")
 PREDICTIONS = ("epsilon", "v")
-SAMPLERS = ("ddpm", "ddim", "dpm++")
-SPACINGS = ("even", "published")
+SAMPLERS = ("ddpm", "ddim", *SOLVERS)
+SPACINGS = ("even", "published", "log-snr")
+FAINTEST = (
+    -5.1
+)  # half the log SNR below which "log-snr" places nothing but the first step (that of Lu et al. 2022)
 # x (B, C, ...), timesteps (B,) int64 -> the prediction, like x
 Denoiser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -112,10 +116,11 @@ def loss_weight(prediction: str, alpha: torch.Tensor, sigma: torch.Tensor, gamma
 
 
 def grid(schedule: Schedule, steps: int, spacing: str = "even") -> tuple[int, ...]:
-    """The timesteps a sampler visits, noisiest first. Both spacings begin with pure noise, at schedule.steps - 1.
+    """The timesteps a sampler visits, noisiest first. All spacings begin with pure noise, at schedule.steps - 1.
 
     "even": the upper ends of `steps` equal parts of the schedule; half as many steps are every other one of
-    them. "published": from 0 to the last, as TorToiSe's decoder is respaced.
+    them. "published": from 0 to the last, as TorToiSe's decoder is respaced. "log-snr": the beginnings of equal parts
+    of the logarithm of the SNR.
     """
     if spacing not in SPACINGS:
         raise unknown("spacing of timesteps", spacing, SPACINGS)
@@ -123,16 +128,31 @@ def grid(schedule: Schedule, steps: int, spacing: str = "even") -> tuple[int, ..
         raise ParameterError(f"{steps} sampling steps: give 1 to {schedule.steps}, the schedule's")
     if spacing == "even":
         return tuple((i * schedule.steps + steps // 2) // steps - 1 for i in range(steps, 0, -1))
+    if spacing == "log-snr":
+        return _by_log_snr(schedule, steps)
     stride = (schedule.steps - 1) / max(steps - 1, 1)
     return tuple(schedule.steps - 1 if steps == 1 else round(i * stride) for i in range(steps - 1, -1, -1))
+
+
+def _by_log_snr(schedule: Schedule, steps: int) -> tuple[int, ...]:
+    squared = schedule.alpha_bar()
+    known = 0.5 * (squared / (1 - squared)).log()  # (schedule.steps,), falling
+    low, high = max(FAINTEST, known[-1].item()), known[0].item()
+    wanted = [low + (high - low) * i / steps for i in range(1, steps)]
+    found = (schedule.steps - 1, *((known - one).abs().argmin().item() for one in wanted))
+    if any(a <= b for a, b in zip(found, found[1:])):
+        raise ParameterError(
+            f"{steps} steps are too many for spacing log-snr: some would fall together; take even"
+        )
+    return found
 
 
 @dataclass(frozen=True)
 class Sampling:
     """How to walk from noise to data."""
 
-    # "ddpm" (ancestral), "ddim" (Song et al. 2021, arXiv:2010.02502) or "dpm++" (second-order multistep, Lu et al.
-    # 2022, arXiv:2211.01095)
+    # "ddpm" (ancestral), "ddim" (Song et al. 2021, arXiv:2010.02502), or one of second order: "dpm++", its stochastic
+    # kin "sde-dpm++" (both Lu et al. 2022, arXiv:2211.01095) or "unipc" (Zhao et al. 2023, arXiv:2302.04867)
     sampler: str = "dpm++"
     steps: int = 32
     # weight w of (1 + w) conditional - w unconditional prediction (Ho and Salimans 2022, arXiv:2207.12598)
@@ -144,8 +164,15 @@ class Sampling:
     eta: float = 0.0  # of "ddim": 0 is deterministic, 1 is "ddpm"
     bound: float = 0.0  # data lie within [-bound, bound]; 0: anywhere
     spacing: str = "even"  # of the timesteps, see `grid`
+    timesteps: tuple[int, ...] = ()  # instead of a spacing: where each of the steps begins, noisiest first
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "timesteps", tuple(self.timesteps))  # a list, from a file
+        falling = all(a > b for a, b in zip(self.timesteps, self.timesteps[1:]))
+        if self.timesteps and not (len(self.timesteps) == self.steps and falling and self.timesteps[-1] >= 0):
+            raise ParameterError(
+                f"timesteps {list(self.timesteps)}: give {self.steps}, one for each step, each below the one before"
+            )
         if self.sampler not in SAMPLERS:
             raise unknown("sampler", self.sampler, SAMPLERS)
         if self.spacing not in SPACINGS:
@@ -155,6 +182,12 @@ class Sampling:
         for name, high in (("guidance", 100.0), ("temperature", 10.0), ("eta", 1.0), ("bound", math.inf)):
             if not 0 <= getattr(self, name) <= high:  # refuses NaN too
                 raise ParameterError(f"{name} is {getattr(self, name)}, it must lie between 0 and {high:g}")
+
+    def grid(self, schedule: Schedule) -> tuple[int, ...]:
+        """The timesteps that it visits."""
+        if self.timesteps and self.timesteps[0] >= schedule.steps:
+            raise ParameterError(f"timestep {self.timesteps[0]}: the schedule ends at {schedule.steps - 1}")
+        return self.timesteps or grid(schedule, self.steps, self.spacing)
 
     def weight(self, index: int, steps: int) -> float:
         """Of guidance at a step, the first of which is 0."""
@@ -192,20 +225,21 @@ def sample(
 
     unconditional: the prediction without a condition, needed where how.guidance is not 0. A network that
     answers with twice the channels (TorToiSe's) says in the second half where between its bounds the variance
-    of a "ddpm" step lies. `generator`: of the noise that "ddpm" and "ddim" with eta add, on the CPU, so that
-    every device draws the same.
+    of a "ddpm" step lies. `generator`: of the noise that "ddpm", "sde-dpm++" and "ddim" with eta add, on the CPU, so
+    that every device draws the same.
     """
     if how.guidance and unconditional is None:
         raise ParameterError(
             "guidance needs a prediction without condition: train with dropped conditions, or set guidance to 0"
         )
-    steps = grid(schedule, how.steps, how.spacing)
+    steps = how.grid(schedule)
     if not 0 <= skip < len(steps):
         raise ParameterError(f"skip is {skip}: of {len(steps)} sampling steps at least one is walked")
     squared = [schedule.alpha_bar()[t].item() for t in steps] + [
         1.0
     ]  # after the last step there is no noise left
-    x, evaluations, previous = noise * (1.0 if skip else how.temperature), 0, None
+    x, evaluations = noise * (1.0 if skip else how.temperature), 0
+    solver = SOLVERS[how.sampler](generator) if how.sampler in SOLVERS else None
     for index, t in list(enumerate(steps))[skip:]:
         timesteps = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
         alpha, sigma = math.sqrt(squared[index]), math.sqrt(1 - squared[index])
@@ -219,8 +253,8 @@ def sample(
         if how.bound:
             x0 = x0.clamp(-how.bound, how.bound)
             epsilon = (x - alpha * x0) / sigma
-        if how.sampler == "dpm++":
-            x, previous = _dpm_step(x, x0, previous, squared[index], squared[index + 1])
+        if solver:
+            x = solver.step(x, x0, squared[index], squared[index + 1])
         elif how.sampler == "ddim":
             x = ddim_step(x0, epsilon, squared[index], squared[index + 1], how.eta, generator)
         else:
@@ -265,26 +299,6 @@ def ddpm_step(
         part = (spread + 1) / 2
         deviation = (0.5 * (part * math.log(beta) + (1 - part) * math.log(variance))).exp()
     return mean + deviation * _normal(x, generator)
-
-
-def _dpm_step(
-    x: torch.Tensor, x0: torch.Tensor, previous: tuple[torch.Tensor, float] | None, now: float, then: float
-) -> tuple[torch.Tensor, tuple[torch.Tensor, float]]:
-    """DPM-Solver++(2M): x0 is extrapolated along half the log SNR; previous: x0 and its log SNR's change at the
-    step before.
-    """
-    if then == 1.0:  # infinite SNR: the extrapolation ends in x0 itself
-        return x0, (x0, math.inf)
-    change = _half_log_snr(then) - _half_log_snr(now)
-    guess = x0
-    if previous is not None:
-        guess = x0 + 0.5 * change / previous[1] * (x0 - previous[0])
-    ahead = math.sqrt((1 - then) / (1 - now)) * x - math.sqrt(then) * math.expm1(-change) * guess
-    return ahead, (x0, change)
-
-
-def _half_log_snr(squared: float) -> float:
-    return 0.5 * math.log(squared / (1 - squared))
 
 
 def _posterior_variance(now: float, then: float) -> float:

@@ -12,7 +12,8 @@ import functools
 
 import numpy as np
 
-from lib.graphs import convolutions, cut, packing, session
+from lib.graphs import cut, session
+from lib.graphs.fastest import fastest
 from lib.systems import symbols
 from lib.systems.base import Speech, Stopwatch, System
 from lib.systems.vits_joe import piper
@@ -45,21 +46,6 @@ def stage_graphs() -> dict[str, bytes]:
     return {stage: cut.part(model, stage, *ends) for stage, ends in STAGES.items()}
 
 
-@functools.lru_cache(maxsize=8)
-def fastest(graph: bytes, threads: int) -> bytes:
-    """A graph as ONNX Runtime runs it fastest: on one thread rewritten for its blocked kernels, where it can be.
-
-    That makes the decoder 1.25 times as fast, equal within 1e-5. With two threads it would be 0.8 times as fast: the
-    blocked kernels share out rows of an image among threads, and a waveform is one row.
-    """
-    if threads > 1:
-        return graph
-    try:
-        return convolutions.blocked(packing.unpacked(graph))
-    except ValueError:  # an operator without a 2-D form, as in quantized graphs: it stays as it is
-        return graph
-
-
 class VitsJoeOnnx(System):
     """The voice on ONNX Runtime's CPU provider."""
 
@@ -89,11 +75,15 @@ class VitsJoeOnnx(System):
         self.scales = piper.scaled(self.scales, scales)
 
     def _open(self) -> None:
-        decoder = fastest(self.graphs["decoder"], self.threads)
-        self.sessions = {
-            stage: session.open(graph, self.threads)
-            for stage, graph in (self.graphs | {"decoder": decoder}).items()
-        }
+        graphs = dict(self.graphs)
+        if "decoder" in graphs:
+            graphs["decoder"] = fastest(graphs["decoder"], self.threads)
+        self.sessions = {stage: session.open(graph, self.threads) for stage, graph in graphs.items()}
+        self.head = None
+        if "decoder" not in graphs:  # another head: see `lib.optimize.head`
+            from lib.systems.vits_joe.head import Head
+
+            self.head = Head(self.sessions)
 
     _changed = _open
 
@@ -125,8 +115,11 @@ class VitsJoeOnnx(System):
                     PRIOR_NOISE: noise.standard_normal(mean.shape, np.float32),
                 },
             )
-        with watch.stage("decoder"):
-            (waveform,) = self._run("decoder", {LATENTS: latents})
+        if self.head:
+            waveform = self.head.decode(latents[0], watch)
+        else:
+            with watch.stage("decoder"):
+                (waveform,) = self._run("decoder", {LATENTS: latents})
         return Speech(
             waveform.reshape(-1), self.sample_rate, watch.seconds, phones, piper.frames_per_symbol(frames)
         )

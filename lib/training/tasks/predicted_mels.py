@@ -5,14 +5,15 @@ An acoustic model smooths what it is unsure of, and a vocoder that has only met 
 buzz of that. Made to follow the clip, the model's mel lies frame by frame under it, so the vocoder can learn to speak
 it (Kong et al. 2020, arXiv:2010.05646, section 4.4, fine-tuning). A FastSpeech 2 follows with the true durations,
 pitch and energy; Tacotron 2 and SpeechT5 are told the true frames before each step (teacher forcing); the diffusion
-decoder begins in the middle of its walk, at the true mel in noise, and draws anew what that noise hides.
+decoder begins in the middle of its walk, at the true mel in noise, and draws anew what that noise hides. The reader of
+`vits-joe` is no acoustic model, but smooths likewise: it is shown the latents that the clip was spoken from.
 """
 
 from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from lib.files import cache_folder, content_key, write_atomic
 from lib.systems import checkpoint, fastspeech2, speecht5, tacotron2, tortoise
 from lib.systems.tortoise import diffusion
 from lib.systems.tortoise.diffusion import Sampling
+from lib.systems.vits_joe import reader
 from lib.training import sources
 from lib.training.task import Batch
 from lib.training.tasks import acoustic_data
@@ -33,6 +35,7 @@ from lib.training.tasks import speecht5 as speecht5_task
 from lib.training.tasks import tacotron2 as tacotron2_task
 from lib.training.tasks.acoustic import collated
 from lib.training.tasks.acoustic_data import Example, Statistics
+from lib.training.tasks.vocoder_targets import VOICE, true_latents
 
 # The diffusion decoder's walk is that of use; its first half, in which pitch and rhythm are found, is not walked.
 REDRAWN, SKIPPED = Sampling("dpm++", 8), 4
@@ -43,7 +46,7 @@ Follower = Callable[[Example], np.ndarray]
 
 def speakers(names: Sequence[str]) -> tuple[str, ...]:
     """Whose clips all these acoustic models of `lib.zoo`, or of a folder, can be asked for."""
-    known = [_load(sources.start(name))[1] for name in names]
+    known = [_known(sources.start(name)) for name in names]
     return tuple(speaker for speaker in known[0] if all(speaker in others for others in known))
 
 
@@ -59,7 +62,7 @@ def predicted(corpus: Corpus, names: Sequence[str], limit: int = 0) -> dict[str,
     for turn, name in enumerate(names):
         folder = sources.start(name)
         theirs = examples[turn :: len(names)]
-        known, follow = follower(folder)
+        known, follow = follower(folder, corpus)
         if strangers := {e.speaker for e in theirs} - set(known):
             raise ParameterError(
                 f"{folder} does not know the speakers {', '.join(sorted(strangers))}: give an acoustic model of this "
@@ -71,8 +74,12 @@ def predicted(corpus: Corpus, names: Sequence[str], limit: int = 0) -> dict[str,
     return {e.id: mels[e.id] for e in examples if e.id in mels}
 
 
-def follower(folder: str | Path) -> tuple[tuple[str, ...], Follower]:
-    """Whom the acoustic model of a folder knows, and what makes its mel of a clip."""
+def follower(folder: str | Path, corpus: Corpus | None = None) -> tuple[tuple[str, ...], Follower]:
+    """Whom the acoustic model of a folder knows, and what makes its mel of a clip. corpus: that the clips are of, which
+    a reader of latents is shown.
+    """
+    if checkpoint.system_of(folder) == reader.PARTS.system:
+        return _known(folder), _reads(folder, true_latents(corpus.split("train")))
     name, (config, known, network) = checkpoint.system_of(folder), _load(folder)
     network.eval()
     how = _FOLLOWERS[name]
@@ -84,6 +91,18 @@ def follower(folder: str | Path) -> tuple[tuple[str, ...], Follower]:
             return how(network, config, known, example)[: example.n_frames].float().numpy()
 
     return known, follow
+
+
+def _reads(folder: str | Path, latents: Mapping[str, np.ndarray]) -> Follower:
+    """The mels that a reader of `vits-joe` finds in the latents of clips."""
+    sizes, networks = reader.PARTS.load(folder)
+
+    @torch.inference_mode()
+    def follow(example: Example) -> np.ndarray:
+        known = torch.from_numpy(latents[example.id].astype(np.float32))[None]
+        return reader.read(networks["reader"], known, sizes)[0].numpy()
+
+    return follow
 
 
 def resynthesis(example: Example, network: fastspeech2.FastSpeech2Network, known: Sequence[str]) -> np.ndarray:
@@ -142,6 +161,11 @@ _FOLLOWERS = {
     "tortoise": _tortoise,
 }
 _SYSTEMS = {"fastspeech2": fastspeech2, "tacotron2": tacotron2, "speecht5": speecht5, "tortoise": tortoise}
+
+
+def _known(folder: str | Path) -> tuple[str, ...]:
+    """Whom the acoustic model of a folder knows."""
+    return (VOICE,) if checkpoint.system_of(folder) == reader.PARTS.system else _load(folder)[1]
 
 
 def _load(folder: str | Path) -> tuple:

@@ -127,7 +127,7 @@ class StudentTask(tortoise_task.AcousticTask):
             config.steps,
             config.guidance,
             tuple(config.temperature),
-            config.teacher or config.base,
+            Path(config.teacher or config.base).name,
             students.key(sources.start(config.base)),
             folded=any(name.startswith("guidance_embed") for name in weights),
             interval=any(name.startswith("until_embed") for name in weights),

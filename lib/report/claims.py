@@ -1,0 +1,222 @@
+"""Does it hold? Every headline of the reference studies beside what was measured here: theirs, ours, verdict, reason.
+
+A change agrees where the 95 % interval of ours lies inside what theirs can mean, is better or worse where it lies
+outside, and is undecided else. Equal quality is what `lib.measure.verdict` calls without audible loss. What was not
+measured is not run, and says what has to run first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lib.measure import verdict
+from lib.report import tables, vocabulary
+from lib.report.candidates import runs
+from lib.report.collect import Row
+from lib.report.verdicts import Judged, judged
+from lib.results import CLAIM, METRICS
+from lib.studies.headlines import HEADLINES, Headline
+
+AGREES, BETTER, WORSE = "agrees", "better than claimed", "worse than claimed"
+UNDECIDED, INCOMPARABLE, NOT_RUN = "undecided", "not comparable", "not run"
+_MOST = 3  # of our numbers beside a claim that does not say which variant it is of
+_OTHERS = "Others"  # claims in the rows that belong to none of the studies
+
+
+@dataclass(frozen=True)
+class Line:
+    """A headline with our answer. kind: "claimed" or "published"; origin: where ours was measured, if not in this
+    run.
+    """
+
+    study: str
+    system: str
+    of: str
+    theirs: str
+    kind: str
+    source: str
+    note: str
+    ours: str
+    verdict: str
+    reason: str
+    origin: str = ""
+
+
+def lines(rows: Iterable[Row], headlines: Sequence[Headline] = HEADLINES) -> list[Line]:
+    """A line for each headline, then one for each other claim among the rows."""
+    rows = list(rows)
+    parts = runs([row for row in rows if row.kind not in ("published", "not_run") and not row.claimed])
+    entries = judged(rows)
+    made = [_line(headline, rows, parts, entries) for headline in headlines]
+    told = {(h.system, h.metric) for h in headlines if h.claimed}
+    return made + [_other(claim) for claim in tables.claims(rows) if (claim.system, claim.metric) not in told]
+
+
+def finding(told: Sequence[Line]) -> str:
+    """How many headlines hold, in a sentence; "" where none was judged."""
+    words = Counter(line.verdict for line in told)
+    if not words:
+        return ""
+    order = (AGREES, BETTER, WORSE, UNDECIDED, INCOMPARABLE, NOT_RUN)
+    shares = ", ".join(f"{words[word]} {word}" for word in order if words[word])
+    return f"Of {words.total()} headlines: {shares}."
+
+
+def _line(headline: Headline, rows: list[Row], parts: list[list[Row]], entries: list[Judged]) -> Line:
+    if headline.incomparable:
+        answer = _laid_beside(headline, rows)
+    elif headline.equal:
+        answer = _equal(headline, entries)
+    else:
+        answer = _changed(headline, parts)
+    ours, word, reason, origin = answer or ("", NOT_RUN, _why(headline, rows), "")
+    return Line(
+        headline.study,
+        headline.system,
+        METRICS[headline.metric].label,
+        headline.theirs,
+        "claimed" if headline.claimed else "published",
+        headline.source.removeprefix(CLAIM),
+        headline.note,
+        ours,
+        word,
+        reason,
+        origin,
+    )
+
+
+def _laid_beside(headline: Headline, rows: list[Row]) -> tuple | None:
+    """Our newest numbers of the same system and metric, for the eye alone."""
+    mine = [
+        row
+        for row in sorted(rows, key=lambda row: (row.recorded, row.variant, row.target))
+        if (row.system, row.metric) == (headline.system, headline.metric)
+        and row.kind in ("measured", "estimated")
+        and not row.claimed
+    ]
+    if not mine:
+        return None
+    said = dict.fromkeys(f"{vocabulary.amount(r.metric, r.value)} ({r.variant}, {r.target})" for r in mine)
+    origin = mine[0].stamp if all(row.recorded for row in mine) else ""
+    return "; ".join(tuple(said)[:_MOST]), INCOMPARABLE, headline.incomparable, origin
+
+
+def _equal(headline: Headline, entries: list[Judged]) -> tuple | None:
+    for entry in entries:  # this run's first
+        mine = (entry.system, entry.variant.partition("@")[0], entry.baseline.partition("@")[0])
+        if mine != (headline.system, headline.variant, headline.baseline):
+            continue
+        quality = entry.judgement.quality
+        word = {verdict.WITHOUT_LOSS: AGREES, verdict.WORSE: WORSE}.get(quality.word, UNDECIDED)
+        return quality.word, word, "; ".join(quality.reasons), entry.origin
+    return None
+
+
+def _changed(headline: Headline, parts: list[list[Row]]) -> tuple | None:
+    """Of the first run that has both sides: "629 → 202 MB", the word, and the change with its interval."""
+    for part in parts:
+        before, after = (_newest(part, headline, variant) for variant in (headline.baseline, headline.variant))
+        if after is None:
+            continue
+        cost = METRICS[headline.metric].unit not in ("MOS", "MOS-LQO", "fraction")
+        change = _ratio(before, after) if cost else _difference(before, after)
+        if change is None:
+            continue
+        value, low, high, start = change
+        ours = (
+            f"{vocabulary.number(headline.metric, start)} → {vocabulary.amount(headline.metric, after.value)}"
+        )
+        if after.kind != "measured":
+            ours += f" ({after.kind})"
+        word = _agreement(headline, value, low, high)
+        form = (lambda x: f"{x:.3g}") if cost else (lambda x: vocabulary.signed(headline.metric, x))
+        interval = f" [{form(low)}, {form(high)}]" if low is not None else ""
+        unit = " times" if cost else f" {vocabulary.unit(headline.metric)}".replace("%", "points")
+        least, most = headline.change
+        theirs = f"{form(least)} to {form(most)}" if least or not cost else f"at most {form(most)}"
+        counted = "" if low is not None or headline.metric in verdict.COUNTED else "; too few for an interval"
+        reason = f"the change is {form(value)}{unit}{interval}, theirs {theirs}{unit}{counted}"
+        return ours, word, reason, after.stamp if after.recorded else ""
+    return None
+
+
+def _agreement(headline: Headline, value: float, low: float | None, high: float | None) -> str:
+    """By where the interval lies; bytes are counted and need none, anything else without one decides nothing."""
+    least, most = headline.change
+    if low is None:
+        if headline.metric not in verdict.COUNTED:
+            return UNDECIDED
+        low = high = value
+    if least <= low and high <= most:
+        return AGREES
+    upward = METRICS[headline.metric].better > 0
+    if high < least:
+        return WORSE if upward else BETTER
+    if low > most:
+        return BETTER if upward else WORSE
+    return UNDECIDED
+
+
+def _ratio(before: Row | None, after: Row) -> tuple | None:
+    """(after over before, its ends or None, before); the ends from both intervals, which is cautious."""
+    if before is None or before.value <= 0 or before.kind != after.kind:
+        return None
+    ends = (None, None)
+    if None not in (before.ci_low, after.ci_low) and before.ci_low > 0:
+        ends = (after.ci_low / before.ci_high, after.ci_high / before.ci_low)
+    return after.value / before.value, *ends, before.value
+
+
+def _difference(before: Row | None, after: Row) -> tuple | None:
+    """(after minus before, its ends or None, before), paired where the row carries it."""
+    try:
+        detail = json.loads(after.detail)
+        low, high = detail.get("ci_low"), detail.get("ci_high")
+        return (
+            detail["difference"],
+            low,
+            high if low is not None else None,
+            after.value - detail["difference"],
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None if before is None else (after.value - before.value, None, None, before.value)
+
+
+def _newest(part: list[Row], headline: Headline, variant: str) -> Row | None:
+    mine = [
+        row
+        for row in part
+        if (row.system, row.variant.partition("@")[0], row.metric)
+        == (headline.system, variant, headline.metric)
+        and row.value is not None
+    ]
+    return max(mine, key=lambda row: row.time, default=None)
+
+
+def _why(headline: Headline, rows: list[Row]) -> str:
+    """What a row says that could not run, else what has to run first."""
+    said = [
+        row.detail
+        for row in rows
+        if row.kind == "not_run"
+        and row.system == headline.system
+        and row.variant.partition("@")[0] == headline.variant
+        and row.metric == headline.metric
+    ]
+    what = f"{headline.system} {headline.variant}".strip()
+    if said:
+        return said[-1]
+    return f"nothing measured {METRICS[headline.metric].in_sentence} of {what}: {headline.lacking}"
+
+
+def _other(claim: tables.Claim) -> Line:
+    ours = "; ".join(claim.ours)
+    reason = "stated without how it was measured" if ours else "nothing like it was measured"
+    word = INCOMPARABLE if ours else NOT_RUN
+    label = METRICS[claim.metric].label
+    return Line(
+        _OTHERS, claim.system, label, claim.text, "claimed", claim.source, claim.detail, ours, word, reason
+    )

@@ -1,0 +1,173 @@
+"""What did the students gain? Every speed-up stated twice: against 4,000 steps, and against the best rival without
+training that is as good; and how little a fast decoder is worth where another stage takes the time.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lib.measure import judgement, verdict
+from lib.studies import ladder
+from lib.studies.students import REFERENCE, SYSTEM
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RANKS = (verdict.WITHOUT_LOSS, verdict.UNDECIDED, verdict.WORSE)
+PUBLISHED_STEPS = 4000  # of the schedule: where the published distillation begins
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is said of the published distillation."""
+
+    before: int = 4000
+    after: int = 31
+    halvings: int = 7
+    times: float = 5.0  # lower latency
+    guided_steps: int = 80  # of a preset: each evaluates the network twice
+
+    @property
+    def text(self) -> str:
+        """The claim, and where its factor may come from."""
+        evaluations = 2 * self.guided_steps
+        return (
+            f"The claim: from {self.before:,} to {self.after} steps in {self.halvings} halvings, for {self.times:g} "
+            f"times lower latency at equal quality. {self.before:,} over {self.after} would be "
+            f"{self.before / self.after:.0f}, not {self.times:g}. A preset of {self.guided_steps} guided steps "
+            f"evaluates the network {evaluations} times, and {evaluations} over {self.after} is "
+            f"{evaluations / self.after:.1f}: probably that is where the factor comes from. This is an inference; "
+            "nobody says so."
+        )
+
+
+def stages(table: pd.DataFrame) -> pd.DataFrame:
+    """Seconds of each stage for a second of speech, a line for each variant that was benched; index: the variant.
+
+    table: rows, as `lib.results.read` returns them.
+    """
+    import pandas as pd
+
+    chosen = table[(table.system == SYSTEM) & (table.metric == "rtf") & table.value.notna()]
+    lines = {row.variant: json.loads(row.detail)["stages"] for row in chosen.itertuples()}
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def amdahl(table: pd.DataFrame) -> str | None:
+    """What the decoder's gain is worth to the whole, in a sentence; None without the converged teacher and another."""
+    by_stage = stages(table)
+    if REFERENCE not in by_stage.index or len(by_stage) < 2:
+        return None
+    before = by_stage.loc[REFERENCE]
+    after = by_stage.drop(index=REFERENCE).sum(axis=1).idxmin()
+    best = by_stage.loc[after]
+    share, rest = before.decoder / before.sum(), best.drop("decoder").idxmax()
+    return (
+        f"The decoder takes {100 * share:.0f} % of the time of the converged teacher ({ladder.CONVERGED} evaluations), "
+        f"{100 * best.decoder / best.sum():.0f} % with {after}: its own {before.decoder / best.decoder:.0f} times are "
+        f"{before.sum() / best.sum():.1f} times for the whole. No decoder, however fast, could make more of it than "
+        f"{best.sum() / (best.sum() - best.decoder):.2f} times again: now the {rest.replace('_', ' ')} takes most, "
+        f"{100 * best[rest] / best.sum():.0f} %."
+    )
+
+
+def verdicts(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """A line for each variant that was judged against the converged teacher: evaluations, whether it was trained, what
+    it is called and why. known: of `ladder.known`, for the distances.
+    """
+    import pandas as pd
+
+    chosen = table[(table.system == SYSTEM) & (table.metric == "nfe") & (table.variant != REFERENCE)]
+    lines = []
+    for row in chosen.itertuples():
+        said = judgement.from_rows(table, SYSTEM, row.variant, row.target, REFERENCE, quality_target=row.target)
+        near = known[known.walk == row.variant].distance
+        lines.append(
+            {
+                "variant": row.variant,
+                "trained": "yes" if json.loads(row.detail).get("student") else "no",
+                "evaluations": int(row.value),
+                "mel distance, dB": near.iloc[0] if len(near) else float("nan"),
+                "verdict": said.quality.word,
+                "why": "; ".join(said.quality.reasons),
+            }
+        )
+    columns = ["variant", "trained", "evaluations", "mel distance, dB", "verdict", "why"]
+    return pd.DataFrame(lines, columns=columns).sort_values(["evaluations", "variant"]).reset_index(drop=True)
+
+
+def newest(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Of recorded rows those of the newest run in which walks were judged."""
+    ours = recorded[(recorded.system == SYSTEM) & (recorded.metric == "nfe") & (recorded.variant == REFERENCE)]
+    if ours.empty:
+        return recorded[:0]
+    last = ours.sort_values("time").iloc[-1]
+    return recorded[(recorded.notebook == last.notebook) & (recorded.host == last.host)]
+
+
+def fewest(table: pd.DataFrame) -> str | None:
+    """With how few evaluations one hears no difference, with training and without, in a sentence; None without any.
+
+    table: of `verdicts`.
+    """
+    if table.empty:
+        return None
+    said = []
+    for trained, who in (("no", "without training"), ("yes", "with a student")):
+        mine = table[table.trained == trained]
+        good = mine[mine.verdict == verdict.WITHOUT_LOSS].evaluations
+        bad = mine[mine.verdict == verdict.WORSE].evaluations
+        if mine.empty:
+            continue
+        words = (
+            f"{who} {good.min()} evaluations are enough"
+            if len(good)
+            else f"{who} none is proven to be without loss"
+        )
+        said.append(words + (f" and {bad.max()} are heard to be too few" if len(bad) else ""))
+    return "By the verdict of the judges, " + "; ".join(said) + "."
+
+
+def twice(table: pd.DataFrame, known: pd.DataFrame) -> str | None:
+    """The speed-up of the best student (by verdict, then by evaluations), against 4,000 steps and against the cheapest
+    rival whose verdict is at least as good, in a sentence; None where nothing but worse students is known.
+
+    tables: of `verdicts` and of `ladder.known`.
+    """
+    ranked = table.assign(rank=[_RANKS.index(word) for word in table.verdict]).sort_values(
+        ["rank", "evaluations"]
+    )
+    taught = ranked[(ranked.trained == "yes") & (ranked.verdict != verdict.WORSE)]
+    spent = known.set_index("walk").decoder_s_per_audio_s
+    if taught.empty or taught.iloc[0].variant not in spent:
+        return None
+    student = taught.iloc[0]
+    free = ranked[
+        (ranked.trained == "no") & (ranked["rank"] <= student["rank"]) & ranked.variant.isin(spent.index)
+    ]
+    other = free.sort_values("evaluations").iloc[0] if len(free) else None
+    teacher = known[known.student == ""]
+    each = (teacher.decoder_s_per_audio_s / teacher.evaluations).median()  # seconds of an evaluation
+    whole, mine = PUBLISHED_STEPS * each, spent[student.variant]
+    return (
+        f"{student.variant} ({student.evaluations} evaluations, {student.verdict}) takes {1000 * mine:.0f} ms of "
+        f"decoder time for a second of speech: {whole / mine:,.0f} times less than {PUBLISHED_STEPS:,} steps would "
+        f"({each * 1000:.1f} ms each), and {_against(student, other, mine, spent)}."
+    )
+
+
+def _against(student: pd.Series, other: pd.Series | None, mine: float, spent: pd.Series) -> str:
+    """The same beside the best rival."""
+    if other is None:
+        return "no walk without training that was judged is as good"
+    bought = (
+        "so the training bought nothing that a better sampler does not give"
+        if other.evaluations <= student.evaluations
+        else "which is what the training bought"
+    )
+    return (
+        f"{spent[other.variant] / mine:.1f} times less than {other.variant} ({other.evaluations} evaluations, "
+        f"{other.verdict}), the best without training; {bought}"
+    )

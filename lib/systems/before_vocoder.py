@@ -1,0 +1,164 @@
+"""What do all systems share that make a mel spectrogram and leave the waveform to a vocoder, whatever they run on?"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib import systems, targets, zoo
+from lib.errors import ParameterError, unknown
+from lib.features import MelConfig
+from lib.graphs import cut
+from lib.systems import checkpoint, symbols
+from lib.systems.base import System, Vocoder
+from lib.systems.griffin_lim import GriffinLim
+from lib.systems.model import Part
+
+USUAL = "vits-joe"  # whose voice a system speaks with that knows it
+VOCODER = "vocoder."  # before the names of the vocoder's networks in `modules`, and of its graphs
+
+
+class BeforeVocoder(System):
+    """A system that makes a mel spectrogram before a vocoder, whose networks follow in `modules` as "vocoder.<name>",
+    or whose graphs do, where it runs on ONNX Runtime.
+
+    Subclasses load what they are made of, then `_begin`, and say how they read. vocoder: a loaded one for the system's
+    mel, of which it takes a copy; without one Griffin-Lim speaks and the variant says so. speaker: one of `speakers`,
+    by default the first.
+    """
+
+    checkpoints: checkpoint.Kind  # how its networks lie on disk
+    manner: str = ""  # the attribute with how it speaks: a frozen dataclass, each field of which is a setting
+    mel: MelConfig  # of the spectrograms it makes
+    folder: Path  # of its checkpoint
+    speakers: tuple[str, ...]
+    packages = (*System.packages, "librosa")  # Griffin-Lim's
+
+    def _begin(
+        self, vocoder: Vocoder | None, speaker: str | None, variant: str | None, manner: dict[str, Any]
+    ) -> None:
+        """The last step of loading."""
+        symbols.of("a")  # eSpeak is loaded on first use; load it here, not inside a measurement
+        self.sample_rate = self.mel.sample_rate
+        self.variant = variant or ("baseline" if vocoder else GriffinLim.name)
+        self.speaker = self._speaker(speaker)
+        self.take(vocoder or GriffinLim(self.mel))
+        self.configure(**manner)
+
+    def settings(self) -> dict[str, Any]:
+        """The speaker, which vocoder speaks, where it runs if that is elsewhere, and the fields of `manner`."""
+        own = dataclasses.asdict(getattr(self, self.manner)) if self.manner else {}
+        elsewhere = self.vocoder.target != self.target and self.vocoder.name != GriffinLim.name
+        where = {"vocoder_target": self.vocoder.target} if elsewhere else {}
+        return {
+            "speaker": self.speaker,
+            "vocoder": self.vocoder.name,
+            **where,
+            **self.vocoder.settings(),
+            **own,
+        }
+
+    def configure(
+        self,
+        *,
+        speaker: str | None = None,
+        vocoder: str | None = None,
+        vocoder_target: str | None = None,
+        **others: Any,
+    ) -> None:
+        """speaker: one of `speakers`; vocoder: the name of one that `lib.systems` loads; vocoder_target: where it
+        runs, by default where the acoustic model does; others: fields of `manner`.
+        """
+        own = getattr(self, self.manner) if self.manner else None
+        names = {field.name for field in dataclasses.fields(own)} if self.manner else set()
+        changes = {name: others.pop(name) for name in names & others.keys()}
+        if speaker is not None:
+            self.speaker = self._speaker(speaker)
+        other = vocoder is not None and vocoder != self.vocoder.name
+        if other or vocoder_target not in (None, self.vocoder.target):
+            vocoder, target = vocoder or self.vocoder.name, vocoder_target or self.target
+            plain = vocoder == GriffinLim.name
+            self.take(
+                GriffinLim(self.mel) if plain else systems.load(vocoder, target=target, threads=self.threads)
+            )
+        super().configure(**others)
+        if changes:
+            setattr(self, self.manner, dataclasses.replace(own, **changes))
+
+    def adjusted(self, *, variant: str | None = None, **settings: Any) -> "BeforeVocoder":
+        """As of every model; another vocoder runs where the acoustic model does, whatever the last one ran on."""
+        named = "vocoder_target" in (self.origin or {}).get("settings", {})
+        if named and settings.get("vocoder", self.vocoder.name) != self.vocoder.name:
+            settings.setdefault("vocoder_target", self.target)
+        return super().adjusted(variant=variant, **settings)
+
+    def take(self, vocoder: Vocoder) -> None:
+        """Speak through a copy of another vocoder from now on. ParameterError where it wants another mel."""
+        if vocoder.mel != self.mel:
+            raise ParameterError(
+                f"the vocoder {vocoder.name} wants another mel than the one that {self.name} of {self.folder} makes: "
+                f"take one of {self.mel.sample_rate} Hz that was made for it, or none"
+            )
+        modules, graphs = copy.deepcopy(dict(vocoder.modules)), dict(vocoder.graphs)
+        self.vocoder = copy.copy(vocoder)
+        self._bind()
+        self.vocoder.modules.clear()
+        self.vocoder.graphs.clear()
+        self.vocoder.modules.update(modules)
+        self.vocoder.graphs.update(graphs)
+        runs = targets.find(vocoder.target).packages if vocoder.target != self.target else ()
+        self.packages = tuple(dict.fromkeys((*type(self).packages, *vocoder.packages, *runs)))
+        self.front_end = symbols.files()
+        self.files = (*checkpoint.files(self.folder), *vocoder.files, *self.front_end)
+
+    @property
+    def card(self) -> str:
+        """What the checkpoint is (Markdown)."""
+        return checkpoint.card(self.folder)
+
+    @property
+    def params_m(self) -> float:
+        """10^6 parameters, those of the vocoder's graphs, too."""
+        return super().params_m + sum(map(cut.parameters, self.graphs.values())) / 1e6
+
+    def _copy_networks(self) -> None:
+        super()._copy_networks()
+        self.vocoder = copy.copy(self.vocoder)
+        self._bind()
+
+    def _bind(self) -> None:
+        """Let the vocoder speak with the networks and graphs of this system."""
+        self.vocoder.modules, self.vocoder.graphs = Part(self.modules, VOCODER), Part(self.graphs, VOCODER)
+
+    def _changed(self) -> None:
+        self.vocoder._changed()
+
+    def _speaker(self, name: str | None) -> str:
+        if name is not None and name not in self.speakers:
+            raise unknown(f"speaker of {self.folder}", name, self.speakers)
+        return name or self.speakers[0]
+
+    def _voiced(self, log_mel: np.ndarray, seed: int) -> np.ndarray:
+        """The waveform of a log-mel (F, n_bands)."""
+        return self.vocoder.vocode(log_mel, seed)
+
+    def _known(self, sentence: str) -> tuple[str, ...]:
+        """The symbols of a sentence that its network knows."""
+        return tuple(phone for phone in symbols.of(sentence) if symbols.known(phone))
+
+    @classmethod
+    def pretrained(
+        cls, target: str = "torch/cpu", threads: int = 2, checkpoint: str | Path | None = None
+    ) -> "BeforeVocoder":
+        """A checkpoint, by default that of `lib.zoo`, before the zoo's vocoder, in the voice of `vits-joe` if
+        it has it.
+        """
+        vocoder = systems.load("hifigan", target=target, threads=threads)
+        system = cls(checkpoint or zoo.folder(cls.name), vocoder=vocoder, target=target, threads=threads)
+        if USUAL in system.speakers:
+            system.speaker = USUAL
+        return system

@@ -1,0 +1,289 @@
+"""The ladder's study: placements, counted evaluations, the best rival, what is said of students, on known numbers."""
+
+import dataclasses
+import json
+
+import pandas as pd
+import pytest
+import torch
+from acoustic_checks import FASTSPEECH2
+
+from lib import results
+from lib.errors import ParameterError
+from lib.optimize import distill
+from lib.report import ladder as charts
+from lib.studies import gains, ladder, placement, students
+from lib.systems import tortoise
+from lib.systems.fastspeech2.config import NetworkConfig as FrontConfig
+from lib.systems.tortoise.diffusion import Sampling
+
+FRONT = FrontConfig(**FASTSPEECH2)
+SIZES = tortoise.NetworkConfig(channels=16, heads=2, layers=1, end_layers=1, front=FRONT)
+
+
+@pytest.fixture(scope="module")
+def voice(tmp_path_factory):
+    """A small untrained tortoise whose decoder has its say."""
+    network = tortoise.build(SIZES, 1)
+    torch.manual_seed(0)
+    for parameter in network.decoder.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    folder = tortoise.checkpoints.save(
+        tmp_path_factory.mktemp("base"), SIZES, ("vits-joe",), network.state_dict(), "the base"
+    )
+    made = tortoise.Tortoise(folder, threads=1)
+    made.origin = {"system": "tortoise", "target": "torch/cpu", "checkpoint": str(folder), "settings": {}}
+    return made
+
+
+@pytest.fixture
+def reading(voice):
+    said = tuple(
+        (torch.randn(1, n, 16, generator=torch.Generator().manual_seed(n)), torch.tensor([0])) for n in (9, 14)
+    )
+    return ladder.Reading(voice, said, 0.5)
+
+
+def test_a_placement_is_found_and_never_crosses_itself():
+    wanted, seen = (3999, 1700, 600, 30), []
+
+    def cost(places):
+        seen.append(places)
+        return sum((a - b) ** 2 for a, b in zip(places, wanted))
+
+    found, lowest = placement.search(cost, (3999, 2999, 1999, 999), reaches=(400, 100, 20, 5, 1))
+    assert found == wanted and lowest == 0
+    assert all(a > b >= 0 for places in seen for a, b in zip(places, places[1:]))
+    assert {places[0] for places in seen} == {3999}
+    assert placement.search(cost, (3999, 5, 4, 3), reaches=(9,))[1] <= cost((3999, 5, 4, 3))
+
+
+def test_walks_cost_what_was_asked_for():
+    made = ladder.walks([1, 2, 3, 8], 0.5, samplers=["ddim", "unipc"], placements={2: (3999, 700)})
+    names = [walk.name for walk in made]
+    assert names[:4] == ["ddim-1", "ddim-2", "ddim-3", "ddim-8"] and len(names) == len(set(names)) == 16
+    assert "unipc-2-optimised" in names and "unipc-3-optimised" not in names and "ddim-1-log-snr" not in names
+    assert all(walk.evaluations == walk.how.steps for walk in made)
+    guided = ladder.walks([1, 2, 3, 8], 0.5, samplers=["ddim"], spacings=["even"], guidance=1.0)
+    assert [(w.name, w.how.steps, w.evaluations) for w in guided] == [
+        ("ddim-1-guided", 1, 2),
+        ("ddim-4-guided", 4, 8),
+    ]
+    taught = ladder.Walk("distilled-4", guided[1].how, "distilled-4")
+    assert taught.evaluations == 4  # folded in
+
+
+def test_every_walk_is_measured_from_the_same_noise(voice, reading, tmp_path):
+    run = results.Run("05_distillation", tmp_path)
+    walks = ladder.walks([1, 4, 16], 0.5, samplers=["dpm++"], spacings=["even"])
+    same = ladder.Walk("itself", Sampling("dpm++", ladder.CONVERGED, temperature=0.5))
+    taught = ladder.Walk("twin-4", dataclasses.replace(walks[1].how, sampler="dpm++"), "twin")
+    ladder.measure(run, reading, [*walks, same, taught], {"twin": voice.modules["decoder"]})
+    known = ladder.known(results.read(run.path)).set_index("walk")
+    assert known.distance["itself"] == 0 and known.evaluations.tolist() == [1, 4, 16, ladder.CONVERGED, 4]
+    assert known.distance["dpm++-1"] > known.distance["dpm++-4"] > known.distance["dpm++-16"] > 0
+    assert known.distance["twin-4"] == known.distance["dpm++-4"]
+    assert (known.decoder_s_per_audio_s > 0).all()
+    with pytest.raises(ParameterError, match="no decoder was given of the students twin"):
+        ladder.measure(run, reading, [taught])
+
+
+def test_placements_beat_where_they_began_and_are_remembered(reading, monkeypatch, tmp_path):
+    monkeypatch.setenv("SPEECH_CACHE", str(tmp_path))
+    goals = ladder.converged(reading)
+    found = ladder.placed(reading, [1, 2, 3], goals)
+    assert set(found) == {2, 3} and all(len(t) == n and t[0] == 3999 for n, t in found.items())
+
+    def apart(**how):
+        drawn = ladder.draw(reading, Sampling("dpm++", 3, temperature=0.5, **how))
+        return sum(ladder.distances_db(drawn, goals))
+
+    assert apart(timesteps=found[3]) <= min(apart(), apart(spacing="log-snr"))
+    monkeypatch.setattr(placement, "search", None)
+    assert ladder.placed(reading, [2, 3]) == found
+
+
+def walk(name, evaluations, distance, student="", guidance=0.0, spent=None):
+    return {
+        "walk": name,
+        "sampler": name.partition("-")[0],
+        "student": student,
+        "spacing": "even",
+        "guidance": guidance,
+        "steps": evaluations,
+        "evaluations": evaluations,
+        "decoder_s_per_audio_s": spent or 0.01 * evaluations,
+        "distance": distance,
+    }
+
+
+KNOWN = pd.DataFrame(
+    [
+        walk("ddim-2", 2, 3.0),
+        walk("unipc-4", 4, 1.0),
+        walk("dpm++-4", 4, 1.2),
+        walk("unipc-8", 8, 0.3),
+        walk("ddim-2-guided", 4, 0.1, guidance=1.0),
+        walk("distilled-1", 1, 0.9, "distilled-1"),
+        walk("distilled-4", 4, 1.1, "distilled-4"),
+        walk("distilled-2", 2, 0.2, "distilled-2"),
+    ]
+)
+
+
+def test_the_rival_is_the_cheapest_that_is_as_good():
+    assert ladder.rival(KNOWN, 1.1).walk == "unipc-4"
+    assert ladder.rival(KNOWN, 5.0).walk == "ddim-2"
+    assert ladder.rival(KNOWN, 0.2) is None  # the guided walk has another goal
+    said = ladder.finding(KNOWN)
+    assert (
+        "distilled-1 with 1 comes to 0.90 dB, for which the best rival, unipc-8, needs 8 (8.0 times as many)"
+        in said
+    )
+    assert (
+        "distilled-4 with 4 comes to 1.10 dB, which unipc-4 reaches untrained with 4: not worth its training"
+        in said
+    )
+    assert "distilled-2 with 2 comes to 0.20 dB, nearer than every training-free walk" in said
+    assert "2 3.00 (ddim-2), 4 1.00 (unipc-4), 8 0.30 (unipc-8)" in ladder.rivals(KNOWN)
+    assert ladder.finding(KNOWN[KNOWN.student == ""]) is None and ladder.rivals(KNOWN[:0]) is None
+
+
+def judged(tmp_path, differences):
+    """A run's rows: variant -> (evaluations, student, (difference of MOS, half its interval))."""
+    run = results.Run("05_distillation", tmp_path)
+    for variant, (evaluations, student, (value, half)) in differences.items():
+        names = ("tortoise", variant, "torch/cpu")
+        run.add(*names, "nfe", evaluations, source="counted", detail={"student": student})
+        for metric, scale in (("mos_predicted", 1.0), ("wer", 0.0), ("speaker_similarity", 0.0)):
+            detail = {
+                "difference": value * scale,
+                "ci_low": (value - half) * scale,
+                "ci_high": (value + half) * scale,
+                "sd": 0.1,
+                "n": 40,
+                "p_value": 0.5,
+            }
+            run.add(
+                *names, metric, 0.5, n=40, ci=(0.4, 0.6), source="test", baseline="converged", detail=detail
+            )
+    return results.read(run.path)
+
+
+def test_every_speed_up_is_said_twice_and_a_rival_as_good_is_admitted(tmp_path):
+    found = {
+        "distilled-1": (1, "distilled-1", (-0.5, 0.05)),
+        "distilled-2": (2, "distilled-2", (0.0, 0.05)),
+        "unipc-8": (8, "", (0.0, 0.05)),
+        "ddim-2": (2, "", (-0.4, 0.1)),
+    }
+    table = gains.verdicts(judged(tmp_path / "a", found), KNOWN)
+    assert table.variant.tolist() == ["distilled-1", "ddim-2", "distilled-2", "unipc-8"]
+    assert table.verdict.tolist() == ["worse", "worse", "without audible loss", "without audible loss"]
+    assert table["mel distance, dB"].tolist() == [0.9, 3.0, 0.2, 0.3]
+    said = gains.twice(table, KNOWN)
+    assert "distilled-2 (2 evaluations, without audible loss) takes 20 ms" in said
+    assert "2,000 times less than 4,000 steps would (10.0 ms each)" in said
+    assert (
+        "4.0 times less than unipc-8 (8 evaluations, without audible loss)" in said
+        and "what the training bought" in said
+    )
+    assert gains.fewest(table) == (
+        "By the verdict of the judges, without training 8 evaluations are enough and 2 are heard to be too few; with a "
+        "student 2 evaluations are enough and 1 are heard to be too few."
+    )
+    found["ddim-2"] = (2, "", (0.0, 0.05))
+    again = gains.twice(gains.verdicts(judged(tmp_path / "b", found), KNOWN), KNOWN)
+    assert "1.0 times less than ddim-2" in again and "the training bought nothing" in again
+    unsure = table.replace({"verdict": {"without audible loss": "undecided"}})
+    mixed = pd.concat([table[table.trained == "yes"], unsure[unsure.trained == "no"]])
+    assert "no walk without training that was judged is as good" in gains.twice(mixed, KNOWN)
+    assert gains.twice(table[table.trained == "no"], KNOWN) is None and gains.fewest(table[:0]) is None
+
+
+def test_the_whole_gains_less_than_its_stage(tmp_path):
+    run = results.Run("05_distillation", tmp_path)
+    for variant, decoder in (("converged", 0.9), ("distilled-2", 0.03)):
+        stages = {"decoder": decoder, "vocoder": 0.06, "acoustic_model": 0.04}
+        run.add("tortoise", variant, "torch/cpu", "rtf", 1.0, source="clock", detail={"stages": stages})
+    table = results.read(run.path)
+    assert gains.stages(table).loc["distilled-2"].sum() == pytest.approx(0.13)
+    said = gains.amdahl(table)
+    assert (
+        "The decoder takes 90 % of the time of the converged teacher" in said
+        and "23 % with distilled-2" in said
+    )
+    assert "its own 30 times are 7.7 times for the whole" in said and "1.30 times again" in said
+    assert "now the vocoder takes most, 46 %" in said
+    assert gains.amdahl(table[table.variant == "converged"]) is None
+
+
+def test_the_claim_and_its_likely_origin():
+    said = gains.Claim().text
+    assert "4,000 over 31 would be 129, not 5" in said and "160 times, and 160 over 31 is 5.2" in said
+    assert "an inference" in said
+
+
+def test_a_plan_names_who_teaches_whom():
+    made = students.plan(8, 2, (3, 4, 6), leaps=["interval"])
+    assert [(rung.name, rung.changes["teacher"], rung.steps) for rung in made] == [
+        ("distilled-4", "", 3),
+        ("distilled-2", "distilled-4", 4),
+        ("interval-1", "distilled-2", 6),
+    ]
+    assert made[2].changes["teacher_steps"] == 2 and made[2].changes["half_life"] == 2
+    with pytest.raises(ParameterError, match="2 numbers of training steps for 3 students"):
+        students.plan(8, 2, (3, 4), leaps=["interval"])
+    whole = students.plan(
+        62,
+        31,
+        range(1, 10),
+        further=1,
+        leaps=["interval", "consistency"],
+        leap_from=4,
+        guidance=1.0,
+        suffix="-brief",
+    )
+    assert [(r.name, r.changes["teacher"]) for r in whole] == [
+        ("guided-62-brief", ""),
+        ("distilled-31-brief", "guided-62-brief"),
+        ("distilled-16-brief", "distilled-31-brief"),
+        ("distilled-8-brief", "distilled-16-brief"),
+        ("distilled-4-brief", "distilled-8-brief"),
+        ("distilled-2-brief", "distilled-4-brief"),
+        ("distilled-1-brief", "distilled-2-brief"),
+        ("interval-1-brief", "distilled-4-brief"),
+        ("consistency-1-brief", "distilled-4-brief"),
+    ]
+    again = distill.rungs(32, 16, 1.0, teacher="distilled-31")
+    assert [(r.name, r.changes["teacher"], r.changes["guidance"]) for r in again] == [
+        ("distilled-16", "distilled-31", 1.0)
+    ]
+
+
+def test_known_takes_each_walk_from_one_run(voice, reading, tmp_path):
+    walks = ladder.walks([1, 2], 0.5, samplers=["ddim"], spacings=["even"])
+    now, before = results.Run("now", tmp_path / "a"), results.Run("before", tmp_path / "b")
+    ladder.measure(now, reading, walks[:1])
+    ladder.measure(before, reading, walks)
+    tables = [results.read(run.path) for run in (now, before)]
+    known = ladder.known(*tables)
+    assert known.walk.tolist() == ["ddim-1", "ddim-2"] and known.table.tolist() == [0, 1]
+    assert ladder.known(results.frame([])).empty
+    assert json.loads(tables[0].detail[0])["evaluations"] == 1
+
+
+def test_pictures_show_lines_for_rivals_and_stars_for_students(tmp_path):
+    figure = charts.distances(KNOWN)
+    unguided, guided = figure.axes
+    labels = [text.get_text() for text in unguided.get_legend().get_texts()]
+    assert labels == ["ddim", "unipc", "dpm++", "students"] and "weight 1" in guided.get_title(loc="left")
+    stars = next(line for line in unguided.lines if line.get_label() == "students")
+    assert sorted(stars.get_xdata()) == [1, 2, 4] and {t.get_text() for t in unguided.texts} >= {"distilled-1"}
+    assert charts.distances(KNOWN[:0]) is None
+    table = judged(tmp_path, {"converged": (64, "", (0.0, 0.1)), "ddim-2": (2, "", (0.0, 0.1))})
+    assert charts.judged(table).axes[0].get_ylabel() == "Predicted MOS" and charts.judged(table[:0]) is None
+    bars = charts.stages(pd.DataFrame({"decoder": [0.9, 0.1], "vocoder": [0.1, 0.1]}, index=["slow", "fast"]))
+    assert [t.get_text() for t in bars.axes[0].get_yticklabels()] == ["fast", "slow"]
+    assert len(charts.method(8).axes[0].patches) == 8 + 4 + 2 + 1

@@ -1,0 +1,129 @@
+"""Each headline of the reference studies has theirs, ours, a verdict and a reason; what was not measured says why."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from test_report import row
+
+from lib.report import claims
+from lib.results import CLAIM, METRICS
+from lib.studies import promised, published
+from lib.studies.headlines import HEADLINES, Headline
+
+FASTER = Headline(
+    "a study", f"{CLAIM}a page", "speecht5", "latency_ms_p50", "twice as fast", "int8", change=(0.4, 0.6)
+)
+SMALLER = Headline("a study", f"{CLAIM}a page", "speecht5", "size_mb", "half", "int8", change=(0.4, 0.6))
+BETTER = Headline("a study", "Doe 2020", "speecht5", "mos_predicted", "4.0 → 4.0", "int8", change=(-0.1, 0.1))
+
+
+def line(headline, rows):
+    (made,) = claims.lines(rows, [headline])
+    return made
+
+
+def sides(metric, before, after, **more):
+    values = {"baseline": before, "int8": after}
+    return [
+        row("speecht5", metric, value, variant=variant, ci=tuple(ends) or (None, None), **more)
+        for variant, (value, *ends) in values.items()
+    ]
+
+
+def test_every_headline_of_the_studies_stands_there_without_any_row():
+    made = claims.lines([])
+    assert len(made) == len(HEADLINES) and {one.verdict for one in made} == {claims.NOT_RUN}
+    assert all(one.theirs and one.reason and one.source for one in made)
+    studies = {one.study for one in made}
+    assert len(studies) == 4
+    assert sum(one.study.startswith("SpeechT5") for one in made) == len(promised.CLAIMS)
+    assert sum(one.study.startswith("Tacotron") for one in made) == len(published.CLAIMS)
+    assert claims.finding(made) == f"Of {len(made)} headlines: {len(made)} not run."
+    assert all(headline.metric in METRICS for headline in HEADLINES)
+    twice = next(one for one in made if one.system == "tortoise" and one.of.startswith("Latency"))
+    assert twice.theirs == "5 times lower" and "it takes the distillation" in twice.reason
+
+
+@pytest.mark.parametrize(
+    "after, word",
+    [
+        ((50, 49, 51), "agrees"),
+        ((20, 19, 21), "better than claimed"),
+        ((90, 89, 91), "worse than claimed"),
+        ((58, 55, 65), "undecided"),
+        ((50,), "undecided"),
+    ],
+)
+def test_a_change_is_called_by_where_its_interval_lies(after, word):
+    made = line(FASTER, sides("latency_ms_p50", (100, 99, 101), after))
+    assert made.verdict == word and made.kind == "claimed" and made.source == "a page"
+    assert made.ours == f"100 → {after[0]} ms"
+    if word == "agrees":
+        assert made.reason == "the change is 0.5 times [0.485, 0.515], theirs 0.4 to 0.6 times"
+    if len(after) == 1:
+        assert made.reason.endswith("too few for an interval")
+
+
+def test_bytes_are_counted_and_need_no_interval():
+    assert line(SMALLER, sides("size_mb", (100,), (50,))).verdict == "agrees"
+    estimated = [*sides("size_mb", (100,), (30,), kind="estimated")]
+    made = line(SMALLER, estimated)
+    assert (made.verdict, made.ours) == ("better than claimed", "100.0 → 30.0 MB (estimated)")
+    mixed = [estimated[0], sides("size_mb", (100,), (30,))[1]]  # one estimated, one measured: no change
+    assert line(SMALLER, mixed).verdict == "not run"
+
+
+@pytest.mark.parametrize(
+    "difference, low, high, word",
+    [
+        (0.0, -0.05, 0.05, "agrees"),
+        (0.3, 0.2, 0.4, "better than claimed"),
+        (-0.5, -0.6, -0.4, "worse than claimed"),
+        (-0.1, -0.2, 0.0, "undecided"),
+        (0.0, None, None, "undecided"),
+    ],
+)
+def test_a_score_changes_by_its_paired_difference(difference, low, high, word):
+    detail = json.dumps({"difference": difference, "ci_low": low, "ci_high": high})
+    made = line(BETTER, [row("speecht5", "mos_predicted", 4.0, variant="int8", detail=detail)])
+    assert made.verdict == word and made.kind == "published"
+    assert made.ours.startswith(f"{4.0 - difference:.2f} → 4.00")
+
+
+def test_a_change_across_runs_is_none():
+    old = {"recorded": True, "commit": "a", "host": "small"}
+    before, after = sides("size_mb", (100,), (50,))
+    apart = [before, *(row("speecht5", "size_mb", 50.0, variant="int8", **old),)]
+    assert line(SMALLER, apart).verdict == "not run"
+    kept = sides("size_mb", (100,), (50,), **old, time="2026-11-01")
+    assert line(SMALLER, kept).origin == "2026-11-01, small, commit a"
+
+
+def test_what_could_not_run_says_the_rows_own_reason():
+    rows = [row("speecht5", "latency_ms_p50", None, variant="int8", kind="not_run", detail="no such operator")]
+    made = line(FASTER, rows)
+    assert (made.verdict, made.reason) == ("not run", "no such operator")
+
+
+def test_equal_quality_is_what_the_verdict_calls_without_audible_loss():
+    from test_report_verdicts import baseline, paired
+
+    headline = Headline("a study", "Doe", "vits-joe", "mos_predicted", "equal quality", "int8", equal=True)
+    for wer, word, ours in ((0.001, "agrees", "without audible loss"), (0.1, "worse than claimed", "worse")):
+        made = line(headline, [*baseline(), *paired("int8", wer=wer)])
+        assert (made.verdict, made.ours) == (word, ours)
+
+
+def test_what_does_not_compare_is_laid_beside_and_never_judged():
+    headline = next(h for h in HEADLINES if h.metric == "train_frames_per_s")
+    rows = [row("tacotron2", "train_frames_per_s", 2345.0, variant="training", target="torch/cpu")]
+    made = line(headline, rows)
+    assert (made.verdict, made.ours) == ("not comparable", "2,345 1/s (training, torch/cpu)")
+
+
+def test_a_claim_of_no_study_is_shown_too():
+    rows = [row("hibari", "rtf", 0.001, kind="published", source=f"{CLAIM}a leaflet")]
+    made = claims.lines(rows)[-1]
+    assert (made.study, made.source, made.verdict) == ("Others", "a leaflet", "not run")
