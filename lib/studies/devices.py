@@ -15,6 +15,7 @@ from lib.deploy import stages
 from lib.errors import SpeechError
 
 FRAMES_A_CHARACTER = 5
+NOISE_DB = 10.0  # below it the difference to PyTorch is a tenth of the signal's power or more
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,6 +76,31 @@ def build(
     """The stages on what these sentences make them see."""
     read, others = [s.text for s in texts], [s.text for s in calibration]
     return [stages.build(name, frames, texts=read, calibration=others) for name in names]
+
+
+def _simulated(rows: "pd.DataFrame") -> str | None:
+    """The lowest simulated cost of a second of audio of each system, in a sentence."""
+    best: dict[str, tuple[float, str]] = {}
+    for row in rows[
+        (rows.metric == "latency_ms_p50") & (rows.kind == "simulated") & rows.value.notna()
+    ].itertuples():
+        detail = json.loads(row.detail) if str(row.detail).startswith("{") else {}
+        if "audio_s" in detail:
+            cost = (row.value / detail["audio_s"], f"{row.variant} on {row.target}")
+            best[row.system] = min(cost, best.get(row.system, cost))
+    listed = ", ".join(f"{system} {ms:.2g} ({name})" for system, (ms, name) in best.items())
+    return (
+        f"Simulated milliseconds for a second of audio, no device has confirmed them: {listed}."
+        if best
+        else None
+    )
+
+
+def _collapsed(rows: "pd.DataFrame") -> str | None:
+    """What no longer says the same in 8 bit, in a sentence."""
+    noisy = rows[(rows.metric == "snr_db") & (rows.value < NOISE_DB)]
+    listed = ", ".join(f"{r.system} {r.variant} on {r.target} ({r.value:.0f} dB)" for r in noisy.itertuples())
+    return f"Placed, but no longer the same, below {NOISE_DB:g} dB: {listed}." if len(noisy) else None
 
 
 def padding(texts: Sequence["Sentence"], frames: int) -> str:
@@ -207,13 +233,7 @@ def finding(rows: "pd.DataFrame") -> str | None:
             f"Of the targets timed for {system}, {best.variant} on {best.target} is fastest: {best.value:.2f} times "
             f"the speed of PyTorch{heard}."
         )
-    simulated = rows[(rows.metric == "latency_ms_p50") & (rows.kind == "simulated") & rows.value.notna()]
-    if len(simulated):
-        best = simulated.loc[simulated.value.idxmin()]
-        said.append(
-            f"The fastest of {len(simulated)} simulated rows is {best.system} {best.variant} on {best.target} with "
-            f"{best.value:.1f} ms; no device has confirmed it."
-        )
+    said += filter(None, [_simulated(rows), _collapsed(rows)])
     return " ".join(said) or None
 
 
