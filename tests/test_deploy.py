@@ -135,7 +135,7 @@ def test_a_stage_is_timed_in_turns_and_compared(tmp_path, monkeypatch):
     assert 5 < by["onnxruntime/cpu", "int8"].snr_db < 60, "eight bits are heard in the numbers"
     assert by["onnxruntime/cpu", "fp32"].seconds.shape == (3, 2)
     table = results.read(run.path)
-    gain = table[(table.metric == "speedup") & (table.variant == "upsampler-fp32")]
+    gain = table[(table.metric == "speedup") & (table.variant == "upsampler-fp32-f16")]
     assert list(gain.target) == ["onnxruntime/cpu"] and gain.ci_low.notna().all()
     absent = table[table.target == "qnn/sa8255"]
     assert set(absent.kind) == {"not_run"} and absent.detail.str.contains("npu=install").all()
@@ -224,13 +224,17 @@ def test_what_a_compiler_says_is_simulated_and_the_sweep_finds_its_lengths(tmp_p
         stage = stages.Stage("vits-joe", "decoder", nn.Identity(), (), (), frames / 86, frames)
         figures = {"latency_ms_p50": ms, "cycles": 1e6 * ms, "npu_ops_pct": 90.0}
         one = deployment.Placed(
-            stage, "qnn/sa8255", "a8w8", snr_db=21.0, figures=figures, detail={"left": {"Erf": 2}}
+            stage, "qnn/sa8255", "a8w8", snr_db=21.0, figures=figures, detail={"left": {"Erf": 2}}, mos=3.5
         )
         deployment.write(run, [one], 2)
     table = results.read(run.path)
     assert set(table.kind) == {"simulated"} and set(table.variant) == {"decoder-a8w8-f25", "decoder-a8w8"}
     assert "mos_predicted" not in set(table.metric), "one clip's is no voice's"
     assert "on qnn/sa8255 3.50 (21 dB)" in devices.heard(table)
+    assert "vits-joe 10 (decoder-a8w8-f25 on qnn/sa8255)" in devices.finding(table)
+    assert "no longer the same" not in devices.finding(table)
+    worse = table.assign(value=table.value.where(table.metric != "snr_db", 9.0))
+    assert "below 10 dB: vits-joe decoder-a8w8-f25 on qnn/sa8255 (9 dB)" in devices.finding(worse)
     wide = devices.sweep(table)
     assert list(wide.columns) == [25, 200] and wide.iloc[0, 1] > 3 * wide.iloc[0, 0]
     left = devices.operators_left(table)

@@ -8,19 +8,19 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lib import targets
 from lib.deploy import stages
-from lib.errors import SpeechError
 
 FRAMES_A_CHARACTER = 5
+NOISE_DB = 10.0  # below it the difference to PyTorch is a tenth of the signal's power or more
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lib.corpora.base import Sentence
     from lib.measure.scorer import Scorer
-    from lib.measure.serving import Served
-    from lib.results import Run
 
 NOTEBOOK = "06_gpu_vs_npu"
 NEEDS = {  # whom it serves -> what decides
@@ -75,6 +75,31 @@ def build(
     return [stages.build(name, frames, texts=read, calibration=others) for name in names]
 
 
+def _simulated(rows: "pd.DataFrame") -> str | None:
+    """The lowest simulated cost of a second of audio of each system, in a sentence."""
+    best: dict[str, tuple[float, str]] = {}
+    for row in rows[
+        (rows.metric == "latency_ms_p50") & (rows.kind == "simulated") & rows.value.notna()
+    ].itertuples():
+        detail = json.loads(row.detail) if str(row.detail).startswith("{") else {}
+        if "audio_s" in detail:
+            cost = (row.value / detail["audio_s"], f"{row.variant} on {row.target}")
+            best[row.system] = min(cost, best.get(row.system, cost))
+    listed = ", ".join(f"{system} {ms:.2g} ({name})" for system, (ms, name) in best.items())
+    return (
+        f"Simulated milliseconds for a second of audio, no device has confirmed them: {listed}."
+        if best
+        else None
+    )
+
+
+def _collapsed(rows: "pd.DataFrame") -> str | None:
+    """What no longer says the same in 8 bit, in a sentence."""
+    noisy = rows[(rows.metric == "snr_db") & (rows.value < NOISE_DB)]
+    listed = ", ".join(f"{r.system} {r.variant} on {r.target} ({r.value:.0f} dB)" for r in noisy.itertuples())
+    return f"Placed, but no longer the same, below {NOISE_DB:g} dB: {listed}." if len(noisy) else None
+
+
 def padding(texts: Sequence["Sentence"], frames: int) -> str:
     """What buckets cost for sentences of these lengths, in a sentence. A character is taken as 5 frames."""
     lengths = [round(FRAMES_A_CHARACTER * len(s.text)) for s in texts]
@@ -121,7 +146,8 @@ def together(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
 
     lines = []
     for origin, table in (("now", now), ("recorded", recorded[recorded.notebook.str.startswith(NOTEBOOK)])):
-        table = table[table.target.map(_is_npu) & (table.kind != "published")]
+        ours = [_is_npu(row.target) and row.kind != "published" for row in table.itertuples()]
+        table = table[np.array(ours, bool)]
         for names, own in table.groupby(["system", "variant", "target"], sort=False):
             value = own.drop_duplicates("metric", keep="last").set_index("metric")
             first = own.iloc[0]
@@ -204,93 +230,5 @@ def finding(rows: "pd.DataFrame") -> str | None:
             f"Of the targets timed for {system}, {best.variant} on {best.target} is fastest: {best.value:.2f} times "
             f"the speed of PyTorch{heard}."
         )
-    simulated = rows[(rows.metric == "latency_ms_p50") & (rows.kind == "simulated") & rows.value.notna()]
-    if len(simulated):
-        best = simulated.loc[simulated.value.idxmin()]
-        said.append(
-            f"The fastest of {len(simulated)} simulated rows is {best.system} {best.variant} on {best.target} with "
-            f"{best.value:.1f} ms; no device has confirmed it."
-        )
+    said += filter(None, [_simulated(rows), _collapsed(rows)])
     return " ".join(said) or None
-
-
-def served(best: Mapping[str, "Served"], limit_ms: float) -> str | None:
-    """Which setup serves most within the limit, in a sentence."""
-    if not best:
-        return None
-    name = max(best, key=lambda setup: best[setup].rate)
-    said = ", ".join(f"{setup.removeprefix('serving-')} {run.rate:.2f}" for setup, run in best.items())
-    return (
-        f"Requests a second with 99 of 100 under {limit_ms:g} ms: {said}; most by {name.removeprefix('serving-')} "
-        f"(workers, their kind, threads of each)."
-    )
-
-
-def serve(
-    run: "Run",
-    system: str,
-    target: str,
-    texts: Sequence[str],
-    *,
-    setups: Sequence[tuple[str, int, int]] = (("threads", 1, 2), ("threads", 2, 1), ("processes", 2, 1)),
-    limit_ms: float = 1_000,
-    n_requests: int = 20,
-    seed: int = 0,
-) -> dict[str, "Served"]:
-    """Offline, single stream and server of a voice for each setup (kind of workers, how many, threads of each); writes
-    the rows, and returns the best server run of each setup that kept the limit.
-    """
-    from lib.measure import serving
-
-    best = {}
-    for kind, n, threads in setups:
-        variant = f"serving-{n}-{kind}-{threads}t"
-        names = (system, variant, target)
-        speaker = (
-            "lib.measure.serving:system",
-            {"origin": {"system": system, "target": target}, "threads": threads},
-        )
-        try:
-            with serving.Pool(speaker, texts, n=n, kind=kind) as pool:
-                single = pool.single_stream(n_requests)
-                offline = pool.offline(n_requests)
-                found, runs = serving.highest_rate(
-                    lambda rate: pool.server(rate, n_requests, seed=seed),
-                    single.latencies_s,
-                    limit_ms / 1000,
-                    workers=n,
-                )
-        except (SpeechError, OSError, RuntimeError) as error:
-            run.not_run(*names, "throughput_rtfx", str(error))
-            continue
-        said = {"workers": n, "kind": kind, "threads": threads, "requests": n_requests}
-        source = "MLPerf Inference's scenarios on our own sentences"
-        run.add(
-            *names,
-            "throughput_rtfx",
-            offline.rtfx,
-            n=n_requests,
-            source=source,
-            detail=said | {"scenario": "offline"},
-        )
-        if len(single.latencies_s) >= 30:
-            p90 = 1000 * single.percentile_s(0.9)
-            run.add(
-                *names,
-                "latency_ms_p90",
-                p90,
-                n=n_requests,
-                source=source,
-                detail=said | {"scenario": "single stream"},
-            )
-        tried = [{"rate": round(r.rate, 3), "p99_ms": round(1000 * r.p99_s)} for r in runs]
-        server = said | {"scenario": "server", "limit_ms": limit_ms, "tried": tried}
-        if found is None:
-            run.not_run(
-                *names, "requests_per_s", f"no rate kept the 99th percentile under {limit_ms:g} ms: {tried}"
-            )
-            continue
-        best[variant] = found
-        run.add(*names, "requests_per_s", found.rate, n=n_requests, source=source, detail=server)
-        run.add(*names, "latency_ms_p99", 1000 * found.p99_s, n=n_requests, source=source, detail=server)
-    return best
