@@ -66,7 +66,8 @@ def speak(voice: "System", sentences: Iterable[Sentence | Utterance], *, seed: i
     """Every sentence spoken once (or found in the cache); sentence i with seed + i."""
     sentences = tuple(sentences)
     label = f"{voice.name} on {voice.target} speaks"
-    key, fingerprint = voice.cache_key(), voice.fingerprint()
+    fingerprint = voice.fingerprint()
+    key = voice.cache_key(fingerprint)
     made = (synthetic.speak(voice, s.text, seed + i, key=key) for i, s in enumerate(sentences))
     spoken = progress.track(made, label, total=len(sentences), unit="sentence")
     return tuple(

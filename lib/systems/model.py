@@ -124,10 +124,12 @@ class Model(ABC):
                 "write its class into a file, or set its `files`"
             ) from error
 
-    def cache_key(self) -> str:
-        """What results of it may be kept under: its fingerprint, what computes, and on how many threads."""
+    def cache_key(self, fingerprint: str = "") -> str:
+        """What results of it may be kept under: its fingerprint (of now, where none is given), what computes, and on how
+        many threads.
+        """
         versions = targets.find(self.target).versions() | targets.versions(self.packages)
-        return content_key(self.fingerprint(), self.target, versions, self.threads)
+        return content_key(fingerprint or self.fingerprint(), self.target, versions, self.threads)
 
     @property
     def size_mb(self) -> float | None:
