@@ -125,8 +125,8 @@ class Model(ABC):
             ) from error
 
     def cache_key(self, fingerprint: str = "") -> str:
-        """What results of it may be kept under: its fingerprint (of now, where none is given), what computes, and on how
-        many threads.
+        """What results of it may be kept under: its fingerprint (where none is given: of now), what computes, and on
+        how many threads.
         """
         versions = targets.find(self.target).versions() | targets.versions(self.packages)
         return content_key(fingerprint or self.fingerprint(), self.target, versions, self.threads)
