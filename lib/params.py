@@ -18,7 +18,7 @@ PROFILES = {
     "smoke": "seconds per notebook, for tests and CI",
     "quick": "the first run: minutes on a laptop, no account, no model hub",
     "study": "every sweep on the embedded data: hours on two cores",
-    "full": "published checkpoints and public corpora: a GPU and the Hugging Face hub",
+    "full": "public corpora beside ours: the Hugging Face hub, and a GPU for what asks for one",
 }
 
 # Name of a numeric parameter -> the smallest and the largest value it may have, None where there is no bound. One name

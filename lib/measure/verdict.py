@@ -105,6 +105,11 @@ class Gain:
         return self.metric in COUNTED or (self.low is not None and self.low > 1)
 
     @property
+    def unproven(self) -> bool:
+        """Whether the variant seems to cost less, and was measured too few times for an interval."""
+        return self.times >= LEAST_SAVING and self.low is None and self.metric not in COUNTED
+
+    @property
     def costs_more(self) -> bool:
         """Whether the variant costs more, by the same rule."""
         if self.times > 1 / LEAST_SAVING:
@@ -115,6 +120,9 @@ class Gain:
     def text(self) -> str:
         """As in "faster (1.92 times [1.80, 2.05])"."""
         less, more = SAVINGS[self.metric]
+        if self.low is None and self.metric not in COUNTED:
+            word = less if self.times > 1 else more
+            return f"{word} ({self.times:.2f} times, too few timings for an interval)"
         word = less if self.saves else more if self.costs_more else f"not significantly {less}"
         times = self.times if not self.costs_more else 1 / self.times
         ends = () if self.low is None else (self.low, self.high)
@@ -176,6 +184,9 @@ def recommendation(quality: Verdict, gains: Iterable[Gain]) -> Recommendation:
         return Recommendation(NOT_RECOMMENDED, f"worse: {because}")
     if not gains:
         return Recommendation(UNDECIDED, f"{quality.word}, and neither speed, size nor energy was compared")
+    if not saved and any(gain.unproven for gain in gains):
+        said = ", ".join(gain.text for gain in gains)
+        return Recommendation(UNDECIDED, f"{quality.word}, and nothing saved for certain: {said}")
     if not saved:
         return Recommendation(
             NOT_RECOMMENDED, "better in nothing that was measured: " + ", ".join(gain.text for gain in gains)

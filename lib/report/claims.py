@@ -118,9 +118,10 @@ def _equal(headline: Headline, entries: list[Judged]) -> tuple | None:
 def _changed(headline: Headline, parts: list[list[Row]]) -> tuple | None:
     """Of the first run that has both sides: "629 → 202 MB", the word, and the change with its interval."""
     for part in parts:
-        before, after = (_newest(part, headline, variant) for variant in (headline.baseline, headline.variant))
+        after = _newest(part, headline, headline.variant)
         if after is None:
             continue
+        before = _newest(part, headline, headline.baseline, like=after)
         cost = METRICS[headline.metric].unit not in ("MOS", "MOS-LQO", "fraction")
         change = _ratio(before, after) if cost else _difference(before, after)
         if change is None:
@@ -185,15 +186,21 @@ def _difference(before: Row | None, after: Row) -> tuple | None:
         return None if before is None else (after.value - before.value, None, None, before.value)
 
 
-def _newest(part: list[Row], headline: Headline, variant: str) -> Row | None:
+def _newest(part: list[Row], headline: Headline, variant: str, like: Row | None = None) -> Row | None:
+    """The newest row of a variant; like: on whose target, and on whose test set, it has to be."""
     mine = [
         row
         for row in part
         if (row.system, row.variant.partition("@")[0], row.metric)
         == (headline.system, variant, headline.metric)
         and row.value is not None
+        and (like is None or (row.target, _set(row)) == (like.target, _set(like)))
     ]
     return max(mine, key=lambda row: row.time, default=None)
+
+
+def _set(row: Row) -> str:
+    return row.variant.partition("@")[2]
 
 
 def _why(headline: Headline, rows: list[Row]) -> str:

@@ -58,7 +58,10 @@ def _few(measured: list[Row]) -> str:
         return ""
     low, high = min(counts), max(counts)
     many = f"{low}" if low == high else f"{low} to {high}"
-    return f"Quality stands on {many} sentences a voice: the intervals know other sentences, not other texts."
+    return (
+        f"Quality stands on {many} sentences a voice: the intervals say how other sentences of this kind would do, "
+        "not how other texts would."
+    )
 
 
 def _undecided(rows: list[Row]) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from lib import results
 from lib.errors import MissingDataError
 from lib.files import write_atomic
-from lib.report import answers, cards, hearing, exports, plots, summary, verdicts
+from lib.report import answers, cards, claims, hearing, exports, plots, summary, verdicts
 from lib.report.collect import Findings, Row, records
 
 if TYPE_CHECKING:
@@ -113,6 +113,10 @@ def _text(rows: list[Row], captions: dict[str, str], rows_digest: str) -> str:
     }
     for name, said in captions.items():
         parts += [f"## {titles[name]}", f"![{titles[name]}]({name}.png)", said]
+    told = claims.lines(rows)
+    if told:
+        head = "| headline | theirs | ours | verdict | why |\n|---|---|---|---|---|"
+        parts += ["## What others state", claims.finding(told), "\n".join([head, *map(_claim, told)])]
     judged = verdicts.judged(rows)
     if judged:
         head = "| variant | against | verdict | recommendation | why |\n|---|---|---|---|---|"
@@ -123,6 +127,11 @@ def _text(rows: list[Row], captions: dict[str, str], rows_digest: str) -> str:
         ]
         parts += ["## Would a listener notice?", f"Margins: {verdicts.margins()}.", "\n".join([head, *lines])]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _claim(line: claims.Line) -> str:
+    cells = f"{line.system} {line.of}".strip(), line.theirs, line.ours, line.verdict, line.reason
+    return "| " + " | ".join(str(cell).replace("|", "/").replace("\n", " ") for cell in cells) + " |"
 
 
 def _bold(sentence: str) -> str:

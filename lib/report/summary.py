@@ -27,7 +27,7 @@ def sentences(rows: Iterable[Row]) -> list[Markup]:
     if any(made) and not made[-1]:  # whether a listener would notice is the question: earlier runs may know
         earlier = verdicts.finding(row for row in every if row.recorded and row.kind == "measured")
         made[-1] = (
-            Markup("{} That was in earlier runs: this one changed no system.").format(earlier)
+            Markup("{} That was measured by earlier runs; the run above compared no variant.").format(earlier)
             if earlier
             else None
         )

@@ -132,7 +132,9 @@ def margins() -> str:
     for metric, margin in verdict.MARGINS.items():
         sign = "+" if margin > 0 else ""
         unit = vocabulary.unit(metric).replace("%", "points")
-        said.append(f"{METRICS[metric].label} {sign}{vocabulary.number(metric, margin)} {unit}")
+        beyond = verdict.WORSE_BEYOND[metric]
+        worse = "" if beyond == margin else f" (worse only beyond {sign}{vocabulary.number(metric, beyond)})"
+        said.append(f"{METRICS[metric].label} {sign}{vocabulary.number(metric, margin)} {unit}{worse}")
     return "; ".join(said)
 
 

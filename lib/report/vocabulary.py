@@ -128,6 +128,13 @@ DEFINITIONS = {
     ),
     "spectral_contrast": "How far peaks and valleys of a frame lie apart, as a share of the voice's own.",
     "fast_modulation": "How much of the movement faster than 16 Hz is left, as a share of the voice's own.",
+    "latency_ms_p99": "As above; 99 of 100 take less.",
+    "requests_per_s": "The highest rate of requests at which 99 of 100 were answered within the limit.",
+    "speedup": "Time of the baseline over time of the variant.",
+    "snr_db": (
+        "How far the difference to PyTorch's answer lies below the signal: above 60 dB is rounding, about 20 dB what 8 "
+        "bits leave."
+    ),
     "nfe": "Network evaluations per clip, which is what diffusion samplers are compared by.",
     "peak_rss_mb": "Highest resident memory of the process while it spoke, in millions of bytes.",
     "peak_gpu_mb": "Highest memory allocated on the GPU, in millions of bytes.",

@@ -10,6 +10,7 @@ What a clock can measure is timed in turns, in rounds over all targets of a stag
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from lib.errors import SpeechError
 from lib.files import cache_folder, content_key
 from lib.measure import nested
 from lib.measure.stats import Estimate
+from lib.optimize import quantize_graphs
 
 if TYPE_CHECKING:
     from lib.measure.scorer import Scorer
@@ -111,10 +113,10 @@ def compare(
 def exported(stage: Stage, names: Sequence[str], *, timeout_s: float = 0) -> Path:
     """The stage's folder in the cache, with the forms that these targets read; keyed by weights and inputs."""
     weights = [tensor.detach().numpy().tobytes() for tensor in stage.network.state_dict().values()]
-    code = [Path(module.__file__).read_bytes() for module in (export, deploy.runtime(BASE[0]))]
-    code += [path.read_bytes() for path in sorted(Path(deploy.__file__).parent.glob("re*.py"))]
+    code = [path.read_bytes() for path in sorted(Path(deploy.__file__).parent.glob("*.py"))]
+    code += [Path(inspect.getfile(of)).read_bytes() for of in (quantize_graphs, type(stage.network))]
     data = [array.tobytes() for arrays in (stage.inputs, *stage.calibration) for array in arrays]
-    versions = targets.versions(("torch", "onnx", "onnxscript"))
+    versions = targets.versions(("torch", "onnx", "onnxscript", "onnxruntime"))
     folder = cache_folder("deploy", content_key(stage.label, *weights, *code, *data, versions))
     forms = {form for name in names for form in deploy.runtime(name).READS}
     return export.write(stage, folder, sorted(forms))

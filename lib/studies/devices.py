@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib import targets
+from lib import systems, targets
 from lib.deploy import stages
 
 FRAMES_A_CHARACTER = 5
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lib.measure.scorer import Scorer
 
 NOTEBOOK = "06_gpu_vs_npu"
+LEAST_MOS = 3.5  # predicted, of a voice that is offered
 NEEDS = {  # whom it serves -> what decides
     "A real-time assistant wants the first sound soon": "first_audio_ms",
     "A batch audiobook wants many seconds a second": "throughput_rtfx",
@@ -200,13 +201,19 @@ def sweep(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 def by_need(rows: "pd.DataFrame", needs: Mapping[str, str]) -> str:
     """Which whole voice wins for an assistant (first sound), an audiobook (throughput), a battery (energy), in
-    sentences; rows: of any notebook, measured or estimated, of baselines and variants alike.
+    sentences; rows: of any notebook, measured or estimated. Voices as they come, of the newest row's machine, that are
+    natural enough for somebody to want them.
     """
     said = []
-    whole = rows[rows.value.notna() & rows.kind.isin(("measured", "estimated"))]
+    whole = rows[rows.value.notna() & rows.kind.isin(("measured", "estimated")) & (rows.variant == "baseline")]
+    natural = whole[(whole.metric == "mos_predicted") & (whole.value >= LEAST_MOS)].system
+    whole = whole[whole.system.isin([name for name in set(natural) if systems.kind(name) == "speech"])]
+    if len(whole):
+        whole = whole[whole.host == whole.sort_values("time").host.iloc[-1]]
     for need, metric in needs.items():
         shown = whole[whole.metric == metric].sort_values("value", ascending=metric != "throughput_rtfx")
-        shown = shown[~shown.variant.str.contains("@")]
+        if (shown.kind == "measured").any():
+            shown = shown[shown.kind == "measured"]
         if shown.empty:
             said.append(f"{need}: nothing has measured {metric} yet.")
             continue
@@ -220,7 +227,7 @@ def by_need(rows: "pd.DataFrame", needs: Mapping[str, str]) -> str:
 def finding(rows: "pd.DataFrame") -> str | None:
     """The fastest measured target of each stage against PyTorch, and what the NPUs' models say, in sentences."""
     said = []
-    gains = rows[(rows.metric == "speedup") & rows.value.notna()]
+    gains = rows[(rows.metric == "speedup") & rows.value.notna() & rows.notebook.str.startswith(NOTEBOOK)]
     snr = rows[rows.metric == "snr_db"].set_index(["system", "variant", "target"]).value.to_dict()
     for system, own in gains.groupby("system", sort=False):
         best = own.loc[own.value.idxmax()]

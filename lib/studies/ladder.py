@@ -38,7 +38,6 @@ SAMPLERS = ("ddpm", "ddim", "dpm++", "sde-dpm++", "unipc")
 STOCHASTIC = ("ddpm", "sde-dpm++")
 OPTIMISED = "optimised"  # the spacing of placements that were searched for
 SPACINGS = ("even", "log-snr", OPTIMISED)
-SHORT = 8  # evaluations: walks of more are timed once
 DECIBELS = 20 / np.log(10)  # of a natural logarithm of amplitude
 _REVISION = 1  # raised when the same decoder would get other placements
 
@@ -142,9 +141,10 @@ def placed(
     """
     voice, found = reading.voice, {}
     for count in (n for n in steps if n > 1):
-        key = content_key(_REVISION, voice.cache_key(), count, reading.temperature, reading.seed, [
-            said.shape[1] for said, _ in reading.said
-        ])  # fmt: skip
+        said = [latents.numpy().tobytes() for latents, _ in reading.said]
+        key = content_key(
+            _REVISION, voice.cache_key(), CONVERGED, count, reading.temperature, reading.seed, *said
+        )
         path = cache_folder("placements", f"{key}.json")
         if not path.exists():
             goals = goals or converged(reading)
@@ -170,8 +170,8 @@ def measure(
     passes: int = 3,
 ) -> None:
     """Walk all walks, in turns, and write a row for each: its distance from the converged walk with the same guidance,
-    how often it evaluates the network, and how long the decoder took for a second of speech, the fastest of `passes`
-    (of one, for those of many evaluations).
+    how often it evaluates the network, and how long the decoder took for a second of speech, the fastest of
+    `passes`.
 
     decoders: of the students, by the name that walks give them.
     """
@@ -184,8 +184,6 @@ def measure(
         raise ParameterError(f"no decoder was given of the students {', '.join(sorted(missing))}")
     for turn in range(passes):
         for walk in progress.track(walks, "walks", unit="walk"):
-            if turn and walk.evaluations > SHORT:
-                continue
             begin = time.perf_counter()
             mels = draw(reading, walk.how, (decoders or {}).get(walk.student))
             spent.setdefault(walk.name, []).append(time.perf_counter() - begin)
@@ -237,6 +235,7 @@ def known(*tables: pd.DataFrame) -> pd.DataFrame:
             detail.pop("timesteps", None)
             lines[name] = {
                 "walk": name, **detail, "distance": row.value, "ci_low": row.ci_low, "ci_high": row.ci_high,
+                "n": row.n,
                 "table": number,
             }  # fmt: skip
     columns = [
@@ -248,6 +247,7 @@ def known(*tables: pd.DataFrame) -> pd.DataFrame:
         "steps",
         "evaluations",
         "decoder_s_per_audio_s",
+        "n",
     ]
     return pd.DataFrame(list(lines.values()), columns=[*columns, "distance", "ci_low", "ci_high", "table"])
 
@@ -267,7 +267,8 @@ def rivals(known: pd.DataFrame) -> str | None:
         return None
     best = free.loc[free.groupby("evaluations").distance.idxmin()].sort_values("evaluations")
     said = ", ".join(f"{row.evaluations} {row.distance:.2f} ({row.walk})" for row in best.itertuples())
-    return f"Without any training the mel lies so many dB from the converged walk's, by evaluations: {said}."
+    far = "Without any training the mel lies so many dB from the converged walk's, by evaluations"
+    return f"{far}: {said}{_few(best)}."
 
 
 def finding(known: pd.DataFrame) -> str | None:
@@ -289,4 +290,10 @@ def finding(known: pd.DataFrame) -> str | None:
                 f"for which the best rival, {other.walk}, needs {other.evaluations} ({times:.1f} times as many)"
             )
         said.append(f"{row.walk} with {row.evaluations} comes to {row.distance:.2f} dB, {against}")
-    return "Of the students, " + "; ".join(said) + "."
+    return "Of the students, " + "; ".join(said) + _few(taught) + "."
+
+
+def _few(lines: pd.DataFrame) -> str:
+    """On how many sentences distances stand, and what so few are worth."""
+    least = int(lines.n.min())
+    return f" (on {least} sentences{'' if least >= stats.MIN_N else ': an order and no more'})"

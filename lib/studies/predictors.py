@@ -20,7 +20,7 @@ import numpy as np
 from lib import results, systems
 from lib.corpora import gutenberg, prompts
 from lib.errors import AlignmentError, MissingDataError
-from lib.measure import evaluate, stats
+from lib.measure import evaluate, stats, verdict
 from lib.measure.evaluate import Clip
 from lib.measure.scorer import Scorer, source
 from lib.measure.scores import ClipScores, compare, summarise
@@ -40,7 +40,7 @@ SUFFIX = "@predictors"  # of the variants: "noise-20@predictors"
 VOICES = ("vits-joe", "hibari")
 PERSON = ("ground-truth", "recording/prompts")
 SPARE = 3  # more clips than asked for: words that cannot be found in a clip cannot be cut out of it
-HEARS, MISSES, PREFERS = "hears", "does not notice", "prefers"
+HEARS, MISSES, OPEN, PREFERS = "hears", "does not notice", "leaves open", "prefers"
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ class Effect:
 class Sense:
     """What a judge makes of a damage.
 
-    effects: the mildest level first; word: HEARS, MISSES or PREFERS, of the strongest level; ordered: whether every
-    level is worse than the one before; tau: Kendall's, the mean over clips, 1 where each clip's scores fall from level
-    to level, None where it is not known.
+    effects: the mildest level first; word: HEARS, MISSES, OPEN or PREFERS, of the strongest level; ordered: whether
+    every level is worse than the one before; tau: Kendall's, the mean over clips, 1 where each clip's scores fall
+    from level to level, None where it is not known.
     """
 
     judge: str
@@ -132,7 +132,8 @@ def senses(table: pd.DataFrame) -> dict[tuple[str, str], Sense]:
     """(judge, damage) -> what the one makes of the other; empty without rows. table: as `lib.results.read` returns it.
 
     A damage is heard where the strongest level changes the score for the worse at 5 %, corrected for the number of
-    damages that a judge was asked about (Holm).
+    damages that a judge was asked about (Holm); it is not noticed where the interval lies within the verdict's margin,
+    to both sides, and else left open: few clips prove no deafness.
     """
     known = rows(table)
     details: dict[tuple[str, str], list[dict]] = {}
@@ -149,7 +150,7 @@ def senses(table: pd.DataFrame) -> dict[tuple[str, str], Sense]:
         for (way, levels), p_value in zip(effects.items(), corrected):
             taus = [d["tau"] for d in details[judge, way.variants[-1]] if d.get("tau") is not None]
             worse = [-METRICS[judge].better * effect.value for effect in levels]
-            word = MISSES if p_value >= 1 - stats.CONFIDENCE else HEARS if worse[-1] > 0 else PREFERS
+            word = _word(judge, levels[-1], p_value)
             ordered = all(b > a for a, b in zip((0.0, *worse), worse))
             found[judge, way.name] = Sense(
                 judge, way, levels, word, ordered, float(np.mean(taus)) if taus else None
@@ -163,7 +164,7 @@ def finding(table: pd.DataFrame, judge: str = "mos_predicted") -> str | None:
     if not known:
         return None
     parts = []
-    for word in (HEARS, MISSES, PREFERS):
+    for word in (HEARS, MISSES, OPEN, PREFERS):
         said = [_said(sense) for sense in known.values() if sense.word == word]
         parts += [f"{word} {', '.join(said)}"] if said else []
     n = max(sense.effects[-1].n for sense in known.values())
@@ -180,15 +181,19 @@ def prosody(table: pd.DataFrame, judge: str = "mos_predicted") -> str | None:
     shifted = [known.get((judge, name)) for name in damages.MEAN_PITCH]
     if not all((*moved, *shifted)):
         return None
-    missed = [sense for sense in moved if sense.word != HEARS]
+    missed = [sense for sense in moved if sense.word in (MISSES, PREFERS)]
     heard = [sense for sense in moved if sense.word == HEARS]
-    reacts = [sense for sense in shifted if sense.word != MISSES]
+    reacts = [sense for sense in shifted if sense.word in (HEARS, PREFERS)]
+    left = [sense for sense in (*moved, *shifted) if sense.word == OPEN]
     parts = [f"misses {_listed([_said(s) for s in missed])}"] if missed else []
     parts += [f"hears {_listed([_said(s) for s in heard])}"] if heard else []
-    parts.append(
-        f"{'reacts' if reacts else 'does not react'} to the mean pitch: {_listed([_said(s) for s in shifted])}"
-    )
-    holds = "holds here" if not heard and reacts else "holds here in part" if missed or reacts else "fails here"
+    calm = [sense for sense in shifted if sense.word == MISSES]
+    parts += [f"reacts to {_listed([_said(s) for s in reacts])}"] if reacts else []
+    parts += [f"does not react to {_listed([_said(s) for s in calm])}"] if calm else []
+    parts += [f"leaves open {_listed([_said(s) for s in left])}"] if left else []
+    whole = len(missed) == len(moved) and reacts
+    partly = "holds here in part" if missed or reacts else "is left open here" if left else "fails here"
+    holds = "holds here" if whole else partly
     return (
         f"That predictors miss prosody and react to the mean F0, as is reported of others, {holds}: "
         f"{METRICS[judge].in_sentence} {'; '.join(parts)} (against the same clips through overlap-add, unchanged)."
@@ -288,6 +293,14 @@ def _of_clip(score: ClipScores, metric: str) -> float | None:
 
 def _detail(text: str) -> dict:
     return json.loads(text) if text.startswith("{") else {}
+
+
+def _word(judge: str, last: Effect, p_value: float) -> str:
+    """What a judge makes of the strongest level of a damage."""
+    if p_value < 1 - stats.CONFIDENCE:
+        return HEARS if METRICS[judge].better * last.value < 0 else PREFERS
+    room = abs(verdict.MARGINS.get(judge, verdict.MARGINS["mos_predicted"]))
+    return MISSES if last.low is not None and max(-last.low, last.high) < room else OPEN
 
 
 def _pooled(details: Sequence[dict], level: float) -> Effect | None:

@@ -45,7 +45,7 @@ class AcousticOnnx(BeforeVocoder):
         self.folder, self.target, self.threads = Path(folder), target, threads
         self.mel = getattr(self.config, "features", HIFIGAN)
         here = Path(inspect.getfile(type(self)))
-        sources = (*checkpoint_folder.files(folder), *(here.with_name(name) for name in self.writers))
+        sources = (*checkpoint_folder.files(folder), *(here.parent / name for name in self.writers))
         self.modules, self.graphs = {}, kept(self.name, self.stages, sources, self._exported)
         self._open()
         self._begin(vocoder, speaker, variant, manner)

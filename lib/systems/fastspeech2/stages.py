@@ -22,7 +22,10 @@ class FastSpeech2Onnx(AcousticOnnx):
     draws = False
     checkpoints, manner = checkpoints, "controls"
     controls = Controls()
-    stages, writers = ("encoder", "prosody", "decoder"), ("export.py", "network.py", "config.py")
+    stages, writers = (
+        ("encoder", "prosody", "decoder"),
+        ("export.py", "network.py", "config.py", "../padding.py", "../standardised.py"),
+    )
 
     def speak(self, sentence: str, seed: int) -> Speech:
         """As on torch."""

@@ -28,7 +28,7 @@ from lib.systems.speecht5.stored import checkpoints
 log = logging.getLogger(__name__)
 
 STAGES = ("encoder", "decoder", "postnet")
-WRITERS = ("export.py", "network.py", "config.py")
+WRITERS = ("export.py", "network.py", "config.py", "../padding.py", "../standardised.py")
 
 
 class SpeechT5Onnx(AcousticOnnx):

@@ -27,7 +27,17 @@ class Tacotron2Onnx(AcousticOnnx):
     checkpoints, manner = checkpoints, "gate"
     gate = Gate()
     stages = ("encoder", "decoder", "postnet")
-    writers = ("export.py", "network.py", "decoder.py", "layers.py", "config.py")
+    writers = (
+        "export.py",
+        "network.py",
+        "decoder.py",
+        "layers.py",
+        "reader.py",
+        "config.py",
+        "../padding.py",
+        "../standardised.py",
+        "../attention.py",
+    )
 
     def speak(self, sentence: str, seed: int) -> Speech:
         """As on torch."""
