@@ -12,7 +12,7 @@ from lib import results
 from lib.errors import ParameterError
 from lib.optimize import distill
 from lib.report import ladder as charts
-from lib.studies import gains, ladder, placement, students
+from lib.studies import distillation_claim, gains, ladder, placement, students
 from lib.systems import tortoise
 from lib.systems.fastspeech2.config import NetworkConfig as FrontConfig
 from lib.systems.tortoise.diffusion import Sampling
@@ -116,6 +116,7 @@ def walk(name, evaluations, distance, student="", guidance=0.0, spent=None):
         "evaluations": evaluations,
         "decoder_s_per_audio_s": spent or 0.01 * evaluations,
         "distance": distance,
+        "n": 2,
     }
 
 
@@ -194,8 +195,8 @@ def test_every_speed_up_is_said_twice_and_a_rival_as_good_is_admitted(tmp_path):
         and "what the training bought" in said
     )
     assert gains.fewest(table) == (
-        "By the verdict of the judges, without training 8 evaluations are enough and 2 are heard to be too few; with a "
-        "student 2 evaluations are enough and 1 are heard to be too few."
+        "By the verdict of the judges, without training 8 evaluations are enough (of 2 walks judged) and 2 are heard to "
+        "be too few; with a student 2 evaluations are enough (of 2 walks judged) and 1 are heard to be too few."
     )
     found["ddim-2"] = (2, "", (0.0, 0.05))
     again = gains.twice(gains.verdicts(judged(tmp_path / "b", found), KNOWN), KNOWN)
@@ -236,7 +237,7 @@ def test_the_whole_gains_less_than_its_stage(tmp_path):
 
 
 def test_the_claim_and_its_likely_origin():
-    said = gains.Claim().text
+    said = distillation_claim.Claim().text
     assert "4,000 over 31 would be 129, not 5" in said and "160 times, and 160 over 31 is 5.2" in said
     assert "an inference" in said
 

@@ -61,7 +61,7 @@ def test_models_take_turns_and_what_they_made_is_kept(speech, tmp_path, monkeypa
 
 
 def test_a_stranger_and_what_is_no_acoustic_model_are_refused(speech, tmp_path, monkeypatch):
-    monkeypatch.setattr(predicted_mels, "follower", lambda folder: (("somebody",), None))
+    monkeypatch.setattr(predicted_mels, "follower", lambda *_: (("somebody",), None))
     with pytest.raises(ParameterError, match="does not know the speakers vits-joe"):
         predicted_mels.predicted(speech[0], ("fastspeech2",))
     with pytest.raises(ParameterError, match="'istft'"):

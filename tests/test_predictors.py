@@ -260,5 +260,6 @@ def test_the_reports_limits_say_it_and_count_no_damaged_clips(run):
     said = limits.sentences(records(results.read(run.path)))
     assert hearing.said("mos_predicted", records(results.read(run.path))) in said
     assert (
-        "Quality stands on 40 sentences a voice: the intervals know other sentences, not other texts." in said
+        "Quality stands on 40 sentences a voice: the intervals say how other sentences of this kind would do, "
+        "not how other texts would." in said
     )

@@ -101,7 +101,7 @@ def test_a_single_variant_is_named_and_earlier_runs_answer_where_this_one_change
     earlier = [*baseline(recorded=True), *paired("int8", wer=0.001, recorded=True)]
     said = [str(sentence) for sentence in summary.sentences([*baseline(), *earlier])]
     assert said[-1].startswith("<strong>vits-joe int8</strong> on")
-    assert said[-1].endswith("That was in earlier runs: this one changed no system.")
+    assert said[-1].endswith("That was measured by earlier runs; the run above compared no variant.")
     assert not any(
         "earlier" in str(s) for s in summary.sentences([*baseline(), *paired("int4", wer=0.1), *earlier])
     )

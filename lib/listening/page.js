@@ -52,7 +52,8 @@
       bar.style.setProperty("--done", (100 * audio.currentTime / audio.duration || 0) + "%");
       if (!audio.paused) requestAnimationFrame(show);
     };
-    button.addEventListener("click", () => audio.paused ? audio.play() : audio.pause());
+    // Paused before it has begun, play() fails: no error. A clip that cannot be played says so below.
+    button.addEventListener("click", () => audio.paused ? audio.play().catch(() => {}) : audio.pause());
     audio.addEventListener("play", () => { silence(audio); show(); });
     audio.addEventListener("pause", show);
     audio.addEventListener("error", () => warn("A clip cannot be played by this browser. Please try another one."));

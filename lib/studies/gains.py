@@ -5,41 +5,14 @@ training that is as good; and how little a fast decoder is worth where another s
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lib.measure import judgement, verdict
 from lib.studies import ladder
-from lib.studies.students import REFERENCE, SYSTEM
+from lib.studies.distillation_claim import PUBLISHED_STEPS, REFERENCE, SYSTEM
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PUBLISHED_STEPS = 4000  # of the schedule: where the published distillation begins
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What is said of the published distillation."""
-
-    before: int = 4000
-    after: int = 31
-    halvings: int = 7
-    times: float = 5.0  # lower latency
-    guided_steps: int = 80  # of a preset: each evaluates the network twice
-
-    @property
-    def text(self) -> str:
-        """The claim, and where its factor may come from."""
-        evaluations = 2 * self.guided_steps
-        return (
-            f"The claim: from {self.before:,} to {self.after} steps in {self.halvings} halvings, for {self.times:g} "
-            f"times lower latency at equal quality. {self.before:,} over {self.after} would be "
-            f"{self.before / self.after:.0f}, not {self.times:g}. A preset of {self.guided_steps} guided steps "
-            f"evaluates the network {evaluations} times, and {evaluations} over {self.after} is "
-            f"{evaluations / self.after:.1f}: probably that is where the factor comes from. This is an inference; "
-            "nobody says so."
-        )
 
 
 def stages(table: pd.DataFrame) -> pd.DataFrame:

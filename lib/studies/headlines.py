@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lib.metrics import CLAIM, METRICS
-from lib.studies import compression, gains, promised, published, students
+from lib.studies import compression, promised, published
+from lib.studies.distillation_claim import REFERENCE, Claim
 
 SPEECHT5 = "SpeechT5 in 8 bit and pruned"
 TORTOISE = "TorToiSe distilled"
@@ -107,10 +108,10 @@ def _tacotron2() -> list[Headline]:
 
 
 def _tortoise() -> list[Headline]:
-    claim = gains.Claim()
+    claim = Claim()
     common = {
         "variant": f"distilled-{claim.after}",
-        "baseline": students.REFERENCE,
+        "baseline": REFERENCE,
         "lacking": "05_distillation makes it where its ladder has that rung",
     }
     origin = (

@@ -18,6 +18,7 @@ from lib.errors import ParameterError
 from lib.measure import bench, evaluate
 from lib.optimize import distill
 from lib.studies import ladder
+from lib.studies.distillation_claim import REFERENCE, SYSTEM
 from lib.systems.tortoise import students
 from lib.systems.tortoise.diffusion import Sampling
 from lib.training import recipe as recipes
@@ -33,9 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SYSTEM, TARGET = "tortoise", "torch/cpu"
+TARGET = "torch/cpu"
 MOST = 64  # steps of a student that is worth walking: a converged walk of the teacher has no more
-REFERENCE = "converged"  # the variant that all are compared with
 
 
 def plan(
