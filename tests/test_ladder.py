@@ -195,8 +195,8 @@ def test_every_speed_up_is_said_twice_and_a_rival_as_good_is_admitted(tmp_path):
         and "what the training bought" in said
     )
     assert gains.fewest(table) == (
-        "By the verdict of the judges, without training 8 evaluations are enough (of 2 walks judged) and 2 are heard to "
-        "be too few; with a student 2 evaluations are enough (of 2 walks judged) and 1 are heard to be too few."
+        "By the verdict of the judges, without training 8 evaluations are enough (of 2 walks judged) and 2 are heard "
+        "to be too few; with a student 2 evaluations are enough (of 2 walks judged) and 1 are heard to be too few."
     )
     found["ddim-2"] = (2, "", (0.0, 0.05))
     again = gains.twice(gains.verdicts(judged(tmp_path / "b", found), KNOWN), KNOWN)
