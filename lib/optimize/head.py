@@ -1,6 +1,9 @@
 """`vits-joe` with another head: a vocoder at the frame rate where its decoder was, the variant `istft`.
 
-make(systems.load("vits-joe", target="onnxruntime/cpu"), "istft-head", variant="istft")
+    make(systems.load("vits-joe", target="onnxruntime/cpu"), "istft-head", variant="istft", latents=A, vocoder=B)
+
+Folder A holds a reader (params/study/recipes/vits-joe-reader.yaml trains it), B the vocoder that learnt that reader's mels
+(istft-head.yaml).
 """
 
 from __future__ import annotations
@@ -16,10 +19,9 @@ if TYPE_CHECKING:
     from lib.systems.model import Model
 
 DECODER = "decoder"
-READER, VOCODER = "vits-joe-reader", "istft-joe"  # of `lib.zoo`
 
 
-def apply(system: Model, *, latents: str = READER, vocoder: str = VOCODER) -> dict[str, float]:
+def apply(system: Model, *, latents: str, vocoder: str) -> dict[str, float]:
     """Put a reader and a vocoder where the decoder was; each of `lib.zoo`, or a folder. Says how many parameters, in
     10^6, gave way to how many.
     """
@@ -38,7 +40,7 @@ def apply(system: Model, *, latents: str = READER, vocoder: str = VOCODER) -> di
     return {"params_m_before": round(before, 3)}
 
 
-def _structure(system: Model, *, latents: str = READER, vocoder: str = VOCODER) -> None:
+def _structure(system: Model, *, latents: str, vocoder: str) -> None:
     if system.name != "vits-joe" or DECODER not in system.modules:
         raise ParameterError(f"{system.name} on {system.target} has no decoder of latents: give vits-joe")
     from lib.systems.istft import PARTS
