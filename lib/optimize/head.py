@@ -2,8 +2,8 @@
 
     make(systems.load("vits-joe", target="onnxruntime/cpu"), "istft-head", variant="istft", latents=A, vocoder=B)
 
-Folder A holds a reader (params/study/recipes/vits-joe-reader.yaml trains it), B the vocoder that learnt that reader's mels
-(istft-head.yaml).
+Folder A holds a reader (params/study/recipes/vits-joe-reader.yaml trains it), B the vocoder that learnt that reader's
+mels (istft-head.yaml).
 """
 
 from __future__ import annotations
