@@ -165,7 +165,7 @@ def test_a_toolchain_that_fails_is_one_row(fault, why, tmp_path, monkeypatch):
     monkeypatch.setitem(targets.TARGETS, "faulty/cpu", targets.Target("faulty/cpu"))
     folder = export.write(small_stage(), tmp_path / "stage", ["network.pt"])
     with pytest.raises(SpeechError, match=why):
-        apart.Worker(job.Job(str(folder), "faulty/cpu", threads=1), timeout_s=20 if fault == "hangs" else 200)
+        apart.Worker(job.Job(str(folder), "faulty/cpu", threads=1), timeout_s=5 if fault == "hangs" else 200)
 
 
 DUMMY = '''
