@@ -12,7 +12,6 @@ import numpy as np
 from lib import systems, targets, zoo
 from lib.errors import ParameterError, unknown
 from lib.features import MelConfig
-from lib.graphs import cut
 from lib.systems import checkpoint, symbols
 from lib.systems.base import System, Vocoder
 from lib.systems.griffin_lim import GriffinLim
@@ -119,11 +118,6 @@ class BeforeVocoder(System):
     def card(self) -> str:
         """What the checkpoint is (Markdown)."""
         return checkpoint.card(self.folder)
-
-    @property
-    def params_m(self) -> float:
-        """10^6 parameters, those of the vocoder's graphs, too."""
-        return super().params_m + sum(map(cut.parameters, self.graphs.values())) / 1e6
 
     def _copy_networks(self) -> None:
         super()._copy_networks()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import TextError, require
-from lib.graphs import cut, session
+from lib.graphs import session
 from lib.systems.base import Speech, Stopwatch, System
 
 PACKAGE = "hibari-tts==0.2.1"
@@ -38,11 +38,6 @@ class Hibari(System):
         self.front_end = tuple(path for path in self.files if path != graph)
         self.graphs = {"voice": graph.read_bytes()}
         self._open()
-
-    @property
-    def params_m(self) -> float:
-        """10^6 parameters of the voice, without those of its front end."""
-        return cut.parameters(self.graphs["voice"]) / 1e6
 
     def _open(self) -> None:
         self._voice.sess = session.open(self.graphs["voice"], self.threads)  # the package's own always spins

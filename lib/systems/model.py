@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lib import targets
 from lib.errors import ParameterError, unknown
 from lib.files import content_key
+from lib.graphs import cut
 
 if TYPE_CHECKING:
     import torch
@@ -144,7 +145,9 @@ class Model(ABC):
 
     @property
     def params_m(self) -> float:
-        """10^6 parameters, shared ones once; those of packed int8 layers, which torch calls no parameters, too."""
+        """10^6 parameters of networks, shared ones once, and of graphs; those of packed int8 layers, which torch calls
+        no parameters, too.
+        """
         layers = [layer for module in self.modules.values() for layer in module.modules()]
         own = {id(p): p.numel() for layer in layers for p in layer.parameters(recurse=False)}
         packed = {
@@ -153,7 +156,8 @@ class Model(ABC):
             for kind in ("weight", "bias")
             if callable(value := getattr(layer, kind, None)) and value() is not None
         }
-        return (sum(own.values()) + sum(packed.values())) / 1e6
+        in_graphs = sum(map(cut.parameters, self.graphs.values()))
+        return (sum(own.values()) + sum(packed.values()) + in_graphs) / 1e6
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.variant} on {self.target}, {self.params_m:.2f} M parameters>"

@@ -8,18 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lib import targets, zoo
-from lib.features import HIFIGAN, MelConfig
+from lib import targets
 from lib.systems import checkpoint as checkpoints
-from lib.systems.base import Vocoder
+from lib.systems.stored_vocoder import StoredVocoder
 
 
-class TrainedVocoder(Vocoder):
+class TrainedVocoder(StoredVocoder):
     """A vocoder of one or more networks, loaded from a checkpoint's folder; subclasses say how they decode."""
 
     parts: checkpoints.Parts  # how its networks lie on disk
-    mel: MelConfig = HIFIGAN
-    sample_rate = HIFIGAN.sample_rate
 
     def __init__(self, folder: str | Path, target: str = "torch/cpu", threads: int = 2):
         self.folder, self.target, self.threads = Path(folder), target, threads
@@ -32,19 +29,7 @@ class TrainedVocoder(Vocoder):
     def decoded(self, log_mel: torch.Tensor) -> torch.Tensor:
         """(1, F, n_bands) on the device -> waveform (1, F * hop)."""
 
-    @property
-    def card(self) -> str:
-        """What the checkpoint is (Markdown)."""
-        return checkpoints.card(self.folder)
-
     @torch.inference_mode()
     def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:
         batch = torch.from_numpy(self.checked(log_mel))[None].to(self.device)  # (1, F, n_bands)
         return self.decoded(batch)[0].float().clamp(-1, 1).cpu().numpy()
-
-    @classmethod
-    def pretrained(
-        cls, target: str = "torch/cpu", threads: int = 2, checkpoint: str | Path | None = None
-    ) -> "TrainedVocoder":
-        """A checkpoint, by default that of `lib.zoo`."""
-        return cls(checkpoint or zoo.folder(cls.name), target, threads)

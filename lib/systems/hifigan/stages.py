@@ -9,24 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import zoo
-from lib.features import HIFIGAN, MelConfig
-from lib.graphs import cut, session
+from lib.features import HIFIGAN
+from lib.graphs import session
 from lib.graphs.export import kept
 from lib.graphs.fastest import fastest
 from lib.systems import checkpoint as checkpoints
-from lib.systems.base import Vocoder
 from lib.systems.hifigan.parts import PARTS
+from lib.systems.stored_vocoder import StoredVocoder
 
 _WRITERS = ("export.py", "network.py", "config.py")  # the modules that decide what a graph is
 
 
-class HifiGanOnnx(Vocoder):
+class HifiGanOnnx(StoredVocoder):
     """A trained vocoder on ONNX Runtime's CPU provider, from the same folder as on torch."""
 
     name = "hifigan"
-    mel: MelConfig = HIFIGAN
-    sample_rate = HIFIGAN.sample_rate
 
     def __init__(self, folder: str | Path, target: str = "onnxruntime/cpu", threads: int = 2):
         self.folder, self.target, self.threads = Path(folder), target, threads
@@ -36,23 +33,6 @@ class HifiGanOnnx(Vocoder):
         sources = (*self.files, *(Path(__file__).with_name(name) for name in _WRITERS))
         self.graphs = kept(self.name, stages, sources, self._exported)
         self._open()
-
-    @classmethod
-    def pretrained(
-        cls, target: str = "onnxruntime/cpu", threads: int = 2, checkpoint: str | Path | None = None
-    ) -> "HifiGanOnnx":
-        """A checkpoint, by default that of `lib.zoo`."""
-        return cls(checkpoint or zoo.folder(cls.name), target, threads)
-
-    @property
-    def card(self) -> str:
-        """What the checkpoint is (Markdown)."""
-        return checkpoints.card(self.folder)
-
-    @property
-    def params_m(self) -> float:
-        """10^6 parameters."""
-        return sum(map(cut.parameters, self.graphs.values())) / 1e6
 
     def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:
         given = {"mel": self.checked(log_mel)}

@@ -14,7 +14,7 @@ is in `lib.training.tasks.istft`.
 
 from __future__ import annotations
 
-import importlib
+from lib.systems import lazily
 
 _PLACES = {
     "Istft": "vocoder",
@@ -25,11 +25,4 @@ _PLACES = {
     "build": "network",
     "decode": "network",
 }
-__all__ = sorted(_PLACES)
-
-
-def __getattr__(name: str):
-    """Its parts as they are asked for: who runs it on ONNX Runtime does not wait for torch."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__, __all__ = lazily.parts(__name__, _PLACES)

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib import features, zoo
-from lib.features import HIFIGAN, MelConfig
+from lib import features
 from lib.files import cache_folder, content_key, write_atomic
-from lib.graphs import cut, session
+from lib.graphs import session
 from lib.systems import checkpoint as checkpoints
-from lib.systems.base import Vocoder
 from lib.systems.istft import stream, tables
 from lib.systems.istft.config import IstftConfig
 from lib.systems.istft.parts import PARTS
 from lib.systems.istft.tables import LOWEST_HZ, REFERENCE_HZ
+from lib.systems.stored_vocoder import StoredVocoder
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -33,12 +32,10 @@ WRITERS = (
 )  # the modules that decide what a graph is, beside the mel's own
 
 
-class IstftOnnx(Vocoder):
+class IstftOnnx(StoredVocoder):
     """A trained vocoder on ONNX Runtime's CPU provider, from the same folder as on torch."""
 
     name = "istft"
-    mel: MelConfig = HIFIGAN
-    sample_rate = HIFIGAN.sample_rate
     packages = ("scipy",)  # its Fourier transform
 
     def __init__(self, folder: str | Path, target: str = "onnxruntime/cpu", threads: int = 2):
@@ -46,23 +43,6 @@ class IstftOnnx(Vocoder):
         self.files = checkpoints.files(folder)
         self.config, self.graphs = stage_graphs(self.folder)
         self._open()
-
-    @classmethod
-    def pretrained(
-        cls, target: str = "onnxruntime/cpu", threads: int = 2, checkpoint: str | Path | None = None
-    ) -> "IstftOnnx":
-        """A checkpoint, by default that of `lib.zoo`."""
-        return cls(checkpoint or zoo.folder(cls.name), target, threads)
-
-    @property
-    def card(self) -> str:
-        """What the checkpoint is (Markdown)."""
-        return checkpoints.card(self.folder)
-
-    @property
-    def params_m(self) -> float:
-        """10^6 parameters."""
-        return sum(map(cut.parameters, self.graphs.values())) / 1e6
 
     def _open(self) -> None:
         self.sessions = {stage: session.open(graph, self.threads) for stage, graph in self.graphs.items()}

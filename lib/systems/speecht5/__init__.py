@@ -12,7 +12,7 @@ makes graphs of it, `stages.py` speaks with them, without torch; `limits.py` has
 
 from __future__ import annotations
 
-import importlib
+from lib.systems import lazily
 
 _PLACES = {
     **dict.fromkeys(("SpeechT5", "SpeechT5Base"), "system"),
@@ -22,11 +22,4 @@ _PLACES = {
     **dict.fromkeys(("SpeechT5Network", "build"), "network"),
     "checkpoints": "stored",
 }
-__all__ = sorted(_PLACES)
-
-
-def __getattr__(name: str):
-    """Its parts as they are asked for: who runs it on ONNX Runtime does not wait for torch."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__, __all__ = lazily.parts(__name__, _PLACES)

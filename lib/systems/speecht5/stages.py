@@ -14,7 +14,7 @@ import numpy as np
 
 from lib.errors import AudioError, TextError
 from lib.features import SPEECHT5
-from lib.graphs import cut, session
+from lib.graphs import session
 from lib.graphs.export import kept
 from lib.systems import draws, positions
 from lib.systems.acoustic_onnx import AcousticOnnx
@@ -89,11 +89,6 @@ class SpeechT5BaseOnnx(System):
     def size_mb(self) -> float:
         """10^6 bytes that its weights would have as a file, which is as many as they have in memory."""
         return self.loaded_mb
-
-    @property
-    def params_m(self) -> float:
-        """10^6 parameters."""
-        return sum(map(cut.parameters, self.graphs.values())) / 1e6
 
     def speak(self, sentence: str, seed: int) -> Speech:
         """As on torch."""

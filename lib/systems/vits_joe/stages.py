@@ -61,11 +61,6 @@ class VitsJoeOnnx(System):
         self.graphs = dict(stage_graphs())
         self._open()
 
-    @property
-    def params_m(self) -> float:
-        """10^6 parameters."""
-        return sum(map(cut.parameters, self.graphs.values())) / 1e6
-
     def settings(self) -> dict[str, float]:
         """How much noise it takes, and how long it makes its phones."""
         return dataclasses.asdict(self.scales)

@@ -8,7 +8,7 @@ judge of other systems it runs on faster-whisper (`lib.measure.intelligibility`)
 
 from __future__ import annotations
 
-import importlib
+from lib.systems import lazily
 
 _PLACES = {
     **dict.fromkeys(("EOT", "NO_TIMESTAMPS", "PACKAGE", "SAMPLE_RATE", "SOT", "WINDOW_S", "folder"), "package"),
@@ -16,11 +16,4 @@ _PLACES = {
     "WhisperCTranslate2": "engine",
     "WhisperOnnx": "stages",
 }
-__all__ = sorted(_PLACES)
-
-
-def __getattr__(name: str):
-    """Its parts as they are asked for: who runs it on CTranslate2 does not wait for torch."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__, __all__ = lazily.parts(__name__, _PLACES)

@@ -17,7 +17,7 @@ import numpy as np
 
 from lib import audio
 from lib.errors import ParameterError, require
-from lib.graphs import cut, session
+from lib.graphs import session
 from lib.graphs.export import kept
 from lib.systems.base import Recogniser, Stopwatch, Transcript
 from lib.systems.memory import Memory
@@ -50,11 +50,6 @@ class WhisperOnnx(Recogniser):
         self._log_mel = features.FeatureExtractor(sampling_rate=SAMPLE_RATE)
         self._tokenizer = tokenizers.Tokenizer.from_file(str(folder() / "tokenizer.json"))
         self._open()
-
-    @property
-    def params_m(self) -> float:
-        """10^6 parameters."""
-        return sum(map(cut.parameters, self.graphs.values())) / 1e6
 
     def settings(self) -> dict[str, float | None]:
         """How much silence it hears behind a clip."""
