@@ -4,7 +4,8 @@
     ./run_all.sh page                # only the page: outputs/recorded/report.html from the rows there
 
 Nobody types a recorded row in: it is copied from a run's results as it was written, with its date, host and commit.
-A file holds the rows of one run: one notebook and profile, one commit, one host.
+A file holds the rows of one run: one notebook and profile, one commit, one host. Beside it lie the run's parameters, so
+that a smaller run than the profile asks for can be told from a whole one.
 """
 
 from __future__ import annotations
@@ -65,9 +66,15 @@ def record(
         work.append((path, recorded / new, older if replace else []))
     for path, new, older in work:
         write_atomic(new, path.read_bytes())
+        asked, kept = (p.with_name(p.stem + results.PARAMETERS) for p in (path, new))
+        if asked.exists():
+            write_atomic(kept, asked.read_bytes())
+        else:  # a run by hand: nobody knows what it was asked for
+            kept.unlink(missing_ok=True)
         for other in older:
             log.info("replaced: %s", other.name)
             other.unlink()
+            other.with_name(other.stem + results.PARAMETERS).unlink(missing_ok=True)
     return [new for _, new, _ in work]
 
 

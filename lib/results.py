@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 RECORDED = REPOSITORY / "outputs" / "recorded"  # rows that are kept in git
 
+PARAMETERS = (
+    ".parameters.json"  # beside a run's rows: what it was asked for, and what of that its profile does not say
+)
+
 _NAME = re.compile(r"[A-Za-z0-9][\w.+@/-]*")
 
 
@@ -120,6 +124,8 @@ class Run:
         self._stamp = {"host": environment.host(), "commit": environment.commit()}
         described = json.dumps({**environment.describe(), "seed": seed}, indent=1)
         write_atomic(self.folder / "results" / f"{notebook}.environment.json", described.encode())
+        if fresh:  # a notebook cannot name its own parameters; whoever set them does, when it has ended
+            (self.folder / "results" / f"{notebook}{PARAMETERS}").unlink(missing_ok=True)
 
     def add(
         self,

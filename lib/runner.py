@@ -20,6 +20,7 @@ from pathlib import Path
 from lib import REPOSITORY, params
 from lib.errors import OutputError, ParameterError, SpeechError
 from lib.files import write_atomic
+from lib.results import PARAMETERS
 
 log = logging.getLogger("run")
 
@@ -142,6 +143,7 @@ def run(
         log.info("%s: starts (%d of %d, about %s left in all)", path.stem, index + 1, len(work), _minutes(left))
         result = execute(path, parameters, target / "notebooks" / path.name)
         _article(target / "notebooks" / path.name)
+        _keep_parameters(target / "results" / f"{path.stem}{PARAMETERS}", profile, path, parameters, known)
         state[path.stem] = {**result, "fingerprint": fingerprint}
         write_atomic(state_path, json.dumps(state, indent=1).encode())
         if result["status"] == "failed":
@@ -218,6 +220,16 @@ def _article(executed: Path) -> None:
         articles.write(executed)
     except SpeechError as error:
         log.error("%s: no article: %s", executed.stem, error)
+
+
+def _keep_parameters(
+    beside: Path, profile: str, notebook: Path, parameters: dict[str, object], known: Path | None
+) -> None:
+    """Write what a run was asked for beside its rows, where it has any; so a recording can be told from its profile."""
+    if beside.with_name(f"{notebook.stem}.jsonl").exists():
+        usual = params.load(profile, notebook, known)
+        said = {"parameters": parameters, "set": {k: v for k, v in parameters.items() if usual.get(k) != v}}
+        write_atomic(beside, json.dumps(said, indent=1).encode())
 
 
 def _headless_environment(outputs: Path) -> None:

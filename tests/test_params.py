@@ -117,3 +117,9 @@ def test_every_notebook_has_valid_parameters_in_every_profile():
         assert "profile" in params.declared(path), path
         for profile in params.PROFILES:
             assert params.load(profile, path)["profile"] == profile, f"{profile}/{path.stem}"
+
+
+@pytest.mark.parametrize("notebook", params.notebooks(), ids=lambda path: path.stem)
+def test_a_notebook_opened_by_hand_does_what_quick_does(notebook):
+    declared = params.declared(notebook)
+    assert {**declared, **params.load("quick", notebook)} == declared

@@ -8,7 +8,8 @@ import pytest
 
 from lib import REPOSITORY, recorded, results
 from lib.errors import MissingDataError, ParameterError
-from lib.report import static
+from lib.report import recordings, static
+from lib.report.collect import records
 
 FILES = sorted((REPOSITORY / "outputs" / "recorded").glob("*.jsonl"))
 
@@ -51,6 +52,26 @@ def test_rows_are_copied_as_they_are_and_read_back_as_recorded(tmp_path):
     assert kept.name == "01_baselines@study@0123456789.jsonl" and kept.read_bytes() == path.read_bytes()
     table = results.read(tmp_path / "recorded")
     assert table.recorded.all() and set(table.commit) == {"0123456789"}
+
+
+def test_a_recording_keeps_what_its_run_was_asked_for_and_the_page_says_how_to_have_it_again(tmp_path):
+    path = write(tmp_path, ("0123456789", "a processor"))
+    changed = {"test_sets": ["botchan"], "n_sentences": 30}
+    path.with_name("01_baselines.parameters.json").write_text(json.dumps({"parameters": {}, "set": changed}))
+    keep(tmp_path)
+    assert len(list((tmp_path / "recorded").iterdir())) == 2
+    known = recordings.asked(tmp_path / "recorded")
+    rows = [dataclasses.replace(row, recorded=True) for row in records(results.read(tmp_path / "recorded"))]
+    (command,) = recordings.commands(rows, known)
+    assert command == (
+        "git checkout 0123456789 && ./run_all.sh study --only 01 --set 'test_sets=[\"botchan\"]' --set n_sentences=30"
+    )
+    (unknown,) = recordings.commands(rows, {})
+    assert "not kept" in unknown
+    write(tmp_path, ("0123456789", "a processor"), metrics=("rtf",))
+    path.with_name("01_baselines.parameters.json").unlink()
+    keep(tmp_path, replace=True)
+    assert not recordings.asked(tmp_path / "recorded"), "the older run's parameters beside the newer run's rows"
 
 
 @pytest.mark.parametrize("commit", ["", "0123456789-dirty"])

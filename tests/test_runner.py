@@ -69,6 +69,8 @@ def test_one_failure_stops_nothing_else_and_is_told(project, capsys, caplog):
         r"01_bad: FAILED in cell 3 .*raise ValueError\('the reason it failed'\)", caplog.text, re.S
     )
     assert "left in all" in caplog.text
+    asked = json.loads((project / "outputs" / "smoke" / "results" / "00_good.parameters.json").read_text())
+    assert asked == {"parameters": {"profile": "smoke", "n": 2}, "set": {}}
     page = (project / "outputs" / "smoke" / "report.html").read_text()
     assert "the reason it failed" in page and "0.02" in page
     assert "2" in str(

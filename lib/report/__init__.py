@@ -28,6 +28,7 @@ from lib.report import (
     limits,
     plots,
     portraits,
+    recordings,
     summary,
     svg,
     tables,
@@ -136,6 +137,9 @@ def _context(findings: Findings) -> dict:
         "fronts": _fronts(rows),
         "limits": limits.sentences(rows),
         "commands": _commands(findings),
+        "recordings": recordings.commands(
+            rows, recordings.asked(findings.recorded) if findings.recorded is not None else {}
+        ),
         "tables_beside": [n for n in (exports.MARKDOWN, exports.LATEX) if (findings.folder / n).is_file()],
         "hrefs_of_systems": collections.defaultdict(str, portraits.links(findings)),
         "articles": links,

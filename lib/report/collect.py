@@ -85,7 +85,8 @@ class NotebookState:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything one report is made of. missing: listed files that are not there; folder: outputs/<profile>."""
+    """Everything one report is made of. missing: listed files that are not there; folder: outputs/<profile>;
+    recorded: where the recorded rows lie."""
 
     profile: str
     rows: tuple[Row, ...]
@@ -95,6 +96,7 @@ class Findings:
     environments: dict[str, dict[str, str]]
     missing: tuple[str, ...]
     folder: Path
+    recorded: Path | None = None
 
 
 def collect(profile_folder: str | Path, recorded: str | Path | None = None) -> Findings:
@@ -126,6 +128,7 @@ def collect(profile_folder: str | Path, recorded: str | Path | None = None) -> F
         _environments(folder),
         tuple(missing),
         folder,
+        Path(recorded) if recorded is not None else None,
     )
 
 

@@ -40,7 +40,7 @@ def render(folder: str | Path = results.RECORDED) -> list[Path]:
     rows = _rows(folder)
     if not rows:
         raise MissingDataError(f"no recorded rows under {folder}: keep a run's with ./run_all.sh record quick")
-    findings = Findings(folder.name, tuple(rows), (), (), (), {}, (), folder)
+    findings = Findings(folder.name, tuple(rows), (), (), (), {}, (), folder, folder)
     written = exports.write(rows, folder)
     written.append(write_atomic(folder / PAGE, report.page(findings, digest=digest(folder))))
     captions = {}
@@ -52,9 +52,9 @@ def render(folder: str | Path = results.RECORDED) -> list[Path]:
 
 
 def digest(folder: str | Path) -> str:
-    """Of names and bytes of the recorded files; it changes when a row does and with nothing else."""
+    """Of names and bytes of the recorded rows and parameters; it changes with them and with nothing else."""
     made = hashlib.sha256()
-    for path in sorted(Path(folder).glob("*.jsonl")):
+    for path in sorted({*Path(folder).glob("*.jsonl"), *Path(folder).glob(f"*{results.PARAMETERS}")}):
         made.update(path.name.encode() + b"\0" + path.read_bytes())
     return made.hexdigest()[:16]
 
