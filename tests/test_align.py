@@ -86,10 +86,10 @@ def test_boundaries_are_where_the_voice_put_them():
 
 
 @pytest.mark.slow
-def test_boundaries_on_24_sentences(capsys):
+def test_boundaries_on_12_sentences(capsys):
     from lib.corpora import gutenberg
 
-    texts = [sentence.text for sentence in gutenberg.split("test", 24)]
+    texts = [sentence.text for sentence in gutenberg.split("test", 12)]
     for owner, median_ms, within_50 in (("behind", 15, 0.9), ("before", 25, 0.75)):
         errors = errors_ms(
             texts, (lambda text: exact_frames(text, "after")) if owner == "before" else exact_frames

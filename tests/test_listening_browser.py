@@ -228,8 +228,7 @@ def test_a_page_that_its_own_server_serves_sends_there_and_from_a_disk_it_sends_
 
 @AXE
 @pytest.mark.parametrize("method", kit.METHODS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width, scheme", [(390, "dark"), (1280, "light")])
 def test_a_screen_reader_finds_nothing_amiss(browser, tmp_path, method, scheme, width):
     built = kits.make(tmp_path, method, sentences=1, traps=0)
     page = opened(

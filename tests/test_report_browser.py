@@ -139,8 +139,7 @@ def test_an_article_loads_nothing_but_itself_and_scrolls_only_inside(browser, tm
 
 
 @AXE
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width, scheme", [(390, "dark"), (1280, "light")])
 def test_a_screen_reader_finds_nothing_amiss(browser, path, tmp_path, width, scheme):
     """The report, the page of a system and an article, with everything unfolded, in both views of the numbers."""
     look = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}

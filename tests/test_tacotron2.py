@@ -565,10 +565,9 @@ def test_sentences_known_by_heart_are_read_unaided_without_failure(speech, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_two_processes_train_it():
     measured = scaling.measure(REPOSITORY / "params" / "smoke" / "recipes" / "tacotron2.yaml", 2, rounds=1)
-    assert measured.frames_per_s[0] > 0 and 0.05 < measured.efficiency < 1.6
+    assert min(measured.frames_per_s) > 0 and measured.efficiency > 0
 
 
 def test_the_learning_rate_rises_then_halves():
