@@ -405,11 +405,11 @@ def test_the_judge_leaves_torch_its_threads():
 @pytest.mark.slow
 @pytest.mark.alone
 def test_two_benches_of_the_same_thing_agree():
-    """The difference of the two is within what both intervals allow (twice that, since three systems are asked)."""
+    """The difference of the two is within what both intervals allow (twice that, since two systems are asked)."""
     from lib.corpora import gutenberg
 
-    texts = [s.text for s in gutenberg.split("test", 10)]
-    names = {"vits-joe": "onnxruntime/cpu", "hibari": "onnxruntime/cpu", "fastspeech2": "torch/cpu"}
+    texts = [s.text for s in gutenberg.split("test", 8)]
+    names = {"vits-joe": "onnxruntime/cpu", "hibari": "onnxruntime/cpu"}
     candidates = {n: Candidate(n, "baseline", t, {"system": n, "target": t}) for n, t in names.items()}
     first, second = (bench.bench(candidates, texts, seed=seed) for seed in (0, 1))
     for name in names:

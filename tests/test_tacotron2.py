@@ -24,7 +24,6 @@ from acoustic_checks import (
     wrong_folders_are_named,
 )
 
-from lib import REPOSITORY
 from lib.corpora.base import Corpus
 from lib.errors import AudioError, MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN
@@ -34,7 +33,7 @@ from lib.systems.padding import normalised
 from lib.systems.symbols import vocabulary_size
 from lib.systems.tacotron2.decoder import steps_allowed, steps_needed
 from lib.systems.tacotron2.network import NetworkConfig, Prediction, build
-from lib.training import checkpoint, recipe, scaling, tasks
+from lib.training import checkpoint, recipe, tasks
 from lib.training.loop import train
 from lib.training.tasks import acoustic as acoustic_task
 from lib.training.tasks.stepwise import attention_loss, true_alignment
@@ -562,12 +561,6 @@ def test_sentences_known_by_heart_are_read_unaided_without_failure(speech, tmp_p
             reading = network.read(torch.from_numpy(e.ids)[None], torch.tensor([0]), 0)
         assert not failures(reading.alignment.numpy(), stopped=reading.stopped)
         assert len(reading.log_mel) == pytest.approx(e.n_frames, rel=0.25)
-
-
-@pytest.mark.slow
-def test_two_processes_train_it():
-    measured = scaling.measure(REPOSITORY / "params" / "smoke" / "recipes" / "tacotron2.yaml", 2, rounds=1)
-    assert min(measured.frames_per_s) > 0 and measured.efficiency > 0
 
 
 def test_the_learning_rate_rises_then_halves():

@@ -579,7 +579,7 @@ def test_two_processes_train_one_set_of_weights_and_resume(tmp_path):
 @pytest.mark.alone
 def test_scaling_is_measured_and_a_failing_recipe_is_named(tmp_path):
     """On any machine two processes lie between no progress and a perfect doubling, with room for noise."""
-    smoke = REPOSITORY / "params" / "smoke" / "recipes" / "hifigan.yaml"
+    smoke = REPOSITORY / "params" / "smoke" / "recipes" / "tacotron2.yaml"
     measured = scaling.measure(smoke, 2, rounds=1)
     assert 0.05 < measured.efficiency < 1.6
     assert measured.efficiency == pytest.approx(measured.frames_per_s[1] / (2 * measured.frames_per_s[0]))

@@ -30,10 +30,10 @@ def asked(folder: str | Path) -> dict[str, dict[str, object]]:
 
 
 def commands(rows: Iterable[Row], known: Mapping[str, Mapping[str, object]]) -> list[str]:
-    """What to type to have each recorded run again, the newest first."""
+    """What to type to have each recorded run again, the newest first; of files that no run of ours wrote, nothing."""
     newest: dict[str, str] = {}
     for row in rows:
-        if row.recorded:
+        if row.recorded and row.notebook.count("@") >= 2:
             newest[row.notebook] = max(newest.get(row.notebook, ""), row.time)
     return [_command(name, known.get(name)) for name in sorted(newest, key=newest.get, reverse=True)]
 

@@ -16,7 +16,7 @@ from lib import audio
 from lib.errors import require
 from lib.systems.base import Recogniser, Stopwatch, Transcript
 from lib.systems.whisper import ctranslate2_weights
-from lib.systems.whisper.package import NO_TIMESTAMPS, SAMPLE_RATE, SOT, WINDOW_S, folder, front_end
+from lib.systems.whisper.package import NO_TIMESTAMPS, SAMPLE_RATE, SOT, WINDOW_S, folder, front_end, windows
 
 HOP = 160  # samples from one frame of the log-mel to the next
 
@@ -67,12 +67,8 @@ class WhisperCTranslate2(Recogniser):
         """Greedy transcript of a clip of any length, in windows of 30 s."""
         import ctranslate2
 
-        watch, parts, step = Stopwatch(), [], WINDOW_S * sample_rate
-        waveform = audio.check(waveform, sample_rate)
-        for start in range(0, len(waveform), step):
-            window = waveform[start : start + step]
-            if np.abs(window).max() < audio.SILENCE_PEAK:
-                continue  # a silent window of a longer clip: the recogniser would invent words for it
+        watch, parts = Stopwatch(), []
+        for window in windows(waveform, sample_rate):
             with watch.stage("features"):
                 features = self.features(window, sample_rate)
             with watch.stage("generation"):

