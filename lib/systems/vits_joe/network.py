@@ -44,8 +44,8 @@ class ResidualBlock2(nn.Module):
         return hidden
 
 
-def build_model() -> "transformers.VitsModel":
-    """VitsModel in the voice's architecture, without weights; the training-only posterior encoder is left out."""
+def build_whole() -> "transformers.VitsModel":
+    """VitsModel in the voice's architecture, without weights, with all that only training uses."""
     from transformers import VitsConfig, VitsModel
 
     config = VitsConfig(
@@ -56,6 +56,7 @@ def build_model() -> "transformers.VitsModel":
         upsample_initial_channel=256,
         resblock_kernel_sizes=[3, 5, 7],
         resblock_dilation_sizes=[[1, 2], [2, 6], [3, 12]],
+        layerdrop=0.0,  # VITS has none
     )
     model = VitsModel(config)
     stages = len(config.upsample_rates)
@@ -64,10 +65,16 @@ def build_model() -> "transformers.VitsModel":
         for stage in range(stages)
         for kernel, dilations in zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes)
     )
-    model.posterior_encoder = nn.Identity()
     for module in model.flow.modules():
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight")
+    return model
+
+
+def build_model() -> "transformers.VitsModel":
+    """The same with what speaks alone."""
+    model = build_whole()
+    model.posterior_encoder = nn.Identity()
     predictor = model.duration_predictor
     for name in [name for name, _ in predictor.named_children() if name.startswith("post_")]:
         delattr(predictor, name)  # used by the training loss alone
@@ -75,11 +82,14 @@ def build_model() -> "transformers.VitsModel":
     return model.eval()
 
 
-def load_model() -> "transformers.VitsModel":
-    """The voice with its weights; every parameter is set (checked: strict loading)."""
+def load_model(checkpoint: str | None = None) -> "transformers.VitsModel":
+    """The voice with its weights; every parameter is set (checked: strict loading).
+
+    checkpoint: see `piper.model_path`.
+    """
     model = build_model()
     weights = {}
-    for name, array in piper.state_dict().items():
+    for name, array in piper.state_dict(piper.model_path(checkpoint)).items():
         # Flow 1 of the duration predictor is gone, so the ones behind it move up.
         parts = name.split(".")
         if name.startswith("duration_predictor.flows.") and int(parts[2]) > 1:
@@ -97,14 +107,14 @@ class VitsJoe(System):
     name = "vits-joe"
     sample_rate = 22_050
 
-    def __init__(self, target: str = "torch/cpu", threads: int = 2):
+    def __init__(self, target: str = "torch/cpu", threads: int = 2, checkpoint: str | None = None):
         torch.set_num_threads(threads)
         self.scales = piper.Scales()
         symbols.of("a")  # eSpeak is loaded on first use; load it here, not inside a measurement
         self.target, self.threads, self.device = target, threads, torch.device(targets.find(target).device)
         self.front_end = symbols.files()
-        self.files = (piper.model_path(), *self.front_end)
-        model = load_model().to(self.device)
+        self.files = (piper.model_path(checkpoint), *self.front_end)
+        model = load_model(checkpoint).to(self.device)
         self.modules = {
             "text_encoder": model.text_encoder,
             "duration_predictor": model.duration_predictor,

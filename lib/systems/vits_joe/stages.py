@@ -37,12 +37,14 @@ STAGES = {
 }
 
 
-@functools.cache
-def stage_graphs() -> dict[str, bytes]:
-    """The three stages as serialized ONNX models, each holding only its own weights."""
+@functools.lru_cache(maxsize=4)
+def stage_graphs(checkpoint: str | None = None) -> dict[str, bytes]:
+    """The three stages as serialized ONNX models, each holding only its own weights; checkpoint: see
+    `piper.model_path`.
+    """
     import onnx
 
-    model = onnx.load(piper.model_path())
+    model = onnx.load(piper.model_path(checkpoint))
     return {stage: cut.part(model, stage, *ends) for stage, ends in STAGES.items()}
 
 
@@ -52,13 +54,13 @@ class VitsJoeOnnx(System):
     name = "vits-joe"
     sample_rate = 22_050
 
-    def __init__(self, target: str = "onnxruntime/cpu", threads: int = 2):
+    def __init__(self, target: str = "onnxruntime/cpu", threads: int = 2, checkpoint: str | None = None):
         symbols.of("a")  # eSpeak is loaded on first use; load it here, not inside a measurement
         self.target, self.threads = target, threads
         self.scales = piper.Scales()
         self.front_end = symbols.files()
-        self.files = (piper.model_path(), *self.front_end)
-        self.graphs = dict(stage_graphs())
+        self.files = (piper.model_path(checkpoint), *self.front_end)
+        self.graphs = dict(stage_graphs(checkpoint))
         self._open()
 
     def settings(self) -> dict[str, float]:

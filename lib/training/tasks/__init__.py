@@ -16,6 +16,7 @@ _TASKS = {
     "istft": "lib.training.tasks.istft:IstftTask",
     "speecht5": "lib.training.tasks.speecht5:AcousticTask",
     "tacotron2": "lib.training.tasks.tacotron2:AcousticTask",
+    "vits": "lib.training.tasks.vits:VitsTask",
     "tortoise": "lib.training.tasks.tortoise:AcousticTask",
     "vits-joe-reader": "lib.training.tasks.vits_joe_reader:ReaderTask",
     "tortoise-student": "lib.training.tasks.tortoise_student:StudentTask",
