@@ -76,6 +76,17 @@ def test_the_divergence_is_that_of_gaussians():
     assert made.item() == pytest.approx(exact, rel=0.01)
 
 
+def test_scales_settle_where_a_gaussian_has_them():
+    rng = torch.Generator().manual_seed(0)
+    latents = 3.0 + 0.5 * torch.randn(1, 2, 50_000, generator=rng)
+    mask, means = torch.ones(1, 1, 50_000), torch.full_like(latents, 3.0)
+    far = {
+        s: vits_losses.regression(latents, means, torch.full_like(latents, np.log(s)), mask)[1]
+        for s in (0.4, 0.5, 0.6)
+    }
+    assert far[0.5] < far[0.4] and far[0.5] < far[0.6]
+
+
 # --- the voice
 
 
@@ -95,7 +106,7 @@ def test_a_saved_voice_is_what_it_was_and_a_changed_one_speaks_otherwise(tmp_pat
     published = systems.load("vits-joe", target="onnxruntime/cpu", threads=1).synthesize(SENTENCE, 1).waveform
     assert np.abs(said["same", "onnxruntime/cpu"] - published).max() < 1e-4
     one, other = said["changed", "onnxruntime/cpu"], said["changed", "torch/cpu"]
-    assert np.abs(one - other).max() < 1e-3 and np.abs(one - published[: len(one)]).max() > 0.01
+    assert np.abs(one - other).max() < 1e-4 and np.abs(one - published[: len(one)]).max() > 1e-3
 
 
 def test_weights_that_are_no_piper_voice_are_named(tmp_path):
@@ -120,9 +131,8 @@ def test_weights_that_are_no_piper_voice_are_named(tmp_path):
 def speech():
     """Three sentences of the published voice: two to learn from, one to judge on."""
     voice = systems.load("vits-joe", target="onnxruntime/cpu", threads=1)
-    chosen = sorted(gutenberg.split("train", 40), key=lambda s: len(s.text))[:2] + gutenberg.split(
-        "validation", 1
-    )
+    shortest = sorted(gutenberg.split("train", 40), key=lambda s: len(s.text))[:2]
+    chosen = (*shortest, *gutenberg.split("validation", 1))
     return synthetic.corpus(voice, chosen)
 
 
@@ -156,9 +166,13 @@ def test_what_the_voice_lacks_is_learnt_and_the_voice_stays(speech, tmp_path):
     before = {n: {k: v.clone() for k, v in m.state_dict().items()} for n, m in task.plain.items()}
     batch = task.collate([task.item(i, np.random.default_rng(0)) for i in range(len(task.examples))])
     first = next(task.updates(batch, 0)).scalars["latents"].item()
-    train(task, recipe.Recipe("vits", recipe.Settings(12, batch_size=2, validate_every=0)), tmp_path)
+    train(
+        task,
+        recipe.Recipe("vits", recipe.Settings(12, batch_size=2, validate_every=0, clip_norm=10.0)),
+        tmp_path,
+    )
     last = next(task.updates(batch, 12)).scalars["latents"].item()
-    assert np.isfinite([first, last]).all() and last < first - 0.1
+    assert np.isfinite([first, last]).all() and last < 0.95 * first
     for name, state in before.items():
         for key, value in state.items():
             same = torch.equal(value, task.plain[name].state_dict()[key])

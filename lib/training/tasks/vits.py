@@ -241,14 +241,15 @@ class VitsTask(Task):
 
     def _complete(self, given: Mapping[str, torch.Tensor], heard: "_Heard") -> Update:
         """What the published voice lacks, from clips whose latents are known."""
-        loss = vits_losses.regression(
+        distance, spread = vits_losses.regression(
             given["latents"], heard.means.float(), heard.log_scales.float(), heard.mask
         )
         true = _Heard(given["latents"], given["latents"], torch.zeros_like(given["latents"]), heard.mask)
         with torch.no_grad():
             prior = self._read(given, self.plain)
         durations = self._fit(given, true, prior)["durations"]
-        return Update(loss + durations, self.config.moving, {"latents": loss, "durations": durations})
+        scalars = {"latents": distance, "scales": spread, "durations": durations}
+        return Update(distance + spread + durations, self.config.moving, scalars)
 
     def _start(self, networks: Mapping[str, torch.nn.Module]) -> None:
         """Take over an earlier run's weights; one that completed the voice has no discriminators yet."""

@@ -12,6 +12,9 @@ import torch
 
 from lib.training import alignment_search
 
+_MEDIAN = 0.6745  # of the absolute values of a Gaussian, in its scale
+_SMALLEST = 1e-3  # distance of latents that counts: they are kept in half precision
+
 
 def likelihood(latents: torch.Tensor, means: torch.Tensor, log_scales: torch.Tensor) -> torch.Tensor:
     """Log-density of each frame of `latents` (B, C, F) under each id's Gaussian (B, C, T): (B, T, F)."""
@@ -69,7 +72,14 @@ def divergence(
 
 def regression(
     latents: torch.Tensor, means: torch.Tensor, log_scales: torch.Tensor, mask: torch.Tensor
-) -> torch.Tensor:
-    """How unlikely known latents (B, C, F) are under the posterior, nats a value (without the constant)."""
-    at = log_scales + 0.5 * (latents - means).square() * torch.exp(-2 * log_scales)
-    return (at * mask).sum() / (mask.sum() * latents.shape[1])
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(how far known latents (B, C, F) are from the posterior's means, how far its scales are from what fits that),
+    both mean absolute differences.
+
+    A likelihood would teach both, but its gradient grows without bound where a scale is too small, as all are at first.
+    The median of a Gaussian's absolute values is 0.6745 of its scale, and an L1 distance is least at the median.
+    """
+    values = mask.sum() * latents.shape[1]
+    off = (latents - means).abs()  # (B, C, F)
+    wanted = torch.log((off.detach() + _SMALLEST) / _MEDIAN)
+    return (off * mask).sum() / values, ((log_scales - wanted).abs() * mask).sum() / values
