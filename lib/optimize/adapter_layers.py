@@ -111,7 +111,7 @@ def _lora(network: nn.Module, adapter: Adapter, layers: dict[str, nn.Module]) ->
         if adapter.rank > narrow:
             raise ParameterError(
                 f"rank {adapter.rank} is larger than the layer {path} of {type(network).__name__}, whose narrow side "
-                f"is {narrow}: there a product of thin matrices would be larger than what it adds to; take a smaller rank"
+                f"is {narrow}: a product of thin matrices would be larger there than the layer; take a smaller rank"
             )
     if adapter.method == "qlora":
         _in_4_bits(network, layers)

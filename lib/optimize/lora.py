@@ -7,8 +7,8 @@
     qlora     lora beside weights of 4 bits (Dettmers et al. 2023, arXiv:2305.14314), of bitsandbytes
     speaker   the table of speakers alone, the cheap baseline
 
-The layers are peft's, put into the network itself, so that it is called as before: no wrapper passes `input_ids` on to a
-network of speech. What learns is the adapter's `own`, and that alone is saved, with a hash of the base that it is for.
+The layers are peft's, put into the network itself, so that it is called as before: no wrapper passes `input_ids` on to
+a network of speech. What learns is the adapter's `own`, and that alone is saved, with a hash of its base.
 """
 
 from __future__ import annotations
