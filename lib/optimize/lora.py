@@ -80,12 +80,13 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What a network was given. own: names in its state of what learns and is saved; base: the hash of all else before;
-    total: parameters of the network without the adapter.
+    """What a network was given. own: names in its state of what learns and is saved; beside: those of them that are no
+    layers of the adapter; base: the hash of all else before; total: parameters of the network without the adapter.
     """
 
     adapter: Adapter
     own: tuple[str, ...]
+    beside: tuple[str, ...]
     base: str
     total: int
 
@@ -125,7 +126,7 @@ def adapt(network: nn.Module, adapter: Adapter, own: Sequence[str] = ()) -> nn.M
         names = (*own, *(name for name in added if name not in own))
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name in names)
-    setattr(network, _PLACE, Adaptation(adapter, names, base, total))
+    setattr(network, _PLACE, Adaptation(adapter, names, tuple(own), base, total))
     return network
 
 
@@ -233,6 +234,7 @@ def save(network: nn.Module, file: str | Path, about: Mapping[str, Any] | None =
         "format": FORMAT,
         **dataclasses.asdict(given.adapter),
         "own": list(given.own),
+        "beside": list(given.beside),
         "base": given.base,
         "total": given.total,
         "about": dict(about or {}),
@@ -251,13 +253,12 @@ def describe(file: str | Path) -> dict[str, Any]:
 def load(network: nn.Module, file: str | Path) -> nn.Module:
     """The network itself, with a saved adapter. TrainingError for an adapter of another base, or a damaged one."""
     header, tensors = _read(Path(file))
-    names = {name for name, _ in network.named_parameters()} | {name for name, _ in network.named_buffers()}
-    own = [name for name in header["own"] if name in names] if header["method"] != "full" else ()
-    if base_key(network, without=own) != header["base"]:
+    beside = header["beside"]
+    if not set(beside) <= set(network.state_dict()) or base_key(network, without=beside) != header["base"]:
         raise TrainingError(
             f"{file} is an adapter of another base than this network: load the base that it was trained on"
         )
-    adapt(network, Adapter.of(header), own)
+    adapt(network, Adapter.of(header), beside)
     put_state(network, tensors, str(file))
     return network
 
@@ -288,7 +289,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         with safetensors.safe_open(file, "pt") as stored:
             header = json.loads((stored.metadata() or {})["adapter"])
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}
-        if header["format"] != FORMAT or set(header["own"]) != set(tensors):
+        if header["format"] != FORMAT or set(header["own"]) != set(tensors) or header["beside"] is None:
             raise ValueError("its header and its weights do not belong together")
         Adapter.of(header)
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:

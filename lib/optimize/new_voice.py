@@ -22,7 +22,7 @@ from lib.errors import ParameterError
 from lib.optimize import lora
 from lib.optimize.lora import Adapter
 from lib.training import sources, tasks
-from lib.training.task import Batch, Update
+from lib.training.task import Batch, Update, Validation
 from lib.training.tasks.acoustic import MODULE, AcousticTask
 
 SYSTEMS = ("fastspeech2", "speecht5")  # whose voices are rows of a table
@@ -117,6 +117,17 @@ def _new_voice(kind: type[AcousticTask]) -> type[AcousticTask]:
             ) in self.frozen_norms:  # else its running means would follow the new voice, and the old one's go
                 norm.eval()
             yield from super().updates(batch, step)
+
+        @torch.no_grad()
+        def validate(self, step: int) -> Validation:
+            """The losses of `updates`, under teacher forcing; without pictures and sound, which take memory."""
+            sums: dict[str, float] = {}
+            device = next(self.plain[MODULE].parameters()).device
+            for e in self.validation:
+                (update,) = super().updates(self.collate([(e, e.mel())]).to(device), step)
+                for name, value in update.scalars.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) / len(self.validation)
+            return Validation(sums)
 
     NewVoice.__name__ = f"NewVoice{kind.__name__}"
     return NewVoice

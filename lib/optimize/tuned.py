@@ -40,7 +40,7 @@ def apply(method: str, system: Model, *, file: str) -> dict[str, Any]:
     lora.load(network, file)
     _finish(system, network, header)
     share = lora.trainable(network)
-    return {"adapter": {key: value for key, value in header.items() if key != "own"}, **share}
+    return {"adapter": {key: value for key, value in header.items() if key not in ("own", "beside")}, **share}
 
 
 def _structure(system: Model, *, file: str, changed: Mapping[str, Any]) -> None:
