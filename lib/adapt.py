@@ -3,7 +3,7 @@
     python -m lib.adapt FOLDER --system fastspeech2 --method lora --rank 8 --minutes 10 --steps 600 --out OUT
 
 FOLDER    metadata.csv (name|text) and wavs/name.wav, see `lib.corpora.own`
-OUT       variant/ (for `optimize.load`), clips/ (held-out sentences by the person and the learnt voice), README.md (a card),
+OUT       variant/ (for `optimize.load`), clips/ (held-out sentences by person and learnt voice), README.md (a card),
           training/ (the run, which goes on where it stopped)
 """
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from lib import audio, environment
 from lib.corpora import own
-from lib.errors import MissingDataError, SpeechError
+from lib.errors import ParameterError, SpeechError
 from lib.files import write_atomic
 from lib.studies import finetuning, new_voices, person
 from lib.studies.finetuning import Trial
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lib.corpora.base import Corpus
     from lib.corpora.portion import Portion
     from lib.measure.evaluate import Clip, Judged
+    from lib.systems.base import System
 
 METRICS = {  # what the card's table shows -> (title, factor, digits)
     "speaker_similarity": ("similarity to the person", 1, 3),
@@ -93,7 +94,7 @@ def card(
             "",
             f"- what learnt: {share['trainable_params']:,.0f} parameters, {share['trainable_params_pct']:.2f} % of the "
             f"base's, {share['adapter_bytes'] / 1e3:,.0f} kB",
-            f"- how: {trial.steps:,} steps of batch {trial.batch_size}, learning rate {trial.rate:g}, seed {trial.seed}, "
+            f"- how: {trial.steps:,} steps of batch {trial.batch_size}, rate {trial.rate:g}, seed {trial.seed}, "
             f"{seconds / 60:.1f} minutes on {environment.processor()}",
             f"- made {date.today().isoformat()} from commit {environment.commit()}",
             f"- clips left out because their sentences are near to held-out ones: {len(taken.left_out)}",
@@ -120,7 +121,7 @@ def card(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0, or 1 with one line on stderr."""
-    from lib.corpora.targets import NAMES
+    from lib.corpora.unheard import NAMES
     from lib.optimize.adapter_layers import GROUPS, METHODS
     from lib.optimize.new_voice import SYSTEMS
 

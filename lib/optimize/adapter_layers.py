@@ -11,9 +11,11 @@ or say a single number, beside which no product of thin matrices is smaller.
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from lib.errors import ParameterError, require
@@ -61,12 +63,10 @@ def put(network: nn.Module, adapter: Adapter, own: Sequence[str]) -> list[str]:
     layers = chosen(network, adapter.modules)
     before = set(network.state_dict())
     config = _ia3(network, layers) if adapter.method == "ia3" else _lora(network, adapter, layers)
-    import peft
-
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of merging, where `merge` speaks for itself
         torch.manual_seed(adapter.seed)
-        peft.inject_adapter_in_model(config, network)
+        _peft().inject_adapter_in_model(config, network)
     return [name for name in network.state_dict() if name not in before and ".base_layer." not in name]
 
 
@@ -115,8 +115,7 @@ def _lora(network: nn.Module, adapter: Adapter, layers: dict[str, nn.Module]) ->
             )
     if adapter.method == "qlora":
         _in_4_bits(network, layers)
-    peft = require("peft", "peft==0.21.2")
-    return peft.LoraConfig(
+    return _peft().LoraConfig(
         r=adapter.rank,
         lora_alpha=adapter.alpha,
         lora_dropout=adapter.dropout,
@@ -136,10 +135,15 @@ def _ia3(network: nn.Module, layers: dict[str, nn.Module]) -> object:
             f"ia3 scales keys, values and feed-forward layers, and finds none in {type(network).__name__} among the "
             f"{len(layers)} layers chosen: take the modules attention and feed-forward, or another method"
         )
-    peft = require("peft", "peft==0.21.2")
-    return peft.IA3Config(
+    return _peft().IA3Config(
         target_modules=_any_of([*before, *after]), feedforward_modules=_any_of(before) if before else []
     )
+
+
+def _peft() -> ModuleType:
+    """The library, without what bitsandbytes, which it imports, tells of faster kernels in another package."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    return require("peft", "peft==0.21.2")
 
 
 def _any_of(paths: Sequence[str] | dict[str, nn.Module]) -> str:
@@ -170,6 +174,7 @@ def _in_4_bits(network: nn.Module, layers: dict[str, nn.Module]) -> None:
     import torch
     from torch import nn
 
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     bitsandbytes = require("bitsandbytes", BITSANDBYTES)
     for path, layer in layers.items():
         if type(layer) is not nn.Linear:

@@ -56,6 +56,8 @@ def lines(table: pd.DataFrame, system: str, voice: str) -> pd.DataFrame:
         if "speaker_similarity" in own.index:
             judged = own.loc["speaker_similarity"]
             paired = json.loads(judged.detail) if judged.detail else {}
+            for name, key in (("difference", "difference"), ("low", "ci_low"), ("high", "ci_high")):
+                line[name] = float("nan") if paired.get(key) is None else paired[key]
             line |= {
                 "similarity_low": judged.ci_low,
                 "similarity_high": judged.ci_high,
@@ -92,7 +94,8 @@ def newest(table: pd.DataFrame, system: str, voice: str) -> pd.DataFrame:
     if learnt.empty:
         return table[:0]
     one = newest_run(learnt).iloc[0]
-    return table[(table.notebook == one.notebook) & (table.host == one.host) & (table.commit == one.commit)]
+    same = (table.notebook == one.notebook) & (table.host == one.host) & (table.commit == one.commit)
+    return table[same & table.system.isin((system, "istft", "ground-truth"))]
 
 
 def most_data(found: pd.DataFrame) -> pd.DataFrame:
@@ -201,7 +204,7 @@ def recommended(found: pd.DataFrame) -> str | None:
     best = last.speaker_similarity.max()
     equal = last[(last.speaker_similarity >= best - MARGIN) & (last.wer <= last.wer.min() + 0.01)]
     equal = equal if len(equal) else last[last.speaker_similarity >= best - MARGIN]
-    pick = equal.sort_values("adapter_mb").iloc[0]
+    pick = equal.sort_values("adapter_mb", kind="stable").iloc[0]
     return (
         f"**Take {pick.name}**: {pick.adapter_mb:.2f} MB and {pick.trainable_params_pct:.2g} % of the "
         f" parameters, similarity {pick.speaker_similarity:.3f} (the best has {best:.3f}), WER "

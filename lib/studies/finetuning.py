@@ -47,7 +47,7 @@ class Trial:
     minutes: float = 0.0  # of speech; 0: all there is
     seed: int = 0  # of the adapter's first weights, and of the order of the data
     modules: tuple[str, ...] = USUAL
-    voice: str = "prompts"  # of `lib.corpora.targets`
+    voice: str = "prompts"  # of `lib.corpora.unheard`
     system: str = SYSTEM
     steps: int = 300
     batch_size: int = 8
@@ -172,10 +172,10 @@ def prepare(trial: Trial) -> Portion:
 
 def portion_of(trial: Trial) -> Portion:
     """What a trial learns from."""
-    from lib.corpora import targets
+    from lib.corpora import unheard
     from lib.corpora.portion import portion
 
-    return portion(targets.load(trial.voice), trial.minutes)
+    return portion(unheard.load(trial.voice), trial.minutes)
 
 
 def train_here(trial: dict, folder: str) -> dict:

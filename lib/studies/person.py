@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lib import prosody, systems
-from lib.corpora import targets
+from lib.corpora import unheard
 from lib.corpora.base import Corpus, Sentence
 from lib.measure import evaluate
 from lib.measure.evaluate import Clip
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lib.measure.scorer import Scorer
     from lib.systems.base import System
 
-VOCODER = "istft"  # of the zoo: it learnt from both voices of `targets`
+VOCODER = "istft"  # of the zoo: it learnt from both voices of `lib.corpora.unheard`
 TARGET = "torch/cpu"
 REFERENCES = 12  # clips of the person that similarity is to
 TRIED = 3  # sentences by which the nearest of the base's voices is chosen
@@ -47,8 +47,8 @@ class Person:
 
 
 def known(voice: str, n_sentences: int) -> Person:
-    """One of `lib.corpora.targets`."""
-    return of(targets.load(voice), n_sentences)
+    """One of `lib.corpora.unheard`."""
+    return of(unheard.load(voice), n_sentences)
 
 
 def of(corpus: Corpus, n_sentences: int) -> Person:
