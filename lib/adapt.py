@@ -147,9 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         name = given.name or own.voice_name(Path(given.folder))
         if name in NAMES:
-            raise MissingDataError(
-                f"{name!r} is the name of one of the project's voices: give another by --name"
-            )
+            raise ParameterError(f"{name!r} is the name of one of the project's voices: give another by --name")
         trial = Trial(
             given.method,
             given.rank,
@@ -178,7 +176,9 @@ def _outputs() -> Path:
     return REPOSITORY / "outputs" / "voices"
 
 
-def _judged(corpus: Corpus, base, voice, trial: Trial, sentences: int, threads: int) -> dict[str, Judged]:
+def _judged(
+    corpus: Corpus, base: System, voice: System, trial: Trial, sentences: int, threads: int
+) -> dict[str, Judged]:
     """The person, the vocoder's copy of the person, the base in its nearest voice, and the learnt voice."""
     from lib.measure import evaluate
     from lib.measure.scorer import Scorer

@@ -63,16 +63,11 @@ def lines(table: pd.DataFrame, system: str, voice: str) -> pd.DataFrame:
                 "similarity_high": judged.ci_high,
                 "reference": judged.baseline,
             }
-            line |= {
-                "difference": paired.get("difference"),
-                "low": paired.get("ci_low"),
-                "high": paired.get("ci_high"),
-            }
         made[row.variant] = line
     found = pd.DataFrame.from_dict(made, orient="index")
-    return (
-        found if found.empty else found[found.speaker_similarity.notna()] if "reference" in found else found[:0]
-    )
+    if "reference" not in found:  # nothing was judged
+        return found[:0]
+    return found[found.speaker_similarity.notna()]
 
 
 def ends(table: pd.DataFrame, system: str, voice: str) -> dict[str, float]:
