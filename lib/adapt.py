@@ -23,7 +23,7 @@ from lib.corpora import own
 from lib.errors import ParameterError, SpeechError
 from lib.files import write_atomic
 from lib.studies import finetuning, new_voices, person
-from lib.studies.finetuning import Trial
+from lib.studies.trials import SYSTEM, USUAL, Trial
 
 if TYPE_CHECKING:
     from lib.corpora.base import Corpus
@@ -127,12 +127,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m lib.adapt", description="Learn a voice from a folder.")
     parser.add_argument("folder", help="with metadata.csv (name|text) and wavs/")
-    parser.add_argument("--system", default=finetuning.SYSTEM, choices=SYSTEMS, help="who learns")
+    parser.add_argument("--system", default=SYSTEM, choices=SYSTEMS, help="who learns")
     parser.add_argument("--method", default="lora", choices=METHODS)
     parser.add_argument("--rank", type=int, default=8, help="of lora, dora and qlora")
-    parser.add_argument(
-        "--modules", nargs="+", default=finetuning.USUAL, choices=GROUPS, help="layers that get one"
-    )
+    parser.add_argument("--modules", nargs="+", default=USUAL, choices=GROUPS, help="layers that get one")
     parser.add_argument("--minutes", type=float, default=0.0, help="of speech to learn from; 0: all")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--learning-rate", type=float, default=0.0, help="0: the method's usual one")

@@ -59,6 +59,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "leap_from": (0, None),
     "ablation_steps": (0, None),
     "voice_steps": (1, None),
+    "search_steps": (0, None),
     "frames": (8, None),
     "n_calibration": (1, None),
     "timeout_s": (1, None),

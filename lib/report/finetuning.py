@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lib.report import style
-from lib.studies.finetuned import most_data
+from lib.studies.finetuned import Case, series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 _METHODS = ("full", "lora", "dora", "qlora", "ia3", "speaker")
 
 
-def over_share(found: pd.DataFrame, known: dict[str, float], *, title: str = "") -> Figure | None:
+def over_share(case: Case, title: str = "") -> Figure | None:
     """Similarity over the share of the parameters that learnt, on the most data: a point with its interval per trial.
 
-    found, known: of `lib.studies.finetuned.lines` and `ends`; None where nothing was judged.
+    None where nothing was judged.
     """
-    last = most_data(found)
+    last = case.last
     if last.empty:
         return None
     import matplotlib.pyplot as plt
@@ -36,7 +36,7 @@ def over_share(found: pd.DataFrame, known: dict[str, float], *, title: str = "")
                 textcoords="offset points",
                 fontsize=8,
             )
-        _ends(axes, known)
+        _ends(axes, case.ends)
         axes.set(
             xscale="log",
             title=title,
@@ -47,18 +47,16 @@ def over_share(found: pd.DataFrame, known: dict[str, float], *, title: str = "")
     return figure
 
 
-def over_minutes(found: pd.DataFrame, known: dict[str, float], *, title: str = "") -> Figure | None:
+def over_minutes(case: Case, title: str = "") -> Figure | None:
     """Similarity and WER over minutes of data: a line per method at its usual rank; None below two amounts."""
-    if found.empty or found.asked_minutes.nunique() < 2:
+    parts = series(case.found)
+    if not parts:
         return None
     import matplotlib.pyplot as plt
 
-    several = found.groupby(["method", "rank"]).asked_minutes.nunique()
     with style.theme():
         figure, panels = plt.subplots(1, 2, figsize=(8.6, 3.4), layout="constrained")
-        for method, rank in several[several > 1].index:
-            part = found[(found.method == method) & (found["rank"] == rank)]
-            part = part[part.seed == part.seed.min()].sort_values("minutes")
+        for (method, _), part in parts.items():
             for axes, column, scale in zip(panels, ("speaker_similarity", "wer"), (1, 100)):
                 axes.plot(
                     part.minutes,
@@ -67,7 +65,7 @@ def over_minutes(found: pd.DataFrame, known: dict[str, float], *, title: str = "
                     marker=_marker(method),
                     label=method,
                 )
-        _ends(panels[0], known)
+        _ends(panels[0], case.ends)
         panels[0].set(xscale="log", title=title, xlabel="minutes of speech", ylabel="similarity to the person")
         panels[1].set(xscale="log", xlabel="minutes of speech", ylabel="WER, %")
         panels[1].legend(frameon=False, fontsize=9)
@@ -75,9 +73,9 @@ def over_minutes(found: pd.DataFrame, known: dict[str, float], *, title: str = "
     return figure
 
 
-def costs(found: pd.DataFrame, *, title: str = "") -> Figure | None:
+def costs(case: Case, title: str = "") -> Figure | None:
     """Memory that the training took, and seconds of a step: a bar per trial on the most data."""
-    last = most_data(found)
+    last = case.last
     if last.empty:
         return None
     import matplotlib.pyplot as plt

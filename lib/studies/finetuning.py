@@ -1,8 +1,8 @@
 """What does it take to learn a new voice? The same base, data, steps and seeds by every method, each training in a
 fresh process.
 
-A training is a `Trial`; its rows have a variant such as `lora-r8@prompts-3min`. How it sounds is judged by `new_voices`
-on the sentences of the voice's test split, which no training sees nor comes near to (`lib.corpora.portion`).
+How the voices sound is judged by `new_voices`, on sentences that no training sees nor comes near to
+(`lib.corpora.portion`); a learning rate is chosen by the loss on the validation split.
 """
 
 from __future__ import annotations
@@ -18,70 +18,17 @@ from typing import TYPE_CHECKING, Any
 from lib.errors import ParameterError, SpeechError
 from lib.files import content_key, write_atomic
 from lib.measure import process
+from lib.studies.trials import TRIED, Trial
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from lib.corpora.portion import Portion
-    from lib.optimize.lora import Adapter
     from lib.results import Run
     from lib.training.outcome import Outcome
 
 log = logging.getLogger(__name__)
 
-SYSTEM = "fastspeech2"
-USUAL = ("attention", "feed-forward")  # groups of layers, see `lib.optimize.adapter_layers`
-# The highest learning rate of each method: of those tried (`TRIED`), the one of the lowest validation loss.
-RATES = {"full": 1e-3, "lora": 5e-3, "dora": 5e-3, "ia3": 2e-2, "qlora": 5e-3, "speaker": 2e-2}
-TRIED = {"full": (5e-4, 1e-3), "lora": (2e-3, 5e-3), "ia3": (1e-2, 2e-2), "speaker": (1e-2, 2e-2)}
 RESULT = "trained.json"  # in a trial's folder: what its training came to
 _REVISION = 1
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One training."""
-
-    method: str
-    rank: int = 8
-    minutes: float = 0.0  # of speech; 0: all there is
-    seed: int = 0  # of the adapter's first weights, and of the order of the data
-    modules: tuple[str, ...] = USUAL
-    voice: str = "prompts"  # of `lib.corpora.unheard`
-    system: str = SYSTEM
-    steps: int = 300
-    batch_size: int = 8
-    learning_rate: float = 0.0  # 0: the method's usual one
-    threads: int = 2
-
-    @property
-    def adapter(self) -> Adapter:
-        from lib.optimize.lora import Adapter
-
-        return Adapter(self.method, self.rank, 2.0 * self.rank, tuple(self.modules), 0.0, self.seed)
-
-    @property
-    def data(self) -> str:
-        """What it learnt from, as variants name it: "prompts", "prompts-3min", and with another seed "prompts-s1"."""
-        length = f"-{self.minutes:g}min" if self.minutes else ""
-        return f"{self.voice}{length}" + (f"-s{self.seed}" if self.seed else "")
-
-    @property
-    def variant(self) -> str:
-        """Its name: "lora-r8@prompts-3min"; other groups of layers than the usual ones are named.
-
-        >>> Trial("lora", minutes=3.0).variant, Trial("full", modules=("attention",)).variant
-        ('lora-r8@prompts-3min', 'full@prompts')
-        """
-        where = (
-            "" if self.modules == USUAL or self.method in ("full", "speaker") else "+".join(("", *self.modules))
-        )
-        return f"{self.adapter.label}{where}@{self.data}"
-
-    @property
-    def rate(self) -> float:
-        """The learning rate."""
-        return self.learning_rate or RATES[self.method]
 
 
 @dataclass(frozen=True)
@@ -98,56 +45,33 @@ class Trained:
     losses: dict[str, float]
 
 
-def trials(
-    methods: Sequence[str], ranks: Sequence[int], minutes: Sequence[float], seeds: Sequence[int], **fixed: Any
-) -> list[Trial]:
-    """The main effects, not every combination: each method at the usual rank on the most data, then each other rank of
-    lora, then less data and other seeds for lora and full. Full comes first wherever it is compared with.
+def searched(
+    chosen: Sequence[Trial], folder: str | Path, steps: int
+) -> tuple[list[Trial], dict[str, dict[str, float]]]:
+    """(the trials with their methods' learning rates, validation loss of each rate tried, by "<system> <method>").
+
+    The rate is the one of the lowest loss of the mel on the validation split after `steps` steps of the
+    first such trial; 0 steps: nothing is tried, and the usual ones stay. The test split is not looked at.
     """
-    from lib.optimize.lora import RANKED
-
-    usual = Trial("full").rank if Trial("full").rank in ranks else ranks[0]
-    most = 0.0 if 0.0 in minutes else max(minutes)
-    ordered = sorted(methods, key=lambda method: method != "full")
-    made = [Trial(method, usual, most, seeds[0], **fixed) for method in ordered]
-    if "lora" in methods:
-        made += [Trial("lora", rank, most, seeds[0], **fixed) for rank in ranks]
-    compared = [method for method in ordered if method in ("full", "lora", "speaker")]
-    made += [Trial(m, usual, length, seeds[0], **fixed) for length in minutes for m in compared]
-    made += [Trial(m, usual, most, seed, **fixed) for seed in seeds for m in compared if m != "speaker"]
-    named = {trial.variant: trial for trial in made if trial.method in RANKED or trial.rank == usual}
-    return list(named.values())
-
-
-def shares(system: str, methods: Sequence[str], ranks: Sequence[int]) -> pd.DataFrame:
-    """What of the system would learn by each method and rank, counted without training: a line each."""
-    import pandas as pd
-
-    from lib.optimize import lora, new_voice
-    from lib.systems.checkpoint import system_of
-    from lib.training import sources, tasks
-
-    found = {}
-    for method in methods:
-        for rank in ranks if method in lora.RANKED else ranks[:1]:
-            trial = Trial(method, rank, system=system)
-            folder = sources.start(system)
-            _, _, network = tasks.find(system_of(folder)).system.checkpoints.load(folder)
-            share = lora.trainable(lora.adapt(network, trial.adapter, new_voice.grow(network)))
-            found[trial.adapter.label] = {
-                "parameters that learn": f"{share['trainable_params']:,.0f}",
-                "of the base's, %": f"{share['trainable_params_pct']:.2f}",
-                "adapter, kB": f"{share['adapter_bytes'] / 1e3:,.0f}",
-            }
-    return pd.DataFrame.from_dict(found, orient="index").rename_axis("method")
+    if not steps:
+        return list(chosen), {}
+    tried: dict[str, dict[str, float]] = {}
+    for trial in {_learner(trial): trial for trial in reversed(chosen)}.values():
+        losses = {}
+        for rate in TRIED[trial.method]:
+            short = dataclasses.replace(trial, learning_rate=rate, steps=steps)
+            losses[f"{rate:g}"] = trained(short, Path(folder) / "search" / f"{rate:g}").losses["mel"]
+        tried[_learner(trial)] = losses
+    best = {who: float(min(losses, key=losses.get)) for who, losses in tried.items()}
+    return [dataclasses.replace(trial, learning_rate=best[_learner(trial)]) for trial in chosen], tried
 
 
 def trained(trial: Trial, folder: str | Path) -> Trained:
     """The trial's training in a fresh process, under <folder>/<variant>; a finished one is read back, a stopped one
     goes on. Raises SpeechError with the process's own message where it fails.
     """
-    own = Path(folder) / trial.variant
     key = content_key(_REVISION, dataclasses.asdict(trial), trial.rate)
+    own = Path(folder) / trial.variant / key[:8]  # another learning rate is another training
     kept = own / RESULT
     if kept.is_file() and (stored := json.loads(kept.read_text(encoding="utf-8")))["key"] == key:
         return _trained(own, stored)
@@ -278,6 +202,10 @@ def try_all(run: Run, chosen: Sequence[Trial], folder: str | Path) -> dict[str, 
             continue
         write(run, *done[trial.variant])
     return done
+
+
+def _learner(trial: Trial) -> str:
+    return f"{trial.system} {trial.method}"
 
 
 def _trained(folder: Path, stored: dict) -> Trained:

@@ -21,7 +21,8 @@ from lib.measure import evaluate
 from lib.measure.evaluate import Clip, Judged
 from lib.studies import finetuning
 from lib.studies import person as persons
-from lib.studies.finetuning import Trained, Trial
+from lib.studies.finetuning import Trained
+from lib.studies.trials import Trial
 from lib.studies.person import TARGET, VOCODER, Person
 
 if TYPE_CHECKING:
