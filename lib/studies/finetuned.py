@@ -94,7 +94,7 @@ def case(table: pd.DataFrame, system: str, voice: str) -> Case:
 
 
 def newest(table: pd.DataFrame, system: str, voice: str) -> pd.DataFrame:
-    """The rows of the newest run in which a system learnt this voice, and of what frames it; none without such a run."""
+    """The rows of the newest run in which a system learnt this voice, and of what frames it; none without one."""
     learnt = table[(table.system == system) & (table.metric == "trainable_params_pct") & table.value.notna()]
     learnt = learnt[[_about(detail).get("voice") == voice for detail in learnt.detail]]
     if learnt.empty:
