@@ -58,7 +58,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "ladder_guidance": (0, 100),
     "leap_from": (0, None),
     "ablation_steps": (0, None),
-    "voice_steps": (1, None),
+    "voice_steps": (2, None),
     "search_steps": (0, None),
     "frames": (8, None),
     "n_calibration": (1, None),

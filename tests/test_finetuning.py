@@ -41,8 +41,9 @@ def test_a_name_says_what_differs():
 def measured(tmp_path, name="03_finetuning", scale=1.0):
     """Rows of a run whose full fine-tuning is best, whose lora of rank 2 is as near, and whose speaker row is not."""
     run = results.Run(name, tmp_path)
-    for system, value in (("ground-truth", 0.95), ("istft", 0.9), ("fastspeech2", 0.5)):
-        run.add(system, "baseline@prompts", "torch/cpu", "speaker_similarity", value)
+    framed = (("ground-truth", "recording", 0.95), ("istft", "copy", 0.9), ("fastspeech2", "unadapted", 0.5))
+    for system, what, value in framed:
+        run.add(system, f"{what}@prompts", "torch/cpu", "speaker_similarity", value)
     cases = (
         (Trial("full"), 100.0, 12.2, 0.8, None, 90.0, 2.0),
         (Trial("lora", 2), 1.5, 0.18, 0.8 * scale, (-0.01, -0.018, -0.002), 45.0, 1.0),
@@ -65,7 +66,7 @@ def measured(tmp_path, name="03_finetuning", scale=1.0):
         finetuning.write(run, trial, made)
         names = ("fastspeech2", trial.variant, "torch/cpu")
         detail = dict(zip(("difference", "ci_low", "ci_high"), paired)) if paired else ""
-        baseline = f"full@{trial.data}" if paired else "baseline@prompts"
+        baseline = f"full@{trial.data}" if paired else "unadapted@prompts"
         run.add(
             *names,
             "speaker_similarity",

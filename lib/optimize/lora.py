@@ -123,6 +123,8 @@ def adapt(network: nn.Module, adapter: Adapter, own: Sequence[str] = ()) -> nn.M
         names = tuple(state)
     else:
         added = adapter_layers.put(network, adapter, own)
+        for layer in adapter_layers.of(network):
+            layer.train(network.training)  # peft leaves its own in training
         names = (*own, *(name for name in added if name not in own))
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name in names)

@@ -85,11 +85,13 @@ def case(table: pd.DataFrame, system: str, voice: str) -> Case:
             made[row.variant] = _line(about, own)
     found = pd.DataFrame.from_dict(made, orient="index")
     found = found[found.speaker_similarity.notna()] if len(found) else found
-    framed = rows[(rows.metric == "speaker_similarity") & (rows.variant == f"baseline@{voice}")]
-    by_system = framed.drop_duplicates("system", keep="last").set_index("system").value
-    ends = {
-        name: float(by_system[who]) for name, who in {**ENDS, "unadapted": system}.items() if who in by_system
+    similar = rows[rows.metric == "speaker_similarity"].drop_duplicates(["system", "variant"], keep="last")
+    values = similar.set_index(["system", "variant"]).value
+    framed = {
+        name: (who, f"{what}@{voice}")
+        for name, (who, what) in {**ENDS, "unadapted": (system, "unadapted")}.items()
     }
+    ends = {name: float(values[row]) for name, row in framed.items() if row in values.index}
     return Case(found, ends)
 
 
@@ -103,7 +105,7 @@ def newest(table: pd.DataFrame, system: str, voice: str) -> pd.DataFrame:
     same = (table.notebook == one.notebook) & (table.host == one.host) & (table.commit == one.commit)
     return table[
         same
-        & table.system.isin((system, *ENDS.values()))
+        & table.system.isin({system, *(who for who, _ in ENDS.values())})
         & table.variant.str.contains(f"@{voice}", regex=False)
     ]
 

@@ -8,6 +8,7 @@ How the voices sound is judged by `new_voices`, on sentences that no training se
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 from collections.abc import Sequence
@@ -96,10 +97,15 @@ def prepare(trial: Trial) -> Portion:
 
 def portion_of(trial: Trial) -> Portion:
     """What a trial learns from."""
+    return _portion(trial.voice, trial.minutes)
+
+
+@functools.cache
+def _portion(voice: str, minutes: float) -> Portion:
     from lib.corpora import unheard
     from lib.corpora.portion import portion
 
-    return portion(unheard.load(trial.voice), trial.minutes)
+    return portion(unheard.load(voice), minutes)
 
 
 def train_here(trial: dict, folder: str) -> dict:

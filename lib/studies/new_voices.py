@@ -107,12 +107,11 @@ def learnt(
             log.warning("%s: not run: %s", voice, error)
             run.not_run(system, f"full@{voice}", TARGET, "speaker_similarity", str(error))
             continue
-        variant = f"baseline@{voice}"
-        jury.hear(("ground-truth", variant, f"recording/{voice}"), jury.person.recordings)
-        copy = jury.hear((VOCODER, variant, TARGET), persons.copied(jury.person, threads))
+        jury.hear(("ground-truth", f"recording@{voice}", f"recording/{voice}"), jury.person.recordings)
+        copy = jury.hear((VOCODER, f"copy@{voice}", TARGET), persons.copied(jury.person, threads))
         base = persons.load_base(system, threads)
         nearest = persons.nearest(base, jury.person, scorer)
-        before = jury.hear((system, variant, TARGET), evaluate.speak(nearest, jury.person.sentences))
+        before = jury.hear((system, unadapted(voice), TARGET), evaluate.speak(nearest, jury.person.sentences))
         mine = [trial for trial in chosen if (trial.system, trial.voice) == (system, voice)]
         made = finetuning.try_all(run, mine, Path(folder) / system)
         heard = judge(jury, base, made, before, Path(folder) / system)
@@ -133,7 +132,7 @@ def judge(
         try:
             voice = made_voice(base, trial, trained.file, folder / trial.variant / "variant")
             clips = evaluate.speak(voice, jury.person.sentences)
-            baseline = reference if other else f"baseline@{jury.person.voice}"
+            baseline = reference if other else unadapted(jury.person.voice)
             heard[trial.variant] = jury.hear(names, clips, other or before, baseline)
         except SpeechError as error:
             log.warning("%s cannot be judged: %s", trial.variant, error)
@@ -141,6 +140,11 @@ def judge(
             continue
         jury.run.add(*names, "size_mb", voice.size_mb, source="bytes of base, adapter and vocoder")
     return heard
+
+
+def unadapted(voice: str) -> str:
+    """What the base is called that has not learnt a voice, beside those that have."""
+    return f"unadapted@{voice}"
 
 
 def made_voice(base: System, trial: Trial, file: Path, folder: Path) -> Any:
