@@ -164,12 +164,11 @@ def trainable(network: nn.Module) -> dict[str, float]:
     """How much learns: {"trainable_params", "trainable_params_pct": of the network without the adapter,
     "adapter_bytes": of its weights}.
     """
-    given, state = adaptation(network), own_state(network)
-    parameters = {name for name, _ in network.named_parameters()}
+    state, parameters = own_state(network), dict(network.named_parameters())
     count = sum(value.numel() for name, value in state.items() if name in parameters)
     return {
         "trainable_params": count,
-        "trainable_params_pct": 100 * count / given.total,
+        "trainable_params_pct": 100 * count / adaptation(network).total,
         "adapter_bytes": sum(value.numel() * value.element_size() for value in state.values()),
     }
 
@@ -185,13 +184,12 @@ def off(network: nn.Module) -> Iterator[nn.Module]:
             "full fine-tuning changed the base's own weights: nothing can be switched off; load the base"
         )
     learns = {name: p.requires_grad for name, p in network.named_parameters()}
-    layers = adapter_layers.of(network)
-    for layer in layers:
+    for layer in adapter_layers.of(network):
         layer.enable_adapters(False)
     try:
         yield network
     finally:
-        for layer in layers:
+        for layer in adapter_layers.of(network):
             layer.enable_adapters(True)
         for name, parameter in network.named_parameters():  # peft changes it with the switch
             parameter.requires_grad_(learns[name])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +112,8 @@ def _new_voice(kind: type[AcousticTask]) -> type[AcousticTask]:
             return network
 
         def updates(self, batch: Batch, step: int) -> Iterator[Update]:
-            for (
-                norm
-            ) in self.frozen_norms:  # else its running means would follow the new voice, and the old one's go
+            # Else their running means would follow the new voice, and the old voices would change.
+            for norm in self.frozen_norms:
                 norm.eval()
             yield from super().updates(batch, step)
 
@@ -164,8 +163,3 @@ def _at(network: nn.Module, path: str) -> nn.Module | None:
         return network.get_submodule(path)
     except AttributeError:
         return None
-
-
-def known_speakers(system: str, base: str | Path = "") -> Sequence[str]:
-    """Who a base speaks as."""
-    return tasks.find(system).system.checkpoints.sizes(sources.start(str(base or system)))[1]
