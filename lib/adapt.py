@@ -4,7 +4,7 @@
 
 FOLDER    metadata.csv (name|text) and wavs/name.wav, see `lib.corpora.own`
 OUT       variant/ (for `optimize.load`), clips/ (held-out sentences by person and learnt voice), README.md (a card),
-          training/ (the run, which goes on where it stopped)
+          training/ (the run, which goes on where it stopped), with --merge a plain checkpoint in merged/
 """
 
 from __future__ import annotations
@@ -49,13 +49,21 @@ class Adapted:
 
 
 def adapt(
-    folder: str | Path, trial: Trial, out: str | Path, *, sentences: int = 10, threads: int = 2
+    folder: str | Path,
+    trial: Trial,
+    out: str | Path,
+    *,
+    sentences: int = 10,
+    threads: int = 2,
+    merge: bool = False,
 ) -> Adapted:
-    """Learn the voice of a folder. trial: how; its voice is the new one's name.
+    """Learn the voice of a folder. trial: how; its voice is the new one's name; merge: also write <out>/merged, a
+    checkpoint of the system with what was learnt in its weights.
 
     Raises MissingDataError where the folder has too little to learn from, with the reasons of what was left out.
     """
     from lib.corpora.portion import portion
+    from lib.optimize import new_voice
 
     out = Path(out)
     corpus = own.load(folder, trial.voice)
@@ -66,6 +74,8 @@ def adapt(
     judged = _judged(corpus, base, voice, trial, sentences, threads)
     clips = _clips(judged, out / "clips")
     text = card(trial, corpus, taken, share, outcome.seconds, judged)
+    if merge:
+        new_voice.export(voice, out / "merged", text)
     return Adapted(out / "variant", clips, write_atomic(out / "README.md", text.encode()), judged)
 
 
@@ -138,6 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--name", default="", help="of the voice; by default the folder's")
+    parser.add_argument(
+        "--merge", action="store_true", help="also write a plain checkpoint, for ONNX Runtime, too"
+    )
     parser.add_argument("--out", default="", help="by default outputs/voices/<name of the variant>")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -159,7 +172,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threads=given.threads,
         )
         out = given.out or _outputs() / trial.variant
-        done = adapt(given.folder, trial, out, sentences=given.sentences, threads=given.threads)
+        done = adapt(
+            given.folder, trial, out, sentences=given.sentences, threads=given.threads, merge=given.merge
+        )
     except SpeechError as error:
         print(f"no voice was learnt: {error}", file=sys.stderr)
         return 1

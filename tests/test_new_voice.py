@@ -164,6 +164,18 @@ def test_it_becomes_a_variant_that_any_process_can_load(learnt, base, tmp_path):
         optimize.load(folder)
 
 
+def test_merged_it_is_a_checkpoint_like_any_other(learnt, base, tmp_path):
+    system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)
+    voice = optimize.make(system, "lora", file=str(learnt[3]))
+    folder = new_voice.export(voice, tmp_path, "card")
+    _, speakers, network = fastspeech2.checkpoints.load(folder)
+    assert speakers == (*OLD, "newcomer") and not any("base" in name for name in network.state_dict())
+    exact = new_voice.plain(voice.modules[MODULE])
+    wanted = said(voice.modules[MODULE], (2, 0))
+    assert (said(exact, (2, 0)) - wanted).abs().max() <= 1e-4
+    assert (said(network, (2, 0)) - wanted).abs().max() < 0.05 * wanted.abs().max()  # half precision
+
+
 def test_what_does_not_fit_is_refused(learnt, base, newcomer, tmp_path):
     system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)
     with pytest.raises(ParameterError, match="was trained by lora, not by dora"):

@@ -15,6 +15,7 @@ from lib.corpora.base import Corpus, Utterance
 from lib.corpora.duplicates import Known
 from lib.corpora.portion import in_drawn_order, portion
 from lib.errors import AudioError, MissingDataError, ParameterError
+from lib.systems.fastspeech2 import checkpoints
 from lib.systems.vits_joe.stages import VitsJoeOnnx
 
 RATE = 16_000
@@ -150,11 +151,24 @@ def test_the_command_says_what_is_wrong_in_a_line(tmp_path, capsys, recorded):
 
 @pytest.mark.slow
 def test_a_folder_becomes_a_voice_with_clips_and_a_card(recorded, tmp_path, capsys):
-    arguments = ["--steps", "3", "--rank", "2", "--sentences", "2", "--threads", "1", "--out", str(tmp_path)]
+    arguments = [
+        "--steps",
+        "3",
+        "--rank",
+        "2",
+        "--sentences",
+        "2",
+        "--threads",
+        "1",
+        "--merge",
+        "--out",
+        str(tmp_path),
+    ]
     assert adapt.main([str(recorded), *arguments]) == 0
     name = own.voice_name(recorded)
     voice = optimize.load(tmp_path / "variant", threads=1)
     assert voice.variant == f"lora-r2@{name}" and voice.speaker == name
+    assert checkpoints.sizes(tmp_path / "merged")[1][-1] == name
     clips = sorted((tmp_path / "clips").iterdir())
     assert len(clips) == 4 and all(clip.stat().st_size > 1000 for clip in clips)
     card = (tmp_path / "README.md").read_text()

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -24,6 +24,9 @@ from lib.optimize.lora import Adapter
 from lib.training import sources, tasks
 from lib.training.task import Batch, Update, Validation
 from lib.training.tasks.acoustic import MODULE, AcousticTask
+
+if TYPE_CHECKING:
+    from lib.systems.acoustic import AcousticSystem
 
 SYSTEMS = ("fastspeech2", "speecht5")  # whose voices are rows of a table
 TABLES = ("network.speaker_id_embedding", "voices")  # where that table is
@@ -79,6 +82,28 @@ def task(
 def save(task: AcousticTask, file: str | Path, about: Mapping[str, Any]) -> Path:
     """The adapter that a task has learnt, as one file. about: what `lora.describe` says of it beside the voice."""
     return lora.save(task.plain[MODULE], file, {**about, "voice": task.speakers[-1]})
+
+
+def plain(network: nn.Module) -> nn.Module:
+    """A copy without adapter, what was learnt within the weights, and with one table: a network like the base's.
+
+    ParameterError for qlora, see `lora.merge`.
+    """
+    merged = lora.merged(network)
+    for path in TABLES:
+        if isinstance(table := _at(merged, path), Table):
+            parent, _, name = path.rpartition(".")
+            rows = torch.cat([table.base.weight, table.own]).detach()
+            setattr(merged.get_submodule(parent), name, nn.Embedding.from_pretrained(rows, freeze=False))
+    return merged
+
+
+def export(voice: AcousticSystem, folder: str | Path, card: str = "") -> Path:
+    """A learnt voice as a checkpoint of its system, for `systems.load(name, checkpoint=folder)`: it runs wherever the
+    system does, ONNX Runtime too. Weights in half precision, as every checkpoint of the project.
+    """
+    kind = tasks.find(voice.name).system.checkpoints
+    return kind.save(folder, voice.config, voice.speakers, plain(voice.modules[MODULE]).state_dict(), card)
 
 
 @functools.cache
