@@ -145,6 +145,8 @@ def test_the_command_says_what_is_wrong_in_a_line(tmp_path, capsys, recorded):
     assert "no voice was learnt: no " in capsys.readouterr().err
     assert adapt.main([str(recorded), "--rank", "0"]) == 1
     assert "a rank is at least 1" in capsys.readouterr().err
+    assert adapt.main([str(recorded), "--method", "qlora", "--merge"]) == 1
+    assert "cannot be merged" in capsys.readouterr().err
     assert adapt.main([str(recorded), "--name", "prompts"]) == 1
     assert "the name of one of the project's voices" in capsys.readouterr().err
 
