@@ -66,7 +66,9 @@ def adapt(
     from lib.optimize import new_voice
 
     if merge and trial.method == "qlora":
-        raise ParameterError("what qlora learns cannot be merged into its weights of 4 bits: train lora to merge")
+        raise ParameterError(
+            "what qlora learns cannot be merged into its weights of 4 bits: train lora to merge"
+        )
     out = Path(out)
     corpus = own.load(folder, trial.voice)
     taken = portion(corpus, trial.minutes)

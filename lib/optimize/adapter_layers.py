@@ -195,5 +195,8 @@ def _in_4_bits(network: nn.Module, layers: dict[str, nn.Module]) -> None:
             module=packed,
         )
         packed.bias = layer.bias
+        # Where a processor has bf16 units, these layers would compute in it outside of training, and lay their weights
+        # down otherwise: another voice on another machine, and no gradient.
+        packed.support_avx512bf16_for_cpu = False
         parent, _, name = path.rpartition(".")
         setattr(network.get_submodule(parent), name, packed.to(layer.weight.device).train(layer.training))

@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 MARGIN = 0.02  # of similarity, under which two voices count as equally near to the person
 GAIN = 0.15  # of similarity over the unadapted base, that an adaptation should bring
 SMALL = 2.0  # percent of the base's parameters
-ENDS = {
-    "recordings": "ground-truth",
-    "copy": "istft",
-}  # whose similarity to the person frames that of the learnt voices
+# Whose similarity to the person frames that of the learnt voices: (system, what its variant begins with).
+ENDS = {"recordings": ("ground-truth", "recording"), "copy": ("istft", "copy")}
 METRICS = (
     "speaker_similarity",
     "mos_predicted",

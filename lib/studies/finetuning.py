@@ -57,12 +57,15 @@ def searched(
     if not steps:
         return list(chosen), {}
     tried: dict[str, dict[str, float]] = {}
-    for trial in {_learner(trial): trial for trial in reversed(chosen)}.values():
+    first: dict[str, Trial] = {}
+    for trial in chosen:
+        first.setdefault(_learner(trial), trial)
+    for who, trial in first.items():
         losses = {}
         for rate in TRIED[trial.method]:
             short = dataclasses.replace(trial, learning_rate=rate, steps=steps)
             losses[f"{rate:g}"] = trained(short, Path(folder) / "search" / f"{rate:g}").losses["mel"]
-        tried[_learner(trial)] = losses
+        tried[who] = losses
     best = {who: float(min(losses, key=losses.get)) for who, losses in tried.items()}
     return [dataclasses.replace(trial, learning_rate=best[_learner(trial)]) for trial in chosen], tried
 
