@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -21,9 +22,10 @@ from lib.systems.vits_joe.stages import VitsJoeOnnx
 RATE = 16_000
 
 
-def spoken(count: int) -> list[tuple[str, np.ndarray, int]]:
-    """(text, waveform, rate) of short sentences."""
-    chosen = [s for s in short_sentences("train") if len(s.text.split()) > 3][:count]
+@functools.cache
+def spoken() -> list[tuple[str, np.ndarray, int]]:
+    """(text, waveform, rate) of six short sentences."""
+    chosen = [s for s in short_sentences("train") if len(s.text.split()) > 3][:6]
     corpus = synthetic.corpus(VitsJoeOnnx(threads=1), chosen)
     return [(u.text, *u.read()) for u in corpus.utterances]
 
@@ -41,7 +43,7 @@ def folder_of(root, clips, lines=()):
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     """A folder of six good clips, and four that cannot be used."""
-    clips = spoken(6)
+    clips = spoken()
     text, waveform, rate = clips[0]
     bad = [
         ("Nobody said this.", np.zeros(rate, np.float32), rate),
@@ -68,7 +70,7 @@ def test_clips_that_cannot_be_used_are_left_out_and_named(corpus, recorded):
 
 
 def test_too_little_is_refused_with_the_reasons(tmp_path):
-    (one,) = spoken(1)
+    one = spoken()[0]
     with pytest.raises(MissingDataError, match="holds 1 usable clip, at least 5 are needed: record more"):
         own.load(folder_of(tmp_path / "one", [one]))
     silent = ("It was quiet in there.", np.zeros(RATE, np.float32), RATE)

@@ -135,7 +135,7 @@ def against_full(case: Case) -> str | None:
     if compared.empty:
         return None
     said = [
-        f"{name} ({line.trainable_params_pct:.2g} % of the parameters) {line.difference:+.3f} "
+        f"{name} ({line.trainable_params_pct:.3g} % of the parameters) {line.difference:+.3f} "
         f"[{line.low:+.3f}, {line.high:+.3f}], {_word(line)}"
         for name, line in compared.sort_values("trainable_params_pct", kind="stable").iterrows()
     ]
@@ -215,7 +215,7 @@ def recommended(case: Case) -> str | None:
     equal = near[near.wer <= near.wer.min() + 0.01]
     pick = equal.sort_values("adapter_mb", kind="stable").iloc[0]
     return (
-        f"**Take {pick.name}**: {pick.adapter_mb:.2f} MB and {pick.trainable_params_pct:.2g} % of the parameters, "
+        f"**Take {pick.name}**: {pick.adapter_mb:.2f} MB and {pick.trainable_params_pct:.3g} % of the parameters, "
         f"similarity {pick.speaker_similarity:.3f} (the best has {best:.3f}), WER {100 * pick.wer:.1f} %, predicted "
         f"MOS {pick.mos_predicted:.2f}. {len(near)} of {len(last)} are within {MARGIN:g} of the best in similarity, "
         f"{len(equal)} of them within a point of WER of the lowest; of these it is the smallest."
