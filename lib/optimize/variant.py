@@ -30,6 +30,7 @@ FORMAT = 2
 DESCRIPTION = "variant.json"
 _TECHNIQUES = {
     "distilled": "lib.optimize.distill:DISTILLED",
+    "finetuned": "lib.optimize.finetuned:FINETUNED",
     "dora": "lib.optimize.tuned:DORA",
     "full": "lib.optimize.tuned:FULL",
     "ia3": "lib.optimize.tuned:IA3",
