@@ -28,9 +28,8 @@ class HubWhisper(Whisper):
         logging.getLogger("transformers.generation.utils").setLevel(logging.ERROR)
         try:
             model = transformers.WhisperForConditionalGeneration.from_pretrained(name, dtype=torch.float32)
-            options = (
-                {"language": "en", "task": "transcribe"} if model.generation_config.is_multilingual else {}
-            )
+            several = getattr(model.generation_config, "is_multilingual", False)
+            options = {"language": "en", "task": "transcribe"} if several else {}
             self.tokenizer = transformers.WhisperTokenizer.from_pretrained(name, **options)
             self.extractor = transformers.WhisperFeatureExtractor.from_pretrained(name)
         except (OSError, ValueError) as error:
