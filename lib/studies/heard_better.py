@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HARD_FLOOR, CLEAN_FLOOR, SHARE_FLOOR = -0.25, 0.005, 1.1  # of the errors; fraction of the words; percent
+PAIRED = {"change": "difference", "low": "ci_low", "high": "ci_high"}  # ours -> in the detail of a row
 _TRAINING = ("trainable_params_pct", "adapter_mb", "train_loss", "peak_rss_mb", "train_steps_per_s")
 
 
@@ -51,10 +52,10 @@ def lines(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
             judged = errors.loc[f"{method}@{tests}"]
             about = json.loads(judged.detail) if judged.detail else {}
             line |= {tests: judged.value, f"{tests}_n": judged.n}
-            line |= {f"{tests}_{key}": about.get(key) for key in ("change", "low", "high")}
+            line |= {f"{tests}_{name}": about.get(key) for name, key in PAIRED.items()}
             if tests == HARD_SET:
                 full = about.get("to_full", {})
-                line |= {f"full_{key}": full.get(key) for key in ("change", "low", "high")}
+                line |= {f"full_{name}": full.get(key) for name, key in PAIRED.items()}
         before = line[HARD_SET] - line[f"{HARD_SET}_change"]
         line["relative"] = line[f"{HARD_SET}_change"] / before if before else float("nan")
         own = mine[(mine.variant == row.variant) & mine.metric.isin(_TRAINING)].drop_duplicates(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from lib.corpora.domains import DOMAINS, HARD_SET, RATE, UNTRAINED, Clip
 from lib.errors import ParameterError, SpeechError
 from lib.measure.evaluate import Clip as ClipToHear
+from lib.measure.evaluate import paired_detail
 from lib.optimize import variant
 from lib.studies import misheard
 from lib.studies.recogniser import Taught, chosen, listening
@@ -24,7 +25,6 @@ from lib.studies.recogniser_clips import Data, Plan
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lib.measure.stats import Difference
     from lib.results import Run
     from lib.systems.base import Recogniser
 
@@ -189,9 +189,9 @@ def record(
         where = (system, f"{name}@{tests}", target)
         against = (reference or f"{BASELINE}@{tests}") if before else ""
         for metric, estimate in misheard.rates(clips).items():
-            detail = _paired(misheard.change(before[tests], clips, metric)) if before else {}
+            detail = paired_detail(misheard.change(before[tests], clips, metric)) if before else {}
             if full:
-                detail |= {"to_full": _paired(misheard.change(full[tests], clips, metric))}
+                detail |= {"to_full": paired_detail(misheard.change(full[tests], clips, metric))}
             told = {"n": estimate.n, "ci": estimate.ci, "source": _SOURCE, "baseline": against}
             run.add(*where, metric, estimate.value, **told, detail=detail or "")
         speed = misheard.rtfx(clips)
@@ -257,7 +257,3 @@ def words(before: Lesson, lessons_: Mapping[str, Lesson], most: int = 8) -> pd.D
 def both(before: Lesson, lessons_: Mapping[str, Lesson]) -> dict[str, Lesson]:
     """The recogniser as it comes, and what each method made of it."""
     return {"as it comes": before, **lessons_}
-
-
-def _paired(change: Difference) -> dict[str, float | None]:
-    return {"change": change.value, "low": change.low, "high": change.high, "p": change.p_value}
