@@ -11,7 +11,7 @@ import pytest
 from lib import results
 from lib.corpora import domains
 from lib.corpora.base import Utterance
-from lib.errors import ParameterError
+from lib.errors import MissingDataError, ParameterError
 from lib.report import recogniser as pictures
 from lib.studies import heard_better, misheard, recogniser, recogniser_clips, retaught
 from lib.systems.base import Transcript
@@ -182,7 +182,7 @@ def test_nothing_measured_says_nothing():
 
 def test_the_newest_run_alone_is_shown(rows):
     older = rows.assign(commit="older", time="2020-01-01T00:00:00+00:00")
-    newest = heard_better.newest(pd.concat([older, rows]))
+    newest = heard_better.newest(pd.concat([older, rows], ignore_index=True))
     assert set(newest.commit) == set(rows.commit) and len(newest) == len(rows)
 
 
@@ -244,14 +244,18 @@ def test_every_method_of_the_table_can_be_prepared():
             assert all("lora_" in n for n in learning)
 
 
-def test_a_recogniser_that_cannot_be_had_is_said_and_replaced(run, tmp_path):
-    plan = recogniser_clips.planned(4, system=str(tmp_path / "whisper-nowhere"))
+def test_a_recogniser_that_cannot_be_had_is_said_and_replaced(run, tmp_path, monkeypatch):
+    plan = recogniser_clips.planned(4, system="nobody/whisper-nowhere")
     with pytest.raises(ParameterError, match="ct2-transformers-converter"):
         recogniser.listening(plan.system, "ctranslate2/cpu")
-    plan = dataclasses.replace(plan, system="nobody/whisper-nowhere")
+
+    def nowhere(*_):
+        raise MissingDataError("no hub here")
+
+    monkeypatch.setattr(retaught, "listening", nowhere)
     assert retaught.reachable(run, plan).system == retaught.SYSTEM
     row = results.read(run.path).iloc[0]
-    assert row.kind == "not_run" and "take the embedded" in row.detail
+    assert row.kind == "not_run" and row.detail == "no hub here" and row.system == plan.system
     embedded = recogniser_clips.planned(4)
     assert retaught.reachable(run, embedded) is embedded
 
