@@ -53,6 +53,11 @@ METRICS = {
     "size_mb": Metric("Download size", "MB", -1, 1),
     "loaded_mb": Metric("Size in memory", "MB", -1, 1),
     "params_m": Metric("Parameters", "M", -1, 2),
+    "adapter_mb": Metric("Adapter", "MB", -1, 2),
+    "pitch_distance_st": Metric(
+        "Distance of the pitch's distribution from the voice's own", "semitones", -1, 2
+    ),
+    "rate_distance_pct": Metric("Distance of the speaking rates from the voice's own", "%", -1, 1),
     "trainable_params_pct": Metric("Trainable parameters", "%", -1, 2),
     "peak_rss_mb": Metric("Peak memory", "MB", -1, 0),
     "peak_gpu_mb": Metric("Peak GPU memory", "MB", -1, 0),

@@ -30,6 +30,7 @@ BUDGET_S = {
     "00_data_and_features": 120,
     "01_baselines": 480,
     "02_training": 180,
+    "03_finetuning": 300,
     "04_pruning_quantization": 330,
     "05_distillation": 240,
     "06_gpu_vs_npu": 240,

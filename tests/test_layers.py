@@ -29,7 +29,7 @@ FLOORS = (
     {"studies"},
     {"report"},
     {"listening"},
-    {"zoo_card", "publish", "evaluation_card", "evaluation_set", "runner", "recorded", "speak"},
+    {"zoo_card", "adapt", "publish", "evaluation_card", "evaluation_set", "runner", "recorded", "speak"},
 )
 LONGEST = 120  # columns
 

@@ -47,10 +47,11 @@ def load(folder: str | Path, *, limit: int | None = None) -> Corpus:
     root = locate(
         PUBLISHED, folder, lambda path: (path / "metadata.csv").is_file() and (path / "wavs").is_dir()
     )
-    return gather(PUBLISHED, str(root), [("", _rows(root))], limit=limit, speakers=SPEAKERS)
+    return gather(PUBLISHED, str(root), [("", rows(root))], limit=limit, speakers=SPEAKERS)
 
 
-def _rows(root: Path) -> Iterator[Row]:
+def rows(root: Path) -> Iterator[Row]:
+    """The lines of metadata.csv with their clips, and clips without a line."""
     clips = file_names(root / "wavs")
     listed = set()
     for number, line in lines(root / "metadata.csv"):

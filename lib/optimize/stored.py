@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +29,13 @@ SHARED, FORMATS = "shared", "packed"
 CODES, SCALES = "#codes", "#scales"  # behind the name of a weight that lies there in fewer bits
 
 
-def write(system: Model, folder: Path) -> list[Path]:
-    """Networks and graphs into a folder; the files."""
+def write(system: Model, folder: Path, only: Collection[str] | None = None) -> list[Path]:
+    """Networks and graphs into a folder; the files. only: names, "<stage>/<name in its state>", of what is stored."""
     graphs = [
         write_atomic(folder / GRAPHS / f"{stage}{system.graph_suffix}", graph)
         for stage, graph in sorted(system.graphs.items())
     ]
-    return [*_write_weights(system, folder), *graphs]
+    return [*_write_weights(system, folder, only), *graphs]
 
 
 def read_graphs(system: Model, folder: Path, files: Iterable[str]) -> None:
@@ -47,9 +47,12 @@ def read_graphs(system: Model, folder: Path, files: Iterable[str]) -> None:
         system.graphs[Path(name).name.removesuffix(system.graph_suffix)] = (folder / name).read_bytes()
 
 
-def read_weights(system: Model, folder: Path, files: Iterable[str]) -> None:
+def read_weights(
+    system: Model, folder: Path, files: Iterable[str], only: Collection[str] | None = None
+) -> None:
     """Give the networks of a system, which have the stored structure already, the weights of a folder.
 
+    only: of `write`, where not all is stored; the rest stays as it is.
     Raises ValueError and what torch raises for files that are damaged or do not fit.
     """
     import safetensors
@@ -74,8 +77,12 @@ def read_weights(system: Model, folder: Path, files: Iterable[str]) -> None:
         for name, value in (flat | {name: flat[other] for name, other in shared.items()}).items():
             stage, _, key = name.partition("/")
             states.setdefault(stage, {})[key] = value
+    if only is not None and {f"{stage}/{name}" for stage, state in states.items() for name in state} != set(
+        only
+    ):
+        raise ValueError(f"it does not hold the {len(only)} tensors that lie beside the base's")
     for stage, module in system.modules.items():
-        module.load_state_dict(states.get(stage, {}))
+        module.load_state_dict(states.get(stage, {}), strict=only is None)
 
 
 def layers(system: Model, names: Iterable[str]) -> dict[str, tuple[int, str]]:
@@ -108,13 +115,21 @@ def graph_operators(system: Model) -> dict[str, operators.Weighted]:
     }
 
 
-def _write_weights(system: Model, folder: Path) -> list[Path]:
+def _write_weights(system: Model, folder: Path, only: Collection[str] | None = None) -> list[Path]:
     import safetensors.torch
     import torch
 
     if not system.modules:
         return []
-    tensors, shared, packed = _tensors(system)
+    if only is not None:
+        flat = {
+            f"{stage}/{name}": value
+            for stage, state in _states(system).items()
+            for name, value in state.items()
+        }
+        tensors, shared, packed = {name: flat[name] for name in only}, {}, {}
+    else:
+        tensors, shared, packed = _tensors(system)
     if all(map(_plain, tensors.values())):
         own = {name: value.contiguous().clone() for name, value in tensors.items()}
         about = {SHARED: json.dumps(shared), FORMATS: json.dumps(packed)}

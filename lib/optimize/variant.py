@@ -30,14 +30,21 @@ FORMAT = 2
 DESCRIPTION = "variant.json"
 _TECHNIQUES = {
     "distilled": "lib.optimize.distill:DISTILLED",
+    "finetuned": "lib.optimize.finetuned:FINETUNED",
+    "dora": "lib.optimize.tuned:DORA",
+    "full": "lib.optimize.tuned:FULL",
+    "ia3": "lib.optimize.tuned:IA3",
     "int8-dynamic": "lib.optimize.quantize:INT8_DYNAMIC",
     "int8-static": "lib.optimize.quantize:INT8_STATIC",
     "int8-weights": "lib.optimize.quantize:INT8_WEIGHTS",
     "int4-weights": "lib.optimize.quantize:INT4_WEIGHTS",
     "istft-head": "lib.optimize.head:ISTFT_HEAD",
+    "lora": "lib.optimize.tuned:LORA",
     "nf4": "lib.optimize.quantize:NF4",
     "fp16-weights": "lib.optimize.quantize:FP16_WEIGHTS",
     "bf16": "lib.optimize.quantize:BF16",
+    "qlora": "lib.optimize.tuned:QLORA",
+    "speaker": "lib.optimize.tuned:SPEAKER",
     "pruned": "lib.optimize.prune:PRUNED",
     "structured": "lib.optimize.prune_channels:STRUCTURED",
 }
@@ -48,7 +55,8 @@ class Technique:
     """apply(system, **arguments): change it in place, with data where it needs any, and return what it has to say of
     that as JSON, or None; structure(system, **arguments): only give it the changed networks, whose weights are loaded
     afterwards; where it has a parameter `changed`, it is told what `apply` said. adds: the change is beside the base's
-    weights (an adapter), so these are downloaded, too. label(**arguments): names a variant; else the technique does.
+    weights (an adapter): `system.added` alone is stored, and the base is downloaded, too. label(**arguments): names a
+    variant; else the technique does.
     """
 
     name: str
@@ -125,7 +133,8 @@ def save(
             "use optimize.make"
         )
     folder = Path(folder)
-    files = stored.write(system, folder)
+    added = system.added if technique(system.made["technique"]).adds else None
+    files = stored.write(system, folder, added)
     description = {
         "format": FORMAT,
         "system": system.name,
@@ -177,7 +186,7 @@ def load(folder: str | Path, *, target: str | None = None, threads: int = 2) -> 
             told = "changed" in inspect.signature(chosen.structure).parameters
             about = {"changed": description["changed"]} if told else {}
             chosen.structure(system, **description["arguments"], **about)
-            stored.read_weights(system, folder, files)
+            stored.read_weights(system, folder, files, system.added if chosen.adds else None)
         if system.weights_key() != description["weights"]:
             raise TrainingError(f"{folder} is damaged: its weights are not those that were saved; make it anew")
         system._changed()

@@ -25,6 +25,8 @@ _GROUPS = {
         "global_variance",
         "spectral_contrast",
         "fast_modulation",
+        "pitch_distance_st",
+        "rate_distance_pct",
         "attention_failures_pct",
         "mos_human",
     ),
@@ -40,7 +42,7 @@ _GROUPS = {
         "nfe",
     ),
     "Memory and energy": ("peak_rss_mb", "peak_gpu_mb", "energy_j_per_audio_s", "power_w", "utilization_pct"),
-    "Size": ("size_mb", "loaded_mb", "params_m", "trainable_params_pct"),
+    "Size": ("size_mb", "loaded_mb", "params_m", "trainable_params_pct", "adapter_mb"),
     "Training": ("train_loss", "train_steps_per_s", "train_frames_per_s", "scaling_efficiency"),
     "Accelerators": ("npu_ops_pct", "cycles", "snr_db"),
 }
@@ -150,6 +152,12 @@ DEFINITIONS = {
     "size_mb": "Millions of bytes of all files that are needed to speak, the vocoder's too: what somebody downloads.",
     "loaded_mb": "Millions of bytes of the weights in memory.",
     "params_m": "Parameters in millions, zeros included.",
+    "adapter_mb": "Millions of bytes of the adapter alone, beside its base.",
+    "pitch_distance_st": (
+        "How far pitch has to be moved, on average over voiced frames, until its distribution is that of the voice's "
+        "own recordings (the Wasserstein distance)."
+    ),
+    "rate_distance_pct": "The same of the phones a second of each sentence, as a share of the voice's own mean rate.",
     "trainable_params_pct": "Share of the parameters that the fine-tuning changes.",
     "train_loss": "Training loss at the end, comparable only within one recipe.",
     "train_steps_per_s": "Optimizer steps per second.",

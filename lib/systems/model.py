@@ -47,6 +47,9 @@ class Model(ABC):
     _base_files: tuple[Path, ...] = ()  # of a variant that is not saved
     made: dict[str, Any] | None = None  # of a variant: technique, arguments, base, what changed
     packed: Mapping[str, Any] = MappingProxyType({})  # weight -> format of few bits in which it is saved
+    added: tuple[
+        str, ...
+    ] = ()  # of a variant beside its base's weights: what it adds, "<stage>/<name in its state>"
     graph_suffix: str = ".onnx"  # of files with its graphs
 
     def settings(self) -> dict[str, Any]:

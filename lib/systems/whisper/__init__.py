@@ -13,6 +13,7 @@ from lib.systems import lazily
 _PLACES = {
     **dict.fromkeys(("EOT", "NO_TIMESTAMPS", "PACKAGE", "SAMPLE_RATE", "SOT", "WINDOW_S", "folder"), "package"),
     **dict.fromkeys(("Whisper", "load_model", "load_tokenizer", "state_dict"), "network"),
+    "HubWhisper": "hub",
     "WhisperCTranslate2": "engine",
     "WhisperOnnx": "stages",
 }

@@ -122,10 +122,13 @@ def load_tokenizer() -> "transformers.PreTrainedTokenizerFast":
 
 
 class Whisper(Recogniser):
-    """The recogniser in torch. `modules`: "encoder", "decoder" and "head", each of them replaceable."""
+    """The recogniser in torch. `modules`: "encoder", "decoder" and "head", each of them replaceable; prompt: the tokens
+    that it is given before it says its first.
+    """
 
     name = "whisper-tiny.en"
     sample_rate = SAMPLE_RATE
+    prompt: tuple[int, ...] = (SOT, NO_TIMESTAMPS)
 
     def __init__(self, target: str = "torch/cpu", threads: int = 2):
         from transformers import WhisperFeatureExtractor
@@ -179,7 +182,7 @@ class Whisper(Recogniser):
             with watch.stage("features"):
                 features = self.features(window, sample_rate).to(self.device)
             with watch.stage("generation"):
-                prompt = torch.tensor([[SOT, NO_TIMESTAMPS]], device=self.device)
+                prompt = torch.tensor([self.prompt], device=self.device)
                 tokens = self.model.generate(
                     input_features=features, decoder_input_ids=prompt, do_sample=False, num_beams=1
                 )

@@ -1,0 +1,270 @@
+"""What does somebody decide from, who has a voice to teach? Every sentence is computed from rows, of now or recorded.
+
+Words as in `lib.measure.verdict`: a method is as near as full fine-tuning where the paired interval of the difference
+in similarity lies above its margin, and worse where it lies below.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lib.results import newest_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MARGIN = 0.02  # of similarity, under which two voices count as equally near to the person
+GAIN = 0.15  # of similarity over the unadapted base, that an adaptation should bring
+SMALL = 2.0  # percent of the base's parameters
+# Whose similarity to the person frames that of the learnt voices: (system, what its variant begins with).
+ENDS = {"recordings": ("ground-truth", "recording"), "copy": ("istft", "copy")}
+METRICS = (
+    "speaker_similarity",
+    "mos_predicted",
+    "wer",
+    "asr_nll",
+    "pitch_distance_st",
+    "rate_distance_pct",
+    "trainable_params_pct",
+    "adapter_mb",
+    "peak_rss_mb",
+    "train_steps_per_s",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One system that learnt one voice in one run. found: a line for each trial, what it was, what it took, how near it
+    came, index: the variant ("added_mb": what its training took beside the ready process; "difference", "low", "high":
+    of similarity, paired, against "reference"); ends: similarity of "recordings", "copy" and "unadapted".
+    """
+
+    found: pd.DataFrame
+    ends: dict[str, float]
+
+    @property
+    def last(self) -> pd.DataFrame:
+        """The trials on the most data there was, of the first seed."""
+        if self.found.empty:
+            return self.found
+        most = 0.0 if (self.found.asked_minutes == 0).any() else self.found.asked_minutes.max()
+        return self.found[(self.found.asked_minutes == most) & (self.found.seed == self.found.seed.min())]
+
+
+def cases(
+    now: pd.DataFrame, recorded: pd.DataFrame, systems: Sequence[str], voices: Sequence[str]
+) -> dict[str, Case]:
+    """What this run and the newest recorded one say of each system and voice, by name; those that say nothing are left
+    out.
+    """
+    made = {
+        f"{system} learns {voice}, {when}": case(newest(table, system, voice), system, voice)
+        for system in systems
+        for voice in voices
+        for when, table in (("now", now), ("recorded", recorded))
+    }
+    return {name: found for name, found in made.items() if len(found.found)}
+
+
+def case(table: pd.DataFrame, system: str, voice: str) -> Case:
+    """What the rows of one run, as `lib.results.read` returns them, say of a system that learnt a voice."""
+    import pandas as pd
+
+    rows = table[table.value.notna()]
+    mine = rows[rows.system == system]
+    made = {}
+    for row in mine[mine.metric == "trainable_params_pct"].itertuples():
+        about = _about(row.detail)
+        if about.get("voice") == voice:
+            own = mine[mine.variant == row.variant].drop_duplicates("metric", keep="last").set_index("metric")
+            made[row.variant] = _line(about, own)
+    found = pd.DataFrame.from_dict(made, orient="index")
+    found = found[found.speaker_similarity.notna()] if len(found) else found
+    similar = rows[rows.metric == "speaker_similarity"].drop_duplicates(["system", "variant"], keep="last")
+    values = similar.set_index(["system", "variant"]).value
+    framed = {
+        name: (who, f"{what}@{voice}")
+        for name, (who, what) in {**ENDS, "unadapted": (system, "unadapted")}.items()
+    }
+    ends = {name: float(values[row]) for name, row in framed.items() if row in values.index}
+    return Case(found, ends)
+
+
+def newest(table: pd.DataFrame, system: str, voice: str) -> pd.DataFrame:
+    """The rows of the newest run in which a system learnt this voice, and of what frames it; none without one."""
+    learnt = table[(table.system == system) & (table.metric == "trainable_params_pct") & table.value.notna()]
+    learnt = learnt[[_about(detail).get("voice") == voice for detail in learnt.detail]]
+    if learnt.empty:
+        return table[:0]
+    one = newest_run(learnt).iloc[0]
+    same = (table.notebook == one.notebook) & (table.host == one.host) & (table.commit == one.commit)
+    return table[
+        same
+        & table.system.isin({system, *(who for who, _ in ENDS.values())})
+        & table.variant.str.contains(f"@{voice}", regex=False)
+    ]
+
+
+def told(known: Mapping[str, Case], *sayings: Callable[[Case], str | None]) -> list[str]:
+    """What each saying makes of each case, under the case's name."""
+    said = [(name, say(case)) for name, case in known.items() for say in sayings]
+    return [f"*{name}.* {text}" for name, text in said if text]
+
+
+def nearness(case: Case) -> str | None:
+    """How near the best came, between the unadapted base and the vocoder's copy."""
+    if case.found.empty or not {"copy", "unadapted"} <= case.ends.keys():
+        return None
+    best = case.found.speaker_similarity.idxmax()
+    value, (low, high) = case.found.speaker_similarity[best], (case.ends["unadapted"], case.ends["copy"])
+    return (
+        f"Similarity to the person: {low:.2f} for the base as it is, {value:.2f} for {best}, {high:.2f} for the "
+        "vocoder's copy of the person's own clips, which no adaptation can pass: "
+        f"{100 * (value - low) / (high - low):.0f} % of the way. "
+        f"{_floor(value - low >= GAIN, f'a gain of {value - low:+.2f}, {GAIN:+.2f} wanted')}."
+    )
+
+
+def against_full(case: Case) -> str | None:
+    """What each method loses against full fine-tuning on the same data, in the words of the verdict."""
+    last = case.last
+    compared = last[last.reference.str.startswith("full@") & last.low.notna()] if len(last) else last
+    if compared.empty:
+        return None
+    said = [
+        f"{name} ({line.trainable_params_pct:.3g} % of the parameters) {line.difference:+.3f} "
+        f"[{line.low:+.3f}, {line.high:+.3f}], {_word(line)}"
+        for name, line in compared.sort_values("trainable_params_pct", kind="stable").iterrows()
+    ]
+    close = compared[(compared.trainable_params_pct <= SMALL) & (compared.low > -MARGIN)]
+    wanted = f"within {MARGIN:g} of full fine-tuning with at most {SMALL:g} % of the parameters"
+    met = _floor(
+        len(close) > 0, f"{wanted}: {', '.join(close.index) if len(close) else 'none, by the interval'}"
+    )
+    return f"Similarity against full fine-tuning, in pairs: {'; '.join(said)}. {met}."
+
+
+def over_minutes(case: Case) -> str | None:
+    """What more data brings each method, from the least to the most of it."""
+    said = []
+    for (method, rank), part in series(case.found).items():
+        first, last = part.iloc[0], part.iloc[-1]
+        said.append(
+            f"{method}{f' of rank {rank}' if 'lora' in method else ''} {first.speaker_similarity:.2f} with "
+            f"{first.minutes:.1f} minutes, {last.speaker_similarity:.2f} with {last.minutes:.1f}"
+        )
+    return f"Similarity over minutes of data: {'; '.join(said)}." if said else None
+
+
+def series(found: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
+    """(method, rank) -> its lines by rising minutes, of the first seed and the usual layers; only where there are
+    several.
+    """
+    if found.empty:
+        return {}
+    elsewhere = found.index.str.contains(r"\+.*@")  # beside other layers than the usual ones
+    one = found[(found.seed == found.seed.min()) & ~elsewhere]
+    parts = {key: part.sort_values("minutes") for key, part in one.groupby(["method", "rank"], sort=False)}
+    return {key: part for key, part in parts.items() if part.asked_minutes.nunique() > 1}
+
+
+def costs(case: Case) -> str | None:
+    """Memory and time of a step, as ratios to full fine-tuning of the same run."""
+    last = case.last
+    if last.empty or "full" not in set(last.method) or len(last) < 2:
+        return None
+    full = last[last.method == "full"].iloc[0]
+    said = [
+        f"{name} {line.added_mb:,.0f} MB and {full.train_steps_per_s / line.train_steps_per_s:.2f} times the time"
+        for name, line in last[last.method != "full"].iterrows()
+    ]
+    return (
+        f"Training took full fine-tuning {full.added_mb:,.0f} MB beside the process that was ready for it and "
+        f"{1 / full.train_steps_per_s:.2f} s a step; {'; '.join(said)}. Each in a fresh process; times are as noisy as "
+        "the machine, so read the ratios."
+    )
+
+
+def quantized(case: Case) -> str | None:
+    """Whether weights of 4 bits save memory in training: QLoRA's against LoRA's of the same rank."""
+    last = case.last
+    if last.empty or not {"qlora", "lora"} <= set(last.method):
+        return None
+    packed = last[last.method == "qlora"].iloc[0]
+    plain = last[(last.method == "lora") & (last["rank"] == packed["rank"])]
+    if plain.empty:
+        return None
+    other = plain.iloc[0]
+    return (
+        f"QLoRA's process peaked at {packed.peak_rss_mb:,.0f} MB, LoRA's at {other.peak_rss_mb:,.0f}: "
+        f"{'less' if packed.peak_rss_mb < other.peak_rss_mb else 'no less'}. A network of a few million weights is "
+        "small beside what its activations take, so there is little for 4 bits to save."
+    )
+
+
+def recommended(case: Case) -> str | None:
+    """What to take: of the methods on the most data that are not worse than the best, the smallest adapter."""
+    last = case.last
+    if last.empty:
+        return None
+    best = last.speaker_similarity.max()
+    near = last[last.speaker_similarity >= best - MARGIN]
+    equal = near[near.wer <= near.wer.min() + 0.01]
+    pick = equal.sort_values("adapter_mb", kind="stable").iloc[0]
+    return (
+        f"**Take {pick.name}**: {pick.adapter_mb:.2f} MB and {pick.trainable_params_pct:.3g} % of the parameters, "
+        f"similarity {pick.speaker_similarity:.3f} (the best has {best:.3f}), WER {100 * pick.wer:.1f} %, predicted "
+        f"MOS {pick.mos_predicted:.2f}. {len(near)} of {len(last)} are within {MARGIN:g} of the best in similarity, "
+        f"{len(equal)} of them within a point of WER of the lowest; of these it is the smallest."
+    )
+
+
+def rates(tried: dict[str, dict[str, float]]) -> str | None:
+    """Which learning rates were chosen, of how many, and by what. tried: of `finetuning.searched`."""
+    if not tried:
+        return None
+    said = [f"{who} {min(losses, key=losses.get)} of {', '.join(losses)}" for who, losses in tried.items()]
+    count = sum(map(len, tried.values()))
+    return (
+        f"Learning rates, chosen by the validation split's loss in {count} short trainings: {'; '.join(said)}."
+    )
+
+
+def _about(detail: str) -> dict:
+    """What a row says of its training; nothing where its detail is no JSON."""
+    return json.loads(detail) if str(detail).startswith("{") else {}
+
+
+def _line(about: dict, own: pd.DataFrame) -> dict:
+    """own: the variant's rows by metric."""
+    nan = float("nan")
+    line = {
+        key: about[key] for key in ("method", "rank", "asked_minutes", "minutes", "seed", "steps", "added_mb")
+    }
+    line |= {metric: own.value.get(metric, nan) for metric in METRICS}
+    line |= {"reference": "", "similarity_low": nan, "similarity_high": nan}
+    paired: dict = {}
+    if "speaker_similarity" in own.index:
+        judged = own.loc["speaker_similarity"]
+        paired = _about(judged.detail)
+        line |= {
+            "reference": judged.baseline,
+            "similarity_low": judged.ci_low,
+            "similarity_high": judged.ci_high,
+        }
+    for name, key in (("difference", "difference"), ("low", "ci_low"), ("high", "ci_high")):
+        line[name] = nan if paired.get(key) is None else paired[key]
+    return line
+
+
+def _word(line: pd.Series) -> str:
+    if line.low > -MARGIN:
+        return "as near"
+    return "worse" if line.high < -MARGIN else "undecided"
+
+
+def _floor(met: bool, what: str) -> str:
+    return f"{'Reached' if met else 'Missed'}: {what}"

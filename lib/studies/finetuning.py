@@ -1,0 +1,232 @@
+"""What does it take to learn a new voice? The same base, data, steps and seeds by every method, each training in a
+fresh process.
+
+How the voices sound is judged by `new_voices`, on sentences that no training sees nor comes near to
+(`lib.corpora.portion`); a learning rate is chosen by the loss on the validation split.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.errors import ParameterError, SpeechError
+from lib.files import content_key, write_atomic
+from lib.measure import process
+from lib.studies.trials import TRIED, Trial
+
+if TYPE_CHECKING:
+    from lib.corpora.portion import Portion
+    from lib.results import Run
+    from lib.training.outcome import Outcome
+
+log = logging.getLogger(__name__)
+
+RESULT = "trained.json"  # in a trial's folder: what its training came to
+_REVISION = 1
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training came to. file: its adapter; numbers: by the names of the results contract; added_mb: what the
+    steps took beside the process that was ready for them; clips, seconds: what was learnt from; losses: of validation.
+    """
+
+    file: Path
+    numbers: dict[str, float]
+    added_mb: float
+    clips: int
+    seconds: float
+    losses: dict[str, float]
+
+
+def searched(
+    chosen: Sequence[Trial], folder: str | Path, steps: int
+) -> tuple[list[Trial], dict[str, dict[str, float]]]:
+    """(the trials with their methods' learning rates, validation loss of each rate tried, by "<system> <method>").
+
+    The rate is the one of the lowest loss of the mel on the validation split after `steps` steps of the
+    first such trial; 0 steps: nothing is tried, and the usual ones stay. The test split is not looked at.
+    """
+    if not steps:
+        return list(chosen), {}
+    tried: dict[str, dict[str, float]] = {}
+    first: dict[str, Trial] = {}
+    for trial in chosen:
+        first.setdefault(_learner(trial), trial)
+    for who, trial in first.items():
+        losses = {}
+        for rate in TRIED[trial.method]:
+            short = dataclasses.replace(trial, learning_rate=rate, steps=steps)
+            losses[f"{rate:g}"] = trained(short, Path(folder) / "search" / f"{rate:g}").losses["mel"]
+        tried[who] = losses
+    best = {who: float(min(losses, key=losses.get)) for who, losses in tried.items()}
+    return [dataclasses.replace(trial, learning_rate=best[_learner(trial)]) for trial in chosen], tried
+
+
+def trained(trial: Trial, folder: str | Path) -> Trained:
+    """The trial's training in a fresh process, under <folder>/<variant>; a finished one is read back, a stopped one
+    goes on. Raises SpeechError with the process's own message where it fails.
+    """
+    key = content_key(_REVISION, dataclasses.asdict(trial), trial.rate)
+    own = Path(folder) / trial.variant / key[:8]  # another learning rate is another training
+    kept = own / RESULT
+    if kept.is_file() and (stored := json.loads(kept.read_text(encoding="utf-8")))["key"] == key:
+        return _trained(own, stored)
+    log.info("training %s of %s", trial.variant, trial.system)
+    prepare(trial)
+    arguments = {"trial": dataclasses.asdict(trial), "folder": str(own)}
+    done = process.call("lib.studies.finetuning:train_here", arguments, threads=trial.threads, timeout_s=36_000)
+    stored = {"key": key, "trial": dataclasses.asdict(trial), "peak_rss_mb": done.peak_rss_mb, **done.value}
+    write_atomic(kept, json.dumps(stored, indent=1).encode())
+    return _trained(own, stored)
+
+
+def prepare(trial: Trial) -> Portion:
+    """Clips, alignments and targets of a trial's data in the cache, so that no training's memory and time hold them."""
+    from lib.training.tasks import acoustic_data
+
+    chosen = portion_of(trial)
+    for split in ("train", "validation"):
+        acoustic_data.examples(chosen.corpus, split)
+    return chosen
+
+
+def portion_of(trial: Trial) -> Portion:
+    """What a trial learns from."""
+    return _portion(trial.voice, trial.minutes)
+
+
+@functools.cache
+def _portion(voice: str, minutes: float) -> Portion:
+    from lib.corpora import unheard
+    from lib.corpora.portion import portion
+
+    return portion(unheard.load(voice), minutes)
+
+
+def train_here(trial: dict, folder: str) -> dict:
+    """The fresh process's part, as JSON."""
+    import torch
+
+    from lib.measure import memory
+
+    chosen = Trial(**{**trial, "modules": tuple(trial["modules"])})
+    torch.set_num_threads(chosen.threads)
+    portion, before = portion_of(chosen), {}
+
+    def ready() -> None:
+        before["mb"] = memory.peak_rss_mb()
+
+    outcome, file, share = train(chosen, portion, folder, ready=ready)
+    return {
+        "file": file.name,
+        "steps_per_s": outcome.metrics["train_steps_per_s"],
+        "before_mb": before["mb"],
+        "losses": outcome.validation,
+        "train_loss": outcome.metrics["train_loss"],
+        "clips": len(portion.corpus.split("train")),
+        "seconds": portion.seconds,
+        **share,
+    }
+
+
+def train(
+    trial: Trial, portion: Portion, folder: str | Path, *, base: str = "", ready: Any = None
+) -> tuple[Outcome, Path, dict[str, float]]:
+    """Train here: (how the loop ended, the adapter's file, how much learnt). ready: called before the first step."""
+    from lib.optimize import lora, new_voice
+    from lib.training import loop, recipe
+    from lib.training.tasks.acoustic import MODULE
+
+    steps = trial.steps
+    learning = {"learning_rate": trial.rate, "warm_up": max(1, steps // 10), "half_life": max(1, steps // 2)}
+    task = new_voice.task(trial.system, portion.corpus, trial.adapter, learning, base)
+    settings = recipe.Settings(
+        steps,
+        batch_size=trial.batch_size,
+        seed=trial.seed,
+        clip_norm=1.0,
+        validate_every=steps,
+        checkpoint_every=max(50, steps // 4),
+        log_every=min(10, steps),
+        keep=1,
+    )
+    said = [u.id for u in portion.corpus.utterances]
+    model = {**learning, **dataclasses.asdict(trial.adapter), "base": base or trial.system}
+    described = recipe.Recipe(f"new-voice-{trial.system}", settings, model, {"clips": content_key(said)})
+    if ready:
+        ready()
+    outcome = loop.train(task, described, folder)
+    about = {"data": trial.data, "system": trial.system, "steps": steps, "seconds": round(portion.seconds, 1)}
+    file = new_voice.save(task, Path(folder) / lora.FILE, about)
+    return outcome, file, lora.trainable(task.plain[MODULE])
+
+
+def write(run: Run, trial: Trial, made: Trained) -> None:
+    """The rows of what a training took; its quality is written by `new_voices.judge`."""
+    names = (trial.system, trial.variant, "torch/cpu")
+    detail = {
+        "method": trial.method,
+        "voice": trial.voice,
+        "rank": trial.rank,
+        "modules": list(trial.modules),
+        "asked_minutes": trial.minutes,
+        "minutes": round(made.seconds / 60, 2),
+        "clips": made.clips,
+        "seed": trial.seed,
+        "steps": trial.steps,
+        "batch_size": trial.batch_size,
+        "learning_rate": trial.rate,
+        "threads": trial.threads,
+        "added_mb": round(made.added_mb, 1),
+        **{f"validation_{name}": round(value, 4) for name, value in made.losses.items()},
+    }
+    sources = {
+        "trainable_params_pct": "counted: of the base's parameters",
+        "adapter_mb": "bytes of the adapter's weights",
+        "peak_rss_mb": "the kernel's high-water mark of the training's own process (VmHWM)",
+        "train_steps_per_s": "the training loop's own clock",
+        "train_loss": "mean of the training loss over the last record's steps",
+    }
+    for metric, source in sources.items():
+        run.add(*names, metric, made.numbers[metric], source=source, detail=detail)
+
+
+def try_all(run: Run, chosen: Sequence[Trial], folder: str | Path) -> dict[str, tuple[Trial, Trained]]:
+    """Every trial trained and its rows written; one that cannot be is a `not_run` row that says why."""
+    done = {}
+    for trial in chosen:
+        try:
+            done[trial.variant] = trial, trained(trial, folder)
+        except SpeechError as error:
+            log.warning("%s: not run: %s", trial.variant, error)
+            run.not_run(trial.system, trial.variant, "torch/cpu", "speaker_similarity", str(error))
+            continue
+        write(run, *done[trial.variant])
+    return done
+
+
+def _learner(trial: Trial) -> str:
+    return f"{trial.system} {trial.method}"
+
+
+def _trained(folder: Path, stored: dict) -> Trained:
+    numbers = {
+        "trainable_params_pct": stored["trainable_params_pct"],
+        "adapter_mb": stored["adapter_bytes"] / 1e6,
+        "peak_rss_mb": stored["peak_rss_mb"],
+        "train_steps_per_s": stored["steps_per_s"],
+        "train_loss": stored["train_loss"],
+    }
+    file = folder / stored["file"]
+    if not file.is_file():
+        raise ParameterError(f"{folder} has lost its adapter {file.name}: delete {folder} and train again")
+    added = stored["peak_rss_mb"] - stored["before_mb"]
+    return Trained(file, numbers, added, stored["clips"], stored["seconds"], stored["losses"])

@@ -1,0 +1,218 @@
+"""What does somebody decide from, who has a recogniser to teach? Every sentence is computed from rows, now or recorded.
+
+Promised: word errors on hard clips of the test set down by a quarter, by a paired interval without zero; on clean ones
+up by half a point at most; and all that with 1.1 % of the parameters, not to be told from full fine-tuning.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from lib.corpora.domains import CLEAN, HARD_SET, UNTRAINED
+from lib.results import newest_run
+from lib.studies.retaught import BASELINE, SYSTEM, judged_on
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HARD_FLOOR, CLEAN_FLOOR, SHARE_FLOOR = -0.25, 0.005, 1.1  # of the errors; fraction of the words; percent
+PAIRED = {"change": "difference", "low": "ci_low", "high": "ci_high"}  # ours -> in the detail of a row
+_TRAINING = ("trainable_params_pct", "adapter_mb", "train_loss", "peak_rss_mb", "train_steps_per_s")
+
+
+def newest(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
+    """The rows of the newest run that taught the recogniser; none where there is none."""
+    mine = table[(table.system == system) & (table.metric == "train_loss") & table.value.notna()]
+    if mine.empty:
+        return table[:0]
+    one = newest_run(mine).iloc[0]
+    return table[(table.notebook == one.notebook) & (table.host == one.host) & (table.commit == one.commit)]
+
+
+def lines(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
+    """A line for each method: errors on hard, clean and untrained clips, their paired changes ("hard", "hard_change",
+    "hard_low", "hard_high", ...), "relative": of the errors on hard clips; "full_low", "full_high": difference to full
+    fine-tuning there; and what it took. index: the method.
+    """
+    import pandas as pd
+
+    mine = table[(table.system == system) & table.value.notna()]
+    errors = mine[(mine.metric == "wer") & (mine.target == judged_on(system))].set_index("variant")
+    errors = errors[~errors.index.duplicated(keep="last")]
+    found = {}
+    for row in mine[mine.metric == "train_loss"].itertuples():
+        method, _, data = row.variant.partition("@")
+        if data != HARD_SET or f"{method}@{HARD_SET}" not in errors.index:
+            continue
+        line = {}
+        for tests in (HARD_SET, CLEAN, UNTRAINED):
+            if f"{method}@{tests}" not in errors.index:
+                continue
+            judged = errors.loc[f"{method}@{tests}"]
+            about = json.loads(judged.detail) if judged.detail else {}
+            line |= {tests: judged.value, f"{tests}_n": judged.n}
+            line |= {f"{tests}_{name}": about.get(key) for name, key in PAIRED.items()}
+            if tests == HARD_SET:
+                full = about.get("to_full", {})
+                line |= {f"full_{name}": full.get(key) for name, key in PAIRED.items()}
+        before = line[HARD_SET] - line[f"{HARD_SET}_change"]
+        line["relative"] = line[f"{HARD_SET}_change"] / before if before else float("nan")
+        own = mine[(mine.variant == row.variant) & mine.metric.isin(_TRAINING)].drop_duplicates(
+            "metric", keep="last"
+        )
+        found[method] = {**line, **dict(zip(own.metric, own.value)), **json.loads(row.detail)}
+    return pd.DataFrame.from_dict(found, orient="index")
+
+
+def gained(found: pd.DataFrame) -> str | None:
+    """What the methods gained on hard clips, the best first, and whether what was promised was reached."""
+    if found.empty:
+        return None
+    said = [
+        f"{name} {100 * (line.hard - line.hard_change):.1f} % to {100 * line.hard:.1f} % ({100 * line.relative:+.0f} % "
+        f"of them, change {_points(line, HARD_SET)})"
+        for name, line in found.sort_values("hard").iterrows()
+    ]
+    kept = found[(found.relative <= HARD_FLOOR) & (found.hard_high < 0)]
+    return (
+        f"Word errors on hard test clips: {'; '.join(said)}. "
+        + _floor(len(kept) > 0, f"a quarter fewer, interval without zero: {_names(kept)}")
+        + "."
+    )
+
+
+def forgotten(found: pd.DataFrame) -> str | None:
+    """What became of clean speech, and of the domain that nobody trained on."""
+    if found.empty or f"{CLEAN}_change" not in found:
+        return None
+    said = [
+        f"{name} clean {_points(line, CLEAN)}"
+        + (f", {UNTRAINED} {_points(line, UNTRAINED)}" if f"{UNTRAINED}_change" in found else "")
+        for name, line in found.iterrows()
+    ]
+    kept = found[found[f"{CLEAN}_change"] <= CLEAN_FLOOR]
+    return (
+        f"Change of word errors in points: {'; '.join(said)}. "
+        + _floor(len(kept) > 0, f"half a point more at most on clean clips: {_names(kept)}")
+        + "."
+    )
+
+
+def against_full(found: pd.DataFrame) -> str | None:
+    """Whether few parameters do as well as all of them."""
+    if "full_low" not in found or found.full_low.isna().all():
+        return None
+    compared = found[found.full_low.notna()].sort_values("trainable_params_pct")
+    said = [
+        f"{name} ({line.trainable_params_pct:.2g} %) {100 * line.full_change:+.1f} "
+        f"[{100 * line.full_low:+.1f}, {100 * line.full_high:+.1f}]"
+        for name, line in compared.iterrows()
+    ]
+    small = compared[compared.trainable_params_pct <= SHARE_FLOOR]
+    level = small[(small.full_low <= 0) & (small.full_high >= 0)]
+    better = small[small.full_high < 0]
+    met = len(level) + len(better) > 0
+    return (
+        f"Points of word errors on hard clips more than full fine-tuning: {'; '.join(said)}. "
+        + _floor(
+            met,
+            f"not to be told from full fine-tuning with at most {SHARE_FLOOR:g} % of the parameters: {_names(level)}"
+            + (f"; better: {_names(better)}" if len(better) else ""),
+        )
+        + "."
+    )
+
+
+def costs(found: pd.DataFrame) -> str | None:
+    """Memory and time of a step, as ratios to full fine-tuning."""
+    if "full" not in found.index or len(found) < 2 or "train_steps_per_s" not in found:
+        return None
+    full = found.loc["full"]
+    said = [
+        f"{name} {line.peak_rss_mb / full.peak_rss_mb:.2f} of the memory and "
+        f"{full.train_steps_per_s / line.train_steps_per_s:.2f} times the time"
+        for name, line in found.drop("full").iterrows()
+        if line.train_steps_per_s > 0
+    ]
+    return (
+        f"Full fine-tuning peaked at {full.peak_rss_mb:,.0f} MB; against it {'; '.join(said)}. Each in a fresh "
+        "process; times are as noisy as the machine, so read the ratios."
+    )
+
+
+def deployed(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
+    """Columns WER (with its interval), size and speed of a taught recogniser, a line for each step of deployment."""
+    import pandas as pd
+
+    mine = table[(table.system == system) & table.value.notna() & table.variant.str.endswith(f"@{HARD_SET}")]
+    sized = mine[mine.metric == "size_mb"][["variant", "target"]].drop_duplicates()
+    rows = []
+    for variant, target in sized.itertuples(index=False):
+        own = mine[(mine.variant == variant) & (mine.target == target)].drop_duplicates("metric", keep="last")
+        own = own.set_index("metric")
+        wer = own.loc["wer"]
+        rows.append(
+            {
+                "variant": variant,
+                "target": target,
+                "WER, %": f"{100 * wer.value:.1f} [{100 * wer.ci_low:.1f}, {100 * wer.ci_high:.1f}]"
+                if wer.ci_low == wer.ci_low
+                else f"{100 * wer.value:.1f}",
+                "size, MB": round(own.value["size_mb"], 1),
+                "RTFx": round(own.value["throughput_rtfx"], 1),
+            }
+        )
+    return pd.DataFrame(rows, columns=["variant", "target", "WER, %", "size, MB", "RTFx"])
+
+
+def recommended(found: pd.DataFrame) -> str | None:
+    """What to take: of the methods that gain on hard clips and keep clean ones, the one that hears hard ones best; of
+    those not to be told from it by a point, the smallest.
+    """
+    if found.empty:
+        return None
+    sound = found[(found.hard_high < 0) & (found[f"{CLEAN}_change"] <= CLEAN_FLOOR)]
+    if sound.empty:
+        return "No method gained on hard clips beyond chance and kept the clean ones: take the recogniser as it comes."
+    near = sound[sound.hard <= sound.hard.min() + 0.01]
+    pick = near.sort_values("adapter_mb").iloc[0]
+    return (
+        f"**Take {pick.name}**: {100 * pick.hard:.1f} % word errors on hard clips, {100 * pick[CLEAN]:.1f} % on clean "
+        f"ones, {pick.trainable_params_pct:.2g} % of the parameters, {pick.adapter_mb:.1f} MB to keep. {len(near)} of "
+        f"{len(found)} methods gain beyond chance, keep the clean clips and are within a point of the best of these on "
+        "the hard ones; of these it is the smallest."
+    )
+
+
+def before(table: pd.DataFrame, system: str = SYSTEM) -> str | None:
+    """How the recogniser hears as it comes."""
+    mine = table[(table.system == system) & (table.metric == "wer") & (table.target == judged_on(system))]
+    mine = mine[mine.variant.str.startswith(f"{BASELINE}@")].drop_duplicates("variant", keep="last")
+    by_test = {row.variant.partition("@")[2]: row for row in mine.itertuples()}
+    said = [
+        f"{100 * by_test[t].value:.1f} % of {t} clips" for t in (HARD_SET, CLEAN, UNTRAINED) if t in by_test
+    ]
+    return f"As it comes it mishears, of the words of test clips, {', '.join(said)}." if said else None
+
+
+def rates(found: pd.DataFrame) -> str | None:
+    """Which learning rates were taken, and how many were tried on validation clips."""
+    if found.empty or "rates_tried" not in found:
+        return None
+    said = [f"{name} {line.learning_rate:g} of {len(line.rates_tried)}" for name, line in found.iterrows()]
+    return f"Learning rates, by the loss on validation clips, and how many were tried: {', '.join(said)}."
+
+
+def _points(line: pd.Series, tests: str) -> str:
+    change, low, high = (line[f"{tests}_{key}"] for key in ("change", "low", "high"))
+    interval = f" [{100 * low:+.1f}, {100 * high:+.1f}]" if low == low and low is not None else ""
+    return f"{100 * change:+.1f}{interval}"
+
+
+def _names(found: pd.DataFrame) -> str:
+    return ", ".join(found.index) if len(found) else "none"
+
+
+def _floor(met: bool, what: str) -> str:
+    return f"{'Reached' if met else 'Missed'}: {what}"

@@ -1,0 +1,151 @@
+"""What does a recogniser mishear: how many words and letters, which, of clips how long, and how deep in noise?
+
+Everything compares clip by clip: two recognisers hear the same clips, and the interval of their difference is paired.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lib import progress, text
+from lib.corpora.domains import RATE, Clip
+from lib.errors import ParameterError, require
+from lib.files import cache_folder, content_key, write_atomic
+from lib.measure import intelligibility, stats
+from lib.measure.stats import Difference, Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lib.systems.base import Recogniser
+
+RATES = ("wer", "wer_raw", "cer", "cer_raw")
+LENGTHS = (0, 6, 10, 15, 1_000)  # words of a clip: ends of the groups
+SNRS_DB = (0.0, 3.0, 6.0, 10.0)  # of the noise domain
+
+
+@dataclass(frozen=True)
+class Listened:
+    """What was heard of a clip. seconds: of computing, when it was first heard; audio_s: its length."""
+
+    clip: Clip
+    heard: str
+    seconds: float
+    audio_s: float
+
+    def errors(self, metric: str = "wer") -> intelligibility.ErrorCounts:
+        """Of `RATES`."""
+        count = intelligibility.word_errors if metric.startswith("wer") else intelligibility.character_errors
+        return count(self.clip.utterance.text, self.heard, normalise=not metric.endswith("_raw"))
+
+
+def listen(recogniser: "Recogniser", clips: Sequence[Clip]) -> tuple[Listened, ...]:
+    """Every clip transcribed, or found in the cache, where the same recogniser heard the same samples."""
+    key = recogniser.cache_key()
+    label = f"{recogniser.name} {recogniser.variant} on {recogniser.target} listens"
+    return tuple(_listen(recogniser, key, clip) for clip in progress.track(clips, label, unit="clip"))
+
+
+def rates(heard: Sequence[Listened]) -> dict[str, Estimate]:
+    """Each of `RATES` over all clips, with its interval."""
+    return {metric: stats.ratio_ci(*_counts(heard, metric)) for metric in RATES}
+
+
+def change(before: Sequence[Listened], after: Sequence[Listened], metric: str = "wer") -> Difference:
+    """After minus before, paired; ParameterError where they are not the same clips in the same order."""
+    if [h.clip.id for h in before] != [h.clip.id for h in after]:
+        raise ParameterError(
+            "the two heard other clips, or in another order: only the same ones can be compared"
+        )
+    return stats.paired_ratio_difference(*_counts(after, metric), *_counts(before, metric))
+
+
+def rtfx(heard: Sequence[Listened]) -> Estimate:
+    """Seconds of speech a second of computing."""
+    return stats.ratio_ci([h.audio_s for h in heard], [h.seconds for h in heard])
+
+
+def substitutions(heard: Sequence[Listened], most: int = 10) -> "pd.DataFrame":
+    """Columns said, heard, times: the words most often taken for others, after normalisation; "" for nothing."""
+    import pandas as pd
+
+    jiwer = require("jiwer", "jiwer==4.0.0")
+    counts: collections.Counter = collections.Counter()
+    for one in heard:
+        said, got = text.for_comparison(one.clip.utterance.text), text.for_comparison(one.heard)
+        if not said.strip():
+            continue
+        output = jiwer.process_words(said, got)
+        for part in output.alignments[0]:
+            theirs = output.references[0][part.ref_start_idx : part.ref_end_idx]
+            ours = output.hypotheses[0][part.hyp_start_idx : part.hyp_end_idx]
+            if part.type == "substitute":
+                counts.update(zip(theirs, ours))
+            elif part.type != "equal":
+                counts.update([(word, "") for word in theirs] + [("", word) for word in ours])
+    rows = [
+        (*pair, times) for pair, times in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]
+    ]
+    return pd.DataFrame(rows, columns=["said", "heard", "times"])
+
+
+def by_length(heard: Sequence[Listened]) -> "pd.DataFrame":
+    """WER of clips grouped by their number of words: columns words, clips, wer, low, high."""
+    return _grouped(heard, "words", LENGTHS, [len(h.clip.utterance.normalized.split()) for h in heard])
+
+
+def by_snr(heard: Sequence[Listened]) -> "pd.DataFrame":
+    """WER of the clips in noise, grouped by how loud it is: columns snr_db, clips, wer, low, high."""
+    noisy = [h for h in heard if h.clip.domain == "noise"]
+    return _grouped(noisy, "snr_db", SNRS_DB, [h.clip.snr_db for h in noisy])
+
+
+def by_domain(heard: Sequence[Listened]) -> "pd.DataFrame":
+    """WER in each domain: columns domain, clips, wer, low, high."""
+    import pandas as pd
+
+    domains = dict.fromkeys(h.clip.domain for h in heard)
+    return pd.DataFrame([{"domain": d, **_row([h for h in heard if h.clip.domain == d])} for d in domains])
+
+
+def _listen(recogniser: "Recogniser", key: str, clip: Clip) -> Listened:
+    waveform = clip.load()
+    name = content_key(key, waveform.tobytes())
+    path = cache_folder("heard", recogniser.name, name[:2], f"{name}.json")
+    if not path.exists():
+        transcript = recogniser.transcribe(waveform, RATE)
+        kept = {"heard": transcript.text, "seconds": sum(transcript.seconds.values())}
+        write_atomic(path, json.dumps(kept).encode())
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return Listened(clip, kept["heard"], kept["seconds"], len(waveform) / RATE)
+
+
+def _counts(heard: Sequence[Listened], metric: str) -> tuple[list[int], list[int]]:
+    """(errors, lengths) of each clip."""
+    counted = [h.errors(metric) for h in heard]
+    return [c.errors for c in counted], [c.length for c in counted]
+
+
+def _grouped(
+    heard: Sequence[Listened], name: str, ends: Sequence[float], values: Sequence[float]
+) -> "pd.DataFrame":
+    import pandas as pd
+
+    groups = np.clip(np.digitize(values, ends) - 1, 0, len(ends) - 2)
+    rows = []
+    for number, (low, high) in enumerate(zip(ends, ends[1:])):
+        own = [h for h, group in zip(heard, groups) if group == number]
+        if own:
+            rows.append({name: f"{low:g}-{high:g}" if high < 1_000 else f"{low:g} and more", **_row(own)})
+    return pd.DataFrame(rows, columns=[name, "clips", "wer", "low", "high"])
+
+
+def _row(heard: Sequence[Listened]) -> dict[str, float | None]:
+    estimate = stats.ratio_ci(*_counts(heard, "wer"))
+    return {"clips": len(heard), "wer": estimate.value, "low": estimate.low, "high": estimate.high}

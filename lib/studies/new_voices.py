@@ -1,0 +1,208 @@
+"""How near does a learnt voice come to the person? Beside the unadapted base, and a copy of the person by the vocoder.
+
+The copy is the ceiling: no acoustic model before that vocoder can sound more like the person than the vocoder itself.
+Every voice reads the sentences of the person's held-out clips, and is compared in pairs with full fine-tuning on
+the same data, or with the base where that is not among the trials.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lib import optimize
+from lib.errors import SpeechError
+from lib.measure import evaluate
+from lib.measure.evaluate import Clip, Judged
+from lib.studies import finetuning
+from lib.studies import person as persons
+from lib.studies.finetuning import Trained
+from lib.studies.trials import Trial
+from lib.studies.person import TARGET, VOCODER, Person
+
+if TYPE_CHECKING:
+    from lib.measure.scorer import Scorer
+    from lib.results import Run
+    from lib.systems.base import System
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What became of the trials on one voice. copy: of the person by the vocoder; before: the unadapted base's clips;
+    heard: variant -> its clips with their scores; made: variant -> its training.
+    """
+
+    person: Person
+    base: System
+    copy: Judged
+    before: Judged
+    heard: dict[str, Judged]
+    made: dict[str, tuple[Trial, Trained]]
+
+    def first_clips(self) -> dict[str, Clip]:
+        """One sentence by the person, the vocoder, the unadapted base and every learnt voice."""
+        clips = {"the person": self.person.recordings[0], "copy by the vocoder": self.copy.clips[0]}
+        clips["the base as it is"] = self.before.clips[0]
+        return clips | {name: judged.clips[0] for name, judged in self.heard.items()}
+
+
+@dataclass(frozen=True)
+class Jury:
+    """What judges clips of one person, and writes the rows."""
+
+    run: Run
+    person: Person
+    scorer: Scorer
+    keep: int = 1  # clips of each voice in the report
+
+    def hear(
+        self,
+        names: tuple[str, str, str],
+        clips: Sequence[Clip],
+        before: Judged | None = None,
+        baseline: str = "",
+    ) -> Judged:
+        """Scores of clips that say the person's sentences, and how far pitch and rate are from the person's."""
+        judged = evaluate.quality(
+            self.run,
+            names,
+            clips,
+            self.scorer,
+            voice=self.person.references,
+            second_opinion=0,
+            keep=self.keep,
+            group=f"Learning the voice {self.person.voice}",
+            baseline=before,
+            baseline_name=baseline,
+        )
+        _write_movement(self.run, names, self.person, clips)
+        return judged
+
+
+def learnt(
+    run: Run,
+    chosen: Sequence[Trial],
+    scorer: Scorer,
+    folder: str | Path,
+    *,
+    n_sentences: int,
+    threads: int = 2,
+    keep: int = 1,
+) -> dict[tuple[str, str], Learnt]:
+    """Everything about trials: (system, voice) -> what was made and heard. A voice whose data this machine cannot get
+    is a `not_run` row, and missing here.
+    """
+    found = {}
+    for system, voice in dict.fromkeys((trial.system, trial.voice) for trial in chosen):
+        try:
+            jury = Jury(run, persons.known(voice, n_sentences), scorer, keep)
+        except (SpeechError, ImportError) as error:
+            log.warning("%s: not run: %s", voice, error)
+            run.not_run(system, f"full@{voice}", TARGET, "speaker_similarity", str(error))
+            continue
+        jury.hear(("ground-truth", f"recording@{voice}", f"recording/{voice}"), jury.person.recordings)
+        copy = jury.hear((VOCODER, f"copy@{voice}", TARGET), persons.copied(jury.person, threads))
+        base = persons.load_base(system, threads)
+        nearest = persons.nearest(base, jury.person, scorer)
+        before = jury.hear((system, unadapted(voice), TARGET), evaluate.speak(nearest, jury.person.sentences))
+        mine = [trial for trial in chosen if (trial.system, trial.voice) == (system, voice)]
+        made = finetuning.try_all(run, mine, Path(folder) / system)
+        heard = judge(jury, base, made, before, Path(folder) / system)
+        found[system, voice] = Learnt(jury.person, base, copy, before, heard, made)
+    return found
+
+
+def judge(
+    jury: Jury, base: System, made: dict[str, tuple[Trial, Trained]], before: Judged, folder: Path
+) -> dict[str, Judged]:
+    """Each trial's voice reads the person's sentences; full fine-tuning first. A voice that says nothing is a `not_run`
+    row.
+    """
+    heard: dict[str, Judged] = {}
+    for trial, trained in sorted(made.values(), key=lambda pair: pair[0].method != "full"):
+        names, reference = (trial.system, trial.variant, TARGET), f"full@{trial.data}"
+        other = heard.get(reference)
+        try:
+            voice = made_voice(base, trial, trained.file, folder / trial.variant / "variant")
+            clips = evaluate.speak(voice, jury.person.sentences)
+            baseline = reference if other else unadapted(jury.person.voice)
+            heard[trial.variant] = jury.hear(names, clips, other or before, baseline)
+        except SpeechError as error:
+            log.warning("%s cannot be judged: %s", trial.variant, error)
+            jury.run.not_run(*names, "speaker_similarity", str(error))
+            continue
+        jury.run.add(*names, "size_mb", voice.size_mb, source="bytes of base, adapter and vocoder")
+    return heard
+
+
+def unadapted(voice: str) -> str:
+    """What the base is called that has not learnt a voice, beside those that have."""
+    return f"unadapted@{voice}"
+
+
+def made_voice(base: System, trial: Trial, file: Path, folder: Path) -> Any:
+    """The variant that a trial made of its base, saved in a folder for any process."""
+    voice = optimize.make(base, trial.method, file=str(file), variant=trial.variant)
+    optimize.save(voice, folder, data=trial.data)
+    return voice
+
+
+def old_voice(learnt: Learnt, scorer: Scorer, text: str) -> list[str]:
+    """What of an old voice is lost, a sentence for each learnt one: with its adapter off nothing, bit for bit; with it
+    on, and after full fine-tuning, the similarity to what the base says in that voice.
+    """
+    from lib.optimize import lora
+
+    speaker = learnt.base.speakers[0]
+    before = learnt.base.adjusted(speaker=speaker).synthesize(text, seed=0)
+    said = []
+    for name in learnt.heard:
+        trial, trained = learnt.made[name]
+        voice = optimize.make(learnt.base, trial.method, file=str(trained.file), variant=name)
+        voice = voice.adjusted(speaker=speaker)
+        on = voice.synthesize(text, seed=0)
+        sounds = [(speech.waveform, speech.sample_rate) for speech in (before, on)]
+        nearness = scorer.similarity(sounds[:1], sounds[1])
+        if trial.method == "full":
+            said.append(
+                f"{name} says it as {speaker} with a similarity of {nearness:.3f}, and there is no way back."
+            )
+            continue
+        with lora.off(voice.modules["acoustic_model"]):
+            same = np.array_equal(voice.synthesize(text, seed=0).waveform, before.waveform)
+        kept = "the same samples" if same else "not the same samples, for its base is kept in 4 bits"
+        said.append(f"{name}: switched off, {kept}; on, a similarity of {nearness:.3f}.")
+    return said
+
+
+def _write_movement(run: Run, names: tuple[str, str, str], person: Person, clips: Sequence[Clip]) -> None:
+    """How far the distributions of pitch and rate are from the person's."""
+    from scipy.stats import wasserstein_distance
+
+    pitch, rates = persons.movement(clips)
+    f0 = "F0 by Praat, praat-parselmouth; scipy.stats.wasserstein_distance over voiced frames"
+    if len(pitch) and len(person.pitch_st):
+        medians = {
+            "median_hz": round(float(2 ** (np.median(pitch) / 12)), 1),
+            "own_median_hz": round(float(2 ** (np.median(person.pitch_st) / 12)), 1),
+        }
+        moved = wasserstein_distance(pitch, person.pitch_st)
+        run.add(*names, "pitch_distance_st", moved, n=len(clips), source=f0, detail=medians)
+    else:
+        run.not_run(*names, "pitch_distance_st", "no frame of the clips is voiced")
+    own = float(person.rates.mean())
+    run.add(
+        *names,
+        "rate_distance_pct",
+        100 * wasserstein_distance(rates, person.rates) / own,
+        n=len(clips),
+        source="phones of eSpeak NG over speech without pauses; scipy.stats.wasserstein_distance over sentences",
+        detail={"phones_per_s": round(float(rates.mean()), 2), "own_phones_per_s": round(own, 2)},
+    )

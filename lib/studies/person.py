@@ -1,0 +1,90 @@
+"""Whose voice is learnt, what is the nearest that can be had without learning, and the best that the vocoder allows?
+
+Similarity is to clips of the validation split, which nobody learnt from and which say other sentences than are judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lib import prosody, systems
+from lib.corpora import unheard
+from lib.corpora.base import Corpus, Sentence
+from lib.measure import evaluate
+from lib.measure.evaluate import Clip
+
+if TYPE_CHECKING:
+    from lib.measure.scorer import Scorer
+    from lib.systems.base import System
+
+VOCODER = "istft"  # of the zoo: it learnt from both voices of `lib.corpora.unheard`
+TARGET = "torch/cpu"
+REFERENCES = 12  # clips of the person that similarity is to
+TRIED = 3  # sentences by which the nearest of the base's voices is chosen
+SECONDS, WORDS = (1.2, 12.0), 3  # of a clip that is judged
+
+
+@dataclass(frozen=True)
+class Person:
+    """recordings: held-out clips, whose sentences the learnt voices read; references: of others, held out, too;
+    pitch_st: (n,) semitones of all voiced frames of the recordings; rates: (n,) phones/s of each.
+    """
+
+    voice: str
+    recordings: tuple[Clip, ...]
+    references: tuple[Clip, ...]
+    pitch_st: np.ndarray
+    rates: np.ndarray
+
+    @property
+    def sentences(self) -> tuple[Sentence, ...]:
+        """What the learnt voices read."""
+        return tuple(Sentence(clip.id, clip.text, "test") for clip in self.recordings)
+
+
+def known(voice: str, n_sentences: int) -> Person:
+    """One of `lib.corpora.unheard`."""
+    return of(unheard.load(voice), n_sentences)
+
+
+def of(corpus: Corpus, n_sentences: int) -> Person:
+    """The one speaker of a corpus, by the held-out clips. MissingDataError where it has none of a usual length."""
+    recordings = evaluate.recordings(corpus, limit=n_sentences, seconds=SECONDS, words=WORDS)
+    references = evaluate.recordings(corpus, split="validation", limit=REFERENCES, seconds=SECONDS, words=WORDS)
+    return Person(corpus.name, recordings, references, *movement(recordings))
+
+
+def movement(clips: Sequence[Clip]) -> tuple[np.ndarray, np.ndarray]:
+    """(semitones above 1 Hz of every voiced frame, phones a second of every clip)."""
+    pitch, rates = [], []
+    for clip in clips:
+        track = prosody.f0(clip.waveform, clip.sample_rate)
+        pitch.append(12 * np.log2(track.hz[track.voiced].astype(np.float64)))
+        rates.append(prosody.prosody(clip.waveform, clip.sample_rate, text=clip.text).rate)
+    return np.concatenate(pitch), np.array(rates)
+
+
+def copied(person: Person, threads: int = 2) -> tuple[Clip, ...]:
+    """The person's held-out clips as the vocoder copies them: the ceiling of every voice that speaks through it."""
+    vocoder = systems.load(VOCODER, target=TARGET, threads=threads)
+    return evaluate.copies(person.recordings, vocoder.vocode, f"{VOCODER} copies {person.voice}")[1]
+
+
+def load_base(system: str, threads: int = 2) -> System:
+    """The zoo's system before that vocoder."""
+    return systems.load(system, target=TARGET, threads=threads, vocoder=VOCODER)
+
+
+def nearest(base: System, person: Person, scorer: Scorer) -> System:
+    """The base in whichever of its voices is the most like the person."""
+    voice = [(clip.waveform, clip.sample_rate) for clip in person.references]
+
+    def likeness(speaker: str) -> float:
+        spoken = evaluate.speak(base.adjusted(speaker=speaker), person.sentences[:TRIED])
+        return float(np.mean([scorer.similarity(voice, (clip.waveform, clip.sample_rate)) for clip in spoken]))
+
+    return base.adjusted(speaker=max(base.speakers, key=likeness))

@@ -1,0 +1,219 @@
+"""How is the recogniser taught to hear where it is weak, and how little of it has to learn?
+
+Every method learns from the same clips, in the same order, for the same number of steps, each in a fresh process, so
+that its memory is its own. Hyper-parameters are chosen by the loss on validation clips; what came of it is judged on
+test clips by `retaught`, in the whole window of 30 s, whatever window it was learnt in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.errors import ParameterError, TrainingError, unknown
+from lib.files import write_atomic
+from lib.measure import memory, process
+from lib.optimize import finetuned, lora
+from lib.optimize.lora import Adapter
+from lib.studies.recogniser_clips import Data, Plan, data
+from lib.training import recogniser as training
+from lib.training import recogniser_checkpoints as checkpoints
+from lib.training.recogniser import Learnt, Settings
+
+if TYPE_CHECKING:
+    import transformers
+
+    from lib.systems.base import Recogniser
+
+
+log = logging.getLogger(__name__)
+OUTCOME, WEIGHTS = "outcome.json", "weights.safetensors"
+_ATTENTION, _BOTH = ("attention",), ("attention", "feed-forward")
+
+
+@dataclass(frozen=True)
+class Method:
+    """What of the recogniser learns: a part of it, or an adapter. rate: the highest learning rate."""
+
+    rate: float
+    part: str = ""
+    adapter: Adapter | None = None
+
+
+METHODS: Mapping[str, Method] = {
+    "full": Method(3e-5, part="all"),
+    "encoder": Method(3e-5, part="encoder"),
+    "decoder": Method(3e-5, part="decoder"),
+    "lora-r8": Method(1e-3, adapter=Adapter("lora", 8, 16.0, _ATTENTION)),
+    "dora-r8": Method(1e-3, adapter=Adapter("dora", 8, 16.0, _ATTENTION)),
+    "qlora-r8": Method(1e-3, adapter=Adapter("qlora", 8, 16.0, _ATTENTION)),
+    "lora-r2": Method(1e-3, adapter=Adapter("lora", 2, 4.0, _ATTENTION)),
+    "lora-r32": Method(1e-3, adapter=Adapter("lora", 32, 64.0, _ATTENTION)),
+    "lora-r4-ffn": Method(1e-3, adapter=Adapter("lora", 4, 8.0, _BOTH)),
+}
+
+
+@dataclass(frozen=True)
+class Taught:
+    """One method's run. weights: the whole recogniser's, for any runtime; share_pct: of its parameters that learnt;
+    learnt_mb: what of it is kept beside the base; peak_rss_mb: of its process; added_mb: beside the ready process.
+    """
+
+    method: str
+    rate: float
+    learnt: Learnt
+    weights: Path
+    share_pct: float
+    learnt_mb: float
+    peak_rss_mb: float
+    added_mb: float
+    tried: Mapping[float, float] = field(
+        default_factory=dict
+    )  # learning rate -> lowest loss on validation clips
+
+
+def trained(name: str, plan: Plan, folder: str | Path, *, rate: float = 0.0, threads: int = 2) -> Taught:
+    """The recogniser taught by one of `METHODS` in a fresh process, under <folder>/<name>; a finished run is read
+    back, a stopped one goes on. rate: another learning rate than the method's. SpeechError where the process fails.
+    """
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    own = Path(folder) / (f"{name}-rate-{rate:g}" if rate else name)
+    rate = rate or METHODS[name].rate
+    settings = dataclasses.replace(plan.settings, learning_rate=rate)
+    if (finished := _finished(name, own, settings)) is not None:
+        return finished
+    log.info("teaching %s by %s", plan.system, name)
+    plan = dataclasses.replace(plan, settings=settings)
+    arguments = {"name": name, "plan": dataclasses.asdict(plan), "folder": str(own), "threads": threads}
+    done = process.call("lib.studies.recogniser:teach_here", arguments, threads=threads, timeout_s=36_000)
+    outcome = {**done.value, "settings": dataclasses.asdict(settings), "peak_rss_mb": done.peak_rss_mb}
+    write_atomic(own / OUTCOME, json.dumps(outcome).encode())
+    for checkpoint in own.glob("checkpoint-*"):  # hundreds of MB that nobody goes on from
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    return _finished(name, own, settings)
+
+
+def teach_here(name: str, plan: dict[str, Any], folder: str, threads: int) -> dict[str, Any]:
+    """The fresh process's part of `trained`, as JSON."""
+    import torch
+
+    torch.set_num_threads(threads)
+    chosen, before = Plan.of(plan), {}
+
+    def ready() -> None:
+        before["mb"] = memory.peak_rss_mb()
+
+    clips = data(chosen)
+    learnt, kept_mb = teach(
+        chosen.system, METHODS[name], clips, chosen.settings, folder, threads=threads, ready=ready
+    )
+    own, total = learnt.parameters
+    return {
+        "learnt": dataclasses.asdict(learnt),
+        "share_pct": 100 * own / total,
+        "learnt_mb": kept_mb,
+        "before_mb": before["mb"],
+    }
+
+
+def teach(
+    system: str,
+    method: Method,
+    clips: Data,
+    settings: Settings,
+    folder: str | Path,
+    *,
+    threads: int = 2,
+    ready: Callable[[], None] = lambda: None,
+) -> tuple[Learnt, float]:
+    """Teach it here: (how it went, MB of what learnt); its weights go into the folder. ready: called before the
+    first step.
+    """
+    recogniser = listening(system, threads=threads)
+    model = prepare(recogniser.model, method, settings.seed)
+    tools = {"extractor": recogniser.extractor, "tokenizer": recogniser.tokenizer}
+    ready()
+    learnt = training.train(model, clips.train, clips.validation, settings, folder, **tools)
+    kept = sum(p.numel() * p.element_size() for p in checkpoints.learnt_state(model).values()) / 1e6
+    finetuned.write(model, Path(folder) / WEIGHTS)
+    total = sum(p.numel() for p in finetuned.plain(model).parameters())
+    return dataclasses.replace(learnt, parameters=(learnt.parameters[0], total)), kept
+
+
+def prepare(
+    model: transformers.WhisperForConditionalGeneration, method: Method, seed: int = 0
+) -> transformers.WhisperForConditionalGeneration:
+    """The network itself, with what is to learn asking for gradients."""
+    if method.adapter is None:
+        training.learn_part(model, method.part)
+        return model
+    return lora.adapt(model, dataclasses.replace(method.adapter, seed=seed))
+
+
+def chosen(
+    name: str, plan: Plan, folder: str | Path, *, factors: Sequence[float] = (1.0,), threads: int = 2
+) -> Taught:
+    """The run, among those with the method's usual learning rate times each factor, that came to the lowest loss on
+    validation clips; the losses of all are in its `tried`.
+    """
+    if not factors or min(factors) <= 0:
+        raise ParameterError(
+            f"learning rates are tried as multiples of the usual one: {list(factors)} has none"
+        )
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    usual = METHODS[name].rate
+    runs = [
+        trained(name, plan, folder, rate=0.0 if factor == 1 else usual * factor, threads=threads)
+        for factor in dict.fromkeys(factors)
+    ]
+    best = min(runs, key=lambda run: run.learnt.best_loss)
+    return dataclasses.replace(best, tried={run.rate: run.learnt.best_loss for run in runs})
+
+
+def _finished(name: str, folder: Path, settings: Settings) -> Taught | None:
+    path = folder / OUTCOME
+    if not path.is_file() or not (folder / WEIGHTS).is_file():
+        return None
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        learnt = kept["learnt"]
+        learnt["curve"], learnt["parameters"] = tuple(learnt["curve"]), tuple(learnt["parameters"])
+        taught = Taught(
+            name,
+            settings.learning_rate,
+            Learnt(**learnt),
+            folder / WEIGHTS,
+            kept["share_pct"],
+            kept["learnt_mb"],
+            kept["peak_rss_mb"],
+            kept["peak_rss_mb"] - kept["before_mb"],
+        )
+        theirs = kept["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path} cannot be read ({error!r}): delete {folder}, and train anew") from error
+    if theirs != dataclasses.asdict(settings):
+        raise TrainingError(f"{folder} holds a finished run of other settings: train in another folder")
+    return taught
+
+
+def listening(system: str, target: str = "torch/cpu", threads: int = 2) -> Recogniser:
+    """A recogniser as it comes: one of `systems.names("recogniser")`, or a Whisper of the hub or of a folder."""
+    from lib import systems
+
+    if system in systems.names("recogniser"):
+        return systems.load(system, target=target, threads=threads)
+    from lib.systems.whisper import HubWhisper
+
+    if not target.startswith("torch/"):
+        raise ParameterError(
+            f"{system} runs on torch here: for {target} convert it, by ct2-transformers-converter or optimum-cli"
+        )
+    return HubWhisper(system, target, threads)

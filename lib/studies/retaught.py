@@ -1,0 +1,259 @@
+"""What does a recogniser hear after it was taught: of hard speech, of clean speech, and of a domain it never met?
+
+Rows of the results contract: `full@hard` is what full fine-tuning heard of the hard test clips, `full@clean` of the
+same ones undamaged, `full@gsm` of the domain that is not trained; `full+int8-dynamic@hard` in 8 bits. Every change is
+paired, clip by clip: of a method against the recogniser before, of 8 bits against single precision on the same runtime.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib.corpora.domains import DOMAINS, HARD_SET, RATE, UNTRAINED, Clip
+from lib.errors import ParameterError, SpeechError
+from lib.measure.evaluate import Clip as ClipToHear
+from lib.measure.evaluate import paired_detail
+from lib.optimize import variant
+from lib.studies import misheard
+from lib.studies.recogniser import Taught, chosen, listening
+from lib.studies.recogniser_clips import Data, Plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lib.results import Run
+    from lib.systems.base import Recogniser
+
+log = logging.getLogger(__name__)
+SYSTEM, BASELINE = "whisper-tiny.en", "baseline"
+TARGETS = ("torch/cpu", "ctranslate2/cpu", "onnxruntime/cpu")  # where a taught recogniser is deployed
+IN_8_BITS = ("ctranslate2/cpu", "onnxruntime/cpu")  # there with weights of 8 bits, too
+_SOURCE = "greedy, windows of 30 s; jiwer"
+Heard = dict[str, tuple[misheard.Listened, ...]]  # test set -> what was heard of it
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A method's run and what it hears since; taught is None before any."""
+
+    taught: Taught | None
+    heard: Heard
+
+
+def judged_on(system: str) -> str:
+    """Where every method is heard: the embedded recogniser where it is deployed, one of the hub where it learnt."""
+    return "ctranslate2/cpu" if system == SYSTEM else "torch/cpu"
+
+
+def baseline(run: Run, plan: Plan, clips: Data, *, threads: int = 2) -> Lesson:
+    """The recogniser as it comes, its rows written."""
+    target = judged_on(plan.system)
+    lesson = Lesson(None, judge(listener(None, plan, target, threads=threads), clips.tests))
+    record(run, plan.system, BASELINE, target, lesson.heard)
+    return lesson
+
+
+def lessons(
+    run: Run,
+    methods: Sequence[str],
+    plan: Plan,
+    clips: Data,
+    before: Lesson,
+    folder: str | Path,
+    *,
+    factors: Sequence[float] = (1.0,),
+    threads: int = 2,
+) -> dict[str, Lesson]:
+    """Each method taught and heard, its rows written; one that cannot be is a `not_run` row that says why. factors: of
+    the usual learning rate, that are tried.
+    """
+    done: dict[str, Lesson] = {}
+    target = judged_on(plan.system)
+    for name in sorted(methods, key=lambda method: method != "full"):  # the others are compared with it
+        try:
+            taught = chosen(name, plan, folder, factors=factors, threads=threads)
+            lesson = Lesson(taught, judge(listener(taught, plan, target, threads=threads), clips.tests))
+        except SpeechError as error:
+            log.warning("%s: not run: %s", name, error)
+            run.not_run(plan.system, f"{name}@{HARD_SET}", target, "wer", str(error))
+            continue
+        done[name] = lesson
+        full = done["full"].heard if "full" in done and name != "full" else None
+        record(run, plan.system, name, target, lesson.heard, before.heard, full)
+        record_training(run, plan, taught)
+    return done
+
+
+def listener(
+    taught: Taught | None,
+    plan: Plan,
+    target: str,
+    *,
+    int8: bool = False,
+    threads: int = 2,
+    folder: Path | None = None,
+) -> Recogniser:
+    """The recogniser after a run (None: before any) on a runtime, its weights in 8 bits or not. folder: where it is
+    saved, so that it has a size and any process can load it.
+    """
+    model = listening(plan.system, target, threads)
+    place = target.replace("/", "-")
+    if taught is not None:
+        model = variant.make(model, "finetuned", variant=taught.method, weights=str(taught.weights))
+        if folder:
+            variant.save(model, folder / f"{model.variant}-{place}", data=HARD_SET)
+    if int8:
+        name = "int8-dynamic" if taught is None else f"{taught.method}+int8-dynamic"
+        model = variant.make(model, "int8-dynamic", variant=name)
+        if folder:
+            variant.save(model, folder / f"{model.variant}-{place}", data=HARD_SET)
+    return model
+
+
+def reachable(run: Run, plan: Plan) -> Plan:
+    """The plan; where its recogniser cannot be had here, a row says why, and the embedded one takes its place."""
+    try:
+        if plan.system != SYSTEM:
+            listening(plan.system)
+    except SpeechError as error:
+        log.warning("%s: not run: %s", plan.system, error)
+        run.not_run(plan.system, f"{BASELINE}@{HARD_SET}", judged_on(plan.system), "wer", str(error))
+        return replace(plan, system=SYSTEM)
+    return plan
+
+
+def judge(recogniser: Recogniser, tests: Mapping[str, Sequence[Clip]]) -> Heard:
+    """What it hears of each test set."""
+    return {name: misheard.listen(recogniser, clips) for name, clips in tests.items()}
+
+
+def deploy(
+    run: Run,
+    plan: Plan,
+    taught: Taught,
+    clips: Data,
+    folder: str | Path,
+    *,
+    targets: Sequence[str],
+    threads: int = 2,
+) -> None:
+    """A taught recogniser on each of `TARGETS`, in single precision and in 8 bits: rows of errors on hard clips, size,
+    and speed.
+    """
+    tests = {HARD_SET: clips.tests[HARD_SET]}
+    whole: dict[str, Heard] = {}  # target -> what it hears in single precision
+    for target, int8 in ((target, int8) for target in targets for int8 in (False, True)):
+        if int8 and target not in IN_8_BITS:
+            continue
+        name = f"{taught.method}+int8-dynamic" if int8 else taught.method
+        try:
+            if plan.system != SYSTEM:
+                raise ParameterError(
+                    f"{plan.system} is of the hub: optimum-cli and ct2-transformers-converter deploy it"
+                )
+            model = listener(taught, plan, target, int8=int8, threads=threads, folder=Path(folder))
+            heard = judge(model, tests)
+        except SpeechError as error:
+            run.not_run(plan.system, f"{name}@{HARD_SET}", target, "wer", str(error))
+            continue
+        before = whole.get(target) if int8 else None
+        if int8 or target != judged_on(
+            plan.system
+        ):  # there it was heard before, and compared with the baseline
+            record(run, plan.system, name, target, heard, before, reference=f"{taught.method}@{HARD_SET}")
+        if not int8:
+            whole[target] = heard
+        source = "bytes of its files and of the base's front end"
+        run.add(plan.system, f"{name}@{HARD_SET}", target, "size_mb", model.size_mb, source=source)
+
+
+def record(
+    run: Run,
+    system: str,
+    name: str,
+    target: str,
+    heard: Heard,
+    before: Heard | None = None,
+    full: Heard | None = None,
+    *,
+    reference: str = "",
+) -> None:
+    """The rows of what a variant heard. before: of the recogniser that it is compared with, `reference` by name or the
+    baseline; full: of full fine-tuning, with which it is compared, too.
+    """
+    for tests, clips in heard.items():
+        where = (system, f"{name}@{tests}", target)
+        against = (reference or f"{BASELINE}@{tests}") if before else ""
+        for metric, estimate in misheard.rates(clips).items():
+            detail = paired_detail(misheard.change(before[tests], clips, metric)) if before else {}
+            if full:
+                detail |= {"to_full": paired_detail(misheard.change(full[tests], clips, metric))}
+            told = {"n": estimate.n, "ci": estimate.ci, "source": _SOURCE, "baseline": against}
+            run.add(*where, metric, estimate.value, **told, detail=detail or "")
+        speed = misheard.rtfx(clips)
+        run.add(
+            *where, "throughput_rtfx", speed.value, n=speed.n, ci=speed.ci, baseline=against, source=_SOURCE
+        )
+
+
+def record_training(run: Run, plan: Plan, taught: Taught) -> None:
+    """The rows of what a method took to learn."""
+    learnt, where = taught.learnt, (plan.system, f"{taught.method}@{HARD_SET}", "torch/cpu")
+    detail = {
+        "method": taught.method,
+        "learning_rate": taught.rate,
+        "rates_tried": {f"{rate:g}": round(loss, 4) for rate, loss in taught.tried.items()},
+        "steps": learnt.steps,
+        "best_step": learnt.best_step,
+        "batch": plan.settings.batch,
+        "window_s": plan.settings.window_s,
+        "seed": plan.settings.seed,
+        "learnt_mb": taught.learnt_mb,
+        "added_mb": round(taught.added_mb, 1),
+    }
+    numbers = {
+        "trainable_params_pct": (taught.share_pct, "counted: of all parameters"),
+        "adapter_mb": (taught.learnt_mb, "bytes of the weights that learnt"),
+        "train_loss": (learnt.best_loss, "cross-entropy on validation clips"),
+        "peak_rss_mb": (
+            taught.peak_rss_mb,
+            "the kernel's high-water mark of the training's own process (VmHWM)",
+        ),
+    }
+    if learnt.steps_per_s:
+        numbers["train_steps_per_s"] = (learnt.steps_per_s, "validation included")
+    for metric, (value, source) in numbers.items():
+        run.add(*where, metric, value, source=source, detail=detail)
+
+
+def best(lessons_: Mapping[str, Lesson]) -> Taught | None:
+    """The run that is deployed: of the lowest loss on validation clips; None where none is left."""
+    taught = [lesson.taught for lesson in lessons_.values() if lesson.taught]
+    return min(taught, key=lambda one: one.learnt.best_loss, default=None)
+
+
+def heard_in(clips: Data) -> dict[str, ClipToHear]:
+    """One utterance of the test set in every domain, to listen to."""
+    utterance = clips.tests[UNTRAINED][0].utterance
+    return {
+        domain: ClipToHear(utterance.id, utterance.text, Clip(utterance, domain).load(), RATE)
+        for domain in DOMAINS
+    }
+
+
+def words(before: Lesson, lessons_: Mapping[str, Lesson], most: int = 8) -> pd.DataFrame:
+    """The words most often taken for others on hard clips, as the recogniser comes; and how often since, by method."""
+    table = misheard.substitutions(before.heard[HARD_SET], most).rename(columns={"times": "as it comes"})
+    for name, lesson in lessons_.items():
+        since = misheard.substitutions(lesson.heard[HARD_SET], 100_000).set_index(["said", "heard"]).times
+        table[name] = [int(since.get((row.said, row.heard), 0)) for row in table.itertuples()]
+    return table
+
+
+def both(before: Lesson, lessons_: Mapping[str, Lesson]) -> dict[str, Lesson]:
+    """The recogniser as it comes, and what each method made of it."""
+    return {"as it comes": before, **lessons_}

@@ -1,0 +1,122 @@
+"""Which trainings answer the question, and what is each called? The main effects of method, rank, layers, minutes and
+seed, not every combination of them.
+
+A training is a `Trial`; its variant is named such as `lora-r8@prompts-3min`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lib.optimize.lora import Adapter
+
+SYSTEM = "fastspeech2"
+USUAL = ("attention", "feed-forward")  # groups of layers, see `lib.optimize.adapter_layers`
+# The highest learning rates that a search tries (`finetuning.searched`), and the one of each method without a search.
+TRIED = {
+    "full": (3e-4, 1e-3, 3e-3),
+    "lora": (2e-3, 5e-3, 1e-2),
+    "dora": (2e-3, 5e-3, 1e-2),
+    "qlora": (2e-3, 5e-3, 1e-2),
+    "ia3": (1e-2, 3e-2, 1e-1),
+    "speaker": (1e-2, 3e-2, 1e-1),
+}
+RATES = {"full": 1e-3, "lora": 5e-3, "dora": 5e-3, "qlora": 5e-3, "ia3": 3e-2, "speaker": 3e-2}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training."""
+
+    method: str
+    rank: int = 8
+    minutes: float = 0.0  # of speech; 0: all there is
+    seed: int = 0  # of the adapter's first weights, and of the order of the data
+    modules: tuple[str, ...] = USUAL
+    voice: str = "prompts"  # of `lib.corpora.unheard`
+    system: str = SYSTEM
+    steps: int = 300
+    batch_size: int = 8
+    learning_rate: float = 0.0  # 0: the method's usual one
+    threads: int = 2
+
+    @property
+    def adapter(self) -> Adapter:
+        from lib.optimize.lora import Adapter
+
+        return Adapter(self.method, self.rank, 2.0 * self.rank, tuple(self.modules), 0.0, self.seed)
+
+    @property
+    def data(self) -> str:
+        """What it learnt from, as variants name it: "prompts", "prompts-3min", and with another seed "prompts-s1"."""
+        length = f"-{self.minutes:g}min" if self.minutes else ""
+        return f"{self.voice}{length}" + (f"-s{self.seed}" if self.seed else "")
+
+    @property
+    def variant(self) -> str:
+        """Its name: "lora-r8@prompts-3min"; other groups of layers than the usual ones are named.
+
+        >>> Trial("lora", minutes=3.0).variant, Trial("full", modules=("attention",)).variant
+        ('lora-r8@prompts-3min', 'full@prompts')
+        """
+        where = (
+            "" if self.modules == USUAL or self.method in ("full", "speaker") else "+".join(("", *self.modules))
+        )
+        return f"{self.adapter.label}{where}@{self.data}"
+
+    @property
+    def rate(self) -> float:
+        """The learning rate."""
+        return self.learning_rate or RATES[self.method]
+
+
+def main_effects(
+    methods: Sequence[str],
+    ranks: Sequence[int],
+    minutes: Sequence[float],
+    seeds: Sequence[int],
+    layers: Sequence[Sequence[str]] = (),
+    **fixed: Any,
+) -> list[Trial]:
+    """Each method at the usual rank on the most data, then every other rank of lora, and it beside other layers, then
+    less data and other seeds for full, lora and the speaker's row. Full comes first, for all are compared with it.
+
+    layers: lists of groups of layers; fixed: the other fields of every trial.
+    """
+    usual = Trial("full").rank if Trial("full").rank in ranks else ranks[0]
+    most = 0.0 if 0.0 in minutes else max(minutes)
+    ordered = sorted(methods, key=lambda method: method != "full")
+    made = [Trial(method, usual, most, seeds[0], **fixed) for method in ordered]
+    if "lora" in methods:
+        made += [Trial("lora", rank, most, seeds[0], **fixed) for rank in ranks]
+        made += [Trial("lora", usual, most, seeds[0], tuple(groups), **fixed) for groups in layers]
+    compared = [method for method in ordered if method in ("full", "lora", "speaker")]
+    made += [Trial(m, usual, length, seeds[0], **fixed) for length in minutes for m in compared]
+    made += [Trial(m, usual, most, seed, **fixed) for seed in seeds for m in compared if m != "speaker"]
+    return list({trial.variant: trial for trial in made}.values())
+
+
+def shares(system: str, methods: Sequence[str], ranks: Sequence[int]) -> pd.DataFrame:
+    """What of the system would learn by each method and rank, counted without training: a line each."""
+    import pandas as pd
+
+    from lib.optimize import lora, new_voice
+    from lib.training import sources, tasks
+
+    found = {}
+    for method in methods:
+        for rank in ranks if method in lora.RANKED else ranks[:1]:
+            trial = Trial(method, rank, system=system)
+            _, _, network = tasks.find(system).system.checkpoints.load(sources.start(system))
+            share = lora.trainable(lora.adapt(network, trial.adapter, new_voice.grow(network)))
+            found[trial.adapter.label] = {
+                "parameters that learn": f"{share['trainable_params']:,.0f}",
+                "of the base's, %": f"{share['trainable_params_pct']:.2f}",
+                "adapter, kB": f"{share['adapter_bytes'] / 1e3:,.0f}",
+            }
+    return pd.DataFrame.from_dict(found, orient="index").rename_axis("method")

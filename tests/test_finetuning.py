@@ -1,0 +1,197 @@
+"""The study of fine-tuning: which trials it makes, and what is said of rows whose answer is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib import results
+from lib.report import finetuning as charts
+from lib.studies import finetuned, finetuning, trials
+from lib.studies.finetuned import Case
+from lib.studies.finetuning import Trained
+from lib.studies.trials import Trial
+
+
+def test_trials_are_main_effects_each_once_and_full_comes_first():
+    made = trials.main_effects(["lora", "full", "speaker"], [2, 8], [1.0, 0.0], [0, 1], [["linear"]], steps=5)
+    names = [trial.variant for trial in made]
+    assert names == [
+        "full@prompts",
+        "lora-r8@prompts",
+        "speaker@prompts",
+        "lora-r2@prompts",
+        "lora-r8+linear@prompts",
+        "full@prompts-1min",
+        "lora-r8@prompts-1min",
+        "speaker@prompts-1min",
+        "full@prompts-s1",
+        "lora-r8@prompts-s1",
+    ]
+    assert all(trial.steps == 5 for trial in made)
+    assert [t.variant for t in trials.main_effects(["lora"], [2], [0.5], [0])] == ["lora-r2@prompts-0.5min"]
+
+
+def test_a_name_says_what_differs():
+    assert Trial("lora", modules=("attention",)).variant == "lora-r8+attention@prompts"
+    assert Trial("qlora", 4, minutes=3.0, seed=2, voice="flite-slt").variant == "qlora-r4@flite-slt-3min-s2"
+    assert Trial("full").rate == trials.RATES["full"] and Trial("full", learning_rate=1e-4).rate == 1e-4
+    assert Trial("dora", 4).adapter.alpha == 8
+
+
+def measured(tmp_path, name="03_finetuning", scale=1.0):
+    """Rows of a run whose full fine-tuning is best, whose lora of rank 2 is as near, and whose speaker row is not."""
+    run = results.Run(name, tmp_path)
+    framed = (("ground-truth", "recording", 0.95), ("istft", "copy", 0.9), ("fastspeech2", "unadapted", 0.5))
+    for system, what, value in framed:
+        run.add(system, f"{what}@prompts", "torch/cpu", "speaker_similarity", value)
+    cases = (
+        (Trial("full"), 100.0, 12.2, 0.8, None, 90.0, 2.0),
+        (Trial("lora", 2), 1.5, 0.18, 0.8 * scale, (-0.01, -0.018, -0.002), 45.0, 1.0),
+        (Trial("lora", 8), 6.0, 0.74, 0.79, (-0.01, -0.03, 0.01), 50.0, 1.0),
+        (Trial("qlora", 8), 6.0, 0.74, 0.78, (-0.02, -0.05, 0.01), 60.0, 0.5),
+        (Trial("speaker"), 0.01, 0.001, 0.6, (-0.2, -0.25, -0.15), 30.0, 2.0),
+        (Trial("full", minutes=1.0), 100.0, 12.2, 0.7, None, 90.0, 2.0),
+        (Trial("lora", 8, minutes=1.0), 6.0, 0.74, 0.72, (0.02, 0.0, 0.04), 50.0, 1.0),
+    )
+    for trial, share, size, similarity, paired, added, speed in cases:
+        numbers = {
+            "trainable_params_pct": share,
+            "adapter_mb": size,
+            "peak_rss_mb": 500 + added,
+            "train_steps_per_s": speed,
+            "train_loss": 0.5,
+        }
+        minutes = trial.minutes or 18.0
+        made = Trained(tmp_path / "adapter", numbers, added, 10, 60 * minutes, {"mel": 0.3})
+        finetuning.write(run, trial, made)
+        names = ("fastspeech2", trial.variant, "torch/cpu")
+        detail = dict(zip(("difference", "ci_low", "ci_high"), paired)) if paired else ""
+        baseline = f"full@{trial.data}" if paired else "unadapted@prompts"
+        run.add(
+            *names,
+            "speaker_similarity",
+            similarity,
+            ci=(similarity - 0.02, similarity + 0.02),
+            baseline=baseline,
+            detail=detail,
+        )
+        run.add(*names, "wer", 0.05)
+        run.add(*names, "mos_predicted", 3.5)
+    return run, results.read(run.path)
+
+
+@pytest.fixture
+def told(tmp_path):
+    _, table = measured(tmp_path)
+    return finetuned.case(table, "fastspeech2", "prompts")
+
+
+def test_a_case_holds_what_was_measured(told):
+    found = told.found
+    assert len(found) == 7 and found.loc["lora-r2@prompts"].adapter_mb == 0.18
+    assert found.loc["speaker@prompts"].high == -0.15 and found.loc["full@prompts"].added_mb == 90
+    assert told.ends == {"recordings": 0.95, "copy": 0.9, "unadapted": 0.5}
+    assert list(told.last.index) == [
+        "full@prompts",
+        "lora-r2@prompts",
+        "lora-r8@prompts",
+        "qlora-r8@prompts",
+        "speaker@prompts",
+    ]
+
+
+def test_what_is_said_follows_from_the_rows(told):
+    said = finetuned.against_full(told)
+    assert "lora-r2@prompts (1.5 % of the parameters) -0.010 [-0.018, -0.002], as near" in said
+    assert "speaker@prompts (0.01 % of the parameters) -0.200 [-0.250, -0.150], worse" in said
+    assert "-0.010 [-0.030, +0.010], undecided" in said
+    assert (
+        "Reached: within 0.02 of full fine-tuning with at most 2 % of the parameters: lora-r2@prompts." in said
+    )
+    near = finetuned.nearness(told)
+    assert "0.50 for the base as it is, 0.80 for full@prompts" in near and "75 % of the way" in near
+    assert "Reached: a gain of +0.30" in near
+    assert finetuned.recommended(told).startswith(
+        "**Take lora-r2@prompts**: 0.18 MB and 1.5 % of the parameters"
+    )
+    assert "full 0.70 with 1.0 minutes, 0.80 with 18.0" in finetuned.over_minutes(told)
+    assert "lora of rank 8 0.72 with 1.0 minutes, 0.79 with 18.0" in finetuned.over_minutes(told)
+    assert "lora-r2@prompts 45 MB and 2.00 times the time" in finetuned.costs(told)
+    assert finetuned.quantized(told).startswith("QLoRA's process peaked at 560 MB, LoRA's at 550: no less.")
+    assert finetuned.told({"a case": told}, finetuned.nearness, lambda case: None) == [f"*a case.* {near}"]
+
+
+def test_a_missed_floor_is_called_missed(tmp_path):
+    _, table = measured(tmp_path, scale=0.9)
+    told = finetuned.case(table, "fastspeech2", "prompts")
+    assert finetuned.recommended(told).startswith("**Take lora-r8@prompts**")
+    low = Case(told.found.assign(low=-0.3), {"copy": 0.9, "unadapted": 0.7})
+    assert "Missed: within 0.02 of full" in finetuned.against_full(low)
+    assert "Missed: a gain of +0.10" in finetuned.nearness(low)
+
+
+def test_of_nothing_nothing_is_said():
+    nothing = finetuned.case(results.read(), "fastspeech2", "prompts")
+    assert nothing.ends == {} and finetuned.newest(results.read(), "fastspeech2", "prompts").empty
+    assert finetuned.cases(results.read(), results.read(), ["fastspeech2"], ["prompts"]) == {}
+    for say in (
+        finetuned.against_full,
+        finetuned.over_minutes,
+        finetuned.costs,
+        finetuned.quantized,
+        finetuned.recommended,
+        finetuned.nearness,
+        charts.over_share,
+        charts.over_minutes,
+        charts.costs,
+    ):
+        assert say(nothing) is None
+    assert finetuned.rates({}) is None
+
+
+def test_the_learning_rate_is_that_of_the_lowest_loss_on_validation(monkeypatch, tmp_path):
+    seen = []
+
+    def trained(trial, folder):
+        seen.append((trial.variant, trial.learning_rate, trial.steps))
+        return Trained(tmp_path, {}, 0.0, 1, 1.0, {"mel": abs(trial.learning_rate - 5e-3)})
+
+    monkeypatch.setattr(finetuning, "trained", trained)
+    planned = trials.main_effects(["full", "lora"], [2, 8], [0.0], [0], steps=300)
+    chosen, tried = finetuning.searched(planned, tmp_path, 20)
+    assert [trial.learning_rate for trial in chosen] == [3e-3, 5e-3, 5e-3]
+    assert seen[:3] == [("full@prompts", rate, 20) for rate in trials.TRIED["full"]]
+    assert len(seen) == 6 and all(trial.steps == 300 for trial in chosen)
+    said = finetuned.rates(tried)
+    assert (
+        "in 6 short trainings: fastspeech2 full 0.003 of 0.0003, 0.001, 0.003; fastspeech2 lora 0.005" in said
+    )
+    assert finetuning.searched(planned, tmp_path, 0) == (planned, {})
+
+
+def test_pictures_show_every_trial(told):
+    share = charts.over_share(told, "t")
+    assert {text.get_text() for text in share.axes[0].texts} >= {"full", "lora-r2", "speaker", "base as it is"}
+    minutes = charts.over_minutes(told)
+    assert {line.get_label() for line in minutes.axes[1].lines} == {"full", "lora"}
+    assert len(charts.costs(told).axes[0].patches) == 5
+
+
+def test_the_newest_run_alone_is_shown(tmp_path):
+    measured(tmp_path, "03_finetuning@study@a")
+    _, table = measured(tmp_path, "03_finetuning@study@b", scale=0.5)
+    both = results.read(tmp_path / "results")
+    shown = finetuned.newest(both, "fastspeech2", "prompts")
+    assert shown.notebook.nunique() == 1 and len(shown) == len(table)
+    assert finetuned.newest(both, "speecht5", "prompts").empty
+    known = finetuned.cases(table, both, ["fastspeech2", "speecht5"], ["prompts"])
+    assert list(known) == ["fastspeech2 learns prompts, now", "fastspeech2 learns prompts, recorded"]
+
+
+def test_shares_are_counted_without_training():
+    table = trials.shares("fastspeech2", ["full", "lora", "speaker"], [2, 8])
+    assert list(table.index) == ["full", "lora-r2", "lora-r8", "speaker"]
+    assert (
+        float(table.loc["full", "of the base's, %"]) > 99
+        and float(table.loc["lora-r2", "of the base's, %"]) < 2
+    )

@@ -1,0 +1,212 @@
+"""A new voice: what learns, what a checkpoint holds, what the old voices lose (nothing), and the variant it becomes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import safetensors
+import torch
+from acoustic_checks import FASTSPEECH2, as_after_training, one_voice, says_frames, two_voices
+
+from lib import optimize, systems
+from lib.corpora.base import Corpus
+from lib.errors import ParameterError, TrainingError
+from lib.optimize import lora, new_voice
+from lib.optimize.lora import Adapter
+from lib.systems import fastspeech2, speecht5
+from lib.training import checkpoint, recipe
+from lib.training.loop import train
+from lib.training.tasks.acoustic import MODULE
+
+OLD = ("hibari", "vits-joe")
+LEARNING = {"learning_rate": 1e-2, "warm_up": 1, "half_life": 100}
+IDS = torch.arange(5, 17).view(2, 6)
+SPEECHT5 = dict(
+    hidden=32,
+    heads=4,
+    encoder_layers=1,
+    decoder_layers=1,
+    feed_forward=64,
+    prenet=24,
+    postnet=16,
+    postnet_layers=2,
+    speaker=8,
+    relative=10,
+    guided=2,
+    dropout=0.0,
+    postnet_dropout=0.0,
+)
+
+
+@pytest.fixture(scope="module")
+def newcomer() -> Corpus:
+    """Four short sentences to learn from and one to watch, of somebody whom no base knows."""
+    corpus = one_voice()
+    renamed = tuple(dataclasses.replace(u, speaker="newcomer") for u in corpus.utterances)
+    return dataclasses.replace(corpus, utterances=renamed)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """The folder of a small FastSpeech 2 with two voices, which says something."""
+    config = fastspeech2.NetworkConfig(**FASTSPEECH2)
+    network = says_frames(as_after_training(fastspeech2.build(config, 2)).eval(), 4.0)
+    folder = tmp_path_factory.mktemp("base")
+    return fastspeech2.checkpoints.save(folder, config, OLD, network.state_dict(), "card")
+
+
+@pytest.fixture(scope="module")
+def learnt(newcomer, base, tmp_path_factory):
+    """(the task after four steps of LoRA, its recipe, the loop's outcome, the adapter's file)."""
+    return taught(newcomer, base, tmp_path_factory.mktemp("run"), 4)
+
+
+def taught(corpus, base, folder, steps, method="lora", seed=0):
+    task = new_voice.task("fastspeech2", corpus, Adapter(method, 2, 4.0, seed=seed), LEARNING, base)
+    settings = recipe.Settings(steps, batch_size=2, checkpoint_every=2, validate_every=4)
+    chosen = recipe.Recipe("new-voice-fastspeech2", settings, {"method": method}, {})
+    outcome = train(task, chosen, folder)
+    file = new_voice.save(task, folder / lora.FILE, {"data": "few", "system": "fastspeech2"})
+    return task, chosen, outcome, file
+
+
+def said(network: torch.nn.Module, speakers=(0, 1)) -> torch.Tensor:
+    frames, zeros = torch.full_like(IDS, 2), torch.zeros(IDS.shape)
+    with torch.no_grad():
+        return network.eval()(IDS, torch.tensor(speakers), frames, zeros, zeros).mel
+
+
+def test_the_old_voices_stay_bit_for_bit_and_the_new_one_is_another(learnt, base):
+    network = learnt[0].plain[MODULE]
+    before = fastspeech2.checkpoints.load(base)[2]
+    changed = said(network, (2, 2))
+    with lora.off(network):
+        assert torch.equal(said(network), said(before))
+    assert not torch.allclose(changed, said(network, (0, 0)), atol=1e-3)
+    assert not torch.allclose(said(network), said(before), atol=1e-4)  # with the adapter on
+
+
+def test_a_checkpoint_holds_the_adapter_alone(learnt):
+    task, chosen, outcome, file = learnt
+    held = checkpoint.load(outcome.checkpoint, chosen).weights[MODULE]
+    own = lora.adaptation(task.plain[MODULE]).own
+    assert set(held) == set(own) and {"pitch_mean", "network.speaker_id_embedding.own"} <= set(own)
+    assert not any("base_layer" in name for name in own)
+    assert sum(v.numel() for v in held.values()) < 0.2 * lora.adaptation(task.plain[MODULE]).total
+    assert outcome.validation.keys() >= {"mel", "duration", "pitch"}
+    described = lora.describe(file)
+    assert described["about"] == {"data": "few", "system": "fastspeech2", "voice": "newcomer"}
+
+
+def test_a_stopped_training_goes_on_bit_for_bit(learnt, newcomer, base, tmp_path):
+    taught(newcomer, base, tmp_path, 2)
+    halves = taught(newcomer, base, tmp_path, 4, seed=5)  # whatever it begins with, the checkpoint counts
+    whole, other = (lora.own_state(task.plain[MODULE]) for task, *_ in (learnt, halves))
+    assert [name for name, value in whole.items() if not torch.equal(value, other[name])] == []
+
+
+def test_the_new_voices_statistics_are_its_own_and_the_others_stay(learnt, base):
+    network, before = learnt[0].plain[MODULE], fastspeech2.checkpoints.load(base)[2]
+    pitch = np.concatenate([e.pitch for e in learnt[0].examples])
+    assert network.pitch_mean[2].item() == pytest.approx(pitch.mean(), rel=1e-5)
+    assert torch.equal(network.pitch_mean[:2], before.pitch_mean) and torch.equal(
+        network.mel_mean, before.mel_mean
+    )
+    batch = learnt[0].collate([learnt[0].item(0, None)])
+    assert batch.tensors["speakers"].tolist() == [2] and learnt[0].speakers == (*OLD, "newcomer")
+
+
+def test_every_method_learns_and_full_changes_the_base(newcomer, base, tmp_path):
+    before = fastspeech2.checkpoints.load(base)[2].state_dict()
+    for method in ("full", "speaker", "ia3"):
+        task, _, outcome, file = taught(newcomer, base, tmp_path / method, 2, method)
+        state = task.plain[MODULE].state_dict()
+        key = "network.encoder.conformer_layers.0.conv_module.norm.running_mean"
+        if method == "full":
+            assert not torch.equal(state[key], before[key])
+        else:
+            assert set(state) == set(lora.adaptation(task.plain[MODULE]).own)
+        assert outcome.step == 2
+        if method != "speaker":
+            system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)
+            voice = optimize.make(system, method, file=str(file))
+            again = optimize.load(optimize.save(voice, tmp_path / method / "variant"), threads=1)
+            assert again.fingerprint() == voice.fingerprint() and again.variant == f"{method}@few"
+
+
+def test_it_becomes_a_variant_that_any_process_can_load(learnt, base, tmp_path):
+    file = learnt[3]
+    system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)
+    voice = optimize.make(system, "lora", file=str(file))
+    assert (
+        voice.variant == "lora-r2@few" and voice.speakers == (*OLD, "newcomer") and voice.speaker == "newcomer"
+    )
+    assert system.speakers == OLD
+    folder = optimize.save(voice, tmp_path / "variant", data="few")
+    again = optimize.load(folder, threads=1)
+    assert again.fingerprint() == voice.fingerprint() and again.speaker == "newcomer"
+    text = "Good morning."
+    assert np.array_equal(again.synthesize(text).waveform, voice.synthesize(text).waveform)
+    with safetensors.safe_open(folder / "weights.safetensors", "pt") as stored:
+        assert {name.partition("/")[2] for name in stored.keys()} == set(lora.describe(file)["own"])
+    assert again.size_mb == pytest.approx(
+        system.size_mb + sum(p.stat().st_size for p in folder.iterdir()) / 1e6
+    )
+    old = again.adjusted(speaker="hibari")
+    with lora.off(old.modules[MODULE]):
+        silent = old.synthesize(text).waveform
+    assert np.array_equal(silent, system.adjusted(speaker="hibari").synthesize(text).waveform)
+    weights = folder / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-50])
+    with pytest.raises(TrainingError, match="cannot be read"):
+        optimize.load(folder)
+
+
+def test_merged_it_is_a_checkpoint_like_any_other(learnt, base, tmp_path):
+    system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)
+    voice = optimize.make(system, "lora", file=str(learnt[3]))
+    folder = new_voice.export(voice, tmp_path, "card")
+    _, speakers, network = fastspeech2.checkpoints.load(folder)
+    assert speakers == (*OLD, "newcomer") and not any("base" in name for name in network.state_dict())
+    exact = new_voice.plain(voice.modules[MODULE])
+    wanted = said(voice.modules[MODULE], (2, 0))
+    assert (said(exact, (2, 0)) - wanted).abs().max() <= 1e-4
+    assert (said(network, (2, 0)) - wanted).abs().max() < 0.05 * wanted.abs().max()  # half precision
+
+
+def test_what_does_not_fit_is_refused(learnt, base, newcomer, tmp_path):
+    system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)
+    with pytest.raises(ParameterError, match="was trained by lora, not by dora"):
+        optimize.make(system, "dora", file=str(learnt[3]))
+    with pytest.raises(TrainingError, match="an adapter of another base"):
+        optimize.make(systems.load("fastspeech2", target="torch/cpu", threads=1), "lora", file=str(learnt[3]))
+    with pytest.raises(ParameterError, match="no network that an adapter could lie beside"):
+        optimize.make(systems.load("hibari"), "lora", file=str(learnt[3]))
+    adapter = Adapter("lora", 2)
+    with pytest.raises(ParameterError, match="one speaker that the base does not know"):
+        new_voice.task("fastspeech2", two_voices(), adapter, LEARNING, base)
+    with pytest.raises(
+        ParameterError, match="one speaker that the base does not know; the corpus has vits-joe"
+    ):
+        new_voice.task("fastspeech2", one_voice(), adapter, LEARNING, base)
+    with pytest.raises(ParameterError, match="tacotron2 learns no new voice here"):
+        new_voice.task("tacotron2", newcomer, adapter, LEARNING)
+    with pytest.raises(ParameterError, match="no table of speakers that could grow"):
+        new_voice.grow(torch.nn.Linear(2, 2))
+
+
+def test_speecht5_learns_a_voice_too(newcomer, tmp_path):
+    config = speecht5.NetworkConfig(**SPEECHT5)
+    network = as_after_training(speecht5.build(config, 2)).eval()
+    base = speecht5.checkpoints.save(tmp_path / "base", config, OLD, network.state_dict(), "card")
+    task = new_voice.task("speecht5", newcomer, Adapter("lora", 2, 4.0), LEARNING, base)
+    settings = recipe.Settings(2, batch_size=2, validate_every=2)
+    outcome = train(task, recipe.Recipe("new-voice-speecht5", settings), tmp_path / "run")
+    own = lora.adaptation(task.plain[MODULE]).own
+    assert "voices.own" in own and set(task.plain[MODULE].state_dict()) == set(own)
+    assert outcome.validation.keys() >= {"mel", "stop"}
+    before, state = speecht5.checkpoints.load(base)[2], dict(task.plain[MODULE].named_parameters())
+    assert torch.equal(state["voices.base.weight"], before.voices.weight)
+    assert not torch.equal(state["voices.own"], before.voices.weight.mean(0, keepdim=True))

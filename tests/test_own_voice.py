@@ -1,0 +1,185 @@
+"""Recordings of one's own: what is fit to learn from, how much of it, and the command that learns."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+import soundfile
+from acoustic_checks import short_sentences
+
+from lib import adapt, optimize
+from lib.corpora import own, synthetic
+from lib.corpora.base import Corpus, Utterance
+from lib.corpora.duplicates import Known
+from lib.corpora.portion import in_drawn_order, portion
+from lib.errors import AudioError, MissingDataError, ParameterError
+from lib.systems.fastspeech2 import checkpoints
+from lib.systems.vits_joe.stages import VitsJoeOnnx
+
+RATE = 16_000
+
+
+@functools.cache
+def spoken() -> list[tuple[str, np.ndarray, int]]:
+    """(text, waveform, rate) of six short sentences."""
+    chosen = [s for s in short_sentences("train") if len(s.text.split()) > 3][:6]
+    corpus = synthetic.corpus(VitsJoeOnnx(threads=1), chosen)
+    return [(u.text, *u.read()) for u in corpus.utterances]
+
+
+def folder_of(root, clips, lines=()):
+    (root / "wavs").mkdir(parents=True)
+    listed = list(lines)
+    for number, (text, waveform, rate) in enumerate(clips):
+        soundfile.write(root / "wavs" / f"clip-{number}.wav", waveform, rate, subtype="PCM_16")
+        listed.append(f"clip-{number}|{text}")
+    (root / "metadata.csv").write_text("\n".join(listed) + "\n", encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A folder of six good clips, and four that cannot be used."""
+    clips = spoken()
+    text, waveform, rate = clips[0]
+    bad = [
+        ("Nobody said this.", np.zeros(rate, np.float32), rate),
+        (text, np.clip(30 * waveform, -1, 1), rate),
+        ("The quick brown foxes jumped over seventeen lazy dogs in the yard yesterday.", clips[1][1], rate),
+    ]
+    return folder_of(tmp_path_factory.mktemp("my voice"), clips + bad, ["gone|There is no such clip."])
+
+
+@pytest.fixture(scope="module")
+def corpus(recorded) -> Corpus:
+    return own.load(recorded)
+
+
+def test_clips_that_cannot_be_used_are_left_out_and_named(corpus, recorded):
+    assert len(corpus) == 6 and {u.speaker for u in corpus.utterances} == {own.voice_name(recorded)}
+    assert all(u.frames and len(u.frames) == len(u.phones) for u in corpus.utterances)
+    assert set(corpus.skipped) == {"clip-6", "clip-7", "clip-8", "gone"}
+    assert "is silent" in corpus.skipped["clip-6"] and "is clipped" in corpus.skipped["clip-7"]
+    assert "does not seem to say 'The quick brown" in corpus.skipped["clip-8"]
+    assert "wavs/gone.wav is missing" in corpus.skipped["gone"]
+    counts = {name: len(corpus.split(name)) for name in ("train", "validation", "test")}
+    assert counts == {"train": 3, "validation": 1, "test": 2}
+
+
+def test_too_little_is_refused_with_the_reasons(tmp_path):
+    one = spoken()[0]
+    with pytest.raises(MissingDataError, match="holds 1 usable clip, at least 5 are needed: record more"):
+        own.load(folder_of(tmp_path / "one", [one]))
+    silent = ("It was quiet in there.", np.zeros(RATE, np.float32), RATE)
+    with pytest.raises(MissingDataError, match="1 usable clip.*1 cannot be used: clip-1: .*is silent"):
+        own.load(folder_of(tmp_path / "two", [one, silent]))
+    with pytest.raises(MissingDataError, match="no .*nowhere: recordings lie in a folder with metadata.csv"):
+        own.load(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingDataError, match="no .*metadata.csv"):
+        own.load(tmp_path / "empty")
+
+
+def test_a_peak_is_no_clipping():
+    tone = np.sin(np.arange(RATE) / 10).astype(np.float32)
+    own.check(tone, "a clip")
+    own.check(0.5 * tone, "a clip")
+    with pytest.raises(AudioError, match="a clip: is clipped, .* record it at a lower level"):
+        own.check(np.clip(1.5 * tone, -1, 1), "a clip")
+
+
+def test_equal_texts_share_a_split():
+    utterances = [utterance(f"{i}", f"Sentence number {i % 12} says it all.") for i in range(48)]
+    where = {}
+    for u in own.split(utterances):
+        where.setdefault(u.normalized, set()).add(u.split)
+    assert len(where) == 12 and all(len(splits) == 1 for splits in where.values())
+    assert {"train", "validation", "test"} == set().union(*where.values())
+
+
+def utterance(name: str, text: str, split: str = "train", seconds: float = 3.0) -> Utterance:
+    noise = np.random.default_rng(0).normal(0, 0.1, round(seconds * RATE)).astype(np.float32)
+    return Utterance(name, text, text, "somebody", split, RATE, lambda: (noise, RATE))
+
+
+def test_nothing_that_is_judged_or_nearly_that_is_learnt():
+    said = [
+        utterance("judged", "Press one to leave a message for them.", "test"),
+        utterance("watched", "The line is busy at this moment.", "validation"),
+        utterance("near the judged", "Press two to leave a message for them.", "validation"),
+        utterance("same", "press one to leave a message for them", "train"),
+        utterance("one word off", "Press one to leave the message for them.", "train"),
+        utterance("inside", "The line is busy at this moment. Please call again.", "train"),
+        utterance("free", "Good afternoon and welcome to everybody.", "train"),
+        utterance("free as well", "Your call cannot be completed as dialled.", "train"),
+        utterance("short", "Yes and no.", "train", seconds=0.5),
+    ]
+    corpus = Corpus("menu", "", "", tuple(said))
+    taken = portion(corpus)
+    assert {u.id for u in taken.corpus.split("train")} == {"free", "free as well"} and taken.seconds == 6
+    assert {u.id for u in taken.corpus.split("validation")} == {"watched"} and not taken.corpus.split("test")
+    assert set(taken.left_out) == {"near the judged", "same", "one word off", "inside"}
+    assert "0.5 s" in corpus.skipped["short"]
+    judged = Known(u.normalized for u in corpus.split("test"))
+    assert all(judged.near(u.normalized) is None for u in taken.corpus.utterances)
+
+
+def test_a_minute_is_the_beginning_of_three():
+    names = "alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike".split()
+    said = [utterance(f"{a}-{b}", f"{a} {b} {c} {a} {c}") for a in names for b, c in zip(names, names[1:])]
+    corpus = Corpus("many", "", "", (*said, utterance("w", "Something else is watched here.", "validation")))
+    one, three = (portion(corpus, minutes) for minutes in (1.0, 3.0))
+    ids = [[u.id for u in taken.corpus.split("train")] for taken in (one, three)]
+    assert ids[1][: len(ids[0])] == ids[0] and len(ids[0]) == 20 and len(ids[1]) == 60
+    assert one.seconds == 60 and three.seconds == 180
+    assert [u.id for u in in_drawn_order(said)] == [u.id for u in in_drawn_order(said[::-1])]
+    with pytest.raises(ParameterError, match="-1 minutes"):
+        portion(corpus, -1)
+    with pytest.raises(MissingDataError, match="leaves 1 clip to learn from, at least 2 are needed"):
+        portion(dataclasses.replace(corpus, utterances=corpus.utterances[-2:]))
+
+
+def test_the_command_says_what_is_wrong_in_a_line(tmp_path, capsys, recorded):
+    assert adapt.main([str(tmp_path / "nowhere")]) == 1
+    assert "no voice was learnt: no " in capsys.readouterr().err
+    assert adapt.main([str(recorded), "--rank", "0"]) == 1
+    assert "a rank is at least 1" in capsys.readouterr().err
+    assert adapt.main([str(recorded), "--method", "qlora", "--merge"]) == 1
+    assert "cannot be merged" in capsys.readouterr().err
+    assert adapt.main([str(recorded), "--name", "prompts"]) == 1
+    assert "the name of one of the project's voices" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_folder_becomes_a_voice_with_clips_and_a_card(recorded, tmp_path, capsys):
+    arguments = [
+        "--steps",
+        "3",
+        "--rank",
+        "2",
+        "--sentences",
+        "2",
+        "--threads",
+        "1",
+        "--merge",
+        "--out",
+        str(tmp_path),
+    ]
+    assert adapt.main([str(recorded), *arguments]) == 0
+    name = own.voice_name(recorded)
+    voice = optimize.load(tmp_path / "variant", threads=1)
+    assert voice.variant == f"lora-r2@{name}" and voice.speaker == name
+    assert checkpoints.sizes(tmp_path / "merged")[1][-1] == name
+    clips = sorted((tmp_path / "clips").iterdir())
+    assert len(clips) == 4 and all(clip.stat().st_size > 1000 for clip in clips)
+    card = (tmp_path / "README.md").read_text()
+    assert (
+        "3 steps" in card
+        and "clip-7: " in card
+        and "| the base as it is | " in card
+        and f"lora-r2@{name} |" in card
+    )
+    assert str(tmp_path / "variant") in capsys.readouterr().out

@@ -1,0 +1,273 @@
+"""Is what is said of a taught recogniser counted rightly: paired, by group, from rows, now and read back?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import results
+from lib.corpora import domains
+from lib.corpora.base import Utterance
+from lib.errors import MissingDataError, ParameterError
+from lib.report import recogniser as pictures
+from lib.studies import heard_better, misheard, recogniser, recogniser_clips, retaught
+from lib.systems.base import Transcript
+from lib.training.recogniser import Learnt, Settings
+
+RATE, JUDGE = 16_000, retaught.judged_on(retaught.SYSTEM)
+TEXT = "please enter your number now"
+
+
+def clip(number: int, domain: str = "noise", text: str = TEXT) -> domains.Clip:
+    rng = np.random.default_rng(number)
+    waveform = (0.1 * rng.standard_normal(RATE // 2)).astype(np.float32)
+    return domains.Clip(
+        Utterance(f"u{number}", text, text, "a", "test", RATE, lambda: (waveform, RATE)), domain
+    )
+
+
+def heard(wrong: int, count: int = 12, domain: str = "noise") -> tuple[misheard.Listened, ...]:
+    """`wrong` of so many clips have one word of five misheard."""
+    texts = ["please enter your lumber now"] * wrong + ["Please enter your number, now."] * (count - wrong)
+    return tuple(misheard.Listened(clip(n, domain), said, 0.5, 2.0) for n, said in enumerate(texts))
+
+
+class Ears:
+    """A recogniser that counts how often it is asked."""
+
+    name, variant, target = "whisper-tiny.en", "baseline", "torch/cpu"
+
+    def __init__(self, key: str = "one"):
+        self.asked, self.key = 0, key
+
+    def cache_key(self) -> str:
+        return self.key
+
+    def transcribe(self, waveform, sample_rate):
+        self.asked += 1
+        return Transcript("Please enter your number.", {"a": 0.25, "b": 0.25}, len(waveform) / sample_rate)
+
+
+def taught(method: str = "lora-r8", loss: float = 1.5) -> recogniser.Taught:
+    curve = ({"step": 0, "eval_loss": 2.0}, {"step": 5, "loss": 1.8}, {"step": 10, "eval_loss": loss})
+    learnt = Learnt(curve, 10, 10, loss, 20.0, 0, (80, 1000))
+    return recogniser.Taught(method, 1e-3, learnt, None, 0.8, 1.2, 900.0, 300.0)
+
+
+def lesson(method: str, hard: int, clean: int = 1, gsm: int = 2) -> retaught.Lesson:
+    sets = {"hard": heard(hard), "clean": heard(clean, domain="clean"), "gsm": heard(gsm, domain="gsm")}
+    return retaught.Lesson(None if method == "baseline" else taught(method), sets)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECH_CACHE", str(tmp_path / "cache"))
+    return results.Run("03_finetuning", tmp_path)
+
+
+@pytest.fixture
+def rows(run):
+    """Rows of a baseline, of full fine-tuning, and of a LoRA that hears nearly as well."""
+    before, full, lora = lesson("baseline", 9), lesson("full", 3, clean=5), lesson("lora-r8", 4)
+    retaught.record(run, retaught.SYSTEM, "baseline", JUDGE, before.heard)
+    for name, one in (("full", full), ("lora-r8", lora)):
+        retaught.record(
+            run, retaught.SYSTEM, name, JUDGE, one.heard, before.heard, full.heard if name != "full" else None
+        )
+        retaught.record_training(run, recogniser_clips.Plan(), one.taught)
+    return results.read(run.path)
+
+
+def test_a_clip_is_heard_once_by_the_same_recogniser(run):
+    ears, other = Ears(), Ears("two")
+    first, again = misheard.listen(ears, [clip(0), clip(1)]), misheard.listen(ears, [clip(0), clip(1)])
+    assert first == again and ears.asked == 2
+    misheard.listen(other, [clip(0)])
+    assert other.asked == 1
+    assert first[0].audio_s == 0.5 and first[0].seconds == 0.5
+    assert misheard.rtfx(first).value == pytest.approx(1.0)
+
+
+def test_rates_count_words_and_letters_raw_and_normalised():
+    one = misheard.Listened(clip(0, text="He paid 20 dollars."), "he paid twenty dollars", 1.0, 1.0)
+    assert {metric: one.errors(metric).errors for metric in misheard.RATES} == {
+        "wer": 0,  # numbers are folded
+        "wer_raw": 1,
+        "cer": 0,
+        "cer_raw": 6,
+    }
+    assert misheard.rates(heard(6))["wer"].value == pytest.approx(6 / 60)
+
+
+def test_a_change_is_paired_and_refuses_other_clips():
+    change = misheard.change(heard(9), heard(3))
+    assert change.value == pytest.approx(-0.1) and change.high < 0 and change.p_value < 0.05
+    with pytest.raises(ParameterError, match="other clips, or in another order"):
+        misheard.change(heard(9), heard(3)[::-1])
+
+
+def test_errors_are_grouped_by_noise_length_and_domain():
+    table = misheard.by_snr(heard(12))
+    assert table.clips.sum() == 12 and set(table.wer.round(6)) == {0.2}
+    assert not len(misheard.by_snr(heard(3, domain="room")))
+    long = tuple(
+        dataclasses.replace(h, clip=clip(9, text=TEXT + " and then press the star key")) for h in heard(0, 2)
+    )
+    by_length = misheard.by_length([*heard(0, 3), *long])
+    assert by_length[["words", "clips"]].values.tolist() == [["0-6", 3], ["10-15", 2]]
+    both = misheard.by_domain([*heard(1, 5), *heard(0, 5, "room")])
+    assert both.domain.tolist() == ["noise", "room"] and both.wer.tolist() == [0.04, 0.0]
+
+
+def test_the_most_frequent_substitutions_come_first():
+    said = misheard.substitutions(heard(5))
+    assert said.iloc[0].tolist() == ["number", "lumber", 5]
+    dropped = misheard.substitutions([misheard.Listened(clip(0), "enter your number now please", 1.0, 1.0)])
+    assert sorted(map(tuple, dropped[["said", "heard"]].values)) == [("", "please"), ("please", "")]
+    table = retaught.words(lesson("baseline", 9), {"full": lesson("full", 3)})
+    assert table.iloc[0].tolist() == ["number", "lumber", 9, 3]
+
+
+def test_rows_hold_the_change_and_what_it_took(rows):
+    row = rows[(rows.variant == "lora-r8@hard") & (rows.metric == "wer")].iloc[0]
+    assert row.value == pytest.approx(4 / 60) and row.baseline == "baseline@hard" and row.n == 12
+    assert set(rows.variant) >= {"baseline@clean", "full@gsm", "lora-r8@hard"}
+    found = heard_better.lines(rows)
+    assert found.index.tolist() == ["full", "lora-r8"]
+    assert found.loc["lora-r8", "relative"] == pytest.approx(-5 / 9, abs=1e-3)
+    assert found.loc["lora-r8", "full_change"] == pytest.approx(1 / 60, abs=1e-4) and pd.isna(
+        found.loc["full", "full_low"]
+    )
+    assert found.loc["full", "clean_change"] == pytest.approx(4 / 60, abs=1e-4)
+    assert found.loc["lora-r8", "trainable_params_pct"] == 0.8 and found.loc["lora-r8", "peak_rss_mb"] == 900
+
+
+def test_sentences_say_what_the_rows_say(rows):
+    found = heard_better.lines(rows)
+    assert "15.0 % of hard clips" in heard_better.before(rows)
+    gained = heard_better.gained(found)
+    assert "lora-r8 15.0 % to 6.7 % (-56 % of them" in gained and "Reached: a quarter fewer" in gained
+    forgotten = heard_better.forgotten(found)
+    assert "full clean +6.7" in forgotten and "at most on clean clips: lora-r8" in forgotten
+    assert "Reached: not to be told from full" in heard_better.against_full(found)
+    assert "**Take lora-r8**" in heard_better.recommended(found)  # full forgot clean speech
+    assert "against it lora-r8 1.00 of the memory" in heard_better.costs(found)
+
+
+def test_what_was_missed_is_said(run):
+    before, none = lesson("baseline", 6), lesson("full", 6, clean=6)
+    retaught.record(run, retaught.SYSTEM, "baseline", JUDGE, before.heard)
+    retaught.record(run, retaught.SYSTEM, "full", JUDGE, none.heard, before.heard)
+    retaught.record_training(run, recogniser_clips.Plan(), none.taught)
+    found = heard_better.lines(results.read(run.path))
+    assert "Missed: a quarter fewer, interval without zero: none" in heard_better.gained(found)
+    assert "Missed: half a point more" in heard_better.forgotten(found)
+    assert heard_better.against_full(found) is None and heard_better.costs(found) is None
+    assert "take the recogniser as it comes" in heard_better.recommended(found)
+
+
+def test_nothing_measured_says_nothing():
+    none = results.read()
+    assert (
+        heard_better.newest(none).empty and heard_better.lines(none).empty and heard_better.before(none) is None
+    )
+    for say in (heard_better.gained, heard_better.forgotten, heard_better.against_full, heard_better.costs):
+        assert say(heard_better.lines(none)) is None
+    assert heard_better.recommended(heard_better.lines(none)) is None and heard_better.deployed(none).empty
+    assert pictures.over_share(heard_better.lines(none)) is None and pictures.losses({}) is None
+
+
+def test_the_newest_run_alone_is_shown(rows):
+    older = rows.assign(commit="older", time="2020-01-01T00:00:00+00:00")
+    newest = heard_better.newest(pd.concat([older, rows], ignore_index=True))
+    assert set(newest.commit) == set(rows.commit) and len(newest) == len(rows)
+
+
+def test_pictures_have_a_mark_for_each_method(rows):
+    figure = pictures.over_share(heard_better.lines(rows))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["full", "lora-r8"]
+    learning = pictures.losses({"full": lesson("full", 1), "lora-r8": lesson("lora-r8", 1)})
+    assert [text.get_text() for text in learning.axes[0].get_legend().get_texts()] == ["full", "lora-r8"]
+    bars = pictures.groups({"as it comes": misheard.by_snr(heard(12))}, "snr_db", "dB")
+    assert len(bars.axes[0].patches) == len(misheard.by_snr(heard(12)))
+
+
+def test_a_method_that_cannot_be_taught_is_a_row_that_says_why(run, monkeypatch):
+    def fails(name, *_, **__):
+        raise ParameterError("no memory for it") if name == "full" else AssertionError(name)
+
+    monkeypatch.setattr(retaught, "chosen", fails)
+    plan = recogniser_clips.Plan()
+    assert retaught.lessons(run, ["full"], plan, None, lesson("baseline", 1), "nowhere") == {}
+    row = results.read(run.path).iloc[0]
+    assert row.kind == "not_run" and row.detail == "no memory for it" and row.variant == "full@hard"
+
+
+def test_what_is_deployed_is_chosen_by_validation():
+    lessons = {
+        "full": retaught.Lesson(taught("full", 1.2), {}),
+        "encoder": retaught.Lesson(taught("encoder", 1.4), {}),
+    }
+    assert retaught.best(lessons).method == "full" and retaught.best({}) is None
+
+
+def test_a_plan_survives_its_way_into_another_process():
+    plan = recogniser_clips.planned(30, prompts=10, read=2, test_prompts=5, test_read=1, seed=3)
+    assert recogniser_clips.Plan.of(dataclasses.asdict(plan)) == plan
+    assert plan.settings == Settings(steps=30, warmup=3, evaluate_every=10, seed=3)
+    with pytest.raises(ParameterError, match="unknown method 'lora-r9'"):
+        recogniser.trained("lora-r9", plan, "nowhere")
+    with pytest.raises(ParameterError, match="as multiples of the usual one"):
+        recogniser.chosen("full", plan, "nowhere", factors=[])
+
+
+def test_every_method_of_the_table_can_be_prepared():
+    import torch
+    import transformers
+
+    config = transformers.WhisperConfig(
+        vocab_size=64, d_model=64, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=128, decoder_ffn_dim=128, pad_token_id=0, bos_token_id=0,
+        eos_token_id=0, decoder_start_token_id=1,
+    )  # fmt: skip
+    for name, method in recogniser.METHODS.items():
+        if name.startswith("qlora"):
+            pytest.importorskip("bitsandbytes")
+        model = recogniser.prepare(transformers.WhisperForConditionalGeneration(config), method)
+        learning = [n for n, p in model.named_parameters() if p.requires_grad]
+        assert learning and not any("encoder.embed_positions" in n for n in learning)
+        assert all(torch.is_floating_point(p) for n, p in model.named_parameters() if n in learning)
+        if method.adapter:
+            assert all("lora_" in n for n in learning)
+
+
+def test_a_recogniser_that_cannot_be_had_is_said_and_replaced(run, tmp_path, monkeypatch):
+    plan = recogniser_clips.planned(4, system="nobody/whisper-nowhere")
+    with pytest.raises(ParameterError, match="ct2-transformers-converter"):
+        recogniser.listening(plan.system, "ctranslate2/cpu")
+
+    def nowhere(*_):
+        raise MissingDataError("no hub here")
+
+    monkeypatch.setattr(retaught, "listening", nowhere)
+    assert retaught.reachable(run, plan).system == retaught.SYSTEM
+    row = results.read(run.path).iloc[0]
+    assert row.kind == "not_run" and row.detail == "no hub here" and row.system == plan.system
+    embedded = recogniser_clips.planned(4)
+    assert retaught.reachable(run, embedded) is embedded
+
+
+def test_the_learning_rate_of_the_lowest_validation_loss_is_taken(monkeypatch):
+    losses = {0.0: 1.5, 3e-4: 1.2, 3e-3: 1.9}
+
+    def trained(name, plan, folder, *, rate, threads):
+        made = taught(name, losses[round(rate, 6)])
+        return dataclasses.replace(made, rate=rate or recogniser.METHODS[name].rate)
+
+    monkeypatch.setattr(recogniser, "trained", trained)
+    best = recogniser.chosen("lora-r8", recogniser_clips.Plan(), "nowhere", factors=[0.3, 1.0, 3.0])
+    assert best.rate == pytest.approx(3e-4) and best.learnt.best_loss == 1.2
+    assert list(best.tried.values()) == [1.2, 1.5, 1.9]
