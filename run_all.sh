@@ -79,6 +79,9 @@ case "${1:-quick}" in
     # Two processes, a file of tests at a time (-n 0: one). OpenMP's threads must not spin while they wait for each other: two of
     # them beside a busy core were five times slower so. (Notebooks let them spin: alone, waiting makes them 1.2 to 1.6 times slower.)
     export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
+    # What asks for no number of threads gets one: two processes of two threads each spent a quarter of their time in waking
+    # each other up (a training of small steps: 87 s of processor for what takes one thread 50).
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
     exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@" ;;
   *)
     install
