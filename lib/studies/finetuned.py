@@ -156,7 +156,9 @@ def over_minutes(case: Case) -> str | None:
             f"{method}{f' of rank {rank}' if 'lora' in method else ''} {first.speaker_similarity:.2f} with "
             f"{first.minutes:.1f} minutes, {last.speaker_similarity:.2f} with {last.minutes:.1f}"
         )
-    return f"Similarity over minutes of data: {'; '.join(said)}." if said else None
+    if not said:
+        return None
+    return f"Similarity over minutes of data, all with equal steps, so that less is read more often: {'; '.join(said)}."
 
 
 def series(found: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:

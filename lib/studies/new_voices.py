@@ -2,7 +2,7 @@
 
 The copy is the ceiling: no acoustic model before that vocoder can sound more like the person than the vocoder itself.
 Every voice reads the sentences of the person's held-out clips, and is compared in pairs with full fine-tuning on
-the same data, or with the base where that is not among the trials.
+the same data where that is among the trials; not with the base, whose voice is another and no loss to be judged by.
 """
 
 from __future__ import annotations
@@ -114,14 +114,12 @@ def learnt(
         before = jury.hear((system, unadapted(voice), TARGET), evaluate.speak(nearest, jury.person.sentences))
         mine = [trial for trial in chosen if (trial.system, trial.voice) == (system, voice)]
         made = finetuning.try_all(run, mine, Path(folder) / system)
-        heard = judge(jury, base, made, before, Path(folder) / system)
+        heard = judge(jury, base, made, Path(folder) / system)
         found[system, voice] = Learnt(jury.person, base, copy, before, heard, made)
     return found
 
 
-def judge(
-    jury: Jury, base: System, made: dict[str, tuple[Trial, Trained]], before: Judged, folder: Path
-) -> dict[str, Judged]:
+def judge(jury: Jury, base: System, made: dict[str, tuple[Trial, Trained]], folder: Path) -> dict[str, Judged]:
     """Each trial's voice reads the person's sentences; full fine-tuning first. A voice that says nothing is a `not_run`
     row.
     """
@@ -132,8 +130,7 @@ def judge(
         try:
             voice = made_voice(base, trial, trained.file, folder / trial.variant / "variant")
             clips = evaluate.speak(voice, jury.person.sentences)
-            baseline = reference if other else unadapted(jury.person.voice)
-            heard[trial.variant] = jury.hear(names, clips, other or before, baseline)
+            heard[trial.variant] = jury.hear(names, clips, other, reference if other else "")
         except SpeechError as error:
             log.warning("%s cannot be judged: %s", trial.variant, error)
             jury.run.not_run(*names, "speaker_similarity", str(error))
