@@ -30,7 +30,7 @@ BUDGET_S = {
     "00_data_and_features": 120,
     "01_baselines": 480,
     "02_training": 180,
-    "04_pruning_quantization": 330,
+    "04_pruning_quantization": 290,
     "05_distillation": 240,
     "06_gpu_vs_npu": 240,
     "07_listening_test": 60,
