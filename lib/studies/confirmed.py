@@ -67,20 +67,13 @@ class Heard:
 def baseline(
     run: Run, system: System, sentences: Sequence[Sentence], scorer: Scorer, *, at: str = ""
 ) -> Baseline:
-    """Speak and judge the sentences with a system, and write its rows; the reference clips are of its teacher, see
-    `reference_clips`. at: of `Baseline`.
+    """Speak and judge the sentences with a system; the reference clips are of its teacher, see `reference_clips`.
+
+    at: of `Baseline`. No rows are written: `01_baselines` has those of more sentences, the variants' the differences.
     """
     voice = evaluate.reference_clips(system, threads=system.threads)
     clips, originals = _said(system, sentences, run.seed)
-    judged = evaluate.quality(
-        run,
-        (system.name, f"{system.variant}{at}", system.target),
-        clips,
-        scorer,
-        second_opinion=0,
-        voice=voice,
-        originals=originals or None,
-    )
+    judged = evaluate.judge(clips, scorer, voice=voice, originals=originals or None, seed=run.seed)
     return Baseline(system, sentences, judged, voice, originals, at)
 
 
@@ -115,6 +108,14 @@ def make(
 def home(folder: str | Path, name: str, target: str, variant: str) -> Path:
     """Where a variant is saved."""
     return Path(folder) / name / target.replace("/", "-") / variant
+
+
+def before(row: Any) -> float | None:
+    """What a variant's row was compared with: its value less the paired difference in its detail; None without one."""
+    try:
+        return row.value - json.loads(row.detail)["difference"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def hear(run: Run, base: Baseline, variant: System, scorer: Scorer, *, keep: int = 1, first: int = 0) -> Heard:
@@ -232,10 +233,10 @@ def _pitch(judged: Judged, seed: int) -> dict[str, Difference]:
     return {name: stats.paired_difference(cents, [0.0] * len(cents), seed=seed)} if cents else {}
 
 
-def _lies_there(home: Path, technique: str, arguments: Mapping[str, Any], base: System) -> bool:
+def _lies_there(place: Path, technique: str, arguments: Mapping[str, Any], base: System) -> bool:
     """Whether a folder holds the variant that this code would make of a base."""
     try:
-        told = json.loads((home / DESCRIPTION).read_text(encoding="utf-8"))
+        told = json.loads((place / DESCRIPTION).read_text(encoding="utf-8"))
         made = (told["technique"], told["arguments"], told["base"]["weights"], told["commit"])
     except (OSError, ValueError, KeyError):
         return False

@@ -141,13 +141,10 @@ def claims(
     rows, lines = rows[rows.target == CLAIMED_ON], []
     for claim in CLAIMS:
         system = base if claim.metric in ("size_mb", "latency_ms_p50") else small
-        values = [
-            rows[
-                (rows.system == system) & (rows.variant == name) & (rows.metric == claim.metric)
-            ].value.dropna()
-            for name in ("baseline", variant)
-        ]
-        ours = [claim.scale * float(column.iloc[-1]) if len(column) else None for column in values]
+        mine = rows[(rows.system == system) & (rows.metric == claim.metric) & rows.value.notna()]
+        whole, made = (list(mine[mine.variant == name].itertuples()) for name in (WHOLE, variant))
+        start = whole[-1].value if whole else confirmed.before(made[-1]) if made else None
+        ours = [None if x is None else claim.scale * x for x in (start, made[-1].value if made else None)]
         lines.append(
             {
                 "measure": f"{METRICS[claim.metric].label}, {claim.unit}",

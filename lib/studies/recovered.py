@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,36 +76,43 @@ def front(*tables: pd.DataFrame) -> pd.DataFrame:
     """A line for each variant of the decoders on ONNX Runtime with its speed, size, predicted MOS and recogniser's
     loss: system, variant, and for each of METRICS value, low, high.
 
-    tables: of `lib.results.read`, this run's first; an earlier run's rows of a system count where this has none.
+    tables: of `lib.results.read`, this run's first; an earlier run's rows of a system count where this has none. What
+    the baseline sounds like follows from its differences to the variants.
     """
     import pandas as pd
 
     lines: list[dict[str, Any]] = []
     for table in tables:
-        done = {line["system"] for line in lines}
         chosen = table[
             table.system.isin(SYSTEMS)
-            & ~table.system.isin(done)
+            & ~table.system.isin([line["system"] for line in lines])
             & (table.target == SPOKEN_ON)
             & table.metric.isin(METRICS)
             & table.notebook.str.startswith("04_")  # recorded: with the profile behind it
             & table.value.notna()
         ]
-        for (system, variant), rows in chosen.groupby(["system", "variant"], sort=False):
-            newest = (
-                rows.sort_values("time", kind="stable")
-                .drop_duplicates("metric", keep="last")
-                .set_index("metric")
-            )
-            if set(METRICS) <= set(newest.index):
-                lines.append(
-                    {"system": system, "variant": variant}
-                    | {metric: newest.value[metric] for metric in METRICS}
-                    | {f"{metric}_low": newest.ci_low[metric] for metric in METRICS}
-                    | {f"{metric}_high": newest.ci_high[metric] for metric in METRICS}
-                )
+        for system, rows in chosen.groupby("system", sort=False):
+            lines += [{"system": system, **line} for line in _lines(rows)]
     ends = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]
     return pd.DataFrame(lines, columns=["system", "variant", *ends])
+
+
+def _lines(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Of one system: the newest numbers of each variant that has all of METRICS."""
+    newest = rows.sort_values("time", kind="stable").drop_duplicates(["variant", "metric"], keep="last")
+    whole: dict[str, tuple] = {}
+    for row in newest.sort_values("n", kind="stable").itertuples():  # those of most sentences last
+        if row.baseline == "baseline" and (before := confirmed.before(row)) is not None:
+            whole[row.metric] = (before, math.nan, math.nan)
+    lines = []
+    for variant, own in newest.groupby("variant", sort=False):
+        numbers = {row.metric: (row.value, row.ci_low, row.ci_high) for row in own.itertuples()}
+        if variant == "baseline":
+            numbers = whole | numbers
+        if set(METRICS) <= set(numbers):
+            ends = {f"{m}{end}": numbers[m][i] for m in METRICS for i, end in enumerate(("", "_low", "_high"))}
+            lines.append({"variant": variant, **ends})
+    return lines
 
 
 def finding(front: pd.DataFrame) -> str | None:
