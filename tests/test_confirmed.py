@@ -10,10 +10,12 @@ import pytest
 from lib import optimize, results, systems
 from lib.errors import ParameterError
 from lib.measure import bench, evaluate, judgement
+from lib.measure.scores import ClipScores
 from lib.measure.verdict import RECOMMENDED, Verdict
 from lib.report import shrunk
-from lib.studies import compression, confirmed, piper, promised, recovered, resumed
+from lib.studies import compression, confirmed, listened, piper, promised, recovered, resumed
 from lib.studies.compression import Tried, trial
+from lib.systems.base import Transcript
 from test_compression import Voice, answer, judged, rows
 
 
@@ -250,3 +252,77 @@ def test_piper_is_compared_with_where_it_is_and_not_run_elsewhere(tmp_path, monk
     assert "at RTF 0.050" in said and "int8 2.50 times as fast" in said
     (row,) = results.read(run.path).itertuples()
     assert row.value == pytest.approx(0.05) and row.target == "piper/cpu" and '"times": 2.5' in row.detail
+
+
+class Listener:
+    """Hears what it is told to."""
+
+    name, target, variant, threads, kind, size_mb = (
+        "whisper-tiny.en",
+        "torch/cpu",
+        "baseline",
+        1,
+        "recogniser",
+        75.0,
+    )
+
+    def __init__(self, *heard):
+        self.heard = dict(zip("abcdefghij", heard))
+
+    def transcribe(self, waveform, sample_rate):
+        return Transcript(self.heard[chr(int(waveform[0]))])
+
+
+def test_a_recogniser_is_judged_by_the_words_it_hears_in_the_same_clips(tmp_path, monkeypatch):
+    names = "abcdefghij"
+    said = {name: f"the {name} house is on the hill" for name in names}
+    spoken = tuple(evaluate.Clip(n, said[n], np.full(10, ord(n), np.float32), 16_000) for n in names)
+    monkeypatch.setattr(listened, "clips", lambda sentences, seed, threads: spoken)
+    run = results.Run("04_pruning_quantization", tmp_path)
+    base = confirmed.baseline(run, Listener(*said.values()), list(names), None)
+    assert base.judged.summary["wer"].value == 0 and not base.voice and not run.path.exists()
+    deaf = Listener(*(text.replace("hill", "bill") for text in said.values()))
+    deaf.variant = "int8-dynamic"
+    heard = confirmed.hear(run, base, deaf, None)
+    assert heard.verdict.word == "worse" and heard.clips == ()
+    (row,) = results.read(run.path).query("metric == 'wer'").itertuples()
+    assert row.value == pytest.approx(1 / 7) and row.baseline == "baseline" and row.n == 10
+    assert confirmed.before(row) == pytest.approx(0)
+
+
+def test_a_vocoder_copies_what_its_teacher_read(tmp_path, monkeypatch):
+    """Its copies are paired with the baseline's, and laid over what both are copies of."""
+    vocoder = systems.load("istft", target="onnxruntime/cpu", threads=1)
+    tone = np.sin(np.arange(30 * 256) / 20).astype(np.float32)
+    read = tuple(evaluate.Clip(n, "a text", tone, 22_050) for n in "ab")
+    monkeypatch.setattr(confirmed.systems, "load", lambda name, threads: name)
+    monkeypatch.setattr(evaluate, "speak", lambda voice, sentences, seed: read if voice == "vits-joe" else None)
+    copies, originals = confirmed._said(vocoder, list("ab"), 0)
+    assert [len(c.waveform) for c in copies] == [len(o.waveform) for o in originals] == [30 * 256] * 2
+    again, same = confirmed._said(vocoder, list("ab"), 0, originals)
+    assert np.array_equal(again[0].waveform, copies[0].waveform) and np.array_equal(same[0].waveform, tone)
+    seen = []
+    monkeypatch.setattr(
+        bench.Candidate, "of", staticmethod(lambda one: bench.Candidate("istft", one.variant, "t", {}))
+    )
+    monkeypatch.setattr(bench, "bench", lambda candidates, inputs, **more: seen.extend(inputs) or {})
+    monkeypatch.setattr(bench, "write", lambda run, benched: None)
+    monkeypatch.setattr(confirmed.calibration, "mel", lambda vocoder, text, seed: (text, seed))
+    confirmed.timed(results.Run("04_x", tmp_path, seed=5), vocoder, [], ["one", "two"])
+    assert seen == [("one", 5), ("two", 6)]
+
+
+def test_clips_of_the_same_length_are_laid_over_each_other():
+    """The pitch of a variant that keeps the timing counts; of one that finds its own way nothing can be said."""
+
+    def clips(*lengths):
+        return tuple(evaluate.Clip("a", "a text", np.zeros(n, np.float32), 22_050) for n in lengths)
+
+    voice = Voice([0.0], 1.0)
+    voice.attends = False
+    assert len(confirmed._aligned(voice, clips(5, 6), clips(5, 6))) == 2
+    assert confirmed._aligned(voice, clips(5, 6), clips(5, 7)) == ()
+    voice.attends = True
+    assert confirmed._aligned(voice, clips(5, 6), clips(5, 6)) == ()
+    scored = evaluate.Judged((), tuple(ClipScores(None, {"f0_error_cents": 5.0 + i}) for i in range(8)), {})
+    assert confirmed._pitch(scored, 0)["f0_error_cents"].value == pytest.approx(8.5)

@@ -113,6 +113,9 @@ def trials(extent: str) -> list[Trial]:
         made += [Trial(*on, *SMALL), *(trial(*on, variant) for variant in ("int8-weights", "fp16-weights"))]
         made.append(trial(*on, "int8-dynamic-mel", "int8-dynamic", stages=own))
         made.append(trial(*on, "int8-static", stages=widest, **seen))
+    for target in ("torch/cpu", "onnxruntime/cpu", "ctranslate2/cpu"):
+        made.append(trial("whisper-tiny.en", target, "int8-dynamic"))
+    made.append(Trial("whisper-tiny.en", "onnxruntime/cpu", *SMALL))
     for name in ("vits-joe", "fastspeech2", "tacotron2", "speecht5", "tortoise"):
         on = (name, "torch/cpu")
         made += [
@@ -173,7 +176,7 @@ def _group(run, group, sentences, texts, scorer, folder, rounds, threads, keep, 
         base = confirmed.baseline(run, system, sentences, scorer)
     except (ImportError, SpeechError) as error:
         return [_not_run(run, one, error) for one in group]
-    _keep(run, system, base.judged.clips[:keep])
+    _keep(run, system, base.judged.clips[: keep if system.kind != "recogniser" else 0])
     heard: dict[Trial, Heard] = {}
     data = f"judged on {len(sentences)} sentences"
     for number, one in enumerate(group, 1):
@@ -189,7 +192,8 @@ def _group(run, group, sentences, texts, scorer, folder, rounds, threads, keep, 
     kept_in = folder if resume else None
     answers = confirmed.weigh(run, base, list(heard.values()), texts, rounds=rounds, resume=kept_in)
     for (one, variant), answer in zip(heard.items(), answers):
-        tried.append(Tried(one, answer, clips=(base.judged.clips[0], variant.clips[0])))
+        clips = (base.judged.clips[0], variant.clips[0]) if variant.clips else ()  # a recogniser says nothing
+        tried.append(Tried(one, answer, clips=clips))
     return tried
 
 

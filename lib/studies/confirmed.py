@@ -1,7 +1,8 @@
 """Is a change heard, and what does it buy? Each variant saved, loaded as anybody would load it, judged and timed.
 
 `baseline` is what variants are laid beside; `make` saves and loads one, `hear` judges it on the baseline's sentences,
-`weigh` times all of them beside the baseline in one bench and answers. A vocoder copies its teacher's readings.
+`weigh` times all of them beside the baseline in one bench and answers. A vocoder copies its teacher's
+readings, a recogniser hears those of `listened`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from lib.measure.scores import compare, summarise
 from lib.optimize import calibration
 from lib.optimize.plan import Answer
 from lib.optimize.variant import DESCRIPTION
+from lib.studies import listened
 from lib.studies.resumed import kept
 
 if TYPE_CHECKING:
@@ -71,6 +73,9 @@ def baseline(
 
     at: of `Baseline`. No rows are written: `01_baselines` has those of more sentences, the variants' the differences.
     """
+    if system.kind == "recogniser":
+        clips = listened.clips(sentences, seed=run.seed, threads=system.threads)
+        return Baseline(system, sentences, listened.judged(system, clips, seed=run.seed), at=at)
     voice = evaluate.reference_clips(system, threads=system.threads)
     clips, originals = _said(system, sentences, run.seed)
     judged = evaluate.judge(clips, scorer, voice=voice, originals=originals or None, seed=run.seed)
@@ -161,6 +166,8 @@ def timed(
     inputs: Sequence = texts
     if base.kind == "vocoder":
         inputs = [calibration.mel(base, text, run.seed + i) for i, text in enumerate(texts)]
+    elif base.kind == "recogniser":
+        inputs = listened.read(texts, seed=run.seed, threads=base.threads)
     benched = kept(
         resume,
         lambda: ["bench", whose, list(texts), rounds, base.threads, run.seed],
@@ -188,15 +195,21 @@ def answer(base: System, heard: Heard, one: Benched, before: Benched) -> Answer:
 
 
 def _heard(run: Run, base: Baseline, variant: System, scorer: Scorer, keep: int) -> Heard:
+    names = (variant.name, f"{variant.variant}{base.at}", variant.target)
+    whose = f"{base.system.variant}{base.at}"
+    if variant.kind == "recogniser":
+        judged = listened.judged(variant, base.judged.clips, seed=run.seed)
+        differences = listened.compared(run, names, judged, base.judged, whose)
+        return Heard(variant, verdict.quality_verdict(differences, verdict.RECOGNISER), ())
     clips, originals = _said(variant, base.sentences, run.seed, base.originals)
     originals = originals or _aligned(variant, clips, base.judged.clips)
     judged = evaluate.quality(
         run,
-        (variant.name, f"{variant.variant}{base.at}", variant.target),
+        names,
         clips,
         scorer,
         baseline=base.judged,
-        baseline_name=f"{base.system.variant}{base.at}",
+        baseline_name=whose,
         second_opinion=0,
         voice=base.voice,
         originals=originals or None,

@@ -19,7 +19,11 @@ def main() -> None:
 
     def speak(text: str) -> float:
         """Seconds of audio."""
-        return sum(len(chunk.audio_float_array) / chunk.sample_rate for chunk in voice.synthesize(text))
+        chunks = [
+            (len(c.audio_int16_bytes), c.sample_width * c.sample_channels * c.sample_rate)
+            for c in voice.synthesize(text)
+        ]
+        return sum(n_bytes / each for n_bytes, each in chunks)
 
     for text in asked["texts"]:
         speak(text)
