@@ -67,7 +67,7 @@ def screen(
     """Treat every group alone, judge and time it; its rows have the variant "<technique>+<axis>+<name>@sensitivity".
 
     Groups of the same layers are tried once. One that cannot be treated (an operator without a kernel, say) is told.
-    resume: where times are kept (`resumed`), None for nowhere.
+    passes: texts that are timed, and how often each; resume: where times are kept (`resumed`), None for nowhere.
     """
     before = evaluate.judge(evaluate.speak(base, sentences, seed=run.seed), scorer, seed=run.seed)
 
@@ -101,6 +101,7 @@ def by_group(
     scorer: Scorer,
     *,
     threads: int = 2,
+    passes: int = 3,
     resume: str | Path | None = None,
 ) -> dict[str, list[Tried]]:
     """Technique -> what it does to each group of a system's layers, see `screen`. axes: of `plan.groups`."""
@@ -109,7 +110,15 @@ def by_group(
     for technique in TECHNIQUES.get(targets.find(target).runtime, ()):
         groups = planning.groups(base, quantize.treated(technique, base), axes=axes)
         screened[technique] = screen(
-            run, base, technique, groups, sentences, scorer, arguments=arguments_of(technique), resume=resume
+            run,
+            base,
+            technique,
+            groups,
+            sentences,
+            scorer,
+            passes=passes,
+            arguments=arguments_of(technique),
+            resume=resume,
         )
     return screened
 
