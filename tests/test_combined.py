@@ -38,7 +38,7 @@ def test_what_eight_bits_leave_is_halved(target, tmp_path):
     assert small.made["changed"]["layers"] > int8.made["changed"]["layers"]
     assert small.made["changed"]["steps"] == [{}, {}]
     said, eight = small.vocode(MEL), int8.vocode(MEL)
-    assert np.abs(said - eight).max() < 0.02 and (target != "torch/cpu" or not np.array_equal(said, eight))
+    assert np.abs(said - eight).max() < 0.05 and (target != "torch/cpu" or not np.array_equal(said, eight))
 
 
 def test_a_variant_of_several_steps_is_loaded_from_its_base_alone(tmp_path):

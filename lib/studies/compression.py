@@ -61,6 +61,14 @@ def trial(system: str, target: str, variant: str, technique: str = "", **argumen
     return Trial(system, target, variant, ((technique or variant, arguments),))
 
 
+def halved(system: str, target: str, variant: str, technique: str = "", **arguments: Any) -> Trial:
+    """As `trial`; what stays in single precision is stored in half, as the checkpoints of the baseline are: else the
+    download of its graphs would be larger.
+    """
+    steps = ((technique or variant, arguments), ("fp16-weights", {}))
+    return Trial(system, target, f"{variant}+fp16-weights", steps)
+
+
 @dataclass(frozen=True)
 class Tried:
     """What became of a trial: the answer, or None and why not; its first clip, and its baseline's."""
@@ -105,14 +113,14 @@ def trials(extent: str) -> list[Trial]:
     seen = sensitivity.arguments_of("int8-static")
     vocoder = ("hifigan", "onnxruntime/cpu")
     made += [
-        trial(*vocoder, "int8-dynamic", stages=["decoder"], types=["Conv"]),
-        trial(*vocoder, "int8-static", **static),
+        halved(*vocoder, "int8-dynamic", stages=["decoder"], types=["Conv"]),
+        halved(*vocoder, "int8-static", **static),
     ]
     for name, (own, widest) in GENERATING.items():
         on = (name, "onnxruntime/cpu")
         made += [Trial(*on, *SMALL), *(trial(*on, variant) for variant in ("int8-weights", "fp16-weights"))]
-        made.append(trial(*on, "int8-dynamic-mel", "int8-dynamic", stages=own))
-        made.append(trial(*on, "int8-static", stages=widest, **seen))
+        made.append(halved(*on, "int8-dynamic-mel", "int8-dynamic", stages=own))
+        made.append(halved(*on, "int8-static", stages=widest, **seen))
     for target in ("torch/cpu", "onnxruntime/cpu", "ctranslate2/cpu"):
         made.append(trial("whisper-tiny.en", target, "int8-dynamic"))
     made.append(Trial("whisper-tiny.en", "onnxruntime/cpu", *SMALL))

@@ -159,10 +159,12 @@ def _learnt(pruned: Model, whole: Model, lessons, folder: Path, steps: int, seed
 
 
 def _trial(name: str, on_torch: Model, *more: tuple[str, dict[str, Any]]) -> Trial:
-    """A torch variant's decoder on ONNX Runtime, and what is done to it there."""
+    """A torch variant's decoder on ONNX Runtime, and what is done to it there; the rest is stored in half precision, as
+    checkpoints are.
+    """
     taken = (
         "from-torch",
         {"folder": on_torch.origin["folder"], "weights": on_torch.weights_key(), "stage": STAGE},
     )
     variant = "+".join((on_torch.variant, *(technique for technique, _ in more)))
-    return Trial(name, SPOKEN_ON, variant, (taken, *more))
+    return Trial(name, SPOKEN_ON, variant, (taken, *more, ("fp16-weights", {})))
