@@ -328,3 +328,31 @@ def test_clips_of_the_same_length_are_laid_over_each_other():
     assert confirmed._aligned(voice, clips(5, 6), clips(5, 6)) == ()
     scored = evaluate.Judged((), tuple(ClipScores(None, {"f0_error_cents": 5.0 + i}) for i in range(8)), {})
     assert confirmed._pitch(scored, 0)["f0_error_cents"].value == pytest.approx(8.5)
+
+
+def test_a_variant_that_breaks_costs_its_row_and_no_other(tmp_path, monkeypatch):
+    run = results.Run("04_pruning_quantization", tmp_path)
+    trials = [trial("voice", "torch/cpu", name) for name in ("breaks", "refused", "fine")]
+    faults = {"breaks": KeyError("dec"), "refused": ParameterError("nothing is selected")}
+
+    def make(base, steps, name, folder, **more):
+        if name in faults:
+            raise faults[name]
+        return name
+
+    def weigh(run, base, heard, texts, rounds, resume):
+        return [answer("without audible loss", True)] * len(heard)
+
+    clip = evaluate.Clip("a", "a text", np.zeros(9, np.float32), 22_050)
+    voice = Voice([0.0], 1.0)
+    monkeypatch.setattr(compression.systems, "load", lambda *a, **k: voice)
+    base = confirmed.Baseline(voice, (), evaluate.Judged((clip,), (), {}))
+    monkeypatch.setattr(confirmed, "baseline", lambda *a: base)
+    monkeypatch.setattr(confirmed, "make", make)
+    verdict = Verdict("without audible loss", ())
+    monkeypatch.setattr(confirmed, "hear", lambda *a, **k: confirmed.Heard(voice, verdict, (clip,)))
+    monkeypatch.setattr(confirmed, "weigh", weigh)
+    tried = compression.study(run, trials, (), (), None, tmp_path)
+    assert [one.why_not for one in tried] == ["KeyError: 'dec'", "nothing is selected", ""]
+    assert tried[-1].answer.recommended and tried[-1].clips == (clip, clip)
+    assert set(results.read(run.path).variant) == {"breaks", "refused"}

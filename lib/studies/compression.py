@@ -191,7 +191,9 @@ def _group(run, group, sentences, texts, scorer, folder, rounds, threads, keep, 
         try:
             made = confirmed.make(system, one.steps, one.variant, folder, data=data, resume=resume)
             heard[one] = confirmed.hear(run, base, made, scorer, keep=max(1, keep), first=first)
-        except (ImportError, SpeechError) as error:
+        except (
+            Exception
+        ) as error:  # whatever it is, one variant must not cost the others hours: its row says so
             tried.append(_not_run(run, one, error))
             continue
         _keep(run, made, heard[one].clips[:keep])
@@ -272,6 +274,9 @@ def _keep(run: Run, system: System, clips: Sequence[Clip]) -> None:
 
 
 def _not_run(run: Run, one: Trial, error: Exception) -> Tried:
-    log.warning("%s %s on %s: not run: %s", one.system, one.variant, one.target, error)
-    run.not_run(one.system, one.variant, one.target, "rtf", str(error))
-    return Tried(one, None, str(error))
+    ours = isinstance(error, (ImportError, SpeechError))
+    why = str(error) if ours else f"{type(error).__name__}: {error}"
+    names = (one.system, one.variant, one.target)
+    log.warning("%s %s on %s: not run: %s", *names, why, exc_info=None if ours else error)
+    run.not_run(*names, "rtf", why)
+    return Tried(one, None, why)
