@@ -116,10 +116,9 @@ def _ask(texts: list[str], threads: int, turn: int) -> dict[str, Any]:
 
     asked = {"model": str(piper.model_path()), "config": str(voice_config_path()), "texts": texts, "turn": turn}
     environment = process.environment_of_child(threads, alone=True)
-    environment.pop("PYTHONPATH")  # its Python sees nothing of ours
     try:
-        done = subprocess.run(
-            [str(targets.find(TARGET).python), str(Path(__file__).with_name("piper_child.py"))],
+        done = subprocess.run(  # isolated: its Python must not take this module for the package
+            [str(targets.find(TARGET).python), "-I", str(Path(__file__).with_name("piper_child.py"))],
             input=json.dumps(asked),
             capture_output=True,
             text=True,
