@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import environment, optimize, systems
-from lib.errors import SpeechError
+from lib.errors import AudioError, SpeechError
 from lib.measure import bench, evaluate, stats, verdict
 from lib.measure.scores import compare, summarise
 from lib.optimize import calibration
@@ -203,17 +203,14 @@ def _heard(run: Run, base: Baseline, variant: System, scorer: Scorer, keep: int)
         return Heard(variant, verdict.quality_verdict(differences, verdict.RECOGNISER), ())
     clips, originals = _said(variant, base.sentences, run.seed, base.originals)
     originals = originals or _aligned(variant, clips, base.judged.clips)
-    judged = evaluate.quality(
-        run,
-        names,
-        clips,
-        scorer,
-        baseline=base.judged,
-        baseline_name=whose,
-        second_opinion=0,
-        voice=base.voice,
-        originals=originals or None,
-    )
+    given = {"baseline": base.judged, "baseline_name": whose, "second_opinion": 0, "voice": base.voice}
+    try:
+        judged = evaluate.quality(run, names, clips, scorer, originals=originals or None, **given)
+    except AudioError as error:  # so far off that nothing lies over anything any more: judged by ear alone
+        if not originals:
+            raise
+        log.info("%s %s on %s: not laid over its originals: %s", *names, error)
+        originals, judged = (), evaluate.quality(run, names, clips, scorer, **given)
     differences = compare(judged.scores, base.judged.scores, seed=run.seed)
     if originals and not base.originals:  # the baseline's own pitch is what it is compared with
         differences |= _pitch(judged, run.seed)
