@@ -31,7 +31,7 @@ BUDGET_S = {
     "01_baselines": 480,
     "02_training": 180,
     "03_finetuning": 300,
-    "04_pruning_quantization": 330,
+    "04_pruning_quantization": 290,
     "05_distillation": 240,
     "06_gpu_vs_npu": 240,
     "07_listening_test": 60,

@@ -61,10 +61,8 @@ class Target:
     def why_not(self) -> str | None:
         """Why it cannot run here, in words with the remedy; None where it can."""
         if self.toolchain and not self.python.exists():
-            return (
-                f"{self.name} needs {' '.join(self.toolchain)} in a Python of its own ({self.megabytes} MB): "
-                f"./run_all.sh quick --only 06 --set npu=install"
-            )
+            how = self.install or "./run_all.sh quick --only 06 --set npu=install"
+            return f"{self.name} needs {' '.join(self.toolchain)} in a Python of its own ({self.megabytes} MB): {how}"
         absent = [
             module
             for module in self.modules
@@ -176,6 +174,13 @@ TARGETS = {
             modules=("librosa",),
             packages=("numpy", "librosa"),
             install="pip install librosa==0.11.0",
+        ),
+        # A comparator, GPL: nothing of ours imports it.
+        Target(
+            "piper/cpu",
+            toolchain=("piper-tts==1.8.0", "onnxruntime==1.31.1"),
+            megabytes=150,
+            install="./run_all.sh quick --only 04 --set piper_tts=install",
         ),
         # Where single stages run, too: `lib.deploy` has a file for each runtime.
         Target("torch-compile/cpu", **_TORCH),

@@ -77,6 +77,11 @@ def test_a_claim_is_compared_by_its_change_and_its_start():
     ].endswith("agrees")
     assert said["WER"].startswith("better than promised (0.91 times, theirs 1.17 to 1.60)")
     assert said["PESQ wideband"] == "not comparable: not measured"
+    known = known[
+        ~((known.variant == "baseline") & (known.metric == "wer"))
+    ]  # in its variant's row all the same
+    known.loc[(known.variant == both) & (known.metric == "wer"), "detail"] = '{"difference": -0.005}'
+    assert promised.claims(known, both).equals(table)
     assert table["ours before"].tolist()[0] == "629" and table["ours after"].tolist()[-1] == "5"
 
 
@@ -159,52 +164,76 @@ def test_groups_are_tried_alone_once_and_their_rows_are_found_again(tmp_path, mo
     assert charts.draw(known.iloc[:0]) is None
 
 
-def test_a_plan_is_asked_and_remembered(tmp_path, monkeypatch):
+@pytest.fixture
+def planned(tmp_path, monkeypatch):
+    """(arguments of `plan_of`, what judges and bench will say, what was saved, on which sentences it was heard)."""
+    from lib.corpora.base import Sentence
+
     run = results.Run("04_pruning_quantization", tmp_path)
     group = Group("block", "decoder/0", ("decoder/a",))
     tried = {"int8-dynamic": [sensitivity.Tried(group, Effect(group, 1.4, {"asr_nll": 0.1}))]}
+    saved, heard = [], []
     monkeypatch.setattr(plans.systems, "load", lambda *a, **k: Voice([0.0], 1.0))
-    monkeypatch.setattr(evaluate, "reference_clips", lambda *a, **k: ())
-    monkeypatch.setattr(evaluate, "speak", lambda *a, **k: ())
-    monkeypatch.setattr(evaluate, "judge", lambda *a, **k: judged(0.5, 4.0))
     monkeypatch.setattr(
-        optimize, "make", lambda base, technique, *, variant, layers: (technique, variant, layers)
+        confirmed,
+        "baseline",
+        lambda run, system, sentences, scorer, at="": confirmed.Baseline(
+            system, sentences, judged(0.5, 4.0), at=at
+        ),
     )
-    saved = []
-    monkeypatch.setattr(optimize, "save", lambda made, home, data: saved.append((made, home)))
-    monkeypatch.setattr(optimize, "load", lambda home, threads: home)
-    given = {"answer": answer("without audible loss", True, 1.31)}
-    monkeypatch.setattr(confirmed, "hear", lambda run, base, variant, scorer: variant)
-    monkeypatch.setattr(confirmed, "weigh", lambda *a, **k: [given["answer"]])
-    arguments = (run, "voice", "torch/cpu", tried, [], [], None, tmp_path)
+
+    def make(base, steps, name, folder, **more):
+        saved.append((name, steps))
+        voice = Voice([0.0], 1.0)
+        voice.variant = name
+        return voice
+
+    def hear(run, base, variant, scorer):
+        heard.append((base.at, [s.id for s in base.sentences]))
+        return base.at
+
+    monkeypatch.setattr(confirmed, "make", make)
+    monkeypatch.setattr(confirmed, "hear", hear)
+    monkeypatch.setattr(confirmed, "timed", lambda *a, **k: {"int8-dynamic-1": "timed", "baseline": "before"})
+    said = {
+        "@validation": answer("without audible loss", True, 1.31),
+        "": answer("without audible loss", True, 1.31),
+    }
+    monkeypatch.setattr(confirmed, "answer", lambda base, heard, one, before: said[heard])
+    sentences = [Sentence(name, "A text.", "test") for name in "abcd"]
+    arguments = (run, "voice", "torch/cpu", tried, sentences[:2], sentences[2:], [], None, tmp_path)
+    return arguments, said, saved, heard
+
+
+def test_a_plan_is_chosen_and_then_judged_on_other_sentences(planned):
+    arguments, said, saved, heard = planned
+    run = arguments[0]
     assert plans.plan_of(*arguments) == (
-        "voice on torch/cpu: take int8-dynamic on decoder/0: because (1.31 times as fast)."
+        "voice on torch/cpu: take int8-dynamic on decoder/0, judged on 2 sentences that had no part in choosing it: "
+        "because (1.31 times as fast)."
     )
-    assert saved[0][0] == ("int8-dynamic", "int8-dynamic-1", ["decoder/a"])
-    assert plans.recalled(results.read(run.path)) == "voice on torch/cpu: int8-dynamic on decoder/0: because."
-    given["answer"] = answer("worse", False)
+    assert saved == [("int8-dynamic-1", [("int8-dynamic", {"layers": ["decoder/a"]})])]
+    assert heard == [("@validation", ["a", "b"]), ("", ["c", "d"])]
+    assert plans.recalled(results.read(run.path)).startswith(
+        "voice on torch/cpu: int8-dynamic on decoder/0, judged"
+    )
+    said[""] = answer("worse", False)  # what looked best where it was chosen
+    assert "leave it in fp32: int8-dynamic on decoder/0: because; judged on 2" in plans.plan_of(*arguments)
+    said["@validation"] = answer("worse", False)
     assert "leave it in fp32: none of 1 plans" in plans.plan_of(*arguments)
+    assert len(heard) == 5 and heard[-1][0] == "@validation"  # nobody was asked again
     assert "leave it in fp32" in plans.recalled(results.read(run.path))
     assert plans.recalled(results.read()) is None
+
+
+def test_no_sentence_chooses_a_plan_and_judges_it(planned):
+    arguments = list(planned[0])
+    arguments[5] = [*arguments[5], arguments[4][0]]
+    with pytest.raises(ParameterError, match="1 sentences would choose the plan and judge it, a among them"):
+        plans.plan_of(*arguments)
 
 
 def test_a_plan_names_each_layer_once():
     groups = (Group("block", "x", ("a", "b")), Group("block", "y", ("b", "c")))
     assert Plan("int8-dynamic", {}, groups, 1.0, 0.0).layers == ["a", "b", "c"]
     assert np.isclose(Effect(groups[0], np.e, {}).gain, 1.0)
-
-
-def test_the_published_size_is_costed_as_graphs(monkeypatch, tmp_path):
-    made, costed = [], []
-    monkeypatch.setattr(promised.systems, "load", lambda name, **where: (name, where["target"]))
-    monkeypatch.setattr(
-        promised.confirmed, "make", lambda base, steps, name, folder: made.append(steps) or name
-    )
-    monkeypatch.setattr(promised, "_costs", lambda *given: costed.append(given))
-    promised.published_graphs("run", ["A text."], tmp_path)
-    assert costed[0][1] == ("speecht5-base", "onnxruntime/cpu") and len(costed[0][2]) == 2
-    assert [[technique for technique, _ in steps] for steps in made] == [
-        ["int8-dynamic", "fp16-weights"],
-        ["int8-dynamic", "int8-static"],
-    ]
-    assert made[1][1][1]["stages"] == ["vocoder"] and len(made[1][1][1]["sentences"]) == 2

@@ -14,6 +14,7 @@ from lib.measure.stats import Difference
 from lib.measure.verdict import (
     COUNTED,
     MARGINS,
+    OF_A_VARIANT,
     RECOGNISER,
     SAVINGS,
     SPEECH,
@@ -69,7 +70,8 @@ def from_rows(
     gains = tuple(
         gain for m in SAVINGS if m in own and m in other if (gain := _gain(m, own[m], other[m])) is not None
     )
-    return Judgement(quality, gains, recommendation(quality, gains))
+    strict = OF_A_VARIANT if (baseline_system, baseline_target) == (system, target) else ()
+    return Judgement(quality, gains, recommendation(quality, gains, never_more=strict))
 
 
 def _rows(table: pd.DataFrame, system: str, variant: str, target: str) -> dict[str, object]:

@@ -21,7 +21,7 @@ from lib.errors import ParameterError, unknown
 from lib.files import cache_folder, content_key, write_atomic
 from lib.measure import aligned, intelligibility, likelihood, quality
 from lib.measure.likelihood import Loss
-from lib.measure.scores import RECOGNISED, ClipScores, Recognition
+from lib.measure.scores import RECOGNISED, ClipScores, Recognition, recognised
 
 _PACKAGES = {  # metric -> (what people call it, distribution)
     "mos_predicted": ("DistillMOS", "distillmos"),
@@ -68,15 +68,7 @@ class Scorer:
 
     def word_errors(self, waveform: np.ndarray, sample_rate: int, text: str) -> Recognition:
         """The transcript compared with the text that was to be spoken."""
-        heard = self.transcript(waveform, sample_rate)
-        words, characters = intelligibility.word_errors, intelligibility.character_errors
-        return Recognition(
-            heard,
-            words(text, heard),
-            characters(text, heard),
-            words(text, heard, normalise=False),
-            characters(text, heard, normalise=False),
-        )
+        return recognised(text, self.transcript(waveform, sample_rate))
 
     def losses(self, sounds: Sequence[tuple[np.ndarray, int]], texts: Sequence[str]) -> list[Loss]:
         """`likelihood.Listener.losses` of clips (waveform, sample_rate) and what was to be said in them."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lib.errors import ParameterError
-from lib.measure import stats
+from lib.measure import intelligibility, stats
 from lib.measure.intelligibility import ErrorCounts
 from lib.measure.likelihood import Loss
 
@@ -37,6 +37,18 @@ class ClipScores:
     recognition: Recognition | None
     values: dict[str, float] = field(default_factory=dict)
     loss: Loss | None = None
+
+
+def recognised(text: str, heard: str) -> Recognition:
+    """What was heard, compared with the text that was said."""
+    words, characters = intelligibility.word_errors, intelligibility.character_errors
+    return Recognition(
+        heard,
+        words(text, heard),
+        characters(text, heard),
+        words(text, heard, normalise=False),
+        characters(text, heard, normalise=False),
+    )
 
 
 def summarise(scores: Sequence[ClipScores], *, seed: int = 0) -> dict[str, stats.Estimate]:

@@ -61,6 +61,8 @@ MIN_SENTENCES = 8  # an interval of fewer covers the truth too seldom to decide 
 # No word error in any of n sentences bounds the share of sentences with one by 3 / n: with 40 sentences of a dozen
 # words and one error each, by 0.6 points of WER. Of fewer, an interval without width decides nothing.
 MIN_AGREEING = 40
+# What no variant may cost more of than its baseline: what is slower or larger is no optimization, whatever it saves.
+OF_A_VARIANT = ("rtf", "size_mb")
 COUNTED = ("size_mb",)  # bytes: known without an interval
 LEAST_SAVING = (
     1.01  # a header more or less is no saving, nor are 0.3 % of memory that come again in every process
@@ -174,8 +176,13 @@ def quality_verdict(differences: Mapping[str, Difference], required: Sequence[st
     return Verdict(UNDECIDED, tuple(reasons), None if math.isinf(needed) else needed)
 
 
-def recommendation(quality: Verdict, gains: Iterable[Gain]) -> Recommendation:
-    """Whether to take the variant: without audible loss, and faster, smaller or more frugal than its baseline."""
+def recommendation(
+    quality: Verdict, gains: Iterable[Gain], *, never_more: Sequence[str] = ()
+) -> Recommendation:
+    """Whether to take the variant: without audible loss, and faster, smaller or more frugal than its baseline.
+
+    never_more: costs of which it must not have more, whatever it saves (OF_A_VARIANT); another system may.
+    """
     gains = tuple(gains)
     saved = [gain.text for gain in gains if gain.saves]
     but = [gain.text for gain in gains if gain.costs_more]
@@ -192,6 +199,8 @@ def recommendation(quality: Verdict, gains: Iterable[Gain]) -> Recommendation:
             NOT_RECOMMENDED, "better in nothing that was measured: " + ", ".join(gain.text for gain in gains)
         )
     gained = ", ".join(saved) + (f", but {', '.join(but)}" if but else "")
+    if any(gain.costs_more and gain.metric in never_more for gain in gains):
+        return Recommendation(NOT_RECOMMENDED, f"no optimization: {gained}")
     if quality.word == WITHOUT_LOSS:
         return Recommendation(RECOMMENDED, f"without audible loss and {gained}")
     count = f"; about {quality.sentences_needed} sentences would decide" if quality.sentences_needed else ""

@@ -9,6 +9,7 @@ variants from the same ones.
 
 from __future__ import annotations
 
+import functools
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ from lib.files import cache_folder, content_key, write_atomic
 from lib.systems.model import Model, Part
 
 if TYPE_CHECKING:
-    from lib.systems.base import Vocoder
+    from lib.systems.base import System, Vocoder
 
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 Feeds = list[dict[str, np.ndarray]]  # what goes into a graph, run by run
@@ -82,7 +83,7 @@ def feeds(system: Model, stages: Sequence[str], sentences: Sequence[str], *, see
         for session in noting:
             session.begin()
         if system.kind == "vocoder":
-            copy.vocode(_mel(system, text, seed + number))
+            copy.vocode(mel(system, text, seed + number))
         else:
             copy.synthesize(text, seed + number)
     return seen
@@ -166,9 +167,14 @@ class _Reader:
         return next(self._left, None)
 
 
-def _mel(vocoder: "Vocoder", text: str, seed: int) -> np.ndarray:
+def mel(vocoder: "Vocoder", text: str, seed: int) -> np.ndarray:
     """The log-mel (F, n_bands) of the teacher's reading of a text."""
-    teacher = systems.load(systems.teachers().get(vocoder.name) or "vits-joe", threads=vocoder.threads)
+    teacher = _teacher(systems.teachers().get(vocoder.name) or "vits-joe", vocoder.threads)
     speech = teacher.synthesize(text, seed)
     waveform = audio.resample(speech.waveform, speech.sample_rate, vocoder.mel.sample_rate)
     return features.log_mel(waveform, vocoder.mel)
+
+
+@functools.cache
+def _teacher(name: str, threads: int) -> "System":
+    return systems.load(name, threads=threads)

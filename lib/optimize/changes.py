@@ -25,6 +25,9 @@ def between(base: Model, variant: Model) -> dict[str, Any]:
         kinds[name] for name, (_, digest) in before.items() if name and after.get(name, (0, ""))[1] != digest
     ]
     own, others = (stored.graph_operators(system) for system in (base, variant))
+    known = {
+        name.partition("/")[0] for name in others if name in own
+    }  # stages that are still those of the base
     changed += [
         operator.type
         for name, operator in others.items()
@@ -32,7 +35,7 @@ def between(base: Model, variant: Model) -> dict[str, Any]:
             (own[name].stored, own[name].digest) != (operator.stored, operator.digest)
             if name in own
             # else a quantizer wrote what it left alone in another form
-            else operator.stored != "float32" or name.partition("/")[0] not in base.graphs
+            else operator.stored != "float32" or name.partition("/")[0] not in known
         )
     ]
     sizes = [

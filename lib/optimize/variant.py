@@ -29,6 +29,7 @@ from lib.systems.model import Model
 FORMAT = 2
 DESCRIPTION = "variant.json"
 _TECHNIQUES = {
+    "combined": "lib.optimize.combined:COMBINED",
     "distilled": "lib.optimize.distill:DISTILLED",
     "finetuned": "lib.optimize.finetuned:FINETUNED",
     "dora": "lib.optimize.tuned:DORA",
@@ -38,6 +39,7 @@ _TECHNIQUES = {
     "int8-static": "lib.optimize.quantize:INT8_STATIC",
     "int8-weights": "lib.optimize.quantize:INT8_WEIGHTS",
     "int4-weights": "lib.optimize.quantize:INT4_WEIGHTS",
+    "from-torch": "lib.optimize.from_torch:FROM_TORCH",
     "istft-head": "lib.optimize.head:ISTFT_HEAD",
     "lora": "lib.optimize.tuned:LORA",
     "nf4": "lib.optimize.quantize:NF4",
@@ -79,23 +81,30 @@ def technique(name: str) -> Technique:
     return getattr(importlib.import_module(module), attribute)
 
 
-def make(base: Model, name: str, *, variant: str = "", **arguments: Any) -> Model:
-    """A variant of `base`, which stays as it is. variant: its name, else the technique gives one; arguments: JSON.
-
-    Its `made["changed"]` counts what was changed (`changes.between`), and holds what the technique says of it.
-    """
+def checked(name: str, arguments: Mapping[str, Any]) -> Technique:
+    """A technique that takes these arguments; ParameterError for an unknown one."""
     chosen = technique(name)
     known = inspect.signature(chosen.apply).parameters
     for argument in arguments:
         if argument not in known:
             raise unknown(f"argument of {name}", argument, list(known)[1:])
+    return chosen
+
+
+def make(base: Model, name: str, *, variant: str = "", **arguments: Any) -> Model:
+    """A variant of `base`, which stays as it is. variant: its name, else the technique gives one; arguments: JSON.
+
+    Its `made["changed"]` counts what was changed (`changes.between`), and holds what the technique says of it.
+    """
+    chosen = checked(name, arguments)
     said: dict[str, Any] = {}
 
     def change(system: Model) -> None:
         said.update(chosen.apply(system, **arguments) or {})
 
     derived = base.derive(variant or (chosen.label(**arguments) if chosen.label else name), change)
-    if derived.weights_key() == base.weights_key():
+    key = base.weights_key()
+    if derived.weights_key() == key:
         raise ParameterError(
             f"{name} changed nothing in {base.name} on {base.target} with {arguments}: there is no variant to measure"
         )
@@ -108,7 +117,7 @@ def make(base: Model, name: str, *, variant: str = "", **arguments: Any) -> Mode
     derived.made = {
         "technique": name,
         "arguments": arguments,
-        "base": {"origin": base.origin, "weights": base.weights_key(), "variant": base.variant},
+        "base": {"origin": base.origin, "weights": key, "variant": base.variant},
         "changed": {**changed, **said},
     }
     return derived

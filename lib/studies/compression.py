@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib import systems
+from lib import optimize, systems
 from lib.errors import SpeechError, unknown
 from lib.measure import evaluate, verdict
 from lib.optimize.plan import Answer
@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 EXTENTS = ("smoke", "quick", "study")
 CLAIMED = "pruned-30+int8-dynamic"  # the variant of SpeechT5 of which figures are claimed
-# Checkpoints lie in half precision, graphs in single: what int8 leaves is halved, else the download would grow.
-GRAPHS_SMALL = ("int8-dynamic+fp16-weights", (("int8-dynamic", {}), ("fp16-weights", {})))
+# What int8 leaves is stored in half precision, as checkpoints are: of graphs the download would grow otherwise.
+SMALL = ("int8-dynamic+fp16-weights", (("int8-dynamic", {}), ("fp16-weights", {})))
 # Graphs of acoustic models, without their vocoder's, and the one of them that is all convolutions or sees most frames.
 GENERATING = {
     "fastspeech2": (["encoder", "prosody", "decoder"], ["decoder"]),
@@ -45,8 +45,8 @@ GENERATING = {
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One variant. steps: techniques with their arguments, each on what the one before made; settings: of the system
-    before any of it (a vocoder, a speaker).
+    """One variant. steps: techniques with their arguments, in turn; settings: of the system before it (a vocoder,
+    a speaker).
     """
 
     system: str
@@ -61,6 +61,14 @@ def trial(system: str, target: str, variant: str, technique: str = "", **argumen
     return Trial(system, target, variant, ((technique or variant, arguments),))
 
 
+def halved(system: str, target: str, variant: str, technique: str = "", **arguments: Any) -> Trial:
+    """As `trial`; what stays in single precision is stored in half, as the checkpoints of the baseline are: else the
+    download of its graphs would be larger.
+    """
+    steps = ((technique or variant, arguments), ("fp16-weights", {}))
+    return Trial(system, target, f"{variant}+fp16-weights", steps)
+
+
 @dataclass(frozen=True)
 class Tried:
     """What became of a trial: the answer, or None and why not; its first clip, and its baseline's."""
@@ -72,8 +80,8 @@ class Tried:
 
 
 def trials(extent: str) -> list[Trial]:
-    """What is tried: "smoke" one variant that takes seconds, "quick" the SpeechT5 study and both sides of one voice on
-    ONNX Runtime, "study" every technique on every system with weights. ParameterError for another extent.
+    """What is tried: "smoke" one variant that takes seconds, "quick" what is claimed of SpeechT5 and both sides of one
+    voice on ONNX Runtime, "study" every technique on every system with weights. ParameterError for another extent.
     """
     if extent not in EXTENTS:
         raise unknown("extent of the trials", extent, EXTENTS)
@@ -82,7 +90,6 @@ def trials(extent: str) -> list[Trial]:
         return [trial(*joe, "fp16-weights")]
     linear = {"share": 0.3, "types": ["Linear"]}
     made = [
-        trial("speecht5", "torch/cpu", "int8-dynamic"),
         trial("speecht5", "torch/cpu", "pruned-30", "pruned", **linear),
         Trial("speecht5", "torch/cpu", CLAIMED, (("pruned", linear), ("int8-dynamic", {}))),
     ]
@@ -104,19 +111,26 @@ def trials(extent: str) -> list[Trial]:
     )
     made += [trial(*joe, "int8-weights"), trial(*joe, "fp16-weights")]
     seen = sensitivity.arguments_of("int8-static")
+    vocoder = ("hifigan", "onnxruntime/cpu")
+    made += [
+        halved(*vocoder, "int8-dynamic", stages=["decoder"], types=["Conv"]),
+        halved(*vocoder, "int8-static", **static),
+    ]
     for name, (own, widest) in GENERATING.items():
         on = (name, "onnxruntime/cpu")
-        made += [
-            Trial(*on, *GRAPHS_SMALL),
-            *(trial(*on, variant) for variant in ("int8-weights", "fp16-weights")),
-        ]
-        made.append(trial(*on, "int8-dynamic-mel", "int8-dynamic", stages=own))
-        made.append(trial(*on, "int8-static", stages=widest, **seen))
+        made += [Trial(*on, *SMALL), *(trial(*on, variant) for variant in ("int8-weights", "fp16-weights"))]
+        made.append(halved(*on, "int8-dynamic-mel", "int8-dynamic", stages=own))
+        made.append(halved(*on, "int8-static", stages=widest, **seen))
+    for target in ("torch/cpu", "onnxruntime/cpu", "ctranslate2/cpu"):
+        made.append(trial("whisper-tiny.en", target, "int8-dynamic"))
+    made.append(Trial("whisper-tiny.en", "onnxruntime/cpu", *SMALL))
     for name in ("vits-joe", "fastspeech2", "tacotron2", "speecht5", "tortoise"):
         on = (name, "torch/cpu")
         made += [
             trial(*on, variant) for variant in ("int8-dynamic", "int8-weights", "int4-weights", "nf4", "bf16")
         ]
+        if name == "vits-joe":  # the others lie there in half precision already
+            made.append(Trial(*on, *SMALL))
         for share in (10, 30, 50, 70):
             made.append(trial(*on, f"pruned-{share}", "pruned", share=share / 100, types=["Linear"]))
             made.append(trial(*on, f"structured-{share}", "structured", share=share / 100))
@@ -134,39 +148,62 @@ def study(
     rounds: int = 3,
     threads: int = 2,
     keep: int = 0,
+    first: int = 0,
+    resume: bool = False,
 ) -> list[Tried]:
     """Try one after the other, baselines judged once; keep: clips of each variant, and of its baseline, for the report.
 
-    folder: where the variants are saved, by system, target and name. The verdict asks for naturalness, intelligibility
-    and the voice, whose reference clips are of the system's teacher.
+    folder: where the variants are saved, by system, target and name; first: sentences that a variant is screened on
+    (`confirmed.hear`); resume: whether variants and benches are taken that an interrupted run of this code left there.
+    The verdict asks for naturalness, intelligibility and the voice, whose reference clips are of the system's teacher.
     """
-    tried = []
     groups: dict[tuple[str, str, str], list[Trial]] = {}
     for one in trials:
         groups.setdefault((one.system, one.target, str(one.settings)), []).append(one)
+    tried, count = [], sum(map(len, groups.values()))
     for group in groups.values():
-        first = group[0]
+        log.info(
+            "%s on %s: %d variants; %d of %d are done",
+            group[0].system,
+            group[0].target,
+            len(group),
+            len(tried),
+            count,
+        )
+        tried += _group(
+            run, group, sentences, texts, scorer, Path(folder), rounds, threads, keep, first, resume
+        )
+    return tried
+
+
+def _group(run, group, sentences, texts, scorer, folder, rounds, threads, keep, first, resume) -> list[Tried]:
+    """The trials of one system on one target, in one bench; arguments as of `study`."""
+    tried, one = [], group[0]
+    try:
+        system = systems.load(one.system, target=one.target, threads=threads, **one.settings)
+        base = confirmed.baseline(run, system, sentences, scorer)
+    except (ImportError, SpeechError) as error:
+        return [_not_run(run, one, error) for one in group]
+    _keep(run, system, base.judged.clips[: keep if system.kind != "recogniser" else 0])
+    heard: dict[Trial, Heard] = {}
+    data = f"judged on {len(sentences)} sentences"
+    for number, one in enumerate(group, 1):
         try:
-            system = systems.load(first.system, target=first.target, threads=threads, **first.settings)
-            base = confirmed.baseline(run, system, sentences, scorer)
-        except (ImportError, SpeechError) as error:
-            tried += [_not_run(run, one, error) for one in group]
+            made = confirmed.make(system, one.steps, one.variant, folder, data=data, resume=resume)
+            heard[one] = confirmed.hear(run, base, made, scorer, keep=max(1, keep), first=first)
+        except (
+            Exception
+        ) as error:  # whatever it is, one variant must not cost the others hours: its row says so
+            tried.append(_not_run(run, one, error))
             continue
-        _keep(run, system, base.judged.clips[:keep])
-        heard: dict[Trial, Heard] = {}
-        for one in group:
-            try:
-                made = confirmed.make(
-                    system, one.steps, one.variant, folder, data=f"judged on {len(sentences)} sentences"
-                )
-                heard[one] = confirmed.hear(run, base, made, scorer, keep=max(1, keep))
-            except (ImportError, SpeechError) as error:
-                tried.append(_not_run(run, one, error))
-                continue
-            _keep(run, made, heard[one].clips[:keep])
-        answers = confirmed.weigh(run, base, list(heard.values()), texts, rounds=rounds)
-        for (one, variant), answer in zip(heard.items(), answers):
-            tried.append(Tried(one, answer, clips=(base.judged.clips[0], variant.clips[0])))
+        _keep(run, made, heard[one].clips[:keep])
+        word = heard[one].verdict.word
+        log.info("%s %s on %s: %s (%d of %d)", one.system, one.variant, one.target, word, number, len(group))
+    kept_in = folder if resume else None
+    answers = confirmed.weigh(run, base, list(heard.values()), texts, rounds=rounds, resume=kept_in)
+    for (one, variant), answer in zip(heard.items(), answers):
+        clips = (base.judged.clips[0], variant.clips[0]) if variant.clips else ()  # a recogniser says nothing
+        tried.append(Tried(one, answer, clips=clips))
     return tried
 
 
@@ -204,6 +241,21 @@ def finding(tried: Sequence[Tried]) -> str | None:
     return f"Of {len(tried)} variants: {said}. {len(slower)} of them are slower than their baseline."
 
 
+def taken(tried: Sequence[Tried], name: str, target: str, folder: str | Path, *, threads: int = 2) -> System:
+    """The fastest variant of a system that is recommended, loaded from where `study` saved it; the system itself where
+    none is.
+    """
+    good = [
+        one
+        for one in tried
+        if one.answer and one.answer.recommended and (one.trial.system, one.trial.target) == (name, target)
+    ]
+    if not good:
+        return systems.load(name, target=target, threads=threads)
+    best = max(good, key=lambda one: one.answer.times).trial
+    return optimize.load(confirmed.home(folder, name, target, best.variant), threads=threads)
+
+
 def first_clips(tried: Sequence[Tried]) -> dict[str, dict[str, Clip]]:
     """System and target -> label -> the first sentence, by the baseline and by each variant."""
     players: dict[str, dict[str, Clip]] = {}
@@ -222,6 +274,9 @@ def _keep(run: Run, system: System, clips: Sequence[Clip]) -> None:
 
 
 def _not_run(run: Run, one: Trial, error: Exception) -> Tried:
-    log.warning("%s %s on %s: not run: %s", one.system, one.variant, one.target, error)
-    run.not_run(one.system, one.variant, one.target, "rtf", str(error))
-    return Tried(one, None, str(error))
+    ours = isinstance(error, (ImportError, SpeechError))
+    why = str(error) if ours else f"{type(error).__name__}: {error}"
+    names = (one.system, one.variant, one.target)
+    log.warning("%s %s on %s: not run: %s", *names, why, exc_info=None if ours else error)
+    run.not_run(*names, "rtf", why)
+    return Tried(one, None, why)

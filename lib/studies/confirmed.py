@@ -1,40 +1,60 @@
 """Is a change heard, and what does it buy? Each variant saved, loaded as anybody would load it, judged and timed.
 
 `baseline` is what variants are laid beside; `make` saves and loads one, `hear` judges it on the baseline's sentences,
-`weigh` times all of them beside the baseline in one bench and answers.
+`weigh` times all of them beside the baseline in one bench and answers. A vocoder copies its teacher's
+readings, a recogniser hears those of `listened`.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib import optimize
-from lib.measure import bench, evaluate, verdict
-from lib.measure.scores import compare
+from lib import environment, optimize, systems
+from lib.errors import AudioError, SpeechError
+from lib.measure import bench, evaluate, stats, verdict
+from lib.measure.scores import compare, summarise
+from lib.optimize import calibration
 from lib.optimize.plan import Answer
+from lib.optimize.variant import DESCRIPTION
+from lib.studies import listened
+from lib.studies.resumed import kept
 
 if TYPE_CHECKING:
     from lib.corpora.base import Sentence
     from lib.measure.benched import Benched
     from lib.measure.evaluate import Clip, Judged
     from lib.measure.scorer import Scorer
+    from lib.measure.stats import Difference
     from lib.results import Run
     from lib.systems.base import System
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
     """A system as it is. judged: its clips of the sentences with their scores; voice: clips of the speaker who should
-    be heard, none where nobody is meant.
+    be heard, none where nobody is meant; originals: what a vocoder copied, none of another system; at: what stands
+    behind the names of variants in rows about these sentences, where they are not the usual ones ("@validation").
     """
 
     system: System
     sentences: Sequence[Sentence]
     judged: Judged
     voice: Sequence[Clip] = ()
+    originals: tuple[Clip, ...] = ()
+    at: str = ""
+
+    def first(self, n: int) -> Baseline:
+        """The same of the first n sentences."""
+        clips, scores = self.judged.clips[:n], self.judged.scores[:n]
+        judged = replace(self.judged, clips=clips, scores=scores, summary=summarise(scores))
+        return replace(self, sentences=self.sentences[:n], judged=judged, originals=self.originals[:n])
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +66,20 @@ class Heard:
     clips: Sequence[Clip]
 
 
-def baseline(run: Run, system: System, sentences: Sequence[Sentence], scorer: Scorer) -> Baseline:
-    """Speak and judge the sentences with a system; the reference clips are of its teacher, see `reference_clips`."""
+def baseline(
+    run: Run, system: System, sentences: Sequence[Sentence], scorer: Scorer, *, at: str = ""
+) -> Baseline:
+    """Speak and judge the sentences with a system; the reference clips are of its teacher, see `reference_clips`.
+
+    at: of `Baseline`. No rows are written: `01_baselines` has those of more sentences, the variants' the differences.
+    """
+    if system.kind == "recogniser":
+        clips = listened.clips(sentences, seed=run.seed, threads=system.threads)
+        return Baseline(system, sentences, listened.judged(system, clips, seed=run.seed), at=at)
     voice = evaluate.reference_clips(system, threads=system.threads)
-    clips = evaluate.speak(system, sentences, seed=run.seed)
-    return Baseline(system, sentences, evaluate.judge(clips, scorer, voice=voice, seed=run.seed), voice)
+    clips, originals = _said(system, sentences, run.seed)
+    judged = evaluate.judge(clips, scorer, voice=voice, originals=originals or None, seed=run.seed)
+    return Baseline(system, sentences, judged, voice, originals, at)
 
 
 def make(
@@ -60,57 +89,166 @@ def make(
     folder: str | Path,
     *,
     data: str = "",
+    resume: bool = False,
 ) -> System:
-    """A variant by one technique after the other, saved under a folder and loaded from there.
+    """A variant by one technique, or by several in turn, saved under a folder and loaded from there.
 
-    steps: techniques with their arguments, each on what the one before made; what each but the last made lies beside
-    the variant. data: what it was judged on, for its card.
+    steps: techniques with their arguments; data: what it was judged on, for its card; resume: whether one that the
+    same code saved there is taken as it is.
     """
-    home = Path(folder) / base.name / base.target.replace("/", "-") / variant
-    current = base
-    for number, (technique, arguments) in enumerate(steps, 1):
-        name = variant if number == len(steps) else f"{variant}-step-{number}"
-        made = optimize.make(current, technique, variant=name, **arguments)
-        optimize.save(made, home.with_name(name), data=data)
-        current = optimize.load(home.with_name(name), threads=base.threads)
-    return current
+    place = home(folder, base.name, base.target, variant)
+    technique, arguments = steps[0]
+    if len(steps) > 1:
+        technique, arguments = "combined", {"steps": [[name, dict(given)] for name, given in steps]}
+    if resume and _lies_there(place, technique, arguments, base):
+        try:
+            return optimize.load(place, threads=base.threads)
+        except SpeechError as error:
+            log.warning("%s is made anew: %s", place, error)
+    made = optimize.make(base, technique, variant=variant, **arguments)
+    optimize.save(made, place, data=data)
+    return optimize.load(place, threads=base.threads)
 
 
-def hear(run: Run, base: Baseline, variant: System, scorer: Scorer, *, keep: int = 1) -> Heard:
-    """Judge a variant on the baseline's sentences and write its rows; keep: how many of its clips are held."""
-    judged = evaluate.quality(
-        run,
-        (variant.name, variant.variant, variant.target),
-        evaluate.speak(variant, base.sentences, seed=run.seed),
-        scorer,
-        baseline=base.judged,
-        baseline_name=base.system.variant,
-        second_opinion=0,
-        voice=base.voice,
+def home(folder: str | Path, name: str, target: str, variant: str) -> Path:
+    """Where a variant is saved."""
+    return Path(folder) / name / target.replace("/", "-") / variant
+
+
+def before(row: Any) -> float | None:
+    """What a variant's row was compared with: its value less the paired difference in its detail; None without one."""
+    try:
+        return row.value - json.loads(row.detail)["difference"]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def hear(run: Run, base: Baseline, variant: System, scorer: Scorer, *, keep: int = 1, first: int = 0) -> Heard:
+    """Judge a variant on the baseline's sentences and write its rows; keep: how many of its clips are held.
+
+    first: so many sentences are judged before the others, and alone where they prove it worse; 0: all at once.
+    """
+    if 0 < first < len(base.sentences):
+        screened = _heard(run, base.first(first), variant, scorer, keep)
+        if screened.verdict.word == verdict.WORSE:
+            return screened
+    return _heard(run, base, variant, scorer, keep)
+
+
+def weigh(
+    run: Run,
+    base: Baseline,
+    heard: Sequence[Heard],
+    texts: Sequence[str],
+    *,
+    rounds: int = 3,
+    resume: Path | None = None,
+) -> list[Answer]:
+    """Time all variants beside their baseline in one bench, write its rows and answer for each. texts: of the bench."""
+    benched = timed(run, base.system, [one.system for one in heard], texts, rounds=rounds, resume=resume)
+    return [
+        answer(base.system, one, benched[one.system.variant], benched[base.system.variant]) for one in heard
+    ]
+
+
+def timed(
+    run: Run,
+    base: System,
+    variants: Sequence[System],
+    texts: Sequence[str],
+    *,
+    rounds: int = 3,
+    resume: Path | None = None,
+) -> dict[str, Benched]:
+    """A bench of a system and its variants, by variant, with its rows. resume: where benches are kept (`resumed`)."""
+    candidates = {one.variant: bench.Candidate.of(one) for one in (base, *variants)}
+    whose = [(*one.names, one.fingerprint) for one in candidates.values()]
+    inputs: Sequence = texts
+    if base.kind == "vocoder":
+        inputs = [calibration.mel(base, text, run.seed + i) for i, text in enumerate(texts)]
+    elif base.kind == "recogniser":
+        inputs = listened.read(texts, seed=run.seed, threads=base.threads)
+    benched = kept(
+        resume,
+        lambda: ["bench", whose, list(texts), rounds, base.threads, run.seed],
+        lambda: bench.bench(candidates, inputs, rounds=rounds, threads=base.threads, seed=run.seed),
+        label=f"bench of {base.name} on {base.target}",
+        whole=lambda all_of_them: not any(one.why_not for one in all_of_them.values()),
     )
+    bench.write(run, benched)
+    return benched
+
+
+def answer(base: System, heard: Heard, one: Benched, before: Benched) -> Answer:
+    """What follows from what was heard and what the bench saw: whatever is slower or larger than its baseline is not
+    recommended.
+    """
+    word = heard.verdict.word
+    if why := one.why_not or before.why_not:
+        return Answer(word, False, f"it could not be timed: {why}", 0.0)
+    faster = bench.speedup(one, before)
+    gains = [verdict.Gain("rtf", faster.value, *(faster.ci or (None, None)))]
+    if base.size_mb and heard.system.size_mb:
+        gains.append(verdict.Gain("size_mb", base.size_mb / heard.system.size_mb))
+    worth = verdict.recommendation(heard.verdict, gains, never_more=verdict.OF_A_VARIANT)
+    return Answer(word, worth.word == verdict.RECOMMENDED, worth.reason, faster.value)
+
+
+def _heard(run: Run, base: Baseline, variant: System, scorer: Scorer, keep: int) -> Heard:
+    names = (variant.name, f"{variant.variant}{base.at}", variant.target)
+    whose = f"{base.system.variant}{base.at}"
+    if variant.kind == "recogniser":
+        judged = listened.judged(variant, base.judged.clips, seed=run.seed)
+        differences = listened.compared(run, names, judged, base.judged, whose)
+        return Heard(variant, verdict.quality_verdict(differences, verdict.RECOGNISER), ())
+    clips, originals = _said(variant, base.sentences, run.seed, base.originals)
+    originals = originals or _aligned(variant, clips, base.judged.clips)
+    given = {"baseline": base.judged, "baseline_name": whose, "second_opinion": 0, "voice": base.voice}
+    try:
+        judged = evaluate.quality(run, names, clips, scorer, originals=originals or None, **given)
+    except AudioError as error:  # so far off that nothing lies over anything any more: judged by ear alone
+        if not originals:
+            raise
+        log.info("%s %s on %s: not laid over its originals: %s", *names, error)
+        originals, judged = (), evaluate.quality(run, names, clips, scorer, **given)
     differences = compare(judged.scores, base.judged.scores, seed=run.seed)
+    if originals and not base.originals:  # the baseline's own pitch is what it is compared with
+        differences |= _pitch(judged, run.seed)
     required = verdict.SPEECH if base.voice else ("naturalness", "intelligibility")
     return Heard(variant, verdict.quality_verdict(differences, required), judged.clips[:keep])
 
 
-def weigh(
-    run: Run, base: Baseline, heard: Sequence[Heard], texts: Sequence[str], *, rounds: int = 3
-) -> list[Answer]:
-    """Time all variants beside their baseline in one bench, write its rows and answer for each. texts: of the bench."""
-    system = base.system
-    candidates = {one.variant: bench.Candidate.of(one) for one in (system, *(one.system for one in heard))}
-    benched = bench.bench(candidates, texts, rounds=rounds, threads=system.threads, seed=run.seed)
-    bench.write(run, benched)
-    return [_answer(system, one, benched[one.system.variant], benched[system.variant]) for one in heard]
+def _said(
+    system: System, sentences: Sequence[Sentence], seed: int, originals: tuple[Clip, ...] = ()
+) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """(clips of the sentences, what they are copies of); of a voice nothing is copied."""
+    if system.kind != "vocoder":
+        return evaluate.speak(system, sentences, seed=seed), ()
+    if not originals:
+        teacher = systems.load(systems.teachers().get(system.name) or system.name, threads=system.threads)
+        originals = evaluate.speak(teacher, sentences, seed=seed)
+    originals, copies = evaluate.copies(originals, system.vocode, f"{system.name} copies", system.mel)
+    return copies, originals
 
 
-def _answer(base: System, heard: Heard, timed: Benched, before: Benched) -> Answer:
-    word = heard.verdict.word
-    if why := timed.why_not or before.why_not:
-        return Answer(word, False, f"it could not be timed: {why}", 0.0)
-    faster = bench.speedup(timed, before)
-    gains = [verdict.Gain("rtf", faster.value, *(faster.ci or (None, None)))]
-    if base.size_mb and heard.system.size_mb:
-        gains.append(verdict.Gain("size_mb", base.size_mb / heard.system.size_mb))
-    worth = verdict.recommendation(heard.verdict, gains)
-    return Answer(word, worth.word == verdict.RECOMMENDED, worth.reason, faster.value)
+def _aligned(variant: System, clips: Sequence[Clip], before: Sequence[Clip]) -> tuple[Clip, ...]:
+    """The baseline's clips where every one is as long as the variant's, so that they can be laid over each other."""
+    same = all(len(a.waveform) == len(b.waveform) for a, b in zip(clips, before))
+    return tuple(before) if same and not variant.attends else ()
+
+
+def _pitch(judged: Judged, seed: int) -> dict[str, Difference]:
+    name = "f0_error_cents"
+    cents = [one.values[name] for one in judged.scores if name in one.values]
+    return {name: stats.paired_difference(cents, [0.0] * len(cents), seed=seed)} if cents else {}
+
+
+def _lies_there(place: Path, technique: str, arguments: Mapping[str, Any], base: System) -> bool:
+    """Whether a folder holds the variant that this code would make of a base."""
+    try:
+        told = json.loads((place / DESCRIPTION).read_text(encoding="utf-8"))
+        made = (told["technique"], told["arguments"], told["base"]["weights"], told["commit"])
+    except (OSError, ValueError, KeyError):
+        return False
+    wanted = json.loads(json.dumps(arguments))
+    return made == (technique, wanted, base.weights_key(), environment.commit())

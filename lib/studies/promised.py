@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lib import systems
 from lib.measure import bench
 from lib.metrics import METRICS
 from lib.studies import compression, confirmed, sensitivity
+from lib.studies.resumed import kept
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lib.measure.benched import Benched, Candidate
     from lib.results import Run
-    from lib.systems.base import System
+
+log = logging.getLogger(__name__)
+
+BASE, WHOLE = "speecht5-base", "baseline"
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Claim:
     scale: float = 1.0  # of the results' unit
 
 
+Steps = Sequence[tuple[str, Mapping[str, Any]]]
+
 CLAIMED_ON = "torch/cpu"  # of the rows that claims are compared with
 CLAIMS = (
     Claim("size_mb", (1000, 1500), (300, 400), "MB"),
@@ -40,47 +48,88 @@ CLAIMS = (
 )
 
 
-def published_size(run: Run, texts: Sequence[str], folder: str | Path, *, threads: int = 2) -> None:
-    """Size and speed of the published SpeechT5 as it is, in 8 bit, pruned, and both; its weights are random."""
-    base = systems.load("speecht5-base", threads=threads)
-    made = [
-        confirmed.make(base, one.steps, one.variant, folder)
-        for one in compression.trials("quick")
-        if (one.system, one.target) == ("speecht5", "torch/cpu")
-    ]
-    _costs(run, base, made, texts)
+def published(
+    run: Run,
+    texts: Sequence[str],
+    folder: str | Path,
+    *,
+    extent: str,
+    rounds: int = 1,
+    threads: int = 2,
+    resume: bool = False,
+) -> dict[str, Benched]:
+    """Size and speed of the published SpeechT5 as it is and made smaller, on both runtimes, in one bench; its weights
+    are random, so nobody judges it.
 
-
-def published_graphs(run: Run, texts: Sequence[str], folder: str | Path, *, threads: int = 2) -> None:
-    """The same on ONNX Runtime: as it is, with products in 8 bit and the rest stored in half precision, and with the
-    vocoder in 8 bit, too. The vocoder is most of what the products leave; whether one hears it in 8 bit nobody can say
-    of random weights.
+    extent: "quick" what is claimed, on torch; "study" what else can be had. Of every variant a row says how many times
+    as fast and as small it is as the whole network on torch.
     """
-    base = systems.load("speecht5-base", target="onnxruntime/cpu", threads=threads)
+    candidates: dict[str, Candidate] = {}
+    for target, variants in _variants(extent).items():
+        base = systems.load(BASE, target=target, threads=threads)
+        candidates[f"{WHOLE} on {target}"] = bench.Candidate.of(base)
+        for name, steps in variants:
+            made = confirmed.make(base, steps, name, folder, resume=resume)
+            candidates[f"{name} on {target}"] = bench.Candidate.of(made)
+            log.info("%s %s on %s: %.0f MB", BASE, name, target, made.size_mb)
+    whose = [(*one.names, one.fingerprint) for one in candidates.values()]
+    benched = kept(
+        Path(folder) if resume else None,
+        lambda: ["bench", whose, list(texts), rounds, threads, run.seed],
+        lambda: bench.bench(candidates, texts, rounds=rounds, threads=threads, seed=run.seed),
+        label=f"bench of {BASE}",
+    )
+    bench.write(run, benched)
+    whole = benched[f"{WHOLE} on {CLAIMED_ON}"]
+    for one in benched.values():
+        if one is not whole and not one.why_not and not whole.why_not:
+            gain, size = bench.speedup(one, whole), whole.footprint["size_mb"] / one.footprint["size_mb"]
+            detail = {"of": f"{BASE} {WHOLE} on {CLAIMED_ON}", "times_smaller": round(size, 2)}
+            run.add(
+                *one.candidate.names,
+                "speedup",
+                gain.value,
+                ci=gain.ci,
+                source="one bench of both",
+                detail=detail,
+            )
+    return benched
+
+
+def _variants(extent: str) -> dict[str, list[tuple[str, Steps]]]:
+    """Target -> (variant, its steps) of the published size."""
+    on_torch = {
+        one.variant: one.steps
+        for one in compression.trials("quick")
+        if (one.system, one.target) == ("speecht5", CLAIMED_ON)
+    }
+    if extent != "study":
+        return {CLAIMED_ON: [(compression.CLAIMED, on_torch[compression.CLAIMED])]}
+    small, steps = compression.SMALL
     sentences = sensitivity.arguments_of("int8-static")["sentences"][:2]  # every tensor of the vocoder is noted
     static = ("int8-static", {"stages": ["vocoder"], "sentences": sentences})
-    name, steps = compression.GRAPHS_SMALL
-    made = [
-        confirmed.make(base, steps, name, folder),
-        confirmed.make(base, (steps[0], static), "int8-dynamic+int8-static", folder),
-    ]
-    _costs(run, base, made, texts)
+    return {
+        CLAIMED_ON: [*on_torch.items(), ("int8-dynamic", steps[:1]), (small, steps)],
+        "onnxruntime/cpu": [(small, steps), ("int8-dynamic+int8-static", (steps[0], static))],
+    }
 
 
-def _costs(
-    run: Run, base: System, variants: Sequence[System], texts: Sequence[str], *, rounds: int = 1
-) -> None:
-    """Speed, memory and size alone, of a system whose weights are random: rows as of any bench."""
-    candidates = {one.variant: bench.Candidate.of(one) for one in (base, *variants)}
-    bench.write(run, bench.bench(candidates, texts, rounds=rounds, threads=base.threads, seed=run.seed))
+def smallest(benched: Mapping[str, Benched]) -> str | None:
+    """How much faster and smaller the variants of the published size are than the whole on torch, in sentences."""
+    whole = benched.get(f"{WHOLE} on {CLAIMED_ON}")
+    if whole is None or whole.why_not:
+        return None
+    said = []
+    for name, one in benched.items():
+        if not one.why_not and not name.startswith(WHOLE):
+            gain, size = bench.speedup(one, whole), whole.footprint["size_mb"] / one.footprint["size_mb"]
+            ends = f" [{gain.low:.2f}, {gain.high:.2f}]" if gain.ci else ""
+            said.append(f"{name} is {gain.value:.2f}{ends} times as fast and {size:.2f} times as small")
+    return f"Against the published SpeechT5 in fp32 on PyTorch: {'; '.join(said)}." if said else None
 
 
 def claims(
-    rows: pd.DataFrame,
-    variant: str = compression.CLAIMED,
-    *,
-    base: str = "speecht5-base",
-    small: str = "speecht5",
+    rows: pd.DataFrame, variant: str = compression.CLAIMED, *, base: str = BASE, small: str = "speecht5"
 ) -> pd.DataFrame:
     """Theirs, ours, and whether ours agrees: sizes and times of the published size (random weights), quality of the
     trained small one. rows: of `lib.results.read`; variant: the one that was promised.
@@ -92,13 +141,10 @@ def claims(
     rows, lines = rows[rows.target == CLAIMED_ON], []
     for claim in CLAIMS:
         system = base if claim.metric in ("size_mb", "latency_ms_p50") else small
-        values = [
-            rows[
-                (rows.system == system) & (rows.variant == name) & (rows.metric == claim.metric)
-            ].value.dropna()
-            for name in ("baseline", variant)
-        ]
-        ours = [claim.scale * float(column.iloc[-1]) if len(column) else None for column in values]
+        mine = rows[(rows.system == system) & (rows.metric == claim.metric) & rows.value.notna()]
+        whole, made = (list(mine[mine.variant == name].itertuples()) for name in (WHOLE, variant))
+        start = whole[-1].value if whole else confirmed.before(made[-1]) if made else None
+        ours = [None if x is None else claim.scale * x for x in (start, made[-1].value if made else None)]
         lines.append(
             {
                 "measure": f"{METRICS[claim.metric].label}, {claim.unit}",

@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from lib.measure.scores import compare
 from lib.optimize import plan as planning
 from lib.optimize import quantize
 from lib.optimize.plan import Effect, Group
+from lib.studies.resumed import kept
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,10 +62,12 @@ def screen(
     *,
     passes: int = 3,
     arguments: Mapping[str, Any] | None = None,
+    resume: str | Path | None = None,
 ) -> list[Tried]:
     """Treat every group alone, judge and time it; its rows have the variant "<technique>+<axis>+<name>@sensitivity".
 
     Groups of the same layers are tried once. One that cannot be treated (an operator without a kernel, say) is told.
+    passes: texts that are timed, and how often each; resume: where times are kept (`resumed`), None for nowhere.
     """
     before = evaluate.judge(evaluate.speak(base, sentences, seed=run.seed), scorer, seed=run.seed)
 
@@ -72,7 +76,7 @@ def screen(
         given = {**(arguments or {}), "layers": list(group.layers)}
         try:
             variant = optimize.make(base, technique, variant=name, **given)
-            return Tried(group, _effect(run, base, variant, group, sentences, before, scorer, passes))
+            return Tried(group, _effect(run, base, variant, group, sentences, before, scorer, passes, resume))
         except SpeechError as error:
             run.not_run(base.name, f"{name}{SUFFIX}", base.target, METRICS[0], str(error))
             return Tried(group, None, str(error))
@@ -97,6 +101,8 @@ def by_group(
     scorer: Scorer,
     *,
     threads: int = 2,
+    passes: int = 3,
+    resume: str | Path | None = None,
 ) -> dict[str, list[Tried]]:
     """Technique -> what it does to each group of a system's layers, see `screen`. axes: of `plan.groups`."""
     base = systems.load(name, target=target, threads=threads)
@@ -104,7 +110,15 @@ def by_group(
     for technique in TECHNIQUES.get(targets.find(target).runtime, ()):
         groups = planning.groups(base, quantize.treated(technique, base), axes=axes)
         screened[technique] = screen(
-            run, base, technique, groups, sentences, scorer, arguments=arguments_of(technique)
+            run,
+            base,
+            technique,
+            groups,
+            sentences,
+            scorer,
+            passes=passes,
+            arguments=arguments_of(technique),
+            resume=resume,
         )
     return screened
 
@@ -184,10 +198,16 @@ def in_turns(base: System, variant: System, texts: Sequence[str], *, passes: int
     return float(np.median(ratios))
 
 
-def _effect(run, base, variant, group, sentences, before, scorer, passes) -> Effect:
+def _effect(run, base, variant, group, sentences, before, scorer, passes, resume) -> Effect:
     judged = evaluate.judge(evaluate.speak(variant, sentences, seed=run.seed), scorer, seed=run.seed)
     differences = compare(judged.scores, before.scores, seed=run.seed)
-    times = in_turns(base, variant, [s.text for s in sentences[:passes]], passes=passes, seed=run.seed)
+    texts = [s.text for s in sentences[:passes]]
+    times = kept(
+        resume,
+        lambda: ["in turns", base.fingerprint(), variant.fingerprint(), texts, passes, run.seed, base.threads],
+        lambda: in_turns(base, variant, texts, passes=passes, seed=run.seed),
+        label=f"{variant.variant} of {base.name}",
+    )
     losses = {m: differences[m].value / verdict.MARGINS[m] for m in METRICS}
     for metric in METRICS:
         estimate, difference = judged.summary[metric], differences[metric]

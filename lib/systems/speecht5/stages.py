@@ -75,7 +75,6 @@ class SpeechT5BaseOnnx(System):
 
     name = "speecht5-base"
     sample_rate = SPEECHT5.sample_rate
-    size_kind = "estimated"
 
     def __init__(self, *, target: str = "onnxruntime/cpu", threads: int = 2):
         self.target, self.threads = target, threads
@@ -87,8 +86,13 @@ class SpeechT5BaseOnnx(System):
 
     @property
     def size_mb(self) -> float:
-        """10^6 bytes that its weights would have as a file, which is as many as they have in memory."""
-        return self.loaded_mb
+        """10^6 bytes of a saved variant's files; of the baseline, which has none, of its weights in memory."""
+        return super().size_mb or self.loaded_mb
+
+    @property
+    def size_kind(self) -> str:
+        """Whether `size_mb` is of files."""
+        return "measured" if self.files else "estimated"
 
     def speak(self, sentence: str, seed: int) -> Speech:
         """As on torch."""

@@ -94,12 +94,15 @@ class SpeechT5Base(System):
             module.eval().to(self.device)
         self._limits = spoken_length()
 
-    size_kind = "estimated"
-
     @property
     def size_mb(self) -> float:
-        """10^6 bytes that its weights would have as a file, which is as many as they have in memory."""
-        return self.loaded_mb
+        """10^6 bytes of a saved variant's files; of the baseline, which has none, of its weights in memory."""
+        return super().size_mb or self.loaded_mb
+
+    @property
+    def size_kind(self) -> str:
+        """Whether `size_mb` is of files."""
+        return "measured" if self.files else "estimated"
 
     @torch.inference_mode()
     def speak(self, sentence: str, seed: int) -> Speech:

@@ -1,0 +1,41 @@
+"""What does the package piper-tts take for some sentences? A process of its own Python, which has that package and
+nothing of this project: asked by `lib.studies.piper` with one JSON object, it answers with one.
+"""
+
+import json
+import random
+import sys
+import time
+
+
+def main() -> None:
+    """Load the voice, say every text once untimed and once timed."""
+    asked = json.load(sys.stdin)
+    begin = time.perf_counter()
+    from piper import PiperVoice
+
+    voice = PiperVoice.load(asked["model"], config_path=asked["config"])
+    loaded_s = time.perf_counter() - begin
+
+    def speak(text: str) -> float:
+        """Seconds of audio."""
+        chunks = [
+            (len(c.audio_int16_bytes), c.sample_width * c.sample_channels * c.sample_rate)
+            for c in voice.synthesize(text)
+        ]
+        return sum(n_bytes / each for n_bytes, each in chunks)
+
+    for text in asked["texts"]:
+        speak(text)
+    seconds, audio_s = [0.0] * len(asked["texts"]), [0.0] * len(asked["texts"])
+    order = list(range(len(asked["texts"])))
+    random.Random(asked["turn"]).shuffle(order)
+    for index in order:
+        begin = time.perf_counter()
+        audio_s[index] = speak(asked["texts"][index])
+        seconds[index] = time.perf_counter() - begin
+    sys.stdout.write("\n" + json.dumps({"seconds": seconds, "audio_s": audio_s, "loaded_s": loaded_s}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""How much of what channels cost does a decoder learn again from the whole one, and what then can 8 bit save?
+
+The decoders of `vits-joe` and `hifigan` lose a share of their channels, learn from the whole ones on what these were
+fed (`lib.optimize.recover`), and go to ONNX Runtime, where they are quantized. Nobody seems to have published a pruned
+and quantized HiFi-GAN with its predicted opinion score and its speed on a processor side by side: `front` is that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib import optimize, systems
+from lib.corpora import gutenberg
+from lib.studies import confirmed, sensitivity
+from lib.studies.compression import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lib.systems.model import Model
+
+log = logging.getLogger(__name__)
+
+SYSTEMS = ("vits-joe", "hifigan")
+STAGE, MADE_ON, SPOKEN_ON = "decoder", "torch/cpu", "onnxruntime/cpu"
+SHARES = (0.3, 0.5)  # of the channels, taken out of every layer
+N_LESSONS = 48  # training sentences that the whole decoder is heard on
+METRICS = ("rtf", "size_mb", "mos_predicted", "asr_nll")
+
+
+def taught(
+    folder: str | Path,
+    *,
+    steps: int,
+    names: Sequence[str] = SYSTEMS,
+    shares: Sequence[float] = SHARES,
+    n_lessons: int = N_LESSONS,
+    threads: int = 2,
+    seed: int = 0,
+) -> list[Trial]:
+    """Prune and teach the decoders; the trials of them on ONNX Runtime: pruned, taught again, and that in 8 bit.
+
+    folder: of the variants and of the runs that teach them, which go on where they stopped.
+    """
+    trials = []
+    for name in names:
+        whole = systems.load(name, target=MADE_ON, threads=threads)
+        lessons = None
+        for share in shares:
+            arguments = {"share": share, "stages": [STAGE]}
+            pruned = confirmed.make(
+                whole, [("structured", arguments)], f"structured-{round(100 * share)}", folder, resume=True
+            )
+            if lessons is None:
+                lessons = _lessons(whole, n_lessons, seed)
+            log.info("%s %s learns from the whole for %d steps", name, pruned.variant, steps)
+            learnt = _learnt(pruned, whole, lessons, Path(folder), steps, seed)
+            trials += [
+                _trial(name, pruned),
+                _trial(name, learnt),
+                _trial(
+                    name,
+                    learnt,
+                    ("int8-static", {"stages": [STAGE], **sensitivity.arguments_of("int8-static")}),
+                ),
+            ]
+    return trials
+
+
+def front(*tables: pd.DataFrame) -> pd.DataFrame:
+    """A line for each variant of the decoders on ONNX Runtime with its speed, size, predicted MOS and recogniser's
+    loss: system, variant, and for each of METRICS value, low, high.
+
+    tables: of `lib.results.read`, this run's first; an earlier run's rows of a system count where this has none. What
+    the baseline sounds like follows from its differences to the variants.
+    """
+    import pandas as pd
+
+    lines: list[dict[str, Any]] = []
+    for table in tables:
+        chosen = table[
+            table.system.isin(SYSTEMS)
+            & ~table.system.isin([line["system"] for line in lines])
+            & (table.target == SPOKEN_ON)
+            & table.metric.isin(METRICS)
+            & table.notebook.str.startswith("04_")  # recorded: with the profile behind it
+            & table.value.notna()
+        ]
+        for system, rows in chosen.groupby("system", sort=False):
+            lines += [{"system": system, **line} for line in _lines(rows)]
+    ends = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]
+    return pd.DataFrame(lines, columns=["system", "variant", *ends])
+
+
+def _lines(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Of one system: the newest numbers of each variant that has all of METRICS."""
+    newest = rows.sort_values("time", kind="stable").drop_duplicates(["variant", "metric"], keep="last")
+    whole: dict[str, tuple] = {}
+    for row in newest.sort_values("n", kind="stable").itertuples():  # those of most sentences last
+        if row.baseline == "baseline" and (before := confirmed.before(row)) is not None:
+            whole[row.metric] = (before, math.nan, math.nan)
+    lines = []
+    for variant, own in newest.groupby("variant", sort=False):
+        numbers = {row.metric: (row.value, row.ci_low, row.ci_high) for row in own.itertuples()}
+        if variant == "baseline":
+            numbers = whole | numbers
+        if set(METRICS) <= set(numbers):
+            ends = {f"{m}{end}": numbers[m][i] for m in METRICS for i, end in enumerate(("", "_low", "_high"))}
+            lines.append({"variant": variant, **ends})
+    return lines
+
+
+def finding(front: pd.DataFrame) -> str | None:
+    """What teaching brings back, in a sentence for each pruned variant that was taught; None without one."""
+    said = []
+    for row in front[front.variant.str.endswith("+recovered")].itertuples():
+        mine = front[front.system == row.system].set_index("variant")
+        before = row.variant.removesuffix("+recovered")
+        if not {"baseline", before} <= set(mine.index):
+            continue
+        whole, pruned = mine.loc["baseline"], mine.loc[before]
+        text = (
+            f"{row.system} {before} is {whole.rtf / row.rtf:.2f} times as fast as the whole; it loses "
+            f"{whole.mos_predicted - pruned.mos_predicted:.2f} of predicted MOS, once it has learnt from the whole "
+            f"{whole.mos_predicted - row.mos_predicted:.2f}"
+        )
+        small = f"{row.variant}+int8-static"
+        if small in mine.index:
+            last = mine.loc[small]
+            text += (
+                f", in 8 bit {whole.mos_predicted - last.mos_predicted:.2f} at {whole.rtf / last.rtf:.2f} times the "
+                f"speed and {whole.size_mb / last.size_mb:.1f} times as small"
+            )
+        said.append(text)
+    return f"{'; '.join(said)}." if said else None
+
+
+def _lessons(whole: Model, n: int, seed: int):
+    from lib.optimize import recover
+
+    return recover.lessons(whole, [s.id for s in gutenberg.split("train", n)], stage=STAGE, seed=seed)
+
+
+def _learnt(pruned: Model, whole: Model, lessons, folder: Path, steps: int, seed: int) -> Model:
+    """The pruned variant after it has learnt, saved and loaded."""
+    from lib.optimize import recover
+
+    training = dataclasses.replace(recover.USUAL, steps=steps, seed=seed)
+    run = folder / "recovery" / f"{whole.name}-{pruned.variant}-{pruned.weights_key()[:8]}-{steps}"
+    learnt = recover.recover(pruned, whole, lessons, run, stage=STAGE, training=training)
+    place = confirmed.home(folder, whole.name, MADE_ON, learnt.variant)
+    optimize.save(learnt, place, data=f"{len(lessons)} sentences heard by the whole decoder, {steps} steps")
+    return optimize.load(place, threads=whole.threads)
+
+
+def _trial(name: str, on_torch: Model, *more: tuple[str, dict[str, Any]]) -> Trial:
+    """A torch variant's decoder on ONNX Runtime, and what is done to it there; the rest is stored in half precision, as
+    checkpoints are.
+    """
+    taken = (
+        "from-torch",
+        {"folder": on_torch.origin["folder"], "weights": on_torch.weights_key(), "stage": STAGE},
+    )
+    variant = "+".join((on_torch.variant, *(technique for technique, _ in more)))
+    return Trial(name, SPOKEN_ON, variant, (taken, *more, ("fp16-weights", {})))
