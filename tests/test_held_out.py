@@ -46,5 +46,7 @@ def test_no_recipe_trains_or_validates_on_them(path, monkeypatch):
         "".join(c for c in text.lower() if c.isalnum())
         for text in [s.text for s in asked] + [u.text for u in corpus.utterances]
     }
-    reads = set(read.data["voices"]) != {"prompts"}  # recordings alone read nothing: their own splits hold them apart
+    reads = set(read.data["voices"]) != {
+        "prompts"
+    }  # recordings alone read nothing: their own splits hold them apart
     assert (len(said) > 3) == reads and not said & HELD_OUT

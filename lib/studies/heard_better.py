@@ -142,7 +142,7 @@ def costs(found: pd.DataFrame) -> str | None:
 
 
 def deployed(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
-    """Columns WER (with its interval), size and speed of a taught recogniser, a line for each step of deployment."""
+    """Columns WER (with its interval) and size of a taught recogniser, a line for each step of deployment."""
     import pandas as pd
 
     mine = table[(table.system == system) & table.value.notna() & table.variant.str.endswith(f"@{HARD_SET}")]
@@ -160,10 +160,9 @@ def deployed(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
                 if wer.ci_low == wer.ci_low
                 else f"{100 * wer.value:.1f}",
                 "size, MB": round(own.value["size_mb"], 1),
-                "RTFx": round(own.value["throughput_rtfx"], 1),
             }
         )
-    return pd.DataFrame(rows, columns=["variant", "target", "WER, %", "size, MB", "RTFx"])
+    return pd.DataFrame(rows, columns=["variant", "target", "WER, %", "size, MB"])
 
 
 def recommended(found: pd.DataFrame) -> str | None:

@@ -32,12 +32,10 @@ SNRS_DB = (0.0, 3.0, 6.0, 10.0)  # of the noise domain
 
 @dataclass(frozen=True)
 class Listened:
-    """What was heard of a clip. seconds: of computing, when it was first heard; audio_s: its length."""
+    """What was heard of a clip; how fast is the bench's to say, not that of something kept."""
 
     clip: Clip
     heard: str
-    seconds: float
-    audio_s: float
 
     def errors(self, metric: str = "wer") -> intelligibility.ErrorCounts:
         """Of `RATES`."""
@@ -64,11 +62,6 @@ def change(before: Sequence[Listened], after: Sequence[Listened], metric: str = 
             "the two heard other clips, or in another order: only the same ones can be compared"
         )
     return stats.paired_ratio_difference(*_counts(after, metric), *_counts(before, metric))
-
-
-def rtfx(heard: Sequence[Listened]) -> Estimate:
-    """Seconds of speech a second of computing."""
-    return stats.ratio_ci([h.audio_s for h in heard], [h.seconds for h in heard])
 
 
 def substitutions(heard: Sequence[Listened], most: int = 10) -> "pd.DataFrame":
@@ -119,11 +112,8 @@ def _listen(recogniser: "Recogniser", key: str, clip: Clip) -> Listened:
     name = content_key(key, waveform.tobytes())
     path = cache_folder("heard", recogniser.name, name[:2], f"{name}.json")
     if not path.exists():
-        transcript = recogniser.transcribe(waveform, RATE)
-        kept = {"heard": transcript.text, "seconds": sum(transcript.seconds.values())}
-        write_atomic(path, json.dumps(kept).encode())
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    return Listened(clip, kept["heard"], kept["seconds"], len(waveform) / RATE)
+        write_atomic(path, json.dumps({"heard": recogniser.transcribe(waveform, RATE).text}).encode())
+    return Listened(clip, json.loads(path.read_text(encoding="utf-8"))["heard"])
 
 
 def _counts(heard: Sequence[Listened], metric: str) -> tuple[list[int], list[int]]:

@@ -141,8 +141,8 @@ def deploy(
     targets: Sequence[str],
     threads: int = 2,
 ) -> None:
-    """A taught recogniser on each of `TARGETS`, in single precision and in 8 bits: rows of errors on hard clips, size,
-    and speed.
+    """A taught recogniser on each of `TARGETS`, in single precision and in 8 bits: rows of errors on hard clips and of
+    size.
     """
     tests = {HARD_SET: clips.tests[HARD_SET]}
     whole: dict[str, Heard] = {}  # target -> what it hears in single precision
@@ -194,10 +194,6 @@ def record(
                 detail |= {"to_full": paired_detail(misheard.change(full[tests], clips, metric))}
             told = {"n": estimate.n, "ci": estimate.ci, "source": _SOURCE, "baseline": against}
             run.add(*where, metric, estimate.value, **told, detail=detail or "")
-        speed = misheard.rtfx(clips)
-        run.add(
-            *where, "throughput_rtfx", speed.value, n=speed.n, ci=speed.ci, baseline=against, source=_SOURCE
-        )
 
 
 def record_training(run: Run, plan: Plan, taught: Taught) -> None:
