@@ -17,9 +17,9 @@ from lib import audio, progress, systems
 from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus, Sentence, Utterance
 from lib.errors import MissingDataError, ParameterError, SpeechError
-from lib.measure import intelligibility, stats
+from lib.measure import stats
 from lib.measure.scorer import ALIGNED, Scorer, source
-from lib.measure.scores import ClipScores, compare, summarise
+from lib.measure.scores import ClipScores, compare, recognised, summarise
 from lib.measure.stats import Difference, Estimate
 
 log = logging.getLogger(__name__)
@@ -27,8 +27,7 @@ log = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from lib.features import MelConfig
     from lib.results import Run
-    from lib.systems.base import System
-    from lib.systems.whisper import Whisper
+    from lib.systems.base import Recogniser, System
 
 
 SPEECH = ("wer", "asr_nll", "mos_predicted")  # what any clip with its text is judged by
@@ -242,30 +241,29 @@ def judge(
     return Judged(tuple(clips), tuple(scores), summarise(scores, seed=seed))
 
 
-def recogniser(run: "Run", listener: "Whisper", clips: Sequence[Clip]) -> list[str]:
+def heard(listener: "Recogniser", clips: Sequence[Clip], *, seed: int = 0) -> Judged:
+    """Clips with the errors of what a recogniser makes of them; no rows are written."""
+    waiting = progress.track(clips, f"{listener.name} listens", unit="clip")
+    texts = [listener.transcribe(clip.waveform, clip.sample_rate).text for clip in waiting]
+    scores = [ClipScores(recognised(clip.text, text)) for clip, text in zip(clips, texts)]
+    return Judged(tuple(clips), tuple(scores), summarise(scores, seed=seed))
+
+
+def recogniser(run: "Run", listener: "Recogniser", clips: Sequence[Clip]) -> list[str]:
     """The recogniser as a system under test: word and character errors on clips. Returns its transcripts."""
-    names = (listener.name, listener.variant, listener.target)
-    heard = [
-        listener.transcribe(c.waveform, c.sample_rate).text
-        for c in progress.track(clips, f"{listener.name} listens", unit="clip")
-    ]
-    for metric, count, normalise in (
-        ("wer", intelligibility.word_errors, True),
-        ("wer_raw", intelligibility.word_errors, False),
-        ("cer", intelligibility.character_errors, True),
-        ("cer_raw", intelligibility.character_errors, False),
-    ):
-        counts = [count(clip.text, text, normalise=normalise) for clip, text in zip(clips, heard)]
-        estimate = stats.ratio_ci([c.errors for c in counts], [c.length for c in counts], seed=run.seed)
+    judged = heard(listener, clips, seed=run.seed)
+    for metric, estimate in judged.summary.items():
         run.add(
-            *names,
+            listener.name,
+            listener.variant,
+            listener.target,
             metric,
             estimate.value,
             n=estimate.n,
             ci=estimate.ci,
             source="greedy decoding of real recordings, jiwer",
         )
-    return heard
+    return [clip.recognition.transcript for clip in judged.scores]
 
 
 def copies(

@@ -75,7 +75,7 @@ def baseline(
     """
     if system.kind == "recogniser":
         clips = listened.clips(sentences, seed=run.seed, threads=system.threads)
-        return Baseline(system, sentences, listened.judged(system, clips, seed=run.seed), at=at)
+        return Baseline(system, sentences, evaluate.heard(system, clips, seed=run.seed), at=at)
     voice = evaluate.reference_clips(system, threads=system.threads)
     clips, originals = _said(system, sentences, run.seed)
     judged = evaluate.judge(clips, scorer, voice=voice, originals=originals or None, seed=run.seed)
@@ -198,7 +198,7 @@ def _heard(run: Run, base: Baseline, variant: System, scorer: Scorer, keep: int)
     names = (variant.name, f"{variant.variant}{base.at}", variant.target)
     whose = f"{base.system.variant}{base.at}"
     if variant.kind == "recogniser":
-        judged = listened.judged(variant, base.judged.clips, seed=run.seed)
+        judged = evaluate.heard(variant, base.judged.clips, seed=run.seed)
         differences = listened.compared(run, names, judged, base.judged, whose)
         return Heard(variant, verdict.quality_verdict(differences, verdict.RECOGNISER), ())
     clips, originals = _said(variant, base.sentences, run.seed, base.originals)

@@ -6,6 +6,7 @@ Everything compares clip by clip: two recognisers hear the same clips, and the i
 from __future__ import annotations
 
 import collections
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from lib import progress, text
 from lib.corpora.domains import RATE, Clip
 from lib.errors import ParameterError, require
 from lib.files import cache_folder, content_key, write_atomic
-from lib.measure import intelligibility, stats
+from lib.measure import stats
+from lib.measure.intelligibility import ErrorCounts
+from lib.measure.scores import Recognition, recognised
 from lib.measure.stats import Difference, Estimate
 
 if TYPE_CHECKING:
@@ -37,10 +40,14 @@ class Listened:
     clip: Clip
     heard: str
 
-    def errors(self, metric: str = "wer") -> intelligibility.ErrorCounts:
+    @functools.cached_property
+    def recognition(self) -> Recognition:
+        """What was heard beside what was said."""
+        return recognised(self.clip.utterance.text, self.heard)
+
+    def errors(self, metric: str = "wer") -> ErrorCounts:
         """Of `RATES`."""
-        count = intelligibility.word_errors if metric.startswith("wer") else intelligibility.character_errors
-        return count(self.clip.utterance.text, self.heard, normalise=not metric.endswith("_raw"))
+        return getattr(self.recognition, metric)
 
 
 def listen(recogniser: "Recogniser", clips: Sequence[Clip]) -> tuple[Listened, ...]:

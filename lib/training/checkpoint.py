@@ -15,12 +15,14 @@ import os
 import random
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from lib.errors import OutputError, ParameterError, TrainingError
 from lib.training.recipe import Recipe
@@ -106,6 +108,19 @@ def load(path: Path, recipe: Recipe | None = None) -> Checkpoint:
             "folder, or with that recipe"
         )
     return Checkpoint(description["step"], weights, state)
+
+
+def take_over(networks: Mapping[str, nn.Module], weights: Mapping[str, Mapping[str, Any]], whose: str) -> None:
+    """Give networks the weights of those of the same name; the others stay. TrainingError for other sizes."""
+    try:
+        for name, network in networks.items():
+            if weights.get(name):
+                network.load_state_dict(weights[name])
+    except RuntimeError as error:  # torch's own words for other shapes
+        raise TrainingError(
+            f"{whose} has other sizes than the recipe's ({' '.join(str(error).split())[:200]}): take its own recipe's "
+            "`model`, or another start_from"
+        ) from error
 
 
 def latest(folder: Path) -> Path | None:

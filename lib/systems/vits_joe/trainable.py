@@ -22,8 +22,8 @@ POSTERIOR = "posterior_encoder"
 _LACKING = "post_", "flows.1."  # the parameters of the duration predictor that only training uses begin so
 
 
-def build(*, seed: int = 0, published: bool = True, checkpoint: str | None = None) -> dict[str, nn.Module]:
-    """The five networks. published: with the voice's weights, or those of `checkpoint`; else all of them
+def build(*, seed: int = 0, published: bool = True) -> dict[str, nn.Module]:
+    """The five networks. published: with the voice's weights; else all of them
     untrained.
     """
     with torch.random.fork_rng(devices=[]):
@@ -35,7 +35,7 @@ def build(*, seed: int = 0, published: bool = True, checkpoint: str | None = Non
         nn.init.zeros_(flow.conv_proj.weight)
         nn.init.zeros_(flow.conv_proj.bias)
     if published:
-        weights = piper.state_dict(piper.model_path(checkpoint))
+        weights = piper.state_dict()
         for name in SPOKEN:
             mine = {
                 key.removeprefix(f"{name}."): torch.tensor(w) for key, w in weights.items() if _is_of(key, name)

@@ -21,7 +21,7 @@ import torch
 from torch.nn import functional as F
 
 from lib.corpora.base import Corpus
-from lib.errors import ParameterError, TrainingError
+from lib.errors import ParameterError
 from lib.features import HIFIGAN, log_mel_torch
 from lib.systems import hifigan
 from lib.systems.hifigan.discriminators import (
@@ -259,14 +259,7 @@ class VocoderTask(Task):
                 name: module.state_dict()
                 for name, module in hifigan.HifiGan(folder, threads=torch.get_num_threads()).modules.items()
             }
-        try:
-            for name in networks.keys() & weights.keys():
-                networks[name].load_state_dict(weights[name])
-        except RuntimeError as error:  # torch's own words for other shapes
-            raise TrainingError(
-                f"the vocoder in {folder} has other sizes than the recipe's ({' '.join(str(error).split())[:200]}): "
-                "take its own recipe's `model`, or another start_from"
-            ) from error
+        checkpoints.take_over(networks, weights, f"the vocoder in {folder}")
 
     def _rate(self, step: int) -> float:
         return 0.5 ** (max(0, step - self.config.adversarial_from) / self.config.half_life)

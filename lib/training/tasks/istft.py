@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from lib.corpora.base import Corpus, Utterance
-from lib.errors import ParameterError, TrainingError
+from lib.errors import ParameterError
 from lib.features import HIFIGAN, log_mel_torch
 from lib.files import write_atomic
 from lib.systems import istft
@@ -294,13 +294,4 @@ def start(modules: dict[str, torch.nn.Module], name: str) -> None:
             stem: {k.removeprefix(f"{stem}."): v.float() for k, v in flat.items() if k.startswith(f"{stem}.")}
             for stem in modules
         }
-    try:
-        for stem, module in modules.items():
-            if weights.get(stem):
-                module.load_state_dict(weights[stem])
-    except RuntimeError as error:  # torch's own words for other shapes
-        words = " ".join(str(error).split())[:200]
-        raise TrainingError(
-            f"the vocoder in {folder} has other sizes than the recipe's ({words}): take its own "
-            "recipe's `model`, or another start_from"
-        ) from error
+    checkpoints.take_over(modules, weights, f"the vocoder in {folder}")

@@ -257,15 +257,7 @@ class VitsTask(Task):
         run = checkpoints.latest(folder / "checkpoints")
         if run is None:
             raise TrainingError(f"{folder} holds no run of VITS: train one, or set start_from: {PUBLISHED}")
-        weights = checkpoints.load(run).weights
-        try:
-            for name in networks.keys() & weights.keys():
-                networks[name].load_state_dict(weights[name])
-        except RuntimeError as error:  # torch's own words for other shapes
-            raise TrainingError(
-                f"the run in {folder} has other sizes than the recipe's ({' '.join(str(error).split())[:200]}): "
-                "take its own recipe's `model`, or another start_from"
-            ) from error
+        checkpoints.take_over(networks, checkpoints.load(run).weights, f"the run in {folder}")
 
     def _rate(self, step: int) -> float:
         return min(1.0, (step + 1) / self.config.ramp) * 0.5 ** (step / self.config.half_life)
