@@ -20,7 +20,8 @@ from lib.training import recipe
 from lib.training.loop import train
 from lib.training.tasks import distillation
 from lib.training.tasks.acoustic import MODULE
-from lib.training.tasks.tortoise_student import METHODS, StudentConfig, StudentTask
+from lib.training.tasks.lessons import METHODS
+from lib.training.tasks.tortoise_student import StudentConfig, StudentTask
 
 # Half as wide as elsewhere: what a dozen steps teach depends on it.
 FRONT = FrontConfig(
@@ -111,10 +112,10 @@ def test_what_is_shown_is_what_the_teacher_would_draw(speech, config):
     task = StudentTask(speech, config)
     given = batch_of(task).tensors
     said, x = torch.randn(4, 32, FRONT.hidden), torch.randn(4, 80, 32)
-    times = task._times(4)
+    times = task.lessons.times(4)
     assert times.shape == (3, 4) and (times[0] > times[1]).all() and (times[1] > times[2]).all()
     weight = torch.tensor([0.0, 0.5, 1.0, 2.0])
-    target = task._target(x, times, said, given["speakers"], weight)
+    target = task.lessons.target(task.plain[MODULE], x, times, said, given["speakers"], weight)
     condition = task.teacher.condition(said, given["speakers"], 32)
     levels = [distillation.level(task.schedule, t, x) for t in times]
     ours = x
@@ -130,11 +131,13 @@ def test_what_is_shown_is_what_the_teacher_would_draw(speech, config):
 
 def test_intervals_begin_anywhere_and_never_stand_still(speech, config):
     task = StudentTask(speech, dataclasses.replace(config, method="interval"))
-    times = torch.cat([task._times(16) for _ in range(50)], 1)
+    times = torch.cat([task.lessons.times(16) for _ in range(50)], 1)
     assert times.shape == (5, 800) and (times[0] > times[-1]).all() and (times.diff(dim=0) <= 0).all()
     assert 0.4 < (times[0] == task.schedule.steps - 1).float().mean() < 0.7
     said, x = torch.randn(800, 3, FRONT.hidden), torch.randn(800, 80, 3)
-    target = task._target(x, times, said, torch.zeros(800, dtype=torch.long), torch.zeros(800))
+    target = task.lessons.target(
+        task.plain[MODULE], x, times, said, torch.zeros(800, dtype=torch.long), torch.zeros(800)
+    )
     assert target.isfinite().all()
 
 
@@ -186,11 +189,11 @@ def test_a_ladder_is_climbed_and_goes_on_where_it_was(speech, base, tmp_path, mo
             (damaged / file.name).write_bytes(file.read_bytes())
     (damaged / students.WEIGHTS).write_bytes(b"no weights")
     with pytest.raises(TrainingError, match="cannot be read"):
-        students.load(damaged, base, voice.modules["decoder"])
+        students.load(damaged, students.key(base), voice.modules["decoder"])
     described = json.loads((damaged / students.DESCRIPTION).read_text())
     (damaged / students.DESCRIPTION).write_text(json.dumps(described | {"base": "another"}))
     with pytest.raises(TrainingError, match="follows another front end"):
-        students.load(damaged, base, voice.modules["decoder"])
+        students.load(damaged, students.key(base), voice.modules["decoder"])
     with pytest.raises(ParameterError, match="no diffusion decoder"):
         optimize.make(systems.load("espeak-ng"), "distilled", student=str(damaged))
 

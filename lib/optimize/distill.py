@@ -132,7 +132,7 @@ def distilled(system: Model, *, student: str, steps: int = 0, guidance: float = 
     from lib.systems.tortoise import students
 
     _fits(system)
-    known, decoder = students.load(students.find(student), system.folder, system.modules[DECODER])
+    known, decoder = students.load(students.find(student), students.key(system.folder), system.modules[DECODER])
     if guidance > known.guidance:
         raise ParameterError(
             f"guidance is {guidance:g}, but the student {student} knows it up to {known.guidance:g} only: ask for less"

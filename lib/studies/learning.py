@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lib.results import Run
+    from lib.training.recipe import Recipe
+    from lib.training.task import Task
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +48,6 @@ def measure(run: "Run", recipe_file: str | Path, *, precision: str = "", threads
     "training-bf16". Power that was metered for less than `bench_child.ENERGY_WINDOW_S` is not run: an estimate from CPU
     seconds needs no such time.
     """
-    from lib.measure.bench_child import ENERGY_WINDOW_S
-    from lib.training.outcome import SOURCES
-
     log.info("training by %s in a process of its own", recipe_file)
     with tempfile.TemporaryDirectory() as folder:
         arguments = {
@@ -59,11 +58,23 @@ def measure(run: "Run", recipe_file: str | Path, *, precision: str = "", threads
         }
         done = process.call("lib.studies.learning:train_here", arguments, threads=threads, timeout_s=3600)
     value = done.value
-    energy, metrics = value["energy"], value["metrics"] | {"peak_rss_mb": done.peak_rss_mb}
     names = (value["task"], f"{VARIANT}-{precision}" if precision else VARIANT, value["target"])
+    return record(run, names, done, threads=threads)
+
+
+def record(
+    run: "Run", names: tuple[str, str, str], done: process.Finished, *, threads: int, **detail: str
+) -> Learned:
+    """The rows of what `train_here` answered, under (system, variant, target). detail: more of what stands in each."""
+    from lib.measure.bench_child import ENERGY_WINDOW_S
+    from lib.training.outcome import SOURCES
+
+    value = done.value
+    energy, metrics = value["energy"], value["metrics"] | {"peak_rss_mb": done.peak_rss_mb}
     detail = {
         "steps": value["steps"],
         "threads": threads,
+        **detail,
         **value["settings"],
         **{f"{phase}_pct": round(share, 2) for phase, share in value["shares"].items()},
     }
@@ -85,14 +96,22 @@ def train_here(recipe_file: str, folder: str, threads: int, precision: str = "")
     """The fresh process's part: train, with a power meter running. Returns JSON."""
     import torch
 
-    from lib.measure.energy import EnergyMeter
-    from lib.training import loop, recipe, speed, tasks
+    from lib.training import recipe, tasks
 
     torch.set_num_threads(threads)
     chosen = recipe.load(recipe_file)
     if precision:
         chosen = dataclasses.replace(chosen, training=dataclasses.replace(chosen.training, precision=precision))
-    task = tasks.build(chosen)
+    return metered(tasks.build(chosen), chosen, folder)
+
+
+def metered(task: "Task", chosen: "Recipe", folder: str | Path) -> dict:
+    """Train in this process and say what it came to, as `record` reads it."""
+    import torch
+
+    from lib.measure.energy import EnergyMeter
+    from lib.training import loop, speed
+
     with EnergyMeter("cuda" if torch.cuda.is_available() else "cpu") as meter:
         outcome = loop.train(task, chosen, folder)
     curve = [

@@ -96,8 +96,8 @@ def trained(
 
 def decoders(voice: Tortoise, folders: Sequence[str | Path]) -> dict[str, nn.Module]:
     """The students' decoders by the names of their folders."""
-    teacher = voice.modules[distill.DECODER]
-    return {Path(folder).name: students.load(folder, voice.folder, teacher)[1] for folder in folders}
+    teacher, base = voice.modules[distill.DECODER], students.key(voice.folder)
+    return {Path(folder).name: students.load(folder, base, teacher)[1] for folder in folders}
 
 
 def walks(voice: Tortoise, folders: Sequence[str | Path]) -> list[ladder.Walk]:

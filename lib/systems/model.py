@@ -241,7 +241,8 @@ def _attributes(module: "torch.nn.Module") -> dict[str, str]:
     attributes = {}
     for path, layer in module.named_modules():
         for name, value in vars(layer).items():
-            if name.startswith("_") or name == "training":
+            # "cached_...": what a layer of transformers keeps of its last call, which decides nothing.
+            if name.startswith(("_", "cached_")) or name == "training":
                 continue
             if value is None or isinstance(value, (bool, int, float, str, tuple, list)):
                 shown = repr(value)

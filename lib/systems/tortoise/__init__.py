@@ -12,7 +12,7 @@ of the published size in `published.py`.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from lib.systems import checkpoint
 from lib.systems.acoustic import AcousticSystem
 from lib.systems.base import Speech
 from lib.systems.fastspeech2 import network as fastspeech2_network
-from lib.systems.tortoise.diffusion import PREDICTIONS, Sample, Sampling, Schedule, sample
+from lib.systems.tortoise.diffusion import PREDICTIONS, Sample, Sampling, Schedule
 from lib.systems.tortoise.network import DecoderConfig, DiffusionDecoder
+from lib.systems.tortoise.walking import walk
 
 log = logging.getLogger(__name__)
 
@@ -175,26 +176,7 @@ def denoised(
     generator = torch.Generator().manual_seed(seed)
     condition = decoder.condition(said, speakers, said.shape[1])
     noise = torch.randn((len(said), HIFIGAN.n_bands, said.shape[1]), generator=generator).to(said.device)
-    knows, grid = decoder.config, how.grid(config.noise)
-    following = dict(zip(grid, (*grid[1:], -1)))  # timestep -> the one that its step leads to
-
-    def predict(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        inputs = {}
-        if knows.folded:
-            inputs["guidance"] = torch.full_like(x[:, 0, 0], how.weight(grid.index(int(t[0])), len(grid)))
-        if knows.interval:
-            inputs["until"] = torch.full_like(t, following[int(t[0])])
-        return decoder.denoise(x, t, condition, **inputs)
-
-    return sample(
-        config.noise,
-        config.prediction,
-        predict,
-        noise,
-        replace(how, guidance=0.0) if knows.folded else how,
-        unconditional=decoder.denoise,
-        generator=generator,
-    )
+    return walk(decoder, config.noise, config.prediction, condition, noise, how, generator)
 
 
 def guarded(frames: torch.Tensor) -> tuple[torch.Tensor, int]:

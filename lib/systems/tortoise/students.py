@@ -26,7 +26,7 @@ DESCRIPTION, WEIGHTS = "student.json", "decoder.safetensors"
 class Student:
     """method: how it learnt; steps: of DDIM that it is to walk; guidance: the highest weight folded into it;
     temperature: the lowest and the highest of the noise that it knows; teacher: whose student it is; base: hash of the
-    checkpoint whose front end it follows.
+    checkpoint whose latents it follows.
     """
 
     method: str
@@ -37,6 +37,7 @@ class Student:
     base: str
     folded: bool = False
     interval: bool = False
+    prediction: str = ""  # what it says, of `diffusion.PREDICTIONS` ("": what its base says)
 
 
 def key(folder: str | Path) -> str:
@@ -84,8 +85,9 @@ def about(folder: str | Path) -> Student:
         raise TrainingError(f"{path} cannot be read ({error!r}): take the student anew") from error
 
 
-def load(folder: str | Path, base: str | Path, decoder: DiffusionDecoder) -> tuple[Student, DiffusionDecoder]:
-    """A student of the checkpoint in `base`, whose decoder is given; the copy that it becomes is in evaluation mode.
+def load(folder: str | Path, base: str, decoder: DiffusionDecoder) -> tuple[Student, DiffusionDecoder]:
+    """A student of the checkpoint with the key `base`, whose decoder is given; the copy that it becomes is in
+    evaluation mode.
 
     Raises TrainingError where it is damaged, or belongs to another checkpoint.
     """
@@ -93,9 +95,9 @@ def load(folder: str | Path, base: str | Path, decoder: DiffusionDecoder) -> tup
     import safetensors.torch
 
     known = about(folder)
-    if known.base != key(base):
+    if known.base != base:
         raise TrainingError(
-            f"the student in {folder} follows another front end than that of {base}: take its own base"
+            f"the student in {folder} follows another front end than that of this base: take its own"
         )
     made = student(decoder, folded=known.folded, interval=known.interval)
     try:

@@ -20,6 +20,7 @@ _TASKS = {
     "tortoise": "lib.training.tasks.tortoise:AcousticTask",
     "vits-joe-reader": "lib.training.tasks.vits_joe_reader:ReaderTask",
     "tortoise-student": "lib.training.tasks.tortoise_student:StudentTask",
+    "tortoise-published-student": "lib.training.tasks.tortoise_published_student:StudentTask",
 }
 
 

@@ -56,9 +56,14 @@ def believed(x: torch.Tensor, landed: torch.Tensor, now: Level, then: Level) -> 
     return ((landed - ratio * x) / (then.alpha - ratio * now.alpha)).to(x.dtype)
 
 
-def x0_of(prediction: str, output: torch.Tensor, x: torch.Tensor, now: Level) -> torch.Tensor:
-    """The x0 that a network's output stands for."""
-    return diffusion.clean_and_noise(prediction, output, x, now.alpha, now.sigma)[0].to(x.dtype)
+def x0_of(
+    prediction: str, output: torch.Tensor, x: torch.Tensor, now: Level, bound: float = 0.0
+) -> torch.Tensor:
+    """The x0 that a network's output stands for, kept within [-bound, bound] where that is not 0: of noise alone the
+    error of an epsilon counts 150 times in it.
+    """
+    x0 = diffusion.clean_and_noise(prediction, output, x, now.alpha, now.sigma)[0].to(x.dtype)
+    return x0.clamp(-bound, bound) if bound else x0
 
 
 def output_of(prediction: str, x0: torch.Tensor, x: torch.Tensor, now: Level) -> torch.Tensor:
@@ -74,25 +79,35 @@ def guided(conditional: torch.Tensor, unconditional: torch.Tensor, weight: torch
 
 
 def walked(
-    teacher: Predict, prediction: str, schedule: Schedule, x: torch.Tensor, timesteps: Sequence[torch.Tensor]
+    teacher: Predict,
+    prediction: str,
+    schedule: Schedule,
+    x: torch.Tensor,
+    timesteps: Sequence[torch.Tensor],
+    bound: float = 0.0,
 ) -> torch.Tensor:
     """Where the teacher's DDIM arrives from x at timesteps[0] by way of all the others, each (B,); it is evaluated once
-    less than there are timesteps.
+    less than there are timesteps. bound: of every x0 on the way, see `x0_of`.
     """
     levels = [level(schedule, t, x) for t in timesteps]
     for index, t in enumerate(timesteps[:-1]):
-        x0 = x0_of(prediction, teacher(x, t), x, levels[index])
+        x0 = x0_of(prediction, teacher(x, t), x, levels[index], bound)
         x = stepped(x, x0, levels[index], levels[index + 1])
     return x
 
 
 def halved(
-    teacher: Predict, prediction: str, schedule: Schedule, x: torch.Tensor, timesteps: Sequence[torch.Tensor]
+    teacher: Predict,
+    prediction: str,
+    schedule: Schedule,
+    x: torch.Tensor,
+    timesteps: Sequence[torch.Tensor],
+    bound: float = 0.0,
 ) -> torch.Tensor:
     """The x0 for a student that is to do in one step what its teacher does from timesteps[0] over timesteps[1:], (B,)
     each: of two steps that of Salimans and Ho.
     """
-    landed = walked(teacher, prediction, schedule, x, timesteps)
+    landed = walked(teacher, prediction, schedule, x, timesteps, bound)
     return believed(x, landed, level(schedule, timesteps[0], x), level(schedule, timesteps[-1], x))
 
 
