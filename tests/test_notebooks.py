@@ -1,12 +1,32 @@
-"""The notebooks: tidy in git, and every one of them runs headless in `smoke`."""
+"""The notebooks: tidy in git, and every one of them runs headless in `smoke`, also with a target that is new."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 
-from lib import REPOSITORY, params, results, runner
+from lib import REPOSITORY, params, results
 
 NOTEBOOKS = params.notebooks()
+LINE = '        Target("torch-compile/cpu", **_TORCH),\n'  # of the table of targets
+
+DUMMY = '''
+"""A target that answers as PyTorch does."""
+
+from lib.deploy import torch_modules
+from lib.deploy.job import Job, Loaded
+
+READS = ("network.pt",)
+PRECISIONS = ("fp32",)
+
+
+def load(job: Job) -> Loaded:
+    network, inputs = torch_modules.opened(Job(job.folder, "dummy/cpu", job.precision, job.threads))
+    return Loaded(torch_modules.runner(network, inputs, job), detail={"dummy": True})
+'''
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -25,14 +45,31 @@ def test_notebooks_are_committed_clean(path):
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    """All notebooks run once, in a fresh outputs folder."""
-    outputs = tmp_path_factory.mktemp("outputs")
-    patch = pytest.MonkeyPatch()
-    for name in ("SPEECH_HEADLESS", "SPEECH_OUTPUTS", "MPLBACKEND", "TOKENIZERS_PARALLELISM"):
-        patch.delenv(name, raising=False)
-    code = runner.run("smoke", outputs=outputs)
-    patch.undo()
-    return code, outputs / "smoke"
+    """(exit status, folder of the results) of all notebooks in a copy of the repository, to which a target was added:
+    one file and one line.
+    """
+    copy = tmp_path_factory.mktemp("copy")
+    shutil.copytree(REPOSITORY / "lib", copy / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("notebooks", "params", "outputs/recorded"):
+        shutil.copytree(REPOSITORY / folder, copy / folder)
+    (copy / "lib" / "deploy" / "dummy.py").write_text(DUMMY)
+    _replace(copy / "lib" / "targets.py", LINE, LINE + '        Target("dummy/cpu"),\n')
+    _replace(
+        copy / "params" / "smoke" / "06_gpu_vs_npu.yaml",
+        "targets: [torch/cpu,",
+        "targets: [torch/cpu, dummy/cpu,",
+    )
+    apart = ("SPEECH_HEADLESS", "SPEECH_OUTPUTS", "MPLBACKEND", "TOKENIZERS_PARALLELISM")
+    environment = {name: value for name, value in os.environ.items() if name not in apart}
+    done = subprocess.run(
+        [sys.executable, "-m", "lib.runner", "smoke"], cwd=copy, env=environment | {"PYTHONPATH": str(copy)}
+    )
+    return done.returncode, copy / "outputs" / "smoke"
+
+
+def _replace(path, old, new):
+    assert path.read_text().count(old) == 1, f"{path.name} does not hold {old!r} once"
+    path.write_text(path.read_text().replace(old, new))
 
 
 @pytest.mark.slow
@@ -66,6 +103,14 @@ def test_the_systems_are_measured_in_full(smoke):
         assert wanted <= set(mine.metric), f"{system} on {target} lacks {wanted - set(mine.metric)}"
     truth = table[table.system == "ground-truth"]
     assert {"wer", "mos_predicted"} <= set(truth.metric)
+
+
+@pytest.mark.slow
+def test_a_new_target_is_one_file_and_one_line(smoke):
+    table = results.read(smoke[1] / "results" / "06_gpu_vs_npu.jsonl")
+    mine = table[table.target == "dummy/cpu"]
+    assert {"latency_ms_p50", "snr_db", "speedup"} <= set(mine.metric) and set(mine.kind) == {"measured"}
+    assert set(table[table.target == "torch/cuda"].kind) == {"not_run"}
 
 
 @pytest.mark.slow
