@@ -279,6 +279,24 @@ def test_a_plan_names_who_teaches_whom():
     ]
 
 
+def test_what_poor_data_do_is_asked_of_the_student_that_leaps():
+    made = students.plan(8, 2, (3, 4, 6), leaps=["interval"], suffix="-brief")
+    poor = students.degraded(made, [0.5, 2])
+    assert [(r.name, r.changes["degraded"], r.steps) for r in poor] == [
+        ("interval-1-brief-degraded-0.5", 0.5, 6),
+        ("interval-1-brief-degraded-2", 2, 6),
+    ]
+    assert poor[0].changes["teacher"] == made[2].changes["teacher"] and "degraded" not in made[2].changes
+    assert students.degraded(students.plan(8, 4, (3,)), [1.0]) == []
+    known = pd.DataFrame(
+        [walk("interval-1", 1, 2.0, "interval-1"), walk("interval-1-in-2", 2, 1.5, "interval-1")]
+        + [walk("interval-1-degraded-2", 1, 2.75, "interval-1-degraded-2")]
+    ).assign(table=0)
+    said = gains.poorer(known)
+    assert "noise of 2 times its spread, interval-1 lies 2.75 dB from the converged walk, 2.00 without" in said
+    assert gains.poorer(KNOWN) is None and "degraded" not in ladder.finding(known)
+
+
 def test_known_takes_each_walk_from_one_run(voice, reading, tmp_path):
     walks = ladder.walks([1, 2], 0.5, samplers=["ddim"], spacings=["even"])
     now, before = results.Run("now", tmp_path / "a"), results.Run("before", tmp_path / "b")

@@ -129,6 +129,34 @@ def test_what_is_shown_is_what_the_teacher_would_draw(speech, config):
     assert torch.allclose(landed, ours, atol=1e-4)
 
 
+def test_poor_data_are_poor_for_both(speech, config, monkeypatch):
+    """Told through noise, teacher and student hear the same, and a lesson is another."""
+    task = StudentTask(speech, dataclasses.replace(config, degraded=1.0))
+    heard = []
+    for network in (task.teacher, task.modules[MODULE]):
+        condition = type(network).condition
+        monkeypatch.setattr(
+            network,
+            "condition",
+            lambda said, *rest, of=network: heard.append(said) or condition(of, said, *rest),
+        )
+    batch = batch_of(task)
+
+    def lesson(one) -> float:
+        torch.manual_seed(3)
+        return next(iter(one.updates(batch, 0))).loss.item()
+
+    told = lesson(task)
+    assert len(heard) == 2 and torch.equal(*heard) and heard[0].std() > 0
+    clean = StudentTask(speech, config)
+    clean.lessons = dataclasses.replace(task.lessons, how=config)
+    clean.modules = task.modules
+    assert lesson(clean) != told
+    assert heard[0].std() > 1.2 * heard[2].std()
+    with pytest.raises(ParameterError, match="model.degraded is -1"):
+        dataclasses.replace(config, degraded=-1)
+
+
 def test_intervals_begin_anywhere_and_never_stand_still(speech, config):
     task = StudentTask(speech, dataclasses.replace(config, method="interval"))
     times = torch.cat([task.lessons.times(16) for _ in range(50)], 1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lib.measure import judgement, verdict
 from lib.studies import ladder
-from lib.studies.distillation_claim import PUBLISHED_STEPS, REFERENCE, SYSTEM
+from lib.studies.distillation_claim import DEGRADED, PUBLISHED_STEPS, REFERENCE, SYSTEM
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,6 +91,23 @@ def folding(known: pd.DataFrame) -> str | None:
         f"without any halving); after all halvings to {most.evaluations} evaluations it is {most.distance:.2f} dB, to "
         f"{least.evaluations} {least.distance:.2f} dB."
     )
+
+
+def poorer(known: pd.DataFrame) -> str | None:
+    """What poor synthetic data does to a student, in a sentence; None where none was taught with it.
+
+    known: of `ladder.known`.
+    """
+    said = []
+    for row in known[known.student.str.contains(DEGRADED, regex=False)].itertuples():
+        clean, _, level = row.student.partition(DEGRADED)
+        beside = known[(known.student == clean) & (known.walk == clean) & (known.table == row.table)]
+        if len(beside):
+            said.append(
+                f"told what to say through noise of {level} times its spread, {clean} lies {row.distance:.2f} dB from "
+                f"the converged walk, {beside.iloc[0].distance:.2f} without"
+            )
+    return f"What the data are worth: {'; '.join(said)}." if said else None
 
 
 def newest(recorded: pd.DataFrame) -> pd.DataFrame:

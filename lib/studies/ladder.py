@@ -21,6 +21,7 @@ from lib.errors import ParameterError
 from lib.files import cache_folder, content_key, write_atomic
 from lib.measure import stats
 from lib.studies import placement
+from lib.studies.distillation_claim import DEGRADED
 from lib.systems import tortoise
 from lib.systems.tortoise import diffusion
 from lib.systems.tortoise.diffusion import Sampling
@@ -274,6 +275,7 @@ def rivals(known: pd.DataFrame) -> str | None:
 def finding(known: pd.DataFrame) -> str | None:
     """Every student beside the best training-free sampler that comes as near, in a sentence; None without students."""
     taught = known[(known.student != "") & (known.guidance == 0.0) & (known.evaluations < CONVERGED)]
+    taught = taught[~taught.student.str.contains(DEGRADED, regex=False)]
     taught = taught.sort_values("evaluations", ascending=False)
     if taught.empty:
         return None

@@ -22,8 +22,8 @@ from lib.measure.evaluate import Clip, Judged
 from lib.studies import finetuning
 from lib.studies import person as persons
 from lib.studies.finetuning import Trained
-from lib.studies.trials import Trial
 from lib.studies.person import TARGET, VOCODER, Person
+from lib.studies.trials import Trial
 
 if TYPE_CHECKING:
     from lib.measure.scorer import Scorer

@@ -18,7 +18,7 @@ from lib.errors import ParameterError
 from lib.measure import bench, evaluate
 from lib.optimize import distill
 from lib.studies import ladder
-from lib.studies.distillation_claim import REFERENCE, SYSTEM
+from lib.studies.distillation_claim import DEGRADED, REFERENCE, SYSTEM
 from lib.systems.tortoise import students
 from lib.systems.tortoise.diffusion import Sampling
 from lib.training import recipe as recipes
@@ -64,6 +64,21 @@ def plan(
         inner = {"inner": min(leap_from, 4)} if method == "interval" else {}
         made.append(distill.leap(method, f"distilled-{leap_from}", leap_from, guidance, **inner))
     return [_renamed(rung, suffix) for rung in distill.taking(made, training)]
+
+
+def degraded(ladder: Sequence[distill.Rung], levels: Sequence[float]) -> list[distill.Rung]:
+    """The first student that leaps once more for each level, told what to say through so much noise: what poor
+    synthetic data does to a student. No students where none leaps.
+    """
+    leaping = next((rung for rung in ladder if rung.changes["method"] in ("interval", "consistency")), None)
+    if leaping is None:
+        return []
+    return [
+        dataclasses.replace(
+            leaping, name=f"{leaping.name}{DEGRADED}{level:g}", changes={**leaping.changes, "degraded": level}
+        )
+        for level in levels
+    ]
 
 
 def _renamed(rung: distill.Rung, suffix: str) -> distill.Rung:
@@ -112,7 +127,8 @@ def walks(voice: Tortoise, folders: Sequence[str | Path]) -> list[ladder.Walk]:
             made.append(ladder.Walk(f"{folder.name}-converged", how, folder.name))
         if known.method == "guidance" or known.steps > MOST:
             continue
-        several = (1, 2, 4) if known.method in ("interval", "consistency") else (known.steps,)
+        leaps = known.method in ("interval", "consistency") and DEGRADED not in folder.name
+        several = (1, 2, 4) if leaps else (known.steps,)
         for steps in several:
             how = Sampling("ddim", steps, ramp=False, temperature=voice.sampling.temperature)
             name = folder.name + (f"-in-{steps}" if steps != known.steps else "")

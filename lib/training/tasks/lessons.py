@@ -37,6 +37,9 @@ class Method:
     guidance: float = 2.0  # the highest weight that is folded in; 0: students of an unguided teacher
     temperature: tuple[float, float] = (0.5, 1.0)  # of the noise
     loss: str = "truncated"  # of `distillation.WEIGHTS`
+    degraded: float = (
+        0.0  # noise that is added to what both are told to say, in times its spread: poor synthetic data
+    )
 
     def check_method(self) -> None:
         """Refuse what no student can learn."""
@@ -47,8 +50,9 @@ class Method:
         for name in ("steps", "inner"):
             if getattr(self, name) < 1:
                 raise ParameterError(f"model.{name} is {getattr(self, name)}, it must be at least 1")
-        if not 0 <= self.guidance <= 100:
-            raise ParameterError(f"model.guidance is {self.guidance}, it must lie between 0 and 100")
+        for name in ("guidance", "degraded"):
+            if not 0 <= getattr(self, name) <= 100:
+                raise ParameterError(f"model.{name} is {getattr(self, name)}, it must lie between 0 and 100")
         if len(self.temperature) != 2 or not 0 < self.temperature[0] <= self.temperature[1] <= 10:
             raise ParameterError(
                 f"model.temperature is {list(self.temperature)}: give the lowest and the highest"
@@ -92,6 +96,8 @@ class Lessons:
             times = self.times(size).to(device)  # (hops + 1, B)
             weight = (torch.rand(size) * how.guidance).to(device)
             low, high = how.temperature
+            if how.degraded:
+                said = said + how.degraded * said.std() * torch.randn(said.shape).to(device)
             noise = torch.randn(mel.shape) * (low + (high - low) * torch.rand(size, 1, 1))
             now = distillation.level(self.schedule, times[0], mel)
             x = diffusion.noised(mel, noise.to(device), now.alpha, now.sigma).to(mel.dtype)
