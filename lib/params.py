@@ -59,6 +59,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "n_walked": (1, None),
     "ladder_further": (0, None),
     "published_steps": (0, None),
+    "taught_steps": (0, None),
     "ladder_guidance": (0, 100),
     "leap_from": (0, None),
     "ablation_steps": (0, None),

@@ -122,6 +122,23 @@ def test_the_verdict_on_sizes_is_computed_from_rows():
     ) in sizes.verdict(pd.DataFrame(rows).fillna({"detail": ""}))
 
 
+def test_the_verdict_on_teachers_is_computed_from_rows():
+    from lib.studies import taught
+
+    rows = [
+        {"system": "fastspeech2", "variant": v, "metric": m, "value": x, "detail": json.dumps({"steps": 1200})}
+        for v, values in {"taught-by-data": (1.0, 3.0, 0.2), "taught-by-teacher": (1.0, 3.25, 0.18)}.items()
+        for m, x in zip(("params_m", "mos_predicted", "wer"), values)
+    ]
+    said = taught.verdict(pd.DataFrame(rows))
+    assert (
+        "After 1,200 steps a FastSpeech 2 of 1.0 M parameters has a predicted MOS of 3.00 and a WER of 20.0"
+        in said
+    )
+    assert "taught-by-teacher +0.25 MOS and -2.0 points of WER" in said
+    assert taught.verdict(pd.DataFrame(rows[3:])) is None
+
+
 def test_a_sweep_is_drawn_with_its_intervals_where_nothing_is_missing(tmp_path):
     run = results.Run("test", tmp_path)
     for variant, metric, value, ci in (
@@ -468,6 +485,27 @@ def test_an_ablation_writes_its_rows_and_goes_on_after_a_stop(tmp_path, caplog):
     assert wide.loc["without-pitch", "f0_error_cents"] > 1.5 * wide.loc["without-nothing", "f0_error_cents"]
     assert np.isnan(wide.loc["without-durations", "pesq_wb"]) and wide.loc["without-nothing", "pesq_wb"] > 1.2
     assert "training goes on from" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_taught_student_is_judged_beside_one_of_data_alone(tmp_path, monkeypatch):
+    """Its training is another test's: here the zoo's voice speaks for all."""
+    from lib import systems
+    from lib.studies import retrained, taught
+
+    asked = {}
+
+    def trained(base, name, model, **settings):
+        asked[name] = model | settings
+        return retrained.Retrained(systems.load("fastspeech2", threads=1).adjusted(variant=name), None, None)
+
+    monkeypatch.setattr(retrained, "fastspeech2", trained)
+    run, base = results.Run("test", tmp_path), short("fastspeech2-sizes")
+    taught.study(run, base, gutenberg.split("test", 1), Scorer(), steps=9, folder=tmp_path, threads=1)
+    assert {name: model["taught"] for name, model in asked.items()} == taught.SHARES
+    assert all(m["teacher"] == "fastspeech2" and m["hidden"] == 64 and m["steps"] == 9 for m in asked.values())
+    said = taught.verdict(results.read(run.path))
+    assert "After 9 steps" in said and "taught-by-teacher +0.00 MOS" in said
 
 
 @pytest.mark.slow

@@ -251,6 +251,31 @@ def test_losses_are_transformers_own(task):
     assert sum(losses(prediction, batch).values()).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_a_teacher_says_what_is_to_be_learnt(speech, folder):
+    """All of it: the loss is the distance from its answer, which is in its statistics; half of it: in between."""
+    config = dataclasses.replace(SMALL, teacher=str(folder), taught=1.0)
+    one = Corpus("one", "", "", tuple(u for u in speech.utterances if u.speaker == "vits-joe"))
+    taught = AcousticTask(one, config)
+    assert taught.speakers == ("hibari", "vits-joe") and taught.about == {"speakers": ["hibari", "vits-joe"]}
+    assert not any(p.requires_grad for p in taught.teacher.parameters()) and not taught.teacher.training
+    batch = taught.collate([taught.item(i, None) for i in (0, 1)])
+    assert set(batch.tensors["speakers"].tolist()) == {1}
+
+    def step(share: float) -> dict:
+        taught.config = dataclasses.replace(config, taught=share)
+        torch.manual_seed(0)
+        (update,) = taught.updates(batch, 0)
+        return {"loss": update.loss.item(), **{k: v.item() for k, v in update.scalars.items()}}
+
+    alone, whole, half = step(0.0), step(1.0), step(0.5)
+    assert "lesson" not in alone and whole["loss"] == pytest.approx(whole["lesson"])
+    assert half["loss"] == pytest.approx((alone["loss"] + whole["loss"]) / 2)
+    answer = predict(taught.teacher, batch)
+    apart = losses(answer, batch, answer)
+    assert apart.pop("rough") > 0  # what its postnet makes of its mel is to be said before the student's, too
+    assert not any(apart.values()) and all(losses(answer, batch).values())
+
+
 def test_gradients_reach_every_parameter(task):
     # A key's bias adds the same to all scores of a query: softmax does not see it.
     assert [name for name in unreached(task, 3) if not name.endswith("linear_k.bias")] == []
@@ -419,6 +444,8 @@ def test_durations_of_another_clip_are_skipped_and_an_empty_split_is_named(speec
         ({"postnet_layers": 0}, "postnet_layers is 0"),
         ({"warm_up": 0}, "both count steps"),
         ({"hiden": 3}, "did you mean 'hidden'"),
+        ({"taught": 0.5}, "taught is 0.5, but no model.teacher is named"),
+        ({"taught": 2, "teacher": "fastspeech2"}, "taught is 2.0, a share lies between"),
     ],
 )
 def test_a_bad_configuration_has_one_clear_error(values, message):

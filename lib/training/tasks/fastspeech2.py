@@ -4,23 +4,27 @@ and to predict them.
 The loss is that of the paper (Ren et al. 2021, arXiv:2006.04558), as transformers computes it: the mean
 absolute error of the standardised log-mel, before and after the postnet, and the mean squared errors of log
 durations, pitch and energy, each over what is not padding.
+
+A `teacher` (a trained FastSpeech 2, larger perhaps) may say what is to be learnt instead, or as well: its answers to
+the same batch are smoother than the data, with less in them that no text tells (Hinton et al. 2015, arXiv:1503.02531).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from lib.corpora.base import Corpus
-from lib.errors import AudioError, unknown
+from lib.errors import AudioError, MissingDataError, ParameterError, unknown
 from lib.features import HIFIGAN, griffin_lim
 from lib.systems import fastspeech2
 from lib.systems.fastspeech2.config import NetworkConfig
 from lib.systems.fastspeech2.network import PROSODY, Prediction
+from lib.training import sources
 from lib.training.task import Batch, Update, Validation
 from lib.training.tasks import acoustic as acoustic_task
 from lib.training.tasks import pictures
@@ -37,12 +41,18 @@ class AcousticConfig(acoustic_task.Learning, NetworkConfig):
     pitch_weight: float = 1.0  # of the squared error of the pitch
     energy_weight: float = 1.0  # of the squared error of the energy
     without: tuple[str, ...] = ()  # of pitch and energy, those that the decoder does not hear; still predicted
+    teacher: str = ""  # a FastSpeech 2 of `lib.zoo`, or a folder, whose statistics and voices are taken over
+    taught: float = 0.0  # share of the loss that compares with the teacher instead of the data
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in self.without:
             if name not in PROSODY:
                 raise unknown("model.without", name, PROSODY)
+        if not 0 <= self.taught <= 1:
+            raise ParameterError(f"model.taught is {self.taught}, a share lies between 0 and 1")
+        if self.taught and not self.teacher:
+            raise ParameterError(f"model.taught is {self.taught}, but no model.teacher is named")
         self.check_schedule()
 
 
@@ -54,6 +64,7 @@ class AcousticTask(acoustic_task.AcousticTask):
 
     def __init__(self, corpus: Corpus, config: AcousticConfig):
         super().__init__(corpus, config)
+        self.teacher = self._taught_by(config.teacher) if config.teacher else None
         network = self.begin()
         for name in config.without:
             for parameter in getattr(network.network, f"{name}_embed").parameters():
@@ -68,15 +79,37 @@ class AcousticTask(acoustic_task.AcousticTask):
         return Batch(batch.ids, batch.frames, tensors)
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
-        scalars = losses(predict(self.modules[MODULE], batch), batch)
+        config, prediction = self.config, predict(self.modules[MODULE], batch)
+        scalars = losses(prediction, batch)
+        loss = (1 - config.taught) * self._weighted(scalars)
+        if config.taught:
+            self.teacher.to(batch.tensors["mel"].device)
+            with torch.no_grad():
+                answer = predict(self.teacher, batch)
+            lesson = self._weighted(losses(prediction, batch, answer))
+            loss, scalars = loss + config.taught * lesson, {**scalars, "lesson": lesson}
+        yield Update(loss, (MODULE,), scalars)
+
+    def _weighted(self, scalars: dict[str, torch.Tensor]) -> torch.Tensor:
         config = self.config
         weights = {
             "duration": config.duration_weight,
             "pitch": config.pitch_weight,
             "energy": config.energy_weight,
         }
-        loss = sum(weights.get(name, 1.0) * value for name, value in scalars.items())
-        yield Update(loss, (MODULE,), scalars)
+        return sum(weights.get(name, 1.0) * value for name, value in scalars.items())
+
+    def _taught_by(self, name: str) -> torch.nn.Module:
+        """The teacher; what is standardised is so by its statistics from now on, and its voices are the student's."""
+        _, speakers, network = fastspeech2.checkpoints.load(sources.start(name))
+        if strangers := set(self.speakers) - set(speakers):
+            raise MissingDataError(
+                f"the teacher {name} does not know {', '.join(sorted(strangers)[:5])}, only {', '.join(speakers)}: "
+                "take another"
+            )
+        self.speakers = speakers
+        self.statistics = replace(self.statistics.taken_from(network), speakers=speakers)
+        return network.requires_grad_(False).eval()
 
     def validate(self, step: int) -> Validation:
         """The losses under teacher forcing; of each speaker's first sentence a picture of the mel, and what is
@@ -115,15 +148,19 @@ def predict(network: torch.nn.Module, batch: Batch) -> Prediction:
     )
 
 
-def losses(prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
+def losses(prediction: Prediction, batch: Batch, answer: Prediction | None = None) -> dict[str, torch.Tensor]:
     """mel, rough: mean absolute errors after and before the postnet; duration, pitch, energy: mean squared
-    errors. Scalars.
+    errors. Scalars. answer: a teacher's, which is compared with instead of the data.
     """
     given = batch.tensors
     frames, symbols = given["mask"], (given["ids"] != 0).to(given["mask"].dtype)
+    wanted = given["mel"], (given["frames"] + 1).log(), given["pitch"], given["energy"]
+    if answer:
+        wanted = answer.mel, answer.log_frames, answer.pitch, answer.energy
+    mel, log_frames, pitch, energy = wanted
 
-    def over_frames(mel: torch.Tensor) -> torch.Tensor:
-        return ((mel - given["mel"]).abs().mean(-1) * frames).sum() / frames.sum()
+    def over_frames(guess: torch.Tensor) -> torch.Tensor:
+        return ((guess - mel).abs().mean(-1) * frames).sum() / frames.sum()
 
     def over_symbols(guess: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return (F.mse_loss(guess, target, reduction="none") * symbols).sum() / symbols.sum()
@@ -131,7 +168,7 @@ def losses(prediction: Prediction, batch: Batch) -> dict[str, torch.Tensor]:
     return {
         "mel": over_frames(prediction.mel),
         "rough": over_frames(prediction.rough),
-        "duration": over_symbols(prediction.log_frames, (given["frames"] + 1).log()),
-        "pitch": over_symbols(prediction.pitch, given["pitch"]),
-        "energy": over_symbols(prediction.energy, given["energy"]),
+        "duration": over_symbols(prediction.log_frames, log_frames),
+        "pitch": over_symbols(prediction.pitch, pitch),
+        "energy": over_symbols(prediction.energy, energy),
     }
