@@ -25,7 +25,7 @@ def clip(number: int, domain: str = "noise", text: str = TEXT) -> domains.Clip:
     rng = np.random.default_rng(number)
     waveform = (0.1 * rng.standard_normal(RATE // 2)).astype(np.float32)
     return domains.Clip(
-        Utterance(f"u{number}", text, text, "a", "test", RATE, lambda: (waveform, RATE)), domain
+        Utterance(f"u{number}", text, f"{text}{number}", "a", "test", RATE, lambda: (waveform, RATE)), domain
     )
 
 
@@ -105,6 +105,24 @@ def test_a_change_is_paired_and_refuses_other_clips():
     assert change.value == pytest.approx(-0.1) and change.high < 0 and change.p_value < 0.05
     with pytest.raises(ParameterError, match="other clips, or in another order"):
         misheard.change(heard(9), heard(3)[::-1])
+
+
+def test_clips_of_one_text_are_drawn_together():
+    """Two voices that read one sentence are not two sentences: the interval is as wide as with one of them."""
+    one, other = heard(4), tuple(dataclasses.replace(h, clip=_read_by("b", h.clip)) for h in heard(4))
+    alone, both = misheard.rates(one)["wer"], misheard.rates([*one, *other])["wer"]
+    assert (both.value, both.low, both.high) == pytest.approx((alone.value, alone.low, alone.high))
+    assert both.n == 24  # clips, as the other numbers of the row
+    before = (*heard(9), *(dataclasses.replace(h, clip=_read_by("b", h.clip)) for h in heard(9)))
+    change, single = misheard.change(before, (*one, *other)), misheard.change(heard(9), one)
+    assert (change.low, change.high, change.n) == pytest.approx((single.low, single.high, 12))
+
+
+def _read_by(voice: str, one: domains.Clip) -> domains.Clip:
+    """The same sentence by another voice."""
+    return dataclasses.replace(
+        one, utterance=dataclasses.replace(one.utterance, id=f"{voice}-{one.utterance.id}", speaker=voice)
+    )
 
 
 def test_errors_are_grouped_by_noise_length_and_domain():

@@ -1,11 +1,14 @@
 """What does a recogniser mishear: how many words and letters, which, of clips how long, and how deep in noise?
 
 Everything compares clip by clip: two recognisers hear the same clips, and the interval of their difference is paired.
+Intervals draw texts: a sentence that several voices read is misheard by its words as much as by its voice, so its clips
+are drawn together, not as so many sentences.
 """
 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import json
 from collections.abc import Sequence
@@ -59,11 +62,11 @@ def listen(recogniser: "Recogniser", clips: Sequence[Clip]) -> tuple[Listened, .
 
 def rates(heard: Sequence[Listened]) -> dict[str, Estimate]:
     """Each of `RATES` over all clips, with its interval."""
-    return {metric: stats.ratio_ci(*_counts(heard, metric)) for metric in RATES}
+    return {metric: _rate(heard, metric) for metric in RATES}
 
 
 def change(before: Sequence[Listened], after: Sequence[Listened], metric: str = "wer") -> Difference:
-    """After minus before, paired; ParameterError where they are not the same clips in the same order."""
+    """After minus before, paired, n: texts; ParameterError where they are not the same clips in the same order."""
     if [h.clip.id for h in before] != [h.clip.id for h in after]:
         raise ParameterError(
             "the two heard other clips, or in another order: only the same ones can be compared"
@@ -123,10 +126,20 @@ def _listen(recogniser: "Recogniser", key: str, clip: Clip) -> Listened:
     return Listened(clip, json.loads(path.read_text(encoding="utf-8"))["heard"])
 
 
+def _rate(heard: Sequence[Listened], metric: str) -> Estimate:
+    """Over all clips, n of them, with the interval over their texts."""
+    return dataclasses.replace(stats.ratio_ci(*_counts(heard, metric)), n=len(heard))
+
+
 def _counts(heard: Sequence[Listened], metric: str) -> tuple[list[int], list[int]]:
-    """(errors, lengths) of each clip."""
-    counted = [h.errors(metric) for h in heard]
-    return [c.errors for c in counted], [c.length for c in counted]
+    """(errors, lengths) of each text, over all clips that say it."""
+    errors: dict[str, int] = {}
+    lengths: dict[str, int] = {}
+    for one in heard:
+        counted, said = one.errors(metric), one.clip.utterance.normalized
+        errors[said] = errors.get(said, 0) + counted.errors
+        lengths[said] = lengths.get(said, 0) + counted.length
+    return list(errors.values()), list(lengths.values())
 
 
 def _grouped(
@@ -144,5 +157,5 @@ def _grouped(
 
 
 def _row(heard: Sequence[Listened]) -> dict[str, float | None]:
-    estimate = stats.ratio_ci(*_counts(heard, "wer"))
+    estimate = _rate(heard, "wer")
     return {"clips": len(heard), "wer": estimate.value, "low": estimate.low, "high": estimate.high}
