@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -332,6 +333,22 @@ def test_training_ends_when_validation_does_not_improve(tmp_path):
     assert (learnt.steps, learnt.best_step) == (3, 1)
 
 
+def test_a_step_is_timed_without_validation_and_checkpoints(tmp_path, monkeypatch):
+    """Full fine-tuning writes a hundred times as much: that is no time of a step."""
+    clock, model = [0.0], adapted()
+    monkeypatch.setattr(recogniser, "time", types.SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def spend(seconds):
+        clock[0] += seconds
+
+    model.register_forward_hook(lambda *_: spend(0.5 if model.training else 20.0))
+    monkeypatch.setattr(recogniser, "mark_whole", lambda folder: (mark(folder), spend(300.0)))
+    assert train(model, tmp_path / "run").steps_per_s == 2.0
+
+
+mark = recogniser_checkpoints.mark_whole
+
+
 def test_too_little_data_is_said(tmp_path):
     with pytest.raises(ParameterError, match="1 clip to train on cannot be learnt from"):
         train(adapted(), tmp_path / "run", training=clips(1))
@@ -401,24 +418,31 @@ def test_a_finetuned_recogniser_is_a_variant_that_any_process_loads(target, tmp_
         variant.make(base, "finetuned", weights=str(file))
 
 
-def test_a_finished_run_is_found_again(finished, tmp_path):
+def test_a_finished_run_is_found_again_and_no_other(finished, tmp_path, monkeypatch):
     from lib.studies import recogniser as study
     from lib.studies.recogniser_clips import Plan
 
-    shutil.copytree(finished[0], tmp_path / "lora-r8")
-    run = tmp_path / "lora-r8"
+    plan = Plan(settings=dataclasses.replace(SHORT, learning_rate=study.METHODS["lora-r8"].rate))
+    run = study.home("lora-r8", plan, tmp_path)
+    shutil.copytree(finished[0], run)
     (run / study.WEIGHTS).write_bytes(b"whole")
-    settings = dataclasses.replace(SHORT, learning_rate=study.METHODS["lora-r8"].rate)
-    kept = {"settings": dataclasses.asdict(settings), "share_pct": 0.8, "learnt_mb": 1.2}
+    kept = {"share_pct": 0.8, "learnt_mb": 1.2}
     kept |= {"peak_rss_mb": 900.0, "before_mb": 700.0, "learnt": dataclasses.asdict(finished[2])}
     (run / study.OUTCOME).write_text(json.dumps(kept))
-    found = study.trained("lora-r8", Plan(settings=SHORT), tmp_path)
+    found = study.trained("lora-r8", plan, tmp_path)
     assert found.learnt == finished[2] and found.share_pct == 0.8 and found.added_mb == 200
-    with pytest.raises(TrainingError, match="other settings"):
-        study.trained("lora-r8", Plan(settings=dataclasses.replace(SHORT, steps=5)), tmp_path)
+    asked = []
+    monkeypatch.setattr(study.process, "call", lambda *_, **__: asked.append(1) or 1 / 0)
+    others = ({"settings": dataclasses.replace(SHORT, steps=5)}, {"train_read": 7}, {"voices": ("hibari",)})
+    for changed in others:  # a run that learnt otherwise, or from other clips, is another run
+        with pytest.raises(ZeroDivisionError):
+            study.trained("lora-r8", dataclasses.replace(plan, **changed), tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        study.trained("lora-r8", plan, tmp_path, rate=1e-4)
+    assert len(asked) == 4
     (run / study.OUTCOME).write_text("{")
     with pytest.raises(TrainingError, match="cannot be read"):
-        study.trained("lora-r8", Plan(settings=SHORT), tmp_path)
+        study.trained("lora-r8", plan, tmp_path)
 
 
 def test_a_whisper_of_the_hub_listens_by_its_own_marks(tmp_path):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.errors import ParameterError, TrainingError, unknown
-from lib.files import write_atomic
+from lib.files import content_key, write_atomic
 from lib.measure import memory, process
 from lib.optimize import finetuned, lora
 from lib.optimize.lora import Adapter
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 OUTCOME, WEIGHTS = "outcome.json", "weights.safetensors"
+_REVISION = 1  # of what a run keeps
 _ATTENTION, _BOTH = ("attention",), ("attention", "feed-forward")
 
 
@@ -79,25 +80,32 @@ class Taught:
 
 
 def trained(name: str, plan: Plan, folder: str | Path, *, rate: float = 0.0, threads: int = 2) -> Taught:
-    """The recogniser taught by one of `METHODS` in a fresh process, under <folder>/<name>; a finished run is read
-    back, a stopped one goes on. rate: another learning rate than the method's. SpeechError where the process fails.
+    """The recogniser taught by one of `METHODS` in a fresh process, in its `home`; a finished run is read back, a
+    stopped one goes on. rate: another learning rate than the method's. SpeechError where the process fails.
     """
     if name not in METHODS:
         raise unknown("method", name, METHODS)
-    own = Path(folder) / (f"{name}-rate-{rate:g}" if rate else name)
     rate = rate or METHODS[name].rate
-    settings = dataclasses.replace(plan.settings, learning_rate=rate)
-    if (finished := _finished(name, own, settings)) is not None:
+    plan = dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, learning_rate=rate))
+    own = home(name, plan, folder)
+    if (finished := _finished(name, own, rate)) is not None:
         return finished
     log.info("teaching %s by %s", plan.system, name)
-    plan = dataclasses.replace(plan, settings=settings)
     arguments = {"name": name, "plan": dataclasses.asdict(plan), "folder": str(own), "threads": threads}
     done = process.call("lib.studies.recogniser:teach_here", arguments, threads=threads, timeout_s=36_000)
-    outcome = {**done.value, "settings": dataclasses.asdict(settings), "peak_rss_mb": done.peak_rss_mb}
+    outcome = {**done.value, "plan": dataclasses.asdict(plan), "peak_rss_mb": done.peak_rss_mb}
     write_atomic(own / OUTCOME, json.dumps(outcome).encode())
     for checkpoint in own.glob("checkpoint-*"):  # hundreds of MB that nobody goes on from
         shutil.rmtree(checkpoint, ignore_errors=True)
-    return _finished(name, own, settings)
+    return _finished(name, own, rate)
+
+
+def home(name: str, plan: Plan, folder: str | Path) -> Path:
+    """Where a method's run by a plan lies: of other clips, or for other steps, it is another run. Clips to judge on
+    count, too, for what is near to them is left out of what is learnt from.
+    """
+    key = content_key(_REVISION, name, dataclasses.asdict(METHODS[name]), dataclasses.asdict(plan))
+    return Path(folder) / name / key[:8]
 
 
 def teach_here(name: str, plan: dict[str, Any], folder: str, threads: int) -> dict[str, Any]:
@@ -178,7 +186,7 @@ def chosen(
     return dataclasses.replace(best, tried={run.rate: run.learnt.best_loss for run in runs})
 
 
-def _finished(name: str, folder: Path, settings: Settings) -> Taught | None:
+def _finished(name: str, folder: Path, rate: float) -> Taught | None:
     path = folder / OUTCOME
     if not path.is_file() or not (folder / WEIGHTS).is_file():
         return None
@@ -186,9 +194,9 @@ def _finished(name: str, folder: Path, settings: Settings) -> Taught | None:
         kept = json.loads(path.read_text(encoding="utf-8"))
         learnt = kept["learnt"]
         learnt["curve"], learnt["parameters"] = tuple(learnt["curve"]), tuple(learnt["parameters"])
-        taught = Taught(
+        return Taught(
             name,
-            settings.learning_rate,
+            rate,
             Learnt(**learnt),
             folder / WEIGHTS,
             kept["share_pct"],
@@ -196,12 +204,8 @@ def _finished(name: str, folder: Path, settings: Settings) -> Taught | None:
             kept["peak_rss_mb"],
             kept["peak_rss_mb"] - kept["before_mb"],
         )
-        theirs = kept["settings"]
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{path} cannot be read ({error!r}): delete {folder}, and train anew") from error
-    if theirs != dataclasses.asdict(settings):
-        raise TrainingError(f"{folder} holds a finished run of other settings: train in another folder")
-    return taught
 
 
 def listening(system: str, target: str = "torch/cpu", threads: int = 2) -> Recogniser:

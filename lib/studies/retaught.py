@@ -221,7 +221,7 @@ def record_training(run: Run, plan: Plan, taught: Taught) -> None:
         ),
     }
     if learnt.steps_per_s:
-        numbers["train_steps_per_s"] = (learnt.steps_per_s, "validation included")
+        numbers["train_steps_per_s"] = (learnt.steps_per_s, "clock around forward, backward and optimizer")
     for metric, (value, source) in numbers.items():
         run.add(*where, metric, value, source=source, detail=detail)
 

@@ -66,7 +66,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Learnt:
-    """curve: the Trainer's records, {"step", "loss" or "eval_loss", ...}; seconds: of this call alone."""
+    """curve: the Trainer's records, {"step", "loss" or "eval_loss", ...}; seconds: of this call's steps alone,
+    without validation and checkpoints, which are large or small by the method.
+    """
 
     curve: tuple[dict[str, float], ...]
     steps: int
@@ -78,9 +80,9 @@ class Learnt:
 
     @property
     def steps_per_s(self) -> float:
-        """Training steps a second, validation included; 0 where nothing was left to do."""
+        """Training steps a second; 0 where nothing was left to do."""
         done = self.steps - self.resumed_from
-        return done / self.seconds if done else 0.0
+        return done / self.seconds if done and self.seconds else 0.0
 
 
 def learn_part(model: "transformers.WhisperForConditionalGeneration", part: str) -> None:
@@ -121,20 +123,18 @@ def train(
     folder = Path(run)
     _claim(folder, training, validation, settings, model)
     data = {"extractor": extractor, "tokenizer": tokenizer, "window_s": settings.window_s}
-    start = newest_whole(folder)
+    start, stopwatch = newest_whole(folder), _stopwatch()
     with recogniser_data.window(model, settings.window_s), _tensorboard(folder), _as_before(model):
         trainer = _trainer_class()(
             model=model,
-            args=_arguments(folder, settings, len(training)),
+            args=_arguments(folder, settings),
             train_dataset=recogniser_data.Clips(training, **data, masked=settings.masked, seed=settings.seed),
             eval_dataset=recogniser_data.Clips(validation, **data),
             data_collator=recogniser_data.collate,
-            callbacks=[transformers.EarlyStoppingCallback(settings.patience)],
+            callbacks=[transformers.EarlyStoppingCallback(settings.patience), stopwatch],
         )
         trainer.remove_callback(transformers.PrinterCallback)
-        began = time.perf_counter()
         trainer.train(resume_from_checkpoint=str(start) if start else None)
-        seconds = time.perf_counter() - began
     model.eval()
     state = trainer.state
     if state.best_metric is None:
@@ -144,10 +144,25 @@ def train(
         state.global_step,
         step_of(Path(state.best_model_checkpoint)),
         float(state.best_metric),
-        seconds,
+        stopwatch.seconds,
         step_of(start) if start else 0,
         (sum(p.numel() for p in learning), sum(p.numel() for p in model.parameters())),
     )
+
+
+def _stopwatch() -> "transformers.TrainerCallback":
+    import transformers
+
+    class Stopwatch(transformers.TrainerCallback):
+        seconds = began = 0.0
+
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            self.began = time.perf_counter()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            self.seconds += time.perf_counter() - self.began
+
+    return Stopwatch()
 
 
 def _trainer_class() -> type:
@@ -181,7 +196,7 @@ def _trainer_class() -> type:
     return Trainer
 
 
-def _arguments(folder: Path, settings: Settings, clips: int) -> "transformers.Seq2SeqTrainingArguments":
+def _arguments(folder: Path, settings: Settings) -> "transformers.Seq2SeqTrainingArguments":
     import transformers
 
     return transformers.Seq2SeqTrainingArguments(
@@ -247,9 +262,7 @@ def _claim(folder: Path, training, validation, settings: Settings, model) -> Non
     path = folder / RUN
     if not path.exists():
         if any(folder.glob("checkpoint-*")):
-            raise TrainingError(
-                f"{folder} holds checkpoints but no {RUN}: nobody knows of what; take another folder"
-            )
+            raise TrainingError(f"{folder} holds checkpoints but no {RUN}: nobody knows of what; take another")
         write_atomic(path, json.dumps(identity, indent=1).encode())
         return
     try:
