@@ -164,6 +164,15 @@ def test_groups_are_tried_alone_once_and_their_rows_are_found_again(tmp_path, mo
     assert charts.draw(known.iloc[:0]) is None
 
 
+def test_scales_are_set_by_sentences_that_judge_nothing():
+    """Groups are screened and plans are chosen on validation sentences, what is chosen is judged on test sentences."""
+    from lib.corpora import gutenberg
+
+    judges = {s.id for split in ("validation", "test") for s in gutenberg.split(split)}
+    setting = sensitivity.arguments_of("int8-static")["sentences"]
+    assert len(setting) == sensitivity.CALIBRATED and not judges & set(setting)
+
+
 @pytest.fixture
 def planned(tmp_path, monkeypatch):
     """(arguments of `plan_of`, what judges and bench will say, what was saved, on which sentences it was heard)."""
