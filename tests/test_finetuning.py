@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from lib import results
+from lib.corpora.base import Utterance
 from lib.report import finetuning as charts
 from lib.studies import finetuned, finetuning, trials
 from lib.studies.finetuned import Case
@@ -121,6 +124,19 @@ def test_what_is_said_follows_from_the_rows(told):
     assert finetuned.told({"a case": told}, finetuned.nearness, lambda case: None) == [f"*a case.* {near}"]
 
 
+def test_what_other_seeds_say_is_said(told):
+    assert finetuned.over_seeds(told) is None  # there is one
+    lora = told.found.loc[["lora-r8@prompts"]]
+    others = [
+        lora.rename(index=lambda name, s=seed: f"{name}-s{s}").assign(seed=seed, difference=value)
+        for seed, value in ((1, 0.02), (2, -0.05))
+    ]
+    several = Case(pd.concat([told.found, *others]), told.ends)
+    said = finetuned.over_seeds(several)
+    assert "lora-r8 -0.010, +0.020, -0.050 (seeds 0, 1, 2; 0.070 apart)" in said and "lora-r2" not in said
+    assert finetuned.over_seeds(Case(told.found[:0], {})) is None
+
+
 def test_a_missed_floor_is_called_missed(tmp_path):
     _, table = measured(tmp_path, scale=0.9)
     told = finetuned.case(table, "fastspeech2", "prompts")
@@ -136,6 +152,7 @@ def test_of_nothing_nothing_is_said():
     assert finetuned.cases(results.read(), results.read(), ["fastspeech2"], ["prompts"]) == {}
     for say in (
         finetuned.against_full,
+        finetuned.over_seeds,
         finetuned.over_minutes,
         finetuned.costs,
         finetuned.quantized,
@@ -167,6 +184,16 @@ def test_the_learning_rate_is_that_of_the_lowest_loss_on_validation(monkeypatch,
         "in 6 short trainings: fastspeech2 full 0.003 of 0.0003, 0.001, 0.003; fastspeech2 lora 0.005" in said
     )
     assert finetuning.searched(planned, tmp_path, 0) == (planned, {})
+
+
+def test_other_sound_or_text_under_the_same_name_is_another_training():
+    def key(text="yes", level=0.1, sample_rate=16_000):
+        waveform = np.full(sample_rate, level, np.float32)
+        one = Utterance("clip-1", text, text, "me", "train", sample_rate, lambda: (waveform, sample_rate))
+        return finetuning.clips_key([one])
+
+    assert key() == key()
+    assert len({key(), key("no"), key(level=0.2)}) == 3
 
 
 def test_pictures_show_every_trial(told):

@@ -147,6 +147,29 @@ def against_full(case: Case) -> str | None:
     return f"Similarity against full fine-tuning, in pairs: {'; '.join(said)}. {met}."
 
 
+def over_seeds(case: Case) -> str | None:
+    """How much the difference to full fine-tuning moves with the seed of both; intervals are over sentences alone."""
+    import numpy as np
+
+    if case.found.empty:
+        return None
+    same = case.found[case.found.asked_minutes == case.last.asked_minutes.max()]
+    paired = same[same.reference.str.startswith("full@") & same.difference.notna()]
+    named = paired.assign(who=[variant.partition("@")[0] for variant in paired.index])
+    said = [
+        f"{who} {', '.join(f'{value:+.3f}' for value in part.difference)} "
+        f"(seeds {', '.join(f'{seed:g}' for seed in part.seed)}; {np.ptp(part.difference):.3f} apart)"
+        for who, part in named.sort_values("seed", kind="stable").groupby("who", sort=False)
+        if part.seed.nunique() > 1
+    ]
+    if not said:
+        return None
+    return (
+        f"The same difference with other seeds, each against full fine-tuning of its own: {'; '.join(said)}. Intervals "
+        "are over sentences: what moves with the seed by more than their width they do not know."
+    )
+
+
 def over_minutes(case: Case) -> str | None:
     """What more data brings each method, from the least to the most of it."""
     said = []

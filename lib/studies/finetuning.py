@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from lib.measure import process
 from lib.studies.trials import TRIED, Trial
 
 if TYPE_CHECKING:
+    from lib.corpora.base import Utterance
     from lib.corpora.portion import Portion
     from lib.results import Run
     from lib.training.outcome import Outcome
@@ -158,15 +159,28 @@ def train(
         log_every=min(10, steps),
         keep=1,
     )
-    said = [u.id for u in portion.corpus.utterances]
     model = {**learning, **dataclasses.asdict(trial.adapter), "base": base or trial.system}
-    described = recipe.Recipe(f"new-voice-{trial.system}", settings, model, {"clips": content_key(said)})
+    described = recipe.Recipe(
+        f"new-voice-{trial.system}", settings, model, {"clips": clips_key(portion.corpus.utterances)}
+    )
     if ready:
         ready()
     outcome = loop.train(task, described, folder)
     about = {"data": trial.data, "system": trial.system, "steps": steps, "seconds": round(portion.seconds, 1)}
     file = new_voice.save(task, Path(folder) / lora.FILE, about)
     return outcome, file, lora.trainable(task.plain[MODULE])
+
+
+def clips_key(utterances: Iterable[Utterance]) -> str:
+    """What is learnt from, by sound and text: somebody who records a clip again leaves its name as it was."""
+    return content_key(*(content_key(u.id, u.split, u.normalized, _samples(u)) for u in utterances))
+
+
+def _samples(utterance: Utterance) -> bytes:
+    try:
+        return utterance.load().tobytes()
+    except SpeechError as error:  # the task leaves it out
+        return str(error).encode()
 
 
 def write(run: Run, trial: Trial, made: Trained) -> None:
