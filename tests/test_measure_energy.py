@@ -161,3 +161,27 @@ def test_energy_of_an_absent_gpu_is_a_clear_error(monkeypatch):
 
 def test_peak_is_at_least_what_is_held_now():
     assert memory.peak_rss_mb() > 0.95 * memory.rss_mb() > 10
+
+
+def test_a_stretch_knows_nothing_of_a_peak_before_it():
+    """Loading a network may take more than a step of it does: that is no memory of the step."""
+    import numpy as np
+
+    large = np.ones(300_000_000, np.uint8)
+    del large
+    stretch = memory.Stretch()
+    stretch.begin()
+    small = np.ones(100_000_000, np.uint8)
+    stretch.end()
+    assert 95 < stretch.added_mb < 160 and small[-1] == 1
+    assert stretch.peak_mb > stretch.begin_mb + 190  # of the whole process, the large array included
+
+
+def test_where_the_mark_cannot_begin_anew_the_peak_before_counts(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "_MARK", tmp_path / "nowhere" / "mark")
+    peaks = iter([500.0, 620.0])
+    monkeypatch.setattr(memory, "peak_rss_mb", lambda: next(peaks))
+    stretch = memory.Stretch()
+    stretch.begin()
+    stretch.end()
+    assert (stretch.added_mb, stretch.peak_mb) == (120.0, 620.0)

@@ -426,11 +426,12 @@ def test_a_finished_run_is_found_again_and_no_other(finished, tmp_path, monkeypa
     run = study.home("lora-r8", plan, tmp_path)
     shutil.copytree(finished[0], run)
     (run / study.WEIGHTS).write_bytes(b"whole")
-    kept = {"share_pct": 0.8, "learnt_mb": 1.2}
-    kept |= {"peak_rss_mb": 900.0, "before_mb": 700.0, "learnt": dataclasses.asdict(finished[2])}
+    kept = {"share_pct": 0.8, "learnt_mb": 1.2, "by": "0123abcdef on a machine, 2026-11-01"}
+    kept |= {"peak_rss_mb": 900.0, "added_mb": 200.0, "learnt": dataclasses.asdict(finished[2])}
     (run / study.OUTCOME).write_text(json.dumps(kept))
     found = study.trained("lora-r8", plan, tmp_path)
     assert found.learnt == finished[2] and found.share_pct == 0.8 and found.added_mb == 200
+    assert found.by == kept["by"]  # what an earlier run's clock and memory said is marked as its own
     asked = []
     monkeypatch.setattr(study.process, "call", lambda *_, **__: asked.append(1) or 1 / 0)
     others = ({"settings": dataclasses.replace(SHORT, steps=5)}, {"train_read": 7}, {"voices": ("hibari",)})

@@ -13,9 +13,11 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib import environment
 from lib.errors import ParameterError, SpeechError
 from lib.files import content_key, write_atomic
 from lib.measure import process
@@ -36,7 +38,8 @@ _REVISION = 1
 @dataclass(frozen=True)
 class Trained:
     """What a training came to. file: its adapter; numbers: by the names of the results contract; added_mb: what the
-    steps took beside the process that was ready for them; clips, seconds: what was learnt from; losses: of validation.
+    steps took beside the process that was ready for them; clips, seconds: what was learnt from; losses: of validation;
+    by: commit, host and day of the training, which may be an earlier run's.
     """
 
     file: Path
@@ -45,6 +48,7 @@ class Trained:
     clips: int
     seconds: float
     losses: dict[str, float]
+    by: str = ""
 
 
 def searched(
@@ -84,7 +88,8 @@ def trained(trial: Trial, folder: str | Path) -> Trained:
     prepare(trial)
     arguments = {"trial": dataclasses.asdict(trial), "folder": str(own)}
     done = process.call("lib.studies.finetuning:train_here", arguments, threads=trial.threads, timeout_s=36_000)
-    stored = {"key": key, "trial": dataclasses.asdict(trial), "peak_rss_mb": done.peak_rss_mb, **done.value}
+    by = f"{environment.commit()} on {environment.host()}, {date.today().isoformat()}"
+    stored = {"key": key, "trial": dataclasses.asdict(trial), "by": by, **done.value}
     write_atomic(kept, json.dumps(stored, indent=1).encode())
     return _trained(own, stored)
 
@@ -120,16 +125,14 @@ def train_here(trial: dict, folder: str) -> dict:
 
     chosen = Trial(**{**trial, "modules": tuple(trial["modules"])})
     torch.set_num_threads(chosen.threads)
-    portion, before = portion_of(chosen), {}
-
-    def ready() -> None:
-        before["mb"] = memory.peak_rss_mb()
-
-    outcome, file, share = train(chosen, portion, folder, ready=ready)
+    portion, steps = portion_of(chosen), memory.Stretch()
+    outcome, file, share = train(chosen, portion, folder, ready=steps.begin)
+    steps.end()
     return {
         "file": file.name,
         "steps_per_s": outcome.metrics["train_steps_per_s"],
-        "before_mb": before["mb"],
+        "added_mb": steps.added_mb,
+        "peak_rss_mb": steps.peak_mb,
         "losses": outcome.validation,
         "train_loss": outcome.metrics["train_loss"],
         "clips": len(portion.corpus.split("train")),
@@ -200,6 +203,7 @@ def write(run: Run, trial: Trial, made: Trained) -> None:
         "learning_rate": trial.rate,
         "threads": trial.threads,
         "added_mb": round(made.added_mb, 1),
+        "trained_by": made.by,
         **{f"validation_{name}": round(value, 4) for name, value in made.losses.items()},
     }
     sources = {
@@ -242,5 +246,6 @@ def _trained(folder: Path, stored: dict) -> Trained:
     file = folder / stored["file"]
     if not file.is_file():
         raise ParameterError(f"{folder} has lost its adapter {file.name}: delete {folder} and train again")
-    added = stored["peak_rss_mb"] - stored["before_mb"]
-    return Trained(file, numbers, added, stored["clips"], stored["seconds"], stored["losses"])
+    added = stored.get("added_mb", stored["peak_rss_mb"] - stored.get("before_mb", 0.0))  # of an earlier code
+    losses, by = stored["losses"], stored.get("by", "an earlier run")
+    return Trained(file, numbers, added, stored["clips"], stored["seconds"], losses, by)

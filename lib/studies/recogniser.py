@@ -11,11 +11,13 @@ import dataclasses
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib import environment
 from lib.errors import ParameterError, TrainingError, unknown
 from lib.files import content_key, write_atomic
 from lib.measure import memory, process
@@ -63,7 +65,8 @@ METHODS: Mapping[str, Method] = {
 @dataclass(frozen=True)
 class Taught:
     """One method's run. weights: the whole recogniser's, for any runtime; share_pct: of its parameters that learnt;
-    learnt_mb: what of it is kept beside the base; peak_rss_mb: of its process; added_mb: beside the ready process.
+    learnt_mb: what of it is kept beside the base; peak_rss_mb: of its process until the last step; added_mb: beside the
+    ready process; by: commit, host and day of the run, which may be an earlier one.
     """
 
     method: str
@@ -77,6 +80,7 @@ class Taught:
     tried: Mapping[float, float] = field(
         default_factory=dict
     )  # learning rate -> lowest loss on validation clips
+    by: str = ""
 
 
 def trained(name: str, plan: Plan, folder: str | Path, *, rate: float = 0.0, threads: int = 2) -> Taught:
@@ -93,7 +97,8 @@ def trained(name: str, plan: Plan, folder: str | Path, *, rate: float = 0.0, thr
     log.info("teaching %s by %s", plan.system, name)
     arguments = {"name": name, "plan": dataclasses.asdict(plan), "folder": str(own), "threads": threads}
     done = process.call("lib.studies.recogniser:teach_here", arguments, threads=threads, timeout_s=36_000)
-    outcome = {**done.value, "plan": dataclasses.asdict(plan), "peak_rss_mb": done.peak_rss_mb}
+    by = f"{environment.commit()} on {environment.host()}, {date.today().isoformat()}"
+    outcome = {**done.value, "plan": dataclasses.asdict(plan), "by": by}
     write_atomic(own / OUTCOME, json.dumps(outcome).encode())
     for checkpoint in own.glob("checkpoint-*"):  # hundreds of MB that nobody goes on from
         shutil.rmtree(checkpoint, ignore_errors=True)
@@ -113,21 +118,18 @@ def teach_here(name: str, plan: dict[str, Any], folder: str, threads: int) -> di
     import torch
 
     torch.set_num_threads(threads)
-    chosen, before = Plan.of(plan), {}
-
-    def ready() -> None:
-        before["mb"] = memory.peak_rss_mb()
-
+    chosen, steps = Plan.of(plan), memory.Stretch()
     clips = data(chosen)
     learnt, kept_mb = teach(
-        chosen.system, METHODS[name], clips, chosen.settings, folder, threads=threads, ready=ready
+        chosen.system, METHODS[name], clips, chosen.settings, folder, threads=threads, watch=steps
     )
     own, total = learnt.parameters
     return {
         "learnt": dataclasses.asdict(learnt),
         "share_pct": 100 * own / total,
         "learnt_mb": kept_mb,
-        "before_mb": before["mb"],
+        "added_mb": steps.added_mb,
+        "peak_rss_mb": steps.peak_mb,
     }
 
 
@@ -139,16 +141,19 @@ def teach(
     folder: str | Path,
     *,
     threads: int = 2,
-    ready: Callable[[], None] = lambda: None,
+    watch: memory.Stretch | None = None,
 ) -> tuple[Learnt, float]:
-    """Teach it here: (how it went, MB of what learnt); its weights go into the folder. ready: called before the
-    first step.
+    """Teach it here: (how it went, MB of what learnt); its weights go into the folder. watch: of the memory that the
+    steps take, without the loading before them and the writing of all weights behind.
     """
     recogniser = listening(system, threads=threads)
     model = prepare(recogniser.model, method, settings.seed)
     tools = {"extractor": recogniser.extractor, "tokenizer": recogniser.tokenizer}
-    ready()
+    if watch:
+        watch.begin()
     learnt = training.train(model, clips.train, clips.validation, settings, folder, **tools)
+    if watch:
+        watch.end()
     kept = sum(p.numel() * p.element_size() for p in checkpoints.learnt_state(model).values()) / 1e6
     finetuned.write(model, Path(folder) / WEIGHTS)
     total = sum(p.numel() for p in finetuned.plain(model).parameters())
@@ -202,7 +207,8 @@ def _finished(name: str, folder: Path, rate: float) -> Taught | None:
             kept["share_pct"],
             kept["learnt_mb"],
             kept["peak_rss_mb"],
-            kept["peak_rss_mb"] - kept["before_mb"],
+            kept["added_mb"],
+            by=kept["by"],
         )
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{path} cannot be read ({error!r}): delete {folder}, and train anew") from error

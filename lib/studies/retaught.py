@@ -210,6 +210,7 @@ def record_training(run: Run, plan: Plan, taught: Taught) -> None:
         "seed": plan.settings.seed,
         "learnt_mb": taught.learnt_mb,
         "added_mb": round(taught.added_mb, 1),
+        "trained_by": taught.by,
     }
     numbers = {
         "trainable_params_pct": (taught.share_pct, "counted: of all parameters"),
@@ -217,7 +218,7 @@ def record_training(run: Run, plan: Plan, taught: Taught) -> None:
         "train_loss": (learnt.best_loss, "cross-entropy on validation clips"),
         "peak_rss_mb": (
             taught.peak_rss_mb,
-            "the kernel's high-water mark of the training's own process (VmHWM)",
+            "the kernel's high-water mark of the training's own process until its last step (VmHWM)",
         ),
     }
     if learnt.steps_per_s:
