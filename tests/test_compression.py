@@ -27,7 +27,8 @@ TRIED = [
 
 def test_all_variants_are_counted_and_none_is_flattered():
     assert compression.finding(TRIED) == (
-        "Of 4 variants: 1 recommended (int8 of a); 1 without audible loss but not worth having (pruned-30 of a); "
+        "Of 4 variants: 1 recommended (int8 of a); "
+        "1 without audible loss but not shown to be worth having (pruned-30 of a); "
         "1 worse (int8 of b); 1 not run (nf4 of b). 1 of them are slower than their baseline."
     )
     assert compression.finding([]) is None

@@ -124,6 +124,14 @@ def test_what_is_said_follows_from_the_rows(told):
     assert finetuned.told({"a case": told}, finetuned.nearness, lambda case: None) == [f"*a case.* {near}"]
 
 
+def test_few_sentences_decide_nothing(told):
+    few, enough = (Case(told.found.assign(pairs=n), told.ends) for n in (7, 8))
+    assert "[-0.018, -0.002], undecided" in finetuned.against_full(few)
+    assert "[-0.250, -0.150], undecided" in finetuned.against_full(few)
+    assert "at most 2 % of the parameters: none, by the interval" in finetuned.against_full(few)
+    assert "[-0.018, -0.002], as near" in finetuned.against_full(enough)
+
+
 def test_what_other_seeds_say_is_said(told):
     assert finetuned.over_seeds(told) is None  # there is one
     lora = told.found.loc[["lora-r8@prompts"]]

@@ -234,7 +234,7 @@ def finding(tried: Sequence[Tried]) -> str | None:
     words: dict[str, list[str]] = {}
     for one in tried:
         word = "not run" if not one.answer else "recommended" if one.answer.recommended else one.answer.word
-        word = "without audible loss but not worth having" if word == verdict.WITHOUT_LOSS else word
+        word = "without audible loss but not shown to be worth having" if word == verdict.WITHOUT_LOSS else word
         words.setdefault(word, []).append(f"{one.trial.variant} of {one.trial.system}")
     slower = [one for one in tried if one.answer and 0 < one.answer.times < 1]
     said = "; ".join(f"{len(names)} {word} ({', '.join(names)})" for word, names in words.items())

@@ -1,7 +1,7 @@
 """What does somebody decide from, who has a voice to teach? Every sentence is computed from rows, of now or recorded.
 
 Words as in `lib.measure.verdict`: a method is as near as full fine-tuning where the paired interval of the difference
-in similarity lies above its margin, and worse where it lies below.
+in similarity lies above its margin, and worse where it lies below; of fewer sentences than decide there, undecided.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lib.measure.verdict import MIN_SENTENCES, UNDECIDED, WORSE
 from lib.results import newest_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
+NEAR = "as near"
 MARGIN = 0.02  # of similarity, under which two voices count as equally near to the person
 GAIN = 0.15  # of similarity over the unadapted base, that an adaptation should bring
 SMALL = 2.0  # percent of the base's parameters
@@ -38,8 +40,9 @@ METRICS = (
 @dataclass(frozen=True)
 class Case:
     """One system that learnt one voice in one run. found: a line for each trial, what it was, what it took, how near it
-    came, index: the variant ("added_mb": what its training took beside the ready process; "difference", "low", "high":
-    of similarity, paired, against "reference"); ends: similarity of "recordings", "copy" and "unadapted".
+    came, index: the variant ("added_mb": what its training took beside the ready process; "difference", "low", "high",
+    over so many "pairs" of sentences: of similarity, against "reference"); ends: similarity of "recordings", "copy" and
+    "unadapted".
     """
 
     found: pd.DataFrame
@@ -139,7 +142,7 @@ def against_full(case: Case) -> str | None:
         f"[{line.low:+.3f}, {line.high:+.3f}], {_word(line)}"
         for name, line in compared.sort_values("trainable_params_pct", kind="stable").iterrows()
     ]
-    close = compared[(compared.trainable_params_pct <= SMALL) & (compared.low > -MARGIN)]
+    close = compared[(compared.trainable_params_pct <= SMALL) & (compared.apply(_word, axis=1) == NEAR)]
     wanted = f"within {MARGIN:g} of full fine-tuning with at most {SMALL:g} % of the parameters"
     met = _floor(
         len(close) > 0, f"{wanted}: {', '.join(close.index) if len(close) else 'none, by the interval'}"
@@ -280,15 +283,17 @@ def _line(about: dict, own: pd.DataFrame) -> dict:
             "similarity_low": judged.ci_low,
             "similarity_high": judged.ci_high,
         }
-    for name, key in (("difference", "difference"), ("low", "ci_low"), ("high", "ci_high")):
+    for name, key in (("difference", "difference"), ("low", "ci_low"), ("high", "ci_high"), ("pairs", "n")):
         line[name] = nan if paired.get(key) is None else paired[key]
     return line
 
 
 def _word(line: pd.Series) -> str:
+    if line.pairs < MIN_SENTENCES:
+        return UNDECIDED
     if line.low > -MARGIN:
-        return "as near"
-    return "worse" if line.high < -MARGIN else "undecided"
+        return NEAR
+    return WORSE if line.high < -MARGIN else UNDECIDED
 
 
 def _floor(met: bool, what: str) -> str:
