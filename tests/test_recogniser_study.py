@@ -125,6 +125,25 @@ def _read_by(voice: str, one: domains.Clip) -> domains.Clip:
     )
 
 
+def test_what_is_learnt_from_is_counted_as_what_it_is():
+    texts = ["one two three", "four five six", "seven eight nine"]
+    train = domains.in_all([clip(n, text=text).utterance for n, text in enumerate(texts)], domains.DOMAINS[:4])
+    why = {
+        "a": "near to 'x', which is held out of train",
+        "b": "utterance b: 9 s are longer than the window of 8 s",
+    }
+    data = recogniser_clips.Data(train, train[:1], {"hard": (clip(9),)}, {**why, "recordings": "no apt"})
+    said = recogniser_clips.described(data, recogniser_clips.Plan())
+    assert said[0].startswith(
+        "12 clips to learn from: 3 utterances, each clean and in 3 domains; 1 to choose by"
+    )
+    assert said[1] == (
+        "Left out: 1 because their text is near to one that is held out, 1 that are longer than the window of 8 s, "
+        "0 for another reason."
+    )
+    assert said[2] == "Without the recordings: no apt"
+
+
 def test_errors_are_grouped_by_noise_length_and_domain():
     table = misheard.by_snr(heard(12))
     assert table.clips.sum() == 12 and set(table.wer.round(6)) == {0.2}
@@ -168,9 +187,14 @@ def test_sentences_say_what_the_rows_say(rows):
     assert "lora-r8 15.0 % to 6.7 % (-56 % of them" in gained and "Reached: a quarter fewer" in gained
     forgotten = heard_better.forgotten(found)
     assert "full clean +6.7" in forgotten and "at most on clean clips: lora-r8" in forgotten
+    assert "by the mean" not in forgotten  # its interval has no width: nothing changed
+    unsure = heard_better.forgotten(found.assign(clean_high=0.03))
+    assert "at most on clean clips: lora-r8, by the mean; by the whole interval: none." in unsure
     assert "Reached: not to be told from full" in heard_better.against_full(found)
     assert "**Take lora-r8**" in heard_better.recommended(found)  # full forgot clean speech
-    assert "against it lora-r8 1.00 of the memory" in heard_better.costs(found)
+    costs = heard_better.costs(found)
+    assert "peaked at 900 MB, 300 of them for its steps" in costs
+    assert "against it lora-r8 1.00 of the memory (300 MB of it for its steps) and 1.00 times the time" in costs
 
 
 def test_what_was_missed_is_said(run):

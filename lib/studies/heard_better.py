@@ -92,9 +92,11 @@ def forgotten(found: pd.DataFrame) -> str | None:
         for name, line in found.iterrows()
     ]
     kept = found[found[f"{CLEAN}_change"] <= CLEAN_FLOOR]
+    sure = kept[kept[f"{CLEAN}_high"].astype(float) <= CLEAN_FLOOR]
+    how = "" if len(sure) == len(kept) else f", by the mean; by the whole interval: {_names(sure)}"
     return (
         f"Change of word errors in points: {'; '.join(said)}. "
-        + _floor(len(kept) > 0, f"half a point more at most on clean clips: {_names(kept)}")
+        + _floor(len(kept) > 0, f"half a point more at most on clean clips: {_names(kept)}{how}")
         + "."
     )
 
@@ -130,14 +132,15 @@ def costs(found: pd.DataFrame) -> str | None:
         return None
     full = found.loc["full"]
     said = [
-        f"{name} {line.peak_rss_mb / full.peak_rss_mb:.2f} of the memory and "
-        f"{full.train_steps_per_s / line.train_steps_per_s:.2f} times the time"
+        f"{name} {line.peak_rss_mb / full.peak_rss_mb:.2f} of the memory ({line.added_mb:,.0f} MB of it for its steps) "
+        f"and {full.train_steps_per_s / line.train_steps_per_s:.2f} times the time"
         for name, line in found.drop("full").iterrows()
         if line.train_steps_per_s > 0
     ]
     return (
-        f"Full fine-tuning peaked at {full.peak_rss_mb:,.0f} MB; against it {'; '.join(said)}. Each in a fresh "
-        "process; times are as noisy as the machine, so read the ratios."
+        f"Full fine-tuning peaked at {full.peak_rss_mb:,.0f} MB, {full.added_mb:,.0f} of them for its steps, beside "
+        f"the process that was ready; against it {'; '.join(said)}. Each in a fresh process; times are as noisy as the "
+        "machine, so read the ratios."
     )
 
 
@@ -179,8 +182,8 @@ def recommended(found: pd.DataFrame) -> str | None:
     return (
         f"**Take {pick.name}**: {100 * pick.hard:.1f} % word errors on hard clips, {100 * pick[CLEAN]:.1f} % on clean "
         f"ones, {pick.trainable_params_pct:.2g} % of the parameters, {pick.adapter_mb:.1f} MB to keep. {len(near)} of "
-        f"{len(found)} methods gain beyond chance, keep the clean clips and are within a point of the best of these on "
-        "the hard ones; of these it is the smallest."
+        f"{len(found)} methods gain beyond chance, keep the clean clips by the mean and are within a point of the best "
+        "of these on the hard ones; of these it is the smallest."
     )
 
 

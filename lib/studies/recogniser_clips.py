@@ -127,13 +127,15 @@ def described(clips: Data, plan: Plan) -> list[str]:
     """What is learnt from and judged on, in sentences."""
     words = {name: sum(len(c.utterance.normalized.split()) for c in part) for name, part in clips.tests.items()}
     tests = "; ".join(f"{name} {len(part)} clips, {words[name]} words" for name, part in clips.tests.items())
-    near = sum("near to" in why for why in clips.left_out.values())
     missing = clips.left_out.get("recordings", "")
+    reasons = [why for who, why in clips.left_out.items() if who != "recordings"]
+    near, long = (sum(what in why for why in reasons) for what in ("near to", "longer than the window"))
+    utterances = len({clip.utterance.id for clip in clips.train})
     said = [
-        f"{len(clips.train)} clips to learn from, each clean and in {len(HARD)} domains; "
+        f"{len(clips.train)} clips to learn from: {utterances} utterances, each clean and in {len(HARD)} domains; "
         f"{len(clips.validation)} to choose by; to judge on: {tests}.",
-        f"Left out: {near} because their text is near to one that is held out, {len(clips.left_out) - near} for "
-        f"another reason, most of them longer than the window of {plan.settings.window_s:g} s.",
+        f"Left out: {near} because their text is near to one that is held out, {long} that are longer than the window "
+        f"of {plan.settings.window_s:g} s, {len(reasons) - near - long} for another reason.",
     ]
     return [*said, f"Without the recordings: {missing}"] if missing else said
 
