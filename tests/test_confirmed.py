@@ -213,7 +213,12 @@ def test_decoders_that_learnt_are_a_front():
     table = table[(table.variant != "baseline") | ~table.metric.isin(("mos_predicted", "asr_nll"))]
     front = recovered.front(results.read(), table)
     assert front.mos_predicted[0] == pytest.approx(4.2) and front.asr_nll[0] == pytest.approx(0.5)
-    assert front.variant.tolist() == list(values) and front.mos_predicted[1] == 2.9
+    assert front.variant.tolist() == list(values)
+    assert front.mos_predicted[1] == pytest.approx(2.9)
+    # Proven worse on its first, easier sentences, it was not heard on all: what counts is how it did on these.
+    screened = (table.variant == "structured-50") & (table.metric == "mos_predicted")
+    few = table.assign(value=table.value + 0.3 * screened, n=np.where(screened, 20, 100))
+    assert recovered.finding(recovered.front(results.read(), few)) == recovered.finding(front)
     assert recovered.finding(front) == (
         "vits-joe structured-50 is 2.50 times as fast as the whole; it loses 1.30 of predicted MOS, once it has learnt "
         "from the whole 0.20, in 8 bit 0.30 at 3.75 times the speed and 2.0 times as small."

@@ -77,7 +77,8 @@ def front(*tables: pd.DataFrame) -> pd.DataFrame:
     loss: system, variant, and for each of METRICS value, low, high.
 
     tables: of `lib.results.read`, this run's first; an earlier run's rows of a system count where this has none. What
-    the baseline sounds like follows from its differences to the variants.
+    the baseline sounds like follows from its differences to the variants; one that was judged on fewer sentences, for
+    these proved it worse, is laid where its paired difference puts it beside the baseline of all.
     """
     import pandas as pd
 
@@ -106,13 +107,20 @@ def _lines(rows: pd.DataFrame) -> list[dict[str, Any]]:
             whole[row.metric] = (before, math.nan, math.nan)
     lines = []
     for variant, own in newest.groupby("variant", sort=False):
-        numbers = {row.metric: (row.value, row.ci_low, row.ci_high) for row in own.itertuples()}
+        numbers = {row.metric: _laid(row, whole) for row in own.itertuples()}
         if variant == "baseline":
             numbers = whole | numbers
         if set(METRICS) <= set(numbers):
             ends = {f"{m}{end}": numbers[m][i] for m in METRICS for i, end in enumerate(("", "_low", "_high"))}
             lines.append({"variant": variant, **ends})
     return lines
+
+
+def _laid(row: Any, whole: dict[str, tuple]) -> tuple[float, float, float]:
+    """(value, low, high) of a row, moved by what its own sentences are easier or harder for the baseline than all."""
+    before = confirmed.before(row) if row.baseline == "baseline" else None
+    moved = whole[row.metric][0] - before if before is not None and row.metric in whole else 0.0
+    return row.value + moved, row.ci_low + moved, row.ci_high + moved
 
 
 def finding(front: pd.DataFrame) -> str | None:
