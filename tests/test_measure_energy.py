@@ -171,6 +171,8 @@ def test_a_stretch_knows_nothing_of_a_peak_before_it():
     del large
     stretch = memory.Stretch()
     stretch.begin()
+    if stretch.begin_mb == stretch.before_mb:
+        pytest.skip("this kernel's high-water mark cannot begin anew")
     small = np.ones(100_000_000, np.uint8)
     stretch.end()
     assert 95 < stretch.added_mb < 160 and small[-1] == 1
