@@ -154,6 +154,23 @@ def test_a_missed_floor_is_called_missed(tmp_path):
     assert "Missed: a gain of +0.10" in finetuned.nearness(low)
 
 
+def test_what_is_no_nearer_than_the_base_is_not_recommended(told):
+    worse = Case(told.found, told.ends | {"unadapted": 0.85})
+    said = finetuned.recommended(worse)
+    assert said.startswith(
+        "**Take none yet**: the best, full@prompts, has a similarity of 0.800, the base as it is 0.850"
+    )
+    assert finetuned.recommended(Case(told.found.assign(wer=float("nan")), told.ends)).startswith(
+        "**Take lora-r2"
+    )
+
+
+def test_of_one_method_on_one_amount_of_data_what_there_is_is_said(told):
+    one = Case(told.found.loc[["lora-r8@prompts"]], told.ends)
+    assert finetuned.over_minutes(one).startswith("All learnt from 18.0 minutes of speech")
+    assert "lora-r8@prompts 50 MB and 1.00 s a step" in finetuned.costs(one)
+
+
 def test_of_nothing_nothing_is_said():
     nothing = finetuned.case(results.read(), "fastspeech2", "prompts")
     assert nothing.ends == {} and finetuned.newest(results.read(), "fastspeech2", "prompts").empty

@@ -174,7 +174,16 @@ def over_seeds(case: Case) -> str | None:
 
 
 def over_minutes(case: Case) -> str | None:
-    """What more data brings each method, from the least to the most of it."""
+    """What more data brings each method, from the least to the most of it; that nothing is known of it where all
+    learnt from as much.
+    """
+    if case.found.empty:
+        return None
+    if case.found.asked_minutes.nunique() == 1:
+        return (
+            f"All learnt from {case.found.minutes.max():.1f} minutes of speech: what more or less of it brings was not "
+            "asked (`minutes` in the parameters)."
+        )
     said = []
     for (method, rank), part in series(case.found).items():
         first, last = part.iloc[0], part.iloc[-1]
@@ -200,10 +209,19 @@ def series(found: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
 
 
 def costs(case: Case) -> str | None:
-    """Memory and time of a step, as ratios to full fine-tuning of the same run."""
+    """Memory and time of a step, as ratios to full fine-tuning of the same run; alone where it is not among them."""
     last = case.last
-    if last.empty or "full" not in set(last.method) or len(last) < 2:
+    if last.empty:
         return None
+    if "full" not in set(last.method) or len(last) < 2:
+        alone = [
+            f"{name} {line.added_mb:,.0f} MB and {1 / line.train_steps_per_s:.2f} s a step"
+            for name, line in last.iterrows()
+        ]
+        return (
+            f"Training took, beside the process that was ready for it, {'; '.join(alone)}. There is no other method to "
+            "compare that with: name `full` and one more in `methods`."
+        )
     full = last[last.method == "full"].iloc[0]
     said = [
         f"{name} {line.added_mb:,.0f} MB and {full.train_steps_per_s / line.train_steps_per_s:.2f} times the time"
@@ -234,13 +252,20 @@ def quantized(case: Case) -> str | None:
 
 
 def recommended(case: Case) -> str | None:
-    """What to take: of the methods on the most data that are not worse than the best, the smallest adapter."""
+    """What to take: of the methods on the most data that are not worse than the best, the smallest adapter; none where
+    the best is no nearer to the person than the base was.
+    """
     last = case.last
     if last.empty:
         return None
     best = last.speaker_similarity.max()
+    if best <= (before := case.ends.get("unadapted", float("-inf"))):
+        return (
+            f"**Take none yet**: the best, {last.speaker_similarity.idxmax()}, has a similarity of {best:.3f}, the base "
+            f"as it is {before:.3f}. {last.steps.max():,.0f} steps on {last.minutes.max():.1f} minutes were too few."
+        )
     near = last[last.speaker_similarity >= best - MARGIN]
-    equal = near[near.wer <= near.wer.min() + 0.01]
+    equal = near[(near.wer <= near.wer.min() + 0.01) | near.wer.isna()]
     pick = equal.sort_values("adapter_mb", kind="stable").iloc[0]
     return (
         f"**Take {pick.name}**: {pick.adapter_mb:.2f} MB and {pick.trainable_params_pct:.3g} % of the parameters, "
