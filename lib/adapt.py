@@ -4,12 +4,13 @@
 
 FOLDER    metadata.csv (name|text) and wavs/name.wav, see `lib.corpora.own`
 OUT       variant/ (for `optimize.load`), clips/ (held-out sentences by person and learnt voice), README.md (a card),
-          training/ (the run, which goes on where it stopped), with --merge a plain checkpoint in merged/
+          training/ (a run for each setting, which goes on where it stopped), with --merge a plain checkpoint in merged/
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 from lib import audio, environment
 from lib.corpora import own
 from lib.errors import ParameterError, SpeechError
-from lib.files import write_atomic
+from lib.files import content_key, write_atomic
 from lib.studies import finetuning, new_voices, person
 from lib.studies.trials import SYSTEM, USUAL, Trial
 
@@ -72,7 +73,7 @@ def adapt(
     out = Path(out)
     corpus = own.load(folder, trial.voice)
     taken = portion(corpus, trial.minutes)
-    outcome, file, share = finetuning.train(trial, taken, out / "training")
+    outcome, file, share = finetuning.train(trial, taken, out / "training" / _key(trial, taken))
     base = person.load_base(trial.system, threads)
     voice = new_voices.made_voice(base, trial, file, out / "variant")
     judged = _judged(corpus, base, voice, trial, sentences, threads)
@@ -134,10 +135,11 @@ def card(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 0, or 1 with one line on stderr."""
+    """The command; 0, or with one line on stderr 1, or 130 for Ctrl-C."""
     from lib.corpora.unheard import NAMES
     from lib.optimize.adapter_layers import GROUPS, METHODS
     from lib.optimize.new_voice import SYSTEMS
+    from lib.training import stopping
 
     parser = argparse.ArgumentParser(prog="python -m lib.adapt", description="Learn a voice from a folder.")
     parser.add_argument("folder", help="with metadata.csv (name|text) and wavs/")
@@ -158,8 +160,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", default="", help="by default outputs/voices/<name of the variant>")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    environment.pin_threads(given.threads)
     try:
+        environment.pin_threads(given.threads)
+        if not given.learning_rate >= 0:
+            raise ParameterError(
+                f"a learning rate of {given.learning_rate:g}: give one above 0, or 0 for the usual"
+            )
         name = given.name or own.voice_name(Path(given.folder))
         if name in NAMES:
             raise ParameterError(f"{name!r} is the name of one of the project's voices: give another by --name")
@@ -176,12 +182,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threads=given.threads,
         )
         out = given.out or _outputs() / trial.variant
-        done = adapt(
-            given.folder, trial, out, sentences=given.sentences, threads=given.threads, merge=given.merge
-        )
+        with stopping.ctrl_c_asks():
+            done = adapt(
+                given.folder, trial, out, sentences=given.sentences, threads=given.threads, merge=given.merge
+            )
     except SpeechError as error:
         print(f"no voice was learnt: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
     print(f"{done.card}\n{done.variant}\n{len(done.clips)} clips in {done.clips[0].parent}")
     return 0
 
@@ -191,6 +201,12 @@ def _outputs() -> Path:
     from lib import REPOSITORY
 
     return REPOSITORY / "outputs" / "voices"
+
+
+def _key(trial: Trial, taken: Portion) -> str:
+    """Other recordings, other texts or other settings are another training, and none goes on from another's steps."""
+    said = [(u.id, u.normalized, u.split, content_key(u.load().tobytes())) for u in taken.corpus.utterances]
+    return content_key(dataclasses.asdict(dataclasses.replace(trial, threads=1)), said)[:8]
 
 
 def _judged(
@@ -216,6 +232,8 @@ def _clips(judged: dict[str, Judged], folder: Path) -> tuple[Path, ...]:
     made = []
     for who in (next(iter(judged)), list(judged)[-1]):
         label = own.voice_name(Path(who.partition("@")[0]))
+        for old in folder.glob(f"*_{label}.flac"):  # of an earlier run, which may have held out other sentences
+            old.unlink()
         for clip in judged[who].clips:
             levelled = audio.match_level(clip.waveform, clip.sample_rate)
             made.append(audio.save(folder / f"{clip.id}_{label}.flac", levelled, clip.sample_rate))

@@ -14,8 +14,10 @@ from lib import adapt, optimize
 from lib.corpora import own, synthetic
 from lib.corpora.base import Corpus, Utterance
 from lib.corpora.duplicates import Known
-from lib.corpora.portion import in_drawn_order, portion
-from lib.errors import AudioError, MissingDataError, ParameterError
+from lib.corpora.portion import Portion, in_drawn_order, portion
+from lib.errors import AudioError, MissingDataError, ParameterError, TrainingError
+from lib.studies import finetuning
+from lib.studies.trials import Trial
 from lib.systems.fastspeech2 import checkpoints
 from lib.systems.vits_joe.stages import VitsJoeOnnx
 
@@ -149,8 +151,45 @@ def test_the_command_says_what_is_wrong_in_a_line(tmp_path, capsys, recorded):
     assert "a rank is at least 1" in capsys.readouterr().err
     assert adapt.main([str(recorded), "--method", "qlora", "--merge"]) == 1
     assert "cannot be merged" in capsys.readouterr().err
+    assert adapt.main([str(recorded), "--threads", "0"]) == 1
+    assert "0 threads cannot compute" in capsys.readouterr().err
+    assert adapt.main([str(recorded), "--learning-rate", "-1"]) == 1
+    assert "a learning rate of -1: give one above 0" in capsys.readouterr().err
     assert adapt.main([str(recorded), "--name", "prompts"]) == 1
     assert "the name of one of the project's voices" in capsys.readouterr().err
+
+
+def test_other_recordings_or_settings_are_another_training():
+    said = tuple(utterance(f"{n}", f"Sentence {n} says {n} things of its own.") for n in "abcd")
+    corpus, trial = Corpus("menu", "", "", said), Trial("lora", steps=3)
+
+    def key(trial=trial, **changes) -> str:
+        first = dataclasses.replace(said[0], **changes)
+        return adapt._key(trial, Portion(dataclasses.replace(corpus, utterances=(first, *said[1:])), 12.0, ()))
+
+    assert key() == key(dataclasses.replace(trial, threads=1))
+    louder = utterance("a", said[0].text, seconds=2.0).read
+    others = [
+        key(normalized="What was said was corrected."),
+        key(read=louder),
+        key(dataclasses.replace(trial, steps=9)),
+    ]
+    assert len({key(), *others}) == 4
+
+
+def test_a_training_that_was_stopped_is_no_whole_one(monkeypatch, tmp_path):
+    from types import SimpleNamespace
+
+    from lib.optimize import new_voice
+    from lib.training import loop
+
+    monkeypatch.setattr(new_voice, "task", lambda *_: None)
+    monkeypatch.setattr(loop, "train", lambda *_: SimpleNamespace(step=2))
+    taken = Portion(Corpus("menu", "", "", (utterance("a", "A sentence."),)), 3.0, ())
+    with pytest.raises(
+        TrainingError, match="stopped at step 2 of 3: asked for again, the training goes on there"
+    ):
+        finetuning.train(Trial("lora", steps=3), taken, tmp_path)
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from torch import nn
 from lib import REPOSITORY, environment, results
 from lib.corpora.base import Corpus, Utterance
 from lib.errors import AudioError, MissingDataError, OutputError, ParameterError, TrainingError
-from lib.training import checkpoint, hardware, journal, scaling
+from lib.training import checkpoint, hardware, journal, scaling, stopping
 from lib.training.loop import train
 from lib.training.outcome import peak_memory as loop_memory
 from lib.training.recipe import Recipe, Settings
@@ -548,6 +548,21 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path, how):
         torch.set_num_threads(threads)
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     assert not list((tmp_path / "killed" / "checkpoints").glob(".step-*"))
+
+
+def test_ctrl_c_in_a_command_finishes_the_step_and_saves(tmp_path):
+    with stopping.ctrl_c_asks():
+        outcome = train(
+            Predictor(tones()),
+            recipe(steps=20),
+            tmp_path,
+            monitor=lambda: signal.raise_signal(signal.SIGINT) or {},
+        )
+    assert outcome.reason == "signal" and 0 < outcome.step < 20
+    assert checkpoint.step_of(checkpoint.latest(tmp_path / "checkpoints")) == outcome.step
+    with pytest.raises(KeyboardInterrupt), stopping.ctrl_c_asks():  # where no run is on
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_half_a_checkpoint_of_a_killed_process_is_ignored_and_removed(tmp_path):

@@ -261,8 +261,9 @@ def recommended(case: Case) -> str | None:
     best = last.speaker_similarity.max()
     if best <= (before := case.ends.get("unadapted", float("-inf"))):
         return (
-            f"**Take none yet**: the best, {last.speaker_similarity.idxmax()}, has a similarity of {best:.3f}, the base "
-            f"as it is {before:.3f}. {last.steps.max():,.0f} steps on {last.minutes.max():.1f} minutes were too few."
+            f"**Take none yet**: the best, {last.speaker_similarity.idxmax()}, has a similarity of {best:.3f}, the "
+            f"base as it is {before:.3f}. {last.steps.max():,.0f} steps on {last.minutes.max():.1f} minutes were too "
+            "few."
         )
     near = last[last.speaker_similarity >= best - MARGIN]
     equal = near[(near.wer <= near.wer.min() + 0.01) | near.wer.isna()]

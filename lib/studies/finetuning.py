@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import environment
-from lib.errors import ParameterError, SpeechError
+from lib.errors import ParameterError, SpeechError, TrainingError
 from lib.files import content_key, write_atomic
 from lib.measure import process
 from lib.studies.trials import TRIED, Trial
@@ -144,7 +144,10 @@ def train_here(trial: dict, folder: str) -> dict:
 def train(
     trial: Trial, portion: Portion, folder: str | Path, *, base: str = "", ready: Any = None
 ) -> tuple[Outcome, Path, dict[str, float]]:
-    """Train here: (how the loop ended, the adapter's file, how much learnt). ready: called before the first step."""
+    """Train here: (how the loop ended, the adapter's file, how much learnt). ready: called before the first step.
+
+    Raises TrainingError where it was asked to stop before the last step: nobody is to take that for the whole.
+    """
     from lib.optimize import lora, new_voice
     from lib.training import loop, recipe
     from lib.training.tasks.acoustic import MODULE
@@ -169,6 +172,10 @@ def train(
     if ready:
         ready()
     outcome = loop.train(task, described, folder)
+    if outcome.step < steps:
+        raise TrainingError(
+            f"stopped at step {outcome.step} of {steps}: asked for again, the training goes on there"
+        )
     about = {"data": trial.data, "system": trial.system, "steps": steps, "seconds": round(portion.seconds, 1)}
     file = new_voice.save(task, Path(folder) / lora.FILE, about)
     return outcome, file, lora.trainable(task.plain[MODULE])

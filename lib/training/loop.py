@@ -11,7 +11,6 @@ at checkpoints. A NaN is therefore noticed up to `log_every` steps late there, b
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 import warnings
@@ -23,7 +22,7 @@ import torch
 
 from lib import targets
 from lib.training import checkpoint as checkpoints
-from lib.training import data, hardware, state
+from lib.training import data, hardware, state, stopping
 from lib.training.ema import Ema
 from lib.training.journal import Journal
 from lib.training.outcome import Outcome, peak_memory
@@ -44,7 +43,7 @@ def train(task: Task, recipe: Recipe, folder: str | Path, *, monitor: Monitor | 
     OutputError when a checkpoint cannot be written. The last good checkpoint survives each of them.
     """
     run = Run(task, recipe, Path(folder), monitor)
-    with run.prepared(), _sigterm() as asked:
+    with run.prepared(), stopping.asked_by_sigterm() as asked:
         return run.go(asked)
 
 
@@ -287,17 +286,3 @@ class Run:
                 **({"tf32": self.settings.tf32} if self.device.type == "cuda" else {}),
             },
         )
-
-
-@contextmanager
-def _sigterm() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets, so that a run asked to end finishes its step and saves."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGTERM, before)
