@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from lib.measure.evaluate import Clip, Judged
     from lib.systems.base import System
 
+CEILING, BASE = (
+    "copy by the vocoder, the ceiling",
+    "the base as it is",
+)  # beside whom the learnt voice is judged
 METRICS = {  # what the card's table shows -> (title, factor, digits)
     "speaker_similarity": ("similarity to the person", 1, 3),
     "mos_predicted": ("predicted MOS", 1, 2),
@@ -78,7 +82,7 @@ def adapt(
     voice = new_voices.made_voice(base, trial, file, out / "variant")
     judged = _judged(corpus, base, voice, trial, sentences, threads)
     clips = _clips(judged, out / "clips")
-    text = card(trial, corpus, taken, share, outcome.seconds, judged)
+    text = card(trial, corpus, taken, share, outcome.seconds, judged, merge)
     if merge:
         new_voice.export(voice, out / "merged", text)
     return Adapted(out / "variant", clips, write_atomic(out / "README.md", text.encode()), judged)
@@ -91,8 +95,11 @@ def card(
     share: dict[str, float],
     seconds: float,
     judged: dict[str, Judged],
+    merged: bool = False,
 ) -> str:
-    """What somebody has to know of the voice, in Markdown; every number in it was measured."""
+    """What somebody has to know of the voice, in Markdown; every number in it was measured. merged: whether there is a
+    plain checkpoint, too.
+    """
     learnt = taken.corpus.split("train")
     rows = [
         f"| {who} | " + " | ".join(_cell(found, metric) for metric in METRICS) + " |"
@@ -123,6 +130,7 @@ def card(
             "|---|" + "---|" * len(METRICS),
             *rows,
             "",
+            *([nearer, ""] if (nearer := _nearer(judged, trial.variant)) else []),
             *(["Left out:", "", *skipped, ""] if skipped else []),
             "Load it:",
             "",
@@ -130,6 +138,7 @@ def card(
             '    voice = optimize.load("variant")',
             '    speech = voice.synthesize("Whatever is to be said.", seed=0)',
             "",
+            *(_loading_merged(trial) if merged else []),
         ]
     )
 
@@ -203,6 +212,37 @@ def _outputs() -> Path:
     return REPOSITORY / "outputs" / "voices"
 
 
+def _nearer(judged: dict[str, Judged], variant: str) -> str | None:
+    """Whether the learning brought anything, in a sentence; None where no similarity was measured."""
+    summaries = [judged[who].summary for who in (variant, BASE, CEILING)]
+    if any("speaker_similarity" not in summary for summary in summaries):
+        return None
+    learnt, before, most = (summary["speaker_similarity"].value for summary in summaries)
+    if learnt <= before:
+        return (
+            f"**It has not come nearer to the person**: a similarity of {learnt:.3f}, the base as it is {before:.3f}. "
+            "Learn longer (`--steps`), or from more speech."
+        )
+    way = (
+        f", {100 * (learnt - before) / (most - before):.0f} % of the way to the ceiling"
+        if most > before
+        else ""
+    )
+    return f"It came nearer to the person by {learnt - before:.3f}{way}."
+
+
+def _loading_merged(trial: Trial) -> list[str]:
+    """The lines of a card that load the plain checkpoint; without its vocoder and name it would speak as another."""
+    return [
+        "The plain checkpoint speaks on ONNX Runtime, too, without PyTorch once its graphs are made:",
+        "",
+        "    from lib import systems",
+        f'    voice = systems.load("{trial.system}", checkpoint="merged", target="onnxruntime/cpu", '
+        f'vocoder="{person.VOCODER}", speaker="{trial.voice}")',
+        "",
+    ]
+
+
 def _key(trial: Trial, taken: Portion) -> str:
     """Other recordings, other texts or other settings are another training, and none goes on from another's steps."""
     said = [(u.id, u.normalized, u.split, content_key(u.load().tobytes())) for u in taken.corpus.utterances]
@@ -220,8 +260,8 @@ def _judged(
     scorer = Scorer(threads=threads)
     spoken: dict[str, tuple[Clip, ...]] = {
         "the person": whose.recordings,
-        "copy by the vocoder, the ceiling": person.copied(whose, threads),
-        "the base as it is": evaluate.speak(person.nearest(base, whose, scorer), whose.sentences),
+        CEILING: person.copied(whose, threads),
+        BASE: evaluate.speak(person.nearest(base, whose, scorer), whose.sentences),
         trial.variant: evaluate.speak(voice, whose.sentences),
     }
     return {who: evaluate.judge(clips, scorer, voice=whose.references) for who, clips in spoken.items()}

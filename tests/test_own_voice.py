@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 from acoustic_checks import short_sentences
 
-from lib import adapt, optimize
+from lib import adapt, optimize, systems
 from lib.corpora import own, synthetic
 from lib.corpora.base import Corpus, Utterance
 from lib.corpora.duplicates import Known
@@ -20,6 +21,7 @@ from lib.studies import finetuning
 from lib.studies.trials import Trial
 from lib.systems.fastspeech2 import checkpoints
 from lib.systems.vits_joe.stages import VitsJoeOnnx
+from lib.training import sources
 
 RATE = 16_000
 
@@ -69,6 +71,25 @@ def test_clips_that_cannot_be_used_are_left_out_and_named(corpus, recorded):
     assert "wavs/gone.wav is missing" in corpus.skipped["gone"]
     counts = {name: len(corpus.split(name)) for name in ("train", "validation", "test")}
     assert counts == {"train": 3, "validation": 1, "test": 2}
+
+
+def test_other_formats_of_sound_and_names_with_their_endings_are_read(tmp_path):
+    endings, clips = (".FLAC", ".mp3", ".ogg", ".WAV", ".wav"), spoken()[:5]
+    (tmp_path / "wavs").mkdir()
+    lines = []
+    for number, (ending, (text, waveform, rate)) in enumerate(zip(endings, clips)):
+        soundfile.write(tmp_path / "wavs" / f"größe {number}{ending}", waveform, rate)
+        lines.append(f"größe {number}{ending if ending == '.wav' else ''}|{text}")
+    (tmp_path / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
+    read = own.load(tmp_path)
+    assert not read.skipped and {u.id for u in read.utterances} == {f"größe {number}" for number in range(5)}
+
+
+def test_a_recipe_may_learn_from_a_folder_of_recordings(recorded, corpus):
+    taken = sources.corpus(sources.Data(corpus="own", source=str(recorded)))
+    assert {u.id for u in taken.utterances} == {u.id for u in corpus.utterances if u.split != "test"}
+    with pytest.raises(ParameterError, match="names the corpus `own` and no `source`: name the folder"):
+        sources.Data(corpus="own")
 
 
 def test_too_little_is_refused_with_the_reasons(tmp_path):
@@ -177,9 +198,23 @@ def test_other_recordings_or_settings_are_another_training():
     assert len({key(), *others}) == 4
 
 
-def test_a_training_that_was_stopped_is_no_whole_one(monkeypatch, tmp_path):
-    from types import SimpleNamespace
+def test_a_card_says_whether_the_voice_came_nearer():
+    def judged(learnt: float) -> dict:
+        near = {adapt.CEILING: 0.9, adapt.BASE: 0.6, "lora-r8@me": learnt}
+        return {
+            who: SimpleNamespace(summary={"speaker_similarity": SimpleNamespace(value=value)})
+            for who, value in near.items()
+        }
 
+    assert adapt._nearer(judged(0.75), "lora-r8@me").startswith(
+        "It came nearer to the person by 0.150, 50 % of the way"
+    )
+    assert adapt._nearer(judged(0.6), "lora-r8@me").startswith("**It has not come nearer to the person**")
+    silent = {who: SimpleNamespace(summary={}) for who in judged(0.6)}
+    assert adapt._nearer(silent, "lora-r8@me") is None
+
+
+def test_a_training_that_was_stopped_is_no_whole_one(monkeypatch, tmp_path):
     from lib.optimize import new_voice
     from lib.training import loop
 
@@ -212,6 +247,11 @@ def test_a_folder_becomes_a_voice_with_clips_and_a_card(recorded, tmp_path, caps
     voice = optimize.load(tmp_path / "variant", threads=1)
     assert voice.variant == f"lora-r2@{name}" and voice.speaker == name
     assert checkpoints.sizes(tmp_path / "merged")[1][-1] == name
+    plain = systems.load(
+        "fastspeech2", checkpoint=tmp_path / "merged", threads=1, vocoder="istft", speaker=name
+    )
+    said = [one.synthesize("So it is.").audio_s for one in (plain, voice)]
+    assert said[0] == pytest.approx(said[1], abs=0.05)  # its weights are in half precision
     clips = sorted((tmp_path / "clips").iterdir())
     assert len(clips) == 4 and all(clip.stat().st_size > 1000 for clip in clips)
     card = (tmp_path / "README.md").read_text()
@@ -220,5 +260,7 @@ def test_a_folder_becomes_a_voice_with_clips_and_a_card(recorded, tmp_path, caps
         and "clip-7: " in card
         and "| the base as it is | " in card
         and f"lora-r2@{name} |" in card
+        and "to the person" in card
+        and f'vocoder="istft", speaker="{name}")' in card
     )
     assert str(tmp_path / "variant") in capsys.readouterr().out

@@ -16,8 +16,8 @@ from lib import audio
 from lib.errors import AudioError, MissingDataError
 
 
-def read_file(path: str, sample_rate: int) -> tuple[np.ndarray, int]:
-    """A clip on disk at the corpus's sample rate: (waveform (n_samples,) float32, sample_rate)."""
+def read_file(path: str | Path, sample_rate: int = 0) -> tuple[np.ndarray, int]:
+    """A clip on disk at the corpus's sample rate, 0: at its own: (waveform (n_samples,) float32, sample_rate)."""
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError as error:
@@ -26,7 +26,7 @@ def read_file(path: str, sample_rate: int) -> tuple[np.ndarray, int]:
         ) from error
     except OSError as error:
         raise AudioError(f"{path} cannot be read: {error.strerror or error}") from error
-    return read_bytes(data, sample_rate, path)
+    return read_bytes(data, sample_rate, str(path))
 
 
 def read_row(dataset, index: int, column: str, sample_rate: int, name: str) -> tuple[np.ndarray, int]:
@@ -43,7 +43,8 @@ def read_stored(stored: dict | None, sample_rate: int, name: str) -> tuple[np.nd
 
 
 def read_bytes(data: bytes, sample_rate: int, name: str) -> tuple[np.ndarray, int]:
-    """Decode a WAV, FLAC, Ogg, MP3 (or whatever FFmpeg knows) file; resampled only if it differs from `sample_rate`.
+    """Decode a WAV, FLAC, Ogg, MP3 (or whatever FFmpeg knows) file; resampled only if it differs from `sample_rate`,
+    where one is given.
 
     Raises AudioError for a clip that is empty, undecodable, silent, or shorter than its header says.
     """
@@ -52,7 +53,7 @@ def read_bytes(data: bytes, sample_rate: int, name: str) -> tuple[np.ndarray, in
     samples, rate = _decode(data, name)
     waveform = audio.check(samples.mean(axis=1), rate, name)
     # An Utterance promises one rate before its file is opened; Common Voice mixes 32, 44.1 and 48 kHz.
-    return audio.resample(waveform, rate, sample_rate), sample_rate
+    return audio.resample(waveform, rate, sample_rate or rate), sample_rate or rate
 
 
 def _decode(data: bytes, name: str) -> tuple[np.ndarray, int]:

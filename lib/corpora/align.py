@@ -295,5 +295,5 @@ def _cached(utterance: Utterance, min_confidence: float) -> Alignment:
 def _mismatch(text: str, confidence: float, wanted: float) -> AlignmentError:
     return AlignmentError(
         f"the recording does not seem to say {text[:60]!r} (confidence {confidence:.2f}, {wanted:g} wanted): "
-        "check that clip and text belong together and that it is not drowned in noise"
+        "check that clip and text belong together, that both are English, and that it is not drowned in noise"
     )

@@ -10,7 +10,7 @@ is in two.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -50,8 +50,8 @@ def load(folder: str | Path, *, limit: int | None = None) -> Corpus:
     return gather(PUBLISHED, str(root), [("", rows(root))], limit=limit, speakers=SPEAKERS)
 
 
-def rows(root: Path) -> Iterator[Row]:
-    """The lines of metadata.csv with their clips, and clips without a line."""
+def rows(root: Path, endings: Sequence[str] = (".wav",)) -> Iterator[Row]:
+    """The lines of metadata.csv with their clips, and clips without a line. endings: see `file_name`."""
     clips = file_names(root / "wavs")
     listed = set()
     for number, line in lines(root / "metadata.csv"):
@@ -65,8 +65,9 @@ def rows(root: Path) -> Iterator[Row]:
             yield Row(where, where, problem=f"line {number} of {root / 'metadata.csv'} {found}")
             continue
         name, text, normalized = fields[0], fields[1], fields[-1]
-        clip = f"{name}.wav"
+        clip = file_name(name, clips, endings)
         listed.add(clip)
+        name = name.removesuffix(Path(clip).suffix) if name == clip else name
         yield Row(
             name,
             where,
@@ -77,5 +78,18 @@ def rows(root: Path) -> Iterator[Row]:
             problem="" if clip in clips else f"its file wavs/{clip} is missing ({where})",
         )
     for clip in sorted(clips - listed):
-        if clip.endswith(".wav") and not clip.startswith("."):
-            yield Row(clip.removesuffix(".wav"), f"wavs/{clip}", problem="no line in metadata.csv has its text")
+        if clip.lower().endswith(tuple(endings)) and not clip.startswith("."):
+            yield Row(Path(clip).stem, f"wavs/{clip}", problem="no line in metadata.csv has its text")
+
+
+def file_name(name: str, clips: Collection[str], endings: Sequence[str] = (".wav",)) -> str:
+    """The clip of a line: `name` with the first of the endings that is among the files, in small or large letters, or
+    without one where the line has it; "name.wav" where there is none.
+
+    >>> file_name("a", ["a.FLAC"], (".wav", ".flac")), file_name("b.wav", ["b.wav"]), file_name("c", [])
+    ('a.FLAC', 'b.wav', 'c.wav')
+    """
+    tried = [f"{name}{form}" for ending in endings for form in (ending, ending.upper())]
+    if name.lower().endswith(tuple(endings)):
+        tried.append(name)
+    return next((clip for clip in tried if clip in clips), f"{name}.wav")

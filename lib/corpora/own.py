@@ -1,7 +1,7 @@
 """Are somebody's own recordings fit to learn a voice from? A folder in LJ Speech's form, every clip of it checked.
 
-    metadata.csv     name|text, or name|text|text as spoken
-    wavs/name.wav
+    metadata.csv     name|text, or name|text|text as spoken; English
+    wavs/name.wav    or another of `ENDINGS`
 
 Each clip is opened, measured and aligned with its text before anything learns: one that is silent, clipped, cut short
 or does not say its text is left out and named with its reason. A tenth of the sentences is kept to judge by, half as
@@ -18,9 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import audio
-from lib.corpora import ljspeech
-from lib.corpora._layout import Row, gather
+from lib.corpora import _clips, ljspeech
+from lib.corpora._layout import Row, file_names, gather
 from lib.corpora.align import aligned
 from lib.corpora.base import Corpus, Utterance
 from lib.corpora.duplicates import words
@@ -30,6 +29,7 @@ from lib.normalise import spoken
 
 log = logging.getLogger(__name__)
 
+ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".m4a")  # of a clip, the first that is there
 FEWEST = 5  # usable clips: two to learn from, one to watch, two to judge
 TEST_SHARE, TEST_MOST = 0.1, 40
 FULL_SCALE = 0.999  # of the largest sample that a file can hold
@@ -113,7 +113,7 @@ def _listed(root: Path, name: str) -> Corpus:
         speaker=name,
         hub="",
     )
-    found = gather(published, str(root), [("train", (_in_words(row) for row in ljspeech.rows(root)))])
+    found = gather(published, str(root), [("train", (_in_words(row) for row in ljspeech.rows(root, ENDINGS)))])
     return dataclasses.replace(
         found, utterances=tuple(dataclasses.replace(u, speaker=name) for u in found.utterances)
     )
@@ -130,10 +130,11 @@ def _in_words(row: Row) -> Row:
 
 def _usable(corpus: Corpus, root: Path) -> list[Utterance]:
     """The clips that can be opened, are not clipped and say their text, with durations; the others in `skipped`."""
-    sound = []
+    sound, clips = [], file_names(root / "wavs")
     for utterance, _ in corpus.waveforms():
+        file = root / "wavs" / ljspeech.file_name(utterance.id, clips, ENDINGS)
         try:  # as it was recorded: at another rate a flat top is no longer flat
-            check(audio.load(root / "wavs" / f"{utterance.id}.wav")[0], utterance.id)
+            check(_clips.read_file(file)[0], utterance.id)
             sound.append(utterance)
         except AudioError as error:
             corpus.skipped[utterance.id] = str(error)

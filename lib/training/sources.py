@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib import zoo
+from lib.corpora import own
 from lib.corpora import sentences as texts
 from lib.corpora.base import SPLITS, Corpus
 from lib.errors import ParameterError
 
+OWN = "own"  # the `corpus` that is a folder of one's own recordings, see `lib.corpora.own`
 RESUME = "resume.safetensors"  # beside a finished network, where its task writes it: what training goes on from
 
 
@@ -19,7 +21,9 @@ class Data:
 
     voices: tuple[str, ...] = ()  # systems that read
     texts: tuple[str, ...] = ("botchan",)  # what they read: of `lib.corpora.sentences.TEXTS`
-    corpus: str = ""  # a public one, as `corpora.public.load` takes it
+    corpus: str = (
+        ""  # a public one, as `corpora.public.load` takes it; "own": the recordings in the folder `source`
+    )
     source: str = ""  # its folder or hub repository ("": the corpus's own repository)
     train: int = 0  # utterances of the train split that are used, of each voice (0: all)
     validation: int = 0  # the same of the validation split
@@ -33,6 +37,10 @@ class Data:
         if texts.check(self.texts) != ("botchan",) and self.corpus:
             raise ParameterError(
                 "the recipe's data names `texts`, but they are what `voices` read: leave them out"
+            )
+        if self.corpus == OWN and not self.source:
+            raise ParameterError(
+                "the recipe's data names the corpus `own` and no `source`: name the folder with metadata.csv and wavs/"
             )
 
 
@@ -49,7 +57,7 @@ def corpus(data: Data) -> Corpus:
     if data.corpus:
         from lib.corpora import public
 
-        whole = public.load(data.corpus, data.source or None)
+        whole = own.load(data.source) if data.corpus == OWN else public.load(data.corpus, data.source or None)
         limits = {"train": data.train, "validation": data.validation, "test": 0}
         chosen = tuple(
             u for split in SPLITS if split != "test" for u in whole.split(split)[: limits[split] or None]
