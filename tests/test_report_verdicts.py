@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 
 import pytest
@@ -143,6 +144,8 @@ def test_tables_and_page_carry_the_word(tmp_path):
     assert "Predicted MOS −0.10 points; WER, normalised +1.0 points" in section
     frame = notebook.verdicts(notebook.rows(run))
     assert frame.loc[("vits-joe", "int8", "onnxruntime/cpu"), "verdict"] == "without audible loss"
+    longest = max(map(str, frame.to_numpy().ravel()), key=len)
+    assert len(longest) > 50 and longest in html.unescape(notebook.full(frame).data)
 
 
 def test_claims_stand_apart_from_what_was_published_and_measured(tmp_path):

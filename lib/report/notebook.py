@@ -71,6 +71,15 @@ def verdicts(table: "pd.DataFrame") -> "pd.DataFrame":
     return verdicts_module.table(records(table))
 
 
+def full(table: "pd.DataFrame"):
+    """A table whose sentences are shown to their end, where pandas cuts a cell after 50 characters."""
+    import pandas as pd
+    from IPython.display import HTML
+
+    with pd.option_context("display.max_colwidth", None):
+        return HTML(table.to_html())
+
+
 def answer(table: "pd.DataFrame"):
     """The answer of the report's first screen: needs, sentences, and each system's headline numbers."""
     from IPython.display import Markdown
