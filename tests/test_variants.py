@@ -260,6 +260,8 @@ def test_a_technique_that_changes_nothing_is_an_error():
 
 
 def test_what_a_technique_is_wrongly_given_is_named(tmp_path):
+    with pytest.raises(ParameterError, match="lora takes file and was given no file: name it"):
+        variants.checked("lora", {})
     with pytest.raises(ParameterError, match="unknown argument of int8-dynamic 'stage': did you mean 'stages'"):
         optimize.make(load("fastspeech2"), "int8-dynamic", stage=("decoder",))
     between = load("fastspeech2").derive("damaged", damage)

@@ -82,12 +82,17 @@ def technique(name: str) -> Technique:
 
 
 def checked(name: str, arguments: Mapping[str, Any]) -> Technique:
-    """A technique that takes these arguments; ParameterError for an unknown one."""
+    """A technique that takes these arguments; ParameterError for an unknown one, or for one that it lacks."""
     chosen = technique(name)
     known = inspect.signature(chosen.apply).parameters
     for argument in arguments:
         if argument not in known:
             raise unknown(f"argument of {name}", argument, list(known)[1:])
+    needed = [a for a, spec in known.items() if spec.kind is spec.KEYWORD_ONLY and spec.default is spec.empty]
+    if missing := [argument for argument in needed if argument not in arguments]:
+        raise ParameterError(
+            f"{name} takes {', '.join(list(known)[1:])} and was given no {', '.join(missing)}: name it"
+        )
     return chosen
 
 
