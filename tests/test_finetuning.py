@@ -226,6 +226,7 @@ def test_pictures_show_every_trial(told):
     assert {text.get_text() for text in share.axes[0].texts} >= {"full", "lora-r2", "speaker", "base as it is"}
     minutes = charts.over_minutes(told)
     assert {line.get_label() for line in minutes.axes[1].lines} == {"full", "lora"}
+    assert [tick.get_text() for tick in minutes.axes[0].get_xticklabels()] == ["1", "18"]
     assert len(charts.costs(told).axes[0].patches) == 5
 
 

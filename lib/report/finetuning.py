@@ -41,8 +41,9 @@ def over_share(case: Case, title: str = "") -> Figure | None:
             xscale="log",
             title=title,
             xlabel="parameters that learn, % of the base's",
-            ylabel="similarity to the person",
+            ylabel="similarity to the person, cosine",
         )
+        axes.xaxis.set_major_formatter("{x:g}")
         plt.close(figure)
     return figure
 
@@ -66,8 +67,13 @@ def over_minutes(case: Case, title: str = "") -> Figure | None:
                     label=method,
                 )
         _ends(panels[0], case.ends)
-        panels[0].set(xscale="log", title=title, xlabel="minutes of speech", ylabel="similarity to the person")
-        panels[1].set(xscale="log", xlabel="minutes of speech", ylabel="WER, %")
+        panels[0].set(title=title, ylabel="similarity to the person, cosine")
+        panels[1].set(ylabel="WER, %")
+        amounts = sorted({round(minutes, 1) for part in parts.values() for minutes in part.minutes})
+        for axes in panels:
+            axes.set(xscale="log", xlabel="minutes of speech")
+            axes.set_xticks(amounts, [f"{minutes:g}" for minutes in amounts])
+            axes.minorticks_off()
         panels[1].legend(frameon=False, fontsize=9)
         plt.close(figure)
     return figure

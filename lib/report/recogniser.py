@@ -90,7 +90,7 @@ def groups(tables: Mapping[str, pd.DataFrame], column: str, label: str) -> Figur
         figure, axes = plt.subplots(figsize=(8.6, 3.2), layout="constrained")
         for number, (name, table) in enumerate(tables.items()):
             places = np.array([names.index(group) for group in table[column]]) + number * width
-            ends = [table.wer - table.low.fillna(table.wer), table.high.fillna(table.wer) - table.wer]
+            ends = [table.wer - table.low, table.high - table.wer]  # no whisker where no interval is known
             axes.bar(
                 places,
                 100 * table.wer,
@@ -103,7 +103,7 @@ def groups(tables: Mapping[str, pd.DataFrame], column: str, label: str) -> Figur
             )
         axes.set_xticks(np.arange(len(names)) + 0.4 - width / 2, names)
         axes.set(xlabel=label, ylabel="WER, %")
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars
         plt.close(figure)
     return figure
 
