@@ -248,7 +248,7 @@ def words(before: Lesson, lessons_: Mapping[str, Lesson], most: int = 8) -> pd.D
     for name, lesson in lessons_.items():
         since = misheard.substitutions(lesson.heard[HARD_SET], 100_000).set_index(["said", "heard"]).times
         table[name] = [int(since.get((row.said, row.heard), 0)) for row in table.itertuples()]
-    return table
+    return table.replace({"said": {"": "(nothing)"}, "heard": {"": "(nothing)"}})
 
 
 def both(before: Lesson, lessons_: Mapping[str, Lesson]) -> dict[str, Lesson]:
