@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import logging
 
 import pytest
 import torch
@@ -162,6 +163,13 @@ def test_what_does_not_fit_is_refused_with_its_reason(tmp_path):
         lora.adapted(lonely, "ia3", modules=["linear"])
     with pytest.raises(ParameterError, match="no table of speakers"):
         lora.adapted(lonely, "speaker")
+
+
+def test_looking_for_adapters_tells_nothing_of_other_packages():
+    logger = logging.getLogger("bitsandbytes")  # of which peft's layers are a part
+    logger.setLevel(logging.NOTSET)
+    assert adapter_layers.of(torch.nn.Linear(2, 2)) == []
+    assert not logger.isEnabledFor(logging.WARNING)
 
 
 def test_qlora_without_bitsandbytes_says_how_to_get_it(monkeypatch):

@@ -73,6 +73,7 @@ def put(network: nn.Module, adapter: Adapter, own: Sequence[str]) -> list[str]:
 def of(network: nn.Module) -> list[nn.Module]:
     """The adapter's layers in a network."""
     try:
+        _quiet()
         from peft.tuners.tuners_utils import BaseTunerLayer
     except ImportError:  # nobody can have put one there
         return []
@@ -141,9 +142,14 @@ def _ia3(network: nn.Module, layers: dict[str, nn.Module]) -> object:
 
 
 def _peft() -> ModuleType:
-    """The library, without what bitsandbytes, which it imports, tells of faster kernels in another package."""
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    """The library."""
+    _quiet()
     return require("peft", "peft==0.21.2")
+
+
+def _quiet() -> None:
+    """Spare the reader what bitsandbytes, which peft imports, tells of faster kernels in another package."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def _any_of(paths: Sequence[str] | dict[str, nn.Module]) -> str:
@@ -174,7 +180,7 @@ def _in_4_bits(network: nn.Module, layers: dict[str, nn.Module]) -> None:
     import torch
     from torch import nn
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    _quiet()
     bitsandbytes = require("bitsandbytes", BITSANDBYTES)
     for path, layer in layers.items():
         if type(layer) is not nn.Linear:
