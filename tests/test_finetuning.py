@@ -8,6 +8,8 @@ import pytest
 
 from lib import results
 from lib.corpora.base import Utterance
+from lib.optimize import variant
+from lib.optimize.adapter_layers import METHODS
 from lib.report import finetuning as charts
 from lib.studies import finetuned, finetuning, trials
 from lib.studies.finetuned import Case
@@ -39,6 +41,11 @@ def test_a_name_says_what_differs():
     assert Trial("qlora", 4, minutes=3.0, seed=2, voice="flite-slt").variant == "qlora-r4@flite-slt-3min-s2"
     assert Trial("full").rate == trials.RATES["full"] and Trial("full", learning_rate=1e-4).rate == 1e-4
     assert Trial("dora", 4).adapter.alpha == 8
+
+
+def test_every_method_is_a_technique_with_learning_rates():
+    assert set(METHODS) == set(trials.RATES) == set(trials.TRIED)
+    assert {variant.technique(method).name for method in METHODS} == set(METHODS)
 
 
 def measured(tmp_path, name="03_finetuning", scale=1.0):

@@ -235,7 +235,9 @@ def test_pictures_have_a_mark_for_each_method(rows):
     assert len(bars.axes[0].patches) == len(misheard.by_snr(heard(12)))
     unknown = misheard.by_snr(heard(12)).assign(low=np.nan, high=np.nan)
     caps = pictures.groups({"as it comes": unknown}, "snr_db", "dB").axes[0].lines
-    assert len(caps) and all(np.isnan(np.asarray(cap.get_ydata(), float)).all() for cap in caps)  # none is drawn
+    assert len(caps) and all(
+        np.isnan(np.asarray(cap.get_ydata(), float)).all() for cap in caps
+    )  # none is drawn
 
 
 def test_a_method_that_cannot_be_taught_is_a_row_that_says_why(run, monkeypatch):

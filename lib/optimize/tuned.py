@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from lib.errors import ParameterError, TrainingError
 from lib.optimize import lora
-from lib.optimize.adapter_layers import METHODS
 from lib.optimize.lora import Adapter
 from lib.optimize.variant import Technique
 
@@ -109,4 +108,5 @@ def _technique(method: str) -> Technique:
     )
 
 
-FULL, LORA, DORA, IA3, QLORA, SPEAKER = map(_technique, METHODS)
+FULL, LORA, DORA = _technique("full"), _technique("lora"), _technique("dora")
+IA3, QLORA, SPEAKER = _technique("ia3"), _technique("qlora"), _technique("speaker")

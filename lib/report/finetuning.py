@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lib.optimize.adapter_layers import METHODS
 from lib.report import style
 from lib.studies.finetuned import Case, series
 
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_METHODS = ("full", "lora", "dora", "qlora", "ia3", "speaker")
 
 
 def over_share(case: Case, title: str = "") -> Figure | None:
@@ -126,8 +125,8 @@ def _ends(axes: Axes, known: dict[str, float]) -> None:
 
 
 def _color(method: str) -> str:
-    return style.stage_color(_METHODS.index(method))
+    return style.stage_color(METHODS.index(method))
 
 
 def _marker(method: str) -> str:
-    return style.marker_of(_METHODS.index(method))
+    return style.marker_of(METHODS.index(method))

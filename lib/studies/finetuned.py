@@ -262,8 +262,8 @@ def recommended(case: Case) -> str | None:
     if best <= (before := case.ends.get("unadapted", float("-inf"))):
         return (
             f"**Take none yet**: the best, {last.speaker_similarity.idxmax()}, has a similarity of {best:.3f}, the "
-            f"base as it is {before:.3f}. {last.steps.max():,.0f} steps on {last.minutes.max():.1f} minutes were too "
-            "few."
+            f"base as it is {before:.3f}. Learn longer than {last.steps.max():,.0f} steps, or from more than "
+            f"{last.minutes.max():.1f} minutes."
         )
     near = last[last.speaker_similarity >= best - MARGIN]
     equal = near[(near.wer <= near.wer.min() + 0.01) | near.wer.isna()]
