@@ -114,7 +114,7 @@ def card(
             f"`{trial.system}` with the voice {trial.voice}, learnt from {len(learnt)} clips "
             f"({taken.seconds / 60:.1f} minutes) by {trial.adapter.label}.",
             "",
-            f"- what learnt: {share['trainable_params']:,.0f} parameters, {share['trainable_params_pct']:.2f} % of the "
+            f"- what learnt: {share['trainable_params']:,.0f} parameters, {share['trainable_params_pct']:.3g} % of the "
             f"base's, {share['adapter_bytes'] / 1e3:,.0f} kB",
             f"- how: {trial.steps:,} steps of batch {trial.batch_size}, rate {trial.rate:g}, seed {trial.seed}, "
             f"{seconds / 60:.1f} minutes on {environment.processor()}",

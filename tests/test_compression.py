@@ -1,5 +1,6 @@
 """Variants beside their baselines: what is said of them, groups of layers treated alone, claims, the plan's words."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -161,7 +162,9 @@ def test_groups_are_tried_alone_once_and_their_rows_are_found_again(tmp_path, mo
     assert known[["axis", "group"]].values.tolist() == [["type", "Linear"]]
     assert known.times.tolist() == [1.25] and known.loss.tolist() == pytest.approx([2.0], abs=1e-3)
     assert "Linear gains most" in sensitivity.finding(tried, "voice")
+    still_open = plt.get_fignums()
     assert charts.draw(known).axes[0].get_title("left") == "voice on torch/cpu: int8-dynamic"
+    assert plt.get_fignums() == still_open  # what stays open a notebook shows once more
     assert charts.draw(known.iloc[:0]) is None
 
 

@@ -77,7 +77,7 @@ def full(table: "pd.DataFrame"):
     from IPython.display import HTML
 
     with pd.option_context("display.max_colwidth", None):
-        return HTML(table.to_html())
+        return HTML(table.to_html(classes="full"))
 
 
 def answer(table: "pd.DataFrame"):

@@ -24,11 +24,15 @@ def draw(groups: pd.DataFrame) -> Figure | None:
     import matplotlib.pyplot as plt
 
     panels = list(groups.groupby(["system", "target", "technique"], sort=False))
+    columns = min(len(panels), 2)  # more in a row and nobody can read them
+    rows = -(-len(panels) // columns)
     with style.theme():
         figure, axes = plt.subplots(
-            1, len(panels), figsize=(5.4 * len(panels), 4.2), squeeze=False, layout="constrained"
+            rows, columns, figsize=(4.6 * columns, 3.8 * rows), squeeze=False, layout="constrained"
         )
-        for axis, ((system, target, technique), part) in zip(axes[0], panels):
+        for unused in axes.flat[len(panels) :]:
+            unused.set_axis_off()
+        for axis, ((system, target, technique), part) in zip(axes.flat, panels):
             axis.axhline(1.0, linestyle="--", linewidth=0.9, color="0.5")
             axis.axvline(1.0, linestyle="--", linewidth=0.9, color="0.5")
             axis.scatter(part.times, part.loss, s=28, color=style.color(system), zorder=3)
@@ -38,7 +42,9 @@ def draw(groups: pd.DataFrame) -> Figure | None:
                     row.group, (row.times, row.loss), xytext=(5, 3), textcoords="offset points", fontsize=8
                 )
             axis.set_yscale("symlog", linthresh=1.0)
+            axis.yaxis.set_major_formatter("{x:g}")
             axis.set_title(f"{system} on {target}: {technique}", fontsize=10)
             axis.set_xlabel("times as fast, the whole")
             axis.set_ylabel("lost, in margins of the verdict")
+        plt.close(figure)  # else a notebook shows it twice
     return figure

@@ -116,7 +116,7 @@ def shares(system: str, methods: Sequence[str], ranks: Sequence[int]) -> pd.Data
             share = lora.trainable(lora.adapt(network, trial.adapter, new_voice.grow(network)))
             found[trial.adapter.label] = {
                 "parameters that learn": f"{share['trainable_params']:,.0f}",
-                "of the base's, %": f"{share['trainable_params_pct']:.2f}",
+                "of the base's, %": f"{share['trainable_params_pct']:.3g}",
                 "adapter, kB": f"{share['adapter_bytes'] / 1e3:,.0f}",
             }
     return pd.DataFrame.from_dict(found, orient="index").rename_axis("method")
