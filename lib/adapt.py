@@ -245,8 +245,8 @@ def _loading_merged(trial: Trial) -> list[str]:
 
 def _key(trial: Trial, taken: Portion) -> str:
     """Other recordings, other texts or other settings are another training, and none goes on from another's steps."""
-    said = [(u.id, u.normalized, u.split, content_key(u.load().tobytes())) for u in taken.corpus.utterances]
-    return content_key(dataclasses.asdict(dataclasses.replace(trial, threads=1)), said)[:8]
+    settings = dataclasses.asdict(dataclasses.replace(trial, threads=1))
+    return content_key(settings, finetuning.clips_key(taken.corpus.utterances))[:8]
 
 
 def _judged(
