@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,24 +16,22 @@ if TYPE_CHECKING:
 CLOCK = "time.perf_counter, fresh processes in turns"
 
 
-def write(run: "Run", benched: dict[str, Benched]) -> None:
+def write(run: "Run", benched: dict[str, Benched], against: Mapping[str, str] | None = None) -> None:
     """Rows of every candidate: speeds, cold start, memory, size, energy where it was asked for; one not_run row
     for who failed. A variant benched beside its baseline on the same target says in `rtf` how much faster it is.
+
+    against: label -> whose label it is laid beside, where that is not the `baseline` of its system on its target.
     """
-    bases = {
-        (one.candidate.system, one.candidate.target): one
-        for one in benched.values()
-        if one.candidate.variant == "baseline" and not one.why_not
-    }
-    for one in benched.values():
+    bases = _bases(benched) if against is None else {one: benched.get(other) for one, other in against.items()}
+    for label, one in benched.items():
         if one.why_not:
             run.not_run(*one.candidate.names, "rtf", one.why_not)
             continue
         names, detail = one.candidate.names, one.detail()
         for metric in ("rtf", "latency_ms_p50", "latency_ms_p90", "throughput_rtfx", "first_audio_ms"):
             if (timed := getattr(one, metric)) is not None:
-                base = bases.get((one.candidate.system, one.candidate.target)) if metric == "rtf" else None
-                paired = {} if base in (None, one) else {"speedup": _speedup(one, base)}
+                base = bases.get(label) if metric == "rtf" else None
+                paired = {} if base is None or base.why_not else {"speedup": _speedup(one, base)}
                 run.add(
                     *names,
                     metric,
@@ -40,7 +39,7 @@ def write(run: "Run", benched: dict[str, Benched]) -> None:
                     n=timed.n,
                     ci=timed.ci,
                     source=CLOCK,
-                    baseline="baseline" if paired else "",
+                    baseline=base.candidate.variant if paired else "",
                     detail=detail | paired,
                 )
         start = {"load_s": one.load_s, "first_sentence_s": one.first_sentence_s}
@@ -66,6 +65,17 @@ def write(run: "Run", benched: dict[str, Benched]) -> None:
         if one.nfe is not None:
             run.add(*names, "nfe", one.nfe, n=len(one.audio_s), source="counted while speaking")
         _add_energy(run, one)
+
+
+def _bases(benched: dict[str, Benched]) -> dict[str, Benched]:
+    """Label -> the baseline of that system on that target, of all others."""
+    found = {
+        (one.candidate.system, one.candidate.target): one
+        for one in benched.values()
+        if one.candidate.variant == "baseline"
+    }
+    whose = {label: found.get((one.candidate.system, one.candidate.target)) for label, one in benched.items()}
+    return {label: base for label, base in whose.items() if base not in (None, benched[label])}
 
 
 def _speedup(one: Benched, base: Benched) -> dict[str, float | None]:

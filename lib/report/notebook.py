@@ -31,6 +31,11 @@ def recorded() -> "pd.DataFrame":
     return results.read(results.RECORDED)
 
 
+def with_recorded(run: Run) -> "pd.DataFrame":
+    """Both: what this notebook has measured so far, and the rows of earlier runs."""
+    return results.read(*([run.path] if run.path.exists() else []), results.RECORDED)
+
+
 def table(
     run: Run,
     metrics: Sequence[str],

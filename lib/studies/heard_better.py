@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lib.corpora.domains import CLEAN, HARD_SET, UNTRAINED
 from lib.results import newest_run
+from lib.studies import recogniser_speed
 from lib.studies.retaught import BASELINE, SYSTEM, judged_on
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def lines(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
             if tests == HARD_SET:
                 full = about.get("to_full", {})
                 line |= {f"full_{name}": full.get(key) for name, key in PAIRED.items()}
-        before = line[HARD_SET] - line[f"{HARD_SET}_change"]
-        line["relative"] = line[f"{HARD_SET}_change"] / before if before else float("nan")
+        change = line[f"{HARD_SET}_change"]  # None where the recogniser as it comes was not heard beside it
+        before = 0.0 if change is None else line[HARD_SET] - change
+        line["relative"] = change / before if before else float("nan")
         own = mine[(mine.variant == row.variant) & mine.metric.isin(_TRAINING)].drop_duplicates(
             "metric", keep="last"
         )
@@ -145,27 +147,13 @@ def costs(found: pd.DataFrame) -> str | None:
 
 
 def deployed(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
-    """Columns WER (with its interval) and size of a taught recogniser, a line for each step of deployment."""
-    import pandas as pd
+    """A line for each step of a taught recogniser's deployment: what it hears of hard clips, and what it costs."""
+    return recogniser_speed.deployed(table, system, f"@{HARD_SET}")
 
-    mine = table[(table.system == system) & table.value.notna() & table.variant.str.endswith(f"@{HARD_SET}")]
-    sized = mine[mine.metric == "size_mb"][["variant", "target"]].drop_duplicates()
-    rows = []
-    for variant, target in sized.itertuples(index=False):
-        own = mine[(mine.variant == variant) & (mine.target == target)].drop_duplicates("metric", keep="last")
-        own = own.set_index("metric")
-        wer = own.loc["wer"]
-        rows.append(
-            {
-                "variant": variant,
-                "target": target,
-                "WER, %": f"{100 * wer.value:.1f} [{100 * wer.ci_low:.1f}, {100 * wer.ci_high:.1f}]"
-                if wer.ci_low == wer.ci_low
-                else f"{100 * wer.value:.1f}",
-                "size, MB": round(own.value["size_mb"], 1),
-            }
-        )
-    return pd.DataFrame(rows, columns=["variant", "target", "WER, %", "size, MB"])
+
+def fastest(table: pd.DataFrame, system: str = SYSTEM) -> str | None:
+    """The fastest of those, in a sentence."""
+    return recogniser_speed.finding(table, system, f"@{HARD_SET}")
 
 
 def recommended(found: pd.DataFrame) -> str | None:

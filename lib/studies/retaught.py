@@ -18,13 +18,15 @@ from lib.errors import ParameterError, SpeechError
 from lib.measure.evaluate import Clip as ClipToHear
 from lib.measure.evaluate import paired_detail
 from lib.optimize import variant
-from lib.studies import misheard
+from lib.studies import misheard, recogniser_speed
 from lib.studies.recogniser import Taught, chosen, listening
 from lib.studies.recogniser_clips import Data, Plan
+from lib.studies.recogniser_speed import REFERENCE, Form
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lib.measure.benched import Benched
     from lib.results import Run
     from lib.systems.base import Recogniser
 
@@ -140,16 +142,24 @@ def deploy(
     *,
     targets: Sequence[str],
     threads: int = 2,
-) -> None:
+) -> list[Form]:
     """A taught recogniser on each of `TARGETS`, in single precision and in 8 bits: rows of errors on hard clips and of
-    size.
+    size. On PyTorch, where its training has rows of its own, it is called <method>+merged, and the recogniser as it
+    comes is laid beside it.
     """
     tests = {HARD_SET: clips.tests[HARD_SET]}
+    forms: list[Form] = []
+    if plan.system == SYSTEM and REFERENCE in targets:
+        untaught = listener(None, plan, REFERENCE, threads=threads)
+        heard = judge(untaught, tests)
+        record(run, plan.system, BASELINE, REFERENCE, heard)
+        forms.append(_form(untaught, BASELINE, heard))
     whole: dict[str, Heard] = {}  # target -> what it hears in single precision
     for target, int8 in ((target, int8) for target in targets for int8 in (False, True)):
         if int8 and target not in IN_8_BITS:
             continue
-        name = f"{taught.method}+int8-dynamic" if int8 else taught.method
+        plain = f"{taught.method}+merged" if target == REFERENCE else taught.method
+        name = f"{taught.method}+int8-dynamic" if int8 else plain
         try:
             if plan.system != SYSTEM:
                 raise ParameterError(
@@ -164,11 +174,30 @@ def deploy(
         if int8 or target != judged_on(
             plan.system
         ):  # there it was heard before, and compared with the baseline
-            record(run, plan.system, name, target, heard, before, reference=f"{taught.method}@{HARD_SET}")
+            record(run, plan.system, name, target, heard, before, reference=f"{plain}@{HARD_SET}")
         if not int8:
             whole[target] = heard
         source = "bytes of its files and of the base's front end"
         run.add(plan.system, f"{name}@{HARD_SET}", target, "size_mb", model.size_mb, source=source)
+        forms.append(_form(model, name, heard, taught.method, plain if int8 else ""))
+    return forms
+
+
+def timed(
+    run: Run,
+    forms: Sequence[Form],
+    clips: Data,
+    n: int,
+    *,
+    rounds: int = 3,
+    threads: int = 2,
+    energy: bool = False,
+) -> dict[str, Benched]:
+    """The bench of deployed forms, on the first n hard clips, with its rows; nothing with 0 clips."""
+    hard = clips.tests[HARD_SET]
+    said = [clip.utterance.text for clip in hard]
+    heard = [ClipToHear(c.id, c.utterance.text, c.load(), RATE) for c in hard[:n]]
+    return recogniser_speed.timed(run, forms, said, heard, rounds=rounds, threads=threads, energy=energy)
 
 
 def record(
@@ -254,3 +283,9 @@ def words(before: Lesson, lessons_: Mapping[str, Lesson], most: int = 8) -> pd.D
 def both(before: Lesson, lessons_: Mapping[str, Lesson]) -> dict[str, Lesson]:
     """The recogniser as it comes, and what each method made of it."""
     return {"as it comes": before, **lessons_}
+
+
+def _form(model: Recogniser, name: str, heard: Heard, weights: str = BASELINE, made_of: str = "") -> Form:
+    """A recogniser that heard the hard clips, under its name in their rows."""
+    said = tuple(one.heard for one in heard[HARD_SET])
+    return Form(model, f"{name}@{HARD_SET}", said, weights, made_of and f"{made_of}@{HARD_SET}")

@@ -16,7 +16,16 @@ from lib import audio
 from lib.errors import require
 from lib.systems.base import Recogniser, Stopwatch, Transcript
 from lib.systems.whisper import ctranslate2_weights
-from lib.systems.whisper.package import NO_TIMESTAMPS, SAMPLE_RATE, SOT, WINDOW_S, folder, front_end, windows
+from lib.systems.whisper.package import (
+    LONGEST,
+    NO_TIMESTAMPS,
+    SAMPLE_RATE,
+    SOT,
+    WINDOW_S,
+    folder,
+    front_end,
+    windows,
+)
 
 HOP = 160  # samples from one frame of the log-mel to the next
 
@@ -71,12 +80,14 @@ class WhisperCTranslate2(Recogniser):
         for window in windows(waveform, sample_rate):
             with watch.stage("features"):
                 features = self.features(window, sample_rate)
-            with watch.stage("generation"):
+            with watch.stage("encoder"):
+                heard = self._engine.encode(ctranslate2.StorageView.from_array(features))
+            with watch.stage("decoder"):
                 (result,) = self._engine.generate(
-                    ctranslate2.StorageView.from_array(features),
+                    heard,
                     [[SOT, NO_TIMESTAMPS]],
                     beam_size=1,
-                    max_length=448,
+                    max_length=2 * LONGEST,  # the engine says half as many at most
                     suppress_blank=True,
                     suppress_tokens=[-1],  # those of its configuration
                 )

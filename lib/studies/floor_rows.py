@@ -1,0 +1,105 @@
+"""How is a floor's number read from the rows of one run? Speed-ups, differences, verdicts.
+
+A speed-up is the paired one where a bench wrote it, else that of both intervals of one run, which is cautious.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from lib.errors import ParameterError
+from lib.measure import judgement, verdict
+from lib.metrics import deliberate
+from lib.studies.floors import MET, MISSED, NOT_RUN, UNDECIDED, Answer, Number, Part
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WHOLE = "baseline"
+_WORDS = {verdict.WITHOUT_LOSS: MET, verdict.WORSE: MISSED, verdict.UNDECIDED: UNDECIDED}
+
+
+def judged(run: pd.DataFrame, system: str, variant: str, target: str) -> Part:
+    """What the verdict calls a variant; the baseline itself is what others are heard beside."""
+    if variant == WHOLE:
+        return Part("the baseline's own weights", MET)
+    try:
+        quality = judgement.from_rows(run, system, variant, target).quality
+    except ParameterError:
+        return Part("nobody judged it", NOT_RUN)
+    compared = cell(run, system, variant, target, "wer") is not None
+    return Part(quality.word, _WORDS[quality.word]) if compared else Part("nobody judged it", NOT_RUN)
+
+
+def speed_up(run: pd.DataFrame, row: Any, base: str, base_target: str) -> Number | None:
+    """How many times as fast a row's variant is as another one of its system, in one run."""
+    beside = cell(run, row.system, row.variant, row.target, "speedup")
+    if beside is not None and detail(beside).get("of") == f"{row.system} {base} on {base_target}":
+        return number(beside)
+    paired = detail(row).get("speedup")
+    if paired and (row.baseline, row.target) == (base, base_target):
+        return Number(paired["value"], paired["ci_low"], paired["ci_high"])
+    other = cell(run, row.system, base, base_target, "rtf")
+    if other is None or other.kind != row.kind or row.value <= 0:
+        return None
+    ends = number(row).ends, number(other).ends
+    if None in ends or ends[0][0] <= 0:
+        return Number(other.value / row.value)
+    return Number(other.value / row.value, ends[1][0] / ends[0][1], ends[1][1] / ends[0][0])
+
+
+def minus(one: Number, other: Number) -> Number:
+    """A difference of two numbers that are not paired, end by end, which is cautious."""
+    if one.ends is None or other.ends is None:
+        return Number(one.value - other.value)
+    return Number(one.value - other.value, one.low - other.high, one.high - other.low)
+
+
+def variants(run: pd.DataFrame, system: str, metric: str) -> Iterator[Any]:
+    """Rows of what was done to a system, on the usual sentences: neither other test sets nor damage on purpose."""
+    for row in rows(run, system, metric):
+        if "@" not in row.variant and not deliberate(row.variant):
+            yield row
+
+
+def rows(run: pd.DataFrame, system: str, metric: str) -> Iterator[Any]:
+    """The rows of a metric; system "": of all."""
+    mine = run[(run.metric == metric) & ((run.system == system) | (system == ""))]
+    yield from mine.drop_duplicates(["system", "variant", "target"], keep="last").itertuples()
+
+
+def cell(run: pd.DataFrame, system: str, variant: str, target: str, metric: str) -> Any | None:
+    """The last row of a name; None without one."""
+    mine = run[
+        (run.system == system) & (run.variant == variant) & (run.target == target) & (run.metric == metric)
+    ]
+    return next(mine.iloc[-1:].itertuples(), None)
+
+
+def answer(row: Any, *parts: Part, who: str = "") -> Answer:
+    """What the variant of a row has. who: another name than its own."""
+    name = who or f"{row.variant} on {row.target}"
+    return Answer(name, parts, (f"{row.system} {row.variant} {row.target} {row.metric}",))
+
+
+def number(row: Any) -> Number:
+    """A row's value with its interval."""
+    return Number(row.value, row.ci_low, row.ci_high)
+
+
+def difference(about: Mapping[str, Any] | None) -> Number | None:
+    """A paired difference as a row's detail keeps it."""
+    if not about or about.get("difference") is None:
+        return None
+    return Number(about["difference"], about.get("ci_low"), about.get("ci_high"))
+
+
+def detail(row: Any) -> dict[str, Any]:
+    """A row's detail; {} where it is words."""
+    try:
+        detail = json.loads(row.detail)
+    except (ValueError, TypeError):
+        return {}
+    return detail if isinstance(detail, dict) else {}

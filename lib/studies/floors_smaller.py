@@ -1,0 +1,160 @@
+"""What should pruning and quantization reach at least? The floors of `04_pruning_quantization`, and by which rows.
+
+Whatever is faster or smaller counts only where its verdict is without audible loss; a recogniser's, where its word
+errors stay within half a point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from lib.studies.floor_rows import (
+    WHOLE,
+    answer,
+    cell,
+    detail,
+    difference,
+    judged,
+    number,
+    rows,
+    speed_up,
+    variants,
+)
+from lib.studies.floors import Answer, Floor, Number, at_least, at_most
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STUDY, LISTENER = "Pruning and quantization", "whisper-tiny.en"
+TORCH, ONNX, ENGINE = "torch/cpu", "onnxruntime/cpu", "ctranslate2/cpu"
+PIPER, FASTER_WHISPER = "piper/cpu", "faster-whisper/cpu"
+VOCODERS = ("hifigan", "istft")
+SYSTEMS = ("vits-joe", "fastspeech2", "tacotron2", "speecht5", "tortoise", *VOCODERS, LISTENER)
+LISTENER_POINTS = 0.005  # of the words, that a faster recogniser may mishear more
+_MEASURES = "`./run_all.sh study --only 04` measures it"
+
+
+def floors() -> list[Floor]:
+    """All of them, in the order in which they are told."""
+    clean = ", without audible loss"
+    return [
+        Floor(
+            STUDY,
+            "published SpeechT5",
+            f"3 times as fast and 3.5 times as small as fp32 on PyTorch; the small one{clean}",
+            published_size,
+            _MEASURES,
+        ),
+        Floor(STUDY, "vits-joe", f"twice as fast as fp32 on ONNX Runtime{clean}", voice_faster, _MEASURES),
+        Floor(
+            STUDY,
+            "vits-joe beside piper-tts",
+            f"1.5 times as fast{clean}",
+            partial(beside_package, system="vits-joe", target=PIPER, limit=1.5, judged_on=ONNX),
+            "04_pruning_quantization measures it where piper-tts is installed",
+            ("vits-joe", PIPER),
+        ),
+        *(_vocoder(name, f"3 times as fast as PyTorch{clean}") for name in VOCODERS),
+        Floor(
+            STUDY,
+            LISTENER,
+            "3 times as fast as transformers in fp32, greedy, with at most half a point more word errors",
+            listener_faster,
+            _MEASURES,
+        ),
+        Floor(
+            STUDY,
+            f"{LISTENER} beside faster-whisper in int8",
+            "no slower",
+            partial(beside_package, system=LISTENER, target=FASTER_WHISPER, limit=1.0, judged_on=ENGINE),
+            _MEASURES,
+            (LISTENER, FASTER_WHISPER),
+        ),
+        *(
+            Floor(
+                STUDY,
+                f"download of {name}",
+                f"half of it{clean}",
+                partial(smaller_download, system=name),
+                _MEASURES,
+            )
+            for name in SYSTEMS
+        ),
+    ]
+
+
+def published_size(run: pd.DataFrame) -> Iterator[Answer]:
+    """Variants of the published SpeechT5 beside the whole on PyTorch; the same variant of the small one is judged."""
+    for row in rows(run, "speecht5-base", "speedup"):
+        about = detail(row)
+        if about.get("of") != f"speecht5-base {WHOLE} on {TORCH}":
+            continue
+        smaller = about.get("times_smaller")
+        yield answer(
+            row,
+            at_least(number(row), 3.0, "{} times as fast"),
+            at_least(None if smaller is None else Number(smaller, exact=True), 3.5, "{} times as small"),
+            judged(run, "speecht5", row.variant, row.target),
+        )
+
+
+def voice_faster(run: pd.DataFrame) -> Iterator[Answer]:
+    """Variants of the voice on ONNX Runtime beside its baseline there."""
+    for row in variants(run, "vits-joe", "rtf"):
+        faster = speed_up(run, row, WHOLE, ONNX) if row.target == ONNX and row.variant != WHOLE else None
+        if faster:
+            heard = judged(run, "vits-joe", row.variant, ONNX)
+            yield answer(row, at_least(faster, 2.0, "{} times as fast"), heard)
+
+
+def beside_package(
+    run: pd.DataFrame, system: str, target: str, limit: float, *, judged_on: str
+) -> Iterator[Answer]:
+    """Ours beside a package that runs the same weights, as its own row has it. judged_on: where ours was heard, if its
+    name does not say ("int8-dynamic on onnxruntime/cpu").
+    """
+    for row in rows(run, system, "rtf"):
+        if row.target != target:
+            continue
+        for name, beside in detail(row).get("ours over theirs", {}).items():
+            variant, _, place = name.partition(" on ")
+            faster = Number(beside["times"], beside["ci_low"], beside["ci_high"])
+            heard = judged(run, system, variant, place or judged_on)
+            yield answer(row, at_least(faster, limit, "{} times as fast"), heard, who=name)
+
+
+def faster_than_torch(run: pd.DataFrame, system: str, limit: float) -> Iterator[Answer]:
+    """Variants of a system, on any runtime, beside its baseline on PyTorch."""
+    for row in variants(run, system, "rtf"):
+        faster = speed_up(run, row, WHOLE, TORCH) if (row.variant, row.target) != (WHOLE, TORCH) else None
+        if faster:
+            heard = judged(run, system, row.variant, row.target)
+            yield answer(row, at_least(faster, limit, "{} times as fast"), heard)
+
+
+def listener_faster(run: pd.DataFrame) -> Iterator[Answer]:
+    """Forms of the recogniser beside the same weights in transformers."""
+    for row in rows(run, LISTENER, "speedup"):
+        about = detail(row)
+        if not str(about.get("of")).endswith(f"on {TORCH}"):
+            continue
+        words = at_most(difference(about.get("wer")), LISTENER_POINTS, "word errors {} of the words more")
+        yield answer(row, at_least(number(row), 3.0, "{} times as fast"), words)
+
+
+def smaller_download(run: pd.DataFrame, system: str) -> Iterator[Answer]:
+    """Variants of a system beside its baseline on the same target."""
+    for row in variants(run, system, "size_mb"):
+        whole = cell(run, system, WHOLE, row.target, "size_mb")
+        if row.variant == WHOLE or whole is None or row.value <= 0:
+            continue
+        smaller = Number(whole.value / row.value, exact=True)
+        heard = judged(run, system, row.variant, row.target)
+        yield answer(row, at_least(smaller, 2.0, "{} times as small"), heard)
+
+
+def _vocoder(name: str, wanted: str) -> Floor:
+    lacking = f"no run has timed {name} on PyTorch and made faster"
+    return Floor(STUDY, f"vocoder {name}", wanted, partial(faster_than_torch, system=name, limit=3.0), lacking)

@@ -1,0 +1,141 @@
+"""What should fine-tuning reach at least? The floors of `03_finetuning`, and by which rows.
+
+Relative changes and gains over the unadapted voice are divided and subtracted end by end, which is cautious.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from lib.corpora.domains import CLEAN, HARD_SET
+from lib.studies import finetuned, heard_better, retaught
+from lib.studies.floor_rows import answer, cell, detail, difference, minus, number, rows
+from lib.studies.floors import MET, MISSED, NOT_RUN, UNDECIDED, Answer, Floor, Number, Part, at_least, at_most
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STUDY, LISTENER = "Fine-tuning", retaught.SYSTEM
+JUDGED_ON = retaught.judged_on(LISTENER)
+OWN_PROCESS = "own process"  # in the source of a memory peak that was measured in one
+MERGED = 1e-4  # how far outputs may be apart with the adapter within the weights
+_MEASURES = "`./run_all.sh study --only 03` measures it"
+
+
+def floors() -> list[Floor]:
+    """All of them, in the order in which they are told."""
+    return [
+        Floor(
+            STUDY,
+            "hard speech",
+            "a quarter fewer word errors, and at most half a point more on clean speech",
+            hard_domain,
+            _MEASURES,
+        ),
+        Floor(
+            STUDY,
+            "adapter of the recogniser",
+            "not to be told from full fine-tuning with at most 1.1 % of the parameters",
+            small_adapter,
+            _MEASURES,
+        ),
+        Floor(
+            STUDY,
+            "a person's voice",
+            "similarity 0.15 over the unadapted voice and within 0.02 of full fine-tuning, with at most 2 % of the "
+            "parameters",
+            nearer,
+            _MEASURES,
+        ),
+        Floor(STUDY, "adapter within the weights", "outputs at most 1e-4 apart", merged, _MEASURES),
+        Floor(
+            STUDY, "memory of QLoRA beside LoRA", "measured, each in a fresh process", adapter_memory, _MEASURES
+        ),
+    ]
+
+
+def hard_domain(run: pd.DataFrame) -> Iterator[Answer]:
+    """Methods that taught the recogniser, each beside the recogniser as it comes."""
+    for name, line in heard_better.lines(run).iterrows():
+        hard = _of_line(line, HARD_SET)
+        if hard and (before := line[HARD_SET] - hard.value) > 0:
+            hard = Number(*(None if end is None else end / before for end in (hard.value, hard.low, hard.high)))
+        clean = _of_line(line, CLEAN)
+        yield Answer(
+            str(name),
+            (
+                at_most(hard, heard_better.HARD_FLOOR, "hard word errors change by {} of those before"),
+                at_most(clean, heard_better.CLEAN_FLOOR, "clean ones by {} of the words"),
+            ),
+            tuple(f"{LISTENER} {name}@{tests} {JUDGED_ON} wer" for tests in (HARD_SET, CLEAN)),
+        )
+
+
+def small_adapter(run: pd.DataFrame) -> Iterator[Answer]:
+    """Adapters of the recogniser that learn few parameters, beside full fine-tuning on the same clips."""
+    for name, line in heard_better.lines(run).iterrows():
+        share = line.get("trainable_params_pct")
+        if "lora" not in str(name) or share is None or share != share:
+            continue
+        apart = _of_line(line, "full")
+        parts = (
+            at_most(Number(share, exact=True), heard_better.SHARE_FLOOR, "{} % of the parameters"),
+            _level(apart),
+        )
+        where = f"{LISTENER} {name}@{HARD_SET}"
+        yield Answer(str(name), parts, (f"{where} {JUDGED_ON} wer", f"{where} torch/cpu trainable_params_pct"))
+
+
+def nearer(run: pd.DataFrame) -> Iterator[Answer]:
+    """Voices that learnt a person, beside the unadapted base and beside full fine-tuning."""
+    for row in rows(run, "", "trainable_params_pct"):
+        voice = detail(row).get("voice")
+        own = cell(run, row.system, row.variant, row.target, "speaker_similarity")
+        base = cell(run, row.system, f"unadapted@{voice}", row.target, "speaker_similarity")
+        if voice is None or own is None or str(row.variant).startswith("full@"):
+            continue
+        gain = None if base is None else minus(number(own), number(base))
+        full = difference(detail(own)) if str(own.baseline).startswith("full@") else None
+        yield answer(
+            own,
+            at_least(gain, finetuned.GAIN, "similarity {} over the unadapted voice"),
+            at_least(full, -finetuned.MARGIN, "{} over full fine-tuning"),
+            at_most(Number(row.value, exact=True), finetuned.SMALL, "{} % of the parameters"),
+        )
+
+
+def merged(run: pd.DataFrame) -> Iterator[Answer]:
+    """Adapters within the weights beside the same ones next to them."""
+    for row in rows(run, "", "merge_error"):
+        yield answer(row, at_most(Number(row.value, exact=True), MERGED, "outputs apart by {}"))
+
+
+def adapter_memory(run: pd.DataFrame) -> Iterator[Answer]:
+    """QLoRA beside LoRA of the same rank: memory peaks of the trainings' own processes."""
+    for row in rows(run, "", "peak_rss_mb"):
+        other = cell(run, row.system, str(row.variant).replace("qlora", "lora", 1), row.target, row.metric)
+        if not str(row.variant).startswith("qlora") or other is None:
+            continue
+        measured = all(one.kind == "measured" and OWN_PROCESS in one.source for one in (row, other))
+        said = f"{row.value / other.value:.2f} times the memory ({row.value:.0f} beside {other.value:.0f} MB)"
+        yield answer(row, Part(said, MET if measured else MISSED))
+
+
+def _level(apart: Number | None) -> Part:
+    """Whether a method cannot be told from full fine-tuning by its word errors, or is better."""
+    if apart is None:
+        return Part("not compared with full fine-tuning", NOT_RUN)
+    said = f"{apart.value:+.3g}"
+    if apart.ends is None:
+        return Part(f"{said} (no interval) to full fine-tuning", UNDECIDED)
+    low, high = apart.ends
+    return Part(f"{said} [{low:+.3g}, {high:+.3g}] to full fine-tuning", MISSED if low > 0 else MET)
+
+
+def _of_line(line: Mapping[str, Any], tests: str) -> Number | None:
+    """A change in a line of `heard_better.lines`; None where there is none."""
+    value, low, high = (line.get(f"{tests}_{end}") for end in ("change", "low", "high"))
+    if value is None or value != value:
+        return None
+    return Number(float(value), *(None if end is None or end != end else float(end) for end in (low, high)))

@@ -1,0 +1,319 @@
+"""Is a floor met exactly where the rows of one run say so, by whole intervals, and never by halves of two runs?"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lib import results
+from lib.metrics import METRICS
+from lib.studies import floors, floors_smaller, floors_tuned
+from lib.studies.floors import MET, MISSED, NOT_RUN, UNDECIDED, Number, at_least, at_most
+
+JUDGED = floors_tuned.JUDGED_ON
+ALL = {floor.name: floor for floor in [*floors_smaller.floors(), *floors_tuned.floors()]}
+
+
+def row(
+    system, variant, target, metric, value, ci=(None, None), *, host="here", commit="", detail="", **others
+):
+    given = {
+        "notebook": "04",
+        "recorded": False,
+        "n": 40,
+        "source": "own process",
+        "baseline": "",
+        "kind": "measured",
+    }
+    return {
+        "system": system,
+        "variant": variant,
+        "target": target,
+        "metric": metric,
+        "value": value,
+        "unit": METRICS[metric].unit,
+        "ci_low": ci[0],
+        "ci_high": ci[1],
+        "host": host,
+        "commit": commit,
+        "time": "2026-11-23T06:00:00+00:00",
+        "detail": detail if isinstance(detail, str) else json.dumps(detail),
+        **given,
+        **others,
+    }
+
+
+def paired(value, low, high):
+    return {"difference": value, "ci_low": low, "ci_high": high, "p_value": 0.5, "sd": 0.01, "n": 40}
+
+
+def heard(system, variant, target, good=True, **others):
+    """Rows of which the verdict makes "without audible loss", or "worse"."""
+    shift = 0.0 if good else 1.0
+    differences = {
+        "wer": paired(shift, shift - 0.002, shift + 0.002),
+        "mos_predicted": paired(-shift, -shift - 0.01, -shift + 0.01),
+        "speaker_similarity": paired(0.0, -0.001, 0.001),
+    }
+    return [
+        row(system, variant, target, metric, 0.1, detail=about, baseline="baseline", **others)
+        for metric, about in differences.items()
+    ]
+
+
+def told(name, *rows):
+    (line,) = floors.lines(
+        results.frame([one for part in rows for one in (part if isinstance(part, list) else [part])]),
+        [ALL[name]],
+    )
+    return line
+
+
+def faster(value, low, high, variant="int8", **others):
+    speedup = {"value": value, "ci_low": low, "ci_high": high, "p_value": 0.01}
+    return row(
+        "vits-joe",
+        variant,
+        "onnxruntime/cpu",
+        "rtf",
+        0.1,
+        baseline="baseline",
+        detail={"speedup": speedup},
+        **others,
+    )
+
+
+@pytest.mark.parametrize(
+    "number, least, most",
+    [
+        (Number(3.0, 2.0, 4.0), UNDECIDED, UNDECIDED),  # a point estimate on the floor meets nothing
+        (Number(3.5, 3.0, 4.0), MET, UNDECIDED),
+        (Number(2.0, 1.0, 2.9), MISSED, MET),
+        (Number(9.0), UNDECIDED, UNDECIDED),  # no interval
+        (Number(9.0, float("nan"), float("nan")), UNDECIDED, UNDECIDED),
+        (Number(3.0, exact=True), MET, MET),
+        (Number(float("nan"), 1.0, 2.0), NOT_RUN, NOT_RUN),
+        (None, NOT_RUN, NOT_RUN),
+    ],
+)
+def test_a_side_is_taken_by_the_whole_interval(number, least, most):
+    assert at_least(number, 3.0, "{} times").word == least and at_most(number, 3.0, "{} times").word == most
+
+
+def test_a_part_says_its_number():
+    assert at_least(Number(3.456, 3.1, 3.9), 3, "{} times").said == "3.46 [3.1, 3.9] times"
+    assert at_least(Number(3.456), 3, "{} times").said == "3.46 (no interval) times"
+    assert at_least(None, 3, "{} times").said == "not measured: ? times"
+
+
+def test_a_voice_is_faster_by_its_paired_speed_up_and_its_verdict():
+    on = ("vits-joe", "int8", "onnxruntime/cpu")
+    line = told("vits-joe", faster(2.5, 2.1, 2.9), heard(*on))
+    assert (
+        line.word == MET
+        and line.ours == "int8 on onnxruntime/cpu: 2.5 [2.1, 2.9] times as fast; without audible loss"
+    )
+    assert line.rows == ("vits-joe int8 onnxruntime/cpu rtf",) and line.why == "" and line.origin == ""
+    assert told("vits-joe", faster(2.5, 1.9, 2.9), heard(*on)).word == UNDECIDED
+    assert told("vits-joe", faster(2.5, None, None), heard(*on)).word == UNDECIDED
+    assert told("vits-joe", faster(1.5, 1.4, 1.6), heard(*on)).word == MISSED
+    assert told("vits-joe", faster(2.5, 2.1, 2.9), heard(*on, good=False)).word == MISSED
+    unheard = told("vits-joe", faster(2.5, 2.1, 2.9))
+    assert unheard.word == NOT_RUN and "nobody judged it" in unheard.why
+    nothing = told("vits-joe")
+    assert (nothing.word, nothing.ours) == (NOT_RUN, "") and "study --only 04" in nothing.why
+
+
+def test_one_variant_has_to_meet_everything():
+    """Fast and worse beside slow and good: neither meets it, and the best of the two is named."""
+    fast, good = ("vits-joe", "fast", "onnxruntime/cpu"), ("vits-joe", "good", "onnxruntime/cpu")
+    line = told(
+        "vits-joe",
+        faster(3, 2.9, 3.1, "fast"),
+        heard(*fast, good=False),
+        faster(1.9, 1.5, 2.2, "good"),
+        heard(*good),
+    )
+    assert line.word == UNDECIDED and line.ours.startswith("good on") and "the best of 2 tried" in line.why
+
+
+def test_rows_of_two_machines_or_runs_are_never_mixed():
+    slow = row("hifigan", "baseline", "torch/cpu", "rtf", 0.4, (0.39, 0.41))
+    quick = row("hifigan", "int8", "onnxruntime/cpu", "rtf", 0.1, (0.09, 0.11))
+    good = heard("hifigan", "int8", "onnxruntime/cpu")
+    line = told("vocoder hifigan", slow, quick, good)
+    assert line.word == MET and "4 [3.55, 4.56] times as fast" in line.ours  # by both intervals
+    for other in ({"host": "there"}, {"notebook": "01"}, {"recorded": True}):
+        assert told("vocoder hifigan", slow | other, quick, good).word == NOT_RUN
+    early, late = ({"recorded": True, "commit": commit} for commit in ("a", "b"))
+    assert told("vocoder hifigan", slow | early, quick | late, [one | late for one in good]).word == NOT_RUN
+    whole = told("vocoder hifigan", slow | early, quick | early, [one | early for one in good])
+    assert whole.word == MET and whole.origin == "recorded 2026-11-23, here, commit a"
+    estimated = told("vocoder hifigan", slow | {"kind": "estimated"}, quick, good)
+    assert estimated.word == NOT_RUN
+
+
+def test_a_run_that_meets_it_stands_before_one_that_does_not():
+    old = [one | {"recorded": True, "commit": "a"} for one in heard("vits-joe", "int8", "onnxruntime/cpu")]
+    now = heard("vits-joe", "int8", "onnxruntime/cpu")
+    line = told("vits-joe", faster(1.1, 1.0, 1.2), now, faster(2.5, 2.1, 2.9, recorded=True, commit="a"), old)
+    assert line.word == MET and line.origin
+    line = told("vits-joe", faster(1.1, 1.0, 1.2), now, faster(1.2, 1.1, 1.3, recorded=True, commit="a"), old)
+    assert line.word == MISSED and not line.origin
+
+
+def test_the_published_speecht5_borrows_the_verdict_of_the_small_one():
+    about = {"of": "speecht5-base baseline on torch/cpu", "times_smaller": 3.6}
+    big = row("speecht5-base", "int8", "torch/cpu", "speedup", 3.4, (3.1, 3.7), detail=about)
+    good = heard("speecht5", "int8", "torch/cpu")
+    assert told("published SpeechT5", big, good).word == MET
+    assert (
+        told("published SpeechT5", big | {"detail": json.dumps(about | {"times_smaller": 3.4})}, good).word
+        == MISSED
+    )
+    assert (
+        told("published SpeechT5", big | {"detail": json.dumps(about | {"of": "another"})}, good).word
+        == NOT_RUN
+    )
+    assert told("published SpeechT5", big, heard("speecht5", "other", "torch/cpu")).word == NOT_RUN
+
+
+def test_packages_are_laid_beside_by_their_own_row():
+    def beside(low):
+        detail = {"ours over theirs": {"int8": {"times": 1.7, "ci_low": low, "ci_high": 1.9}}}
+        return row("vits-joe", "baseline", "piper/cpu", "rtf", 0.1, detail=detail)
+
+    good = heard("vits-joe", "int8", "onnxruntime/cpu")
+    assert told("vits-joe beside piper-tts", beside(1.6), good).word == MET
+    assert told("vits-joe beside piper-tts", beside(1.4), good).word == UNDECIDED
+    why = row("vits-joe", "baseline", "piper/cpu", "rtf", None, kind="not_run", detail="it is not here")
+    assert "(it is not here)" in told("vits-joe beside piper-tts", why).why
+
+
+def test_a_recogniser_is_faster_only_where_it_hears_as_well():
+    def form(low, worst):
+        detail = {"of": "whisper-tiny.en full+merged@hard on torch/cpu", "wer": paired(0.0, -0.004, worst)}
+        return row("whisper-tiny.en", "full@hard", "onnxruntime/cpu", "speedup", 3.5, (low, 4.0), detail=detail)
+
+    assert told("whisper-tiny.en", form(3.1, 0.004)).word == MET
+    assert told("whisper-tiny.en", form(3.1, 0.006)).word == UNDECIDED
+    assert told("whisper-tiny.en", form(2.9, 0.004)).word == UNDECIDED
+    assert told("whisper-tiny.en", form(3.1, None)).word == UNDECIDED
+
+
+def test_downloads_are_counted_on_the_same_target():
+    def size(variant, value, target="torch/cpu"):
+        return row("tortoise", variant, target, "size_mb", value)
+
+    good = heard("tortoise", "int8", "torch/cpu")
+    assert told("download of tortoise", size("baseline", 20), size("int8", 10), good).word == MET
+    assert told("download of tortoise", size("baseline", 20), size("int8", 10.1), good).word == MISSED
+    assert (
+        told("download of tortoise", size("baseline", 20, "onnxruntime/cpu"), size("int8", 10), good).word
+        == NOT_RUN
+    )
+    assert told("download of tortoise", size("baseline", 20), size("int8@sus", 1), good).word == NOT_RUN
+
+
+def lesson(method, hard, clean, full=None, share=0.8):
+    """Rows of a method: (before, change, low, high) of hard clips, (change, low, high) of clean ones."""
+    before, *change = hard
+    about = paired(*change) | ({"to_full": paired(*full)} if full else {})
+    system, note = "whisper-tiny.en", json.dumps({"method": method})
+    return [
+        row(system, f"{method}@hard", JUDGED, "wer", before + change[0], detail=about),
+        row(system, f"{method}@clean", JUDGED, "wer", 0.05, detail=paired(*clean)),
+        row(system, f"{method}@hard", "torch/cpu", "train_loss", 1.0, detail=note),
+        row(system, f"{method}@hard", "torch/cpu", "trainable_params_pct", share, detail=note),
+    ]
+
+
+def test_hard_speech_is_gained_and_clean_speech_kept():
+    kept, lost = (0.0, -0.004, 0.004), (0.01, 0.006, 0.02)
+    assert told("hard speech", lesson("full", (0.4, -0.16, -0.2, -0.12), kept)).word == MET
+    line = told(
+        "hard speech", lesson("full", (0.4, -0.12, -0.2, -0.04), kept)
+    )  # without zero, but across a quarter
+    assert line.word == UNDECIDED and "-0.3 [-0.5, -0.1] of those before" in line.ours
+    assert told("hard speech", lesson("full", (0.4, -0.16, -0.2, -0.12), lost)).word == MISSED
+    assert told("hard speech", lesson("full", (0.4, -0.16, None, None), kept)).word == UNDECIDED
+    both = lesson("full", (0.4, -0.16, -0.2, -0.12), lost) + lesson("lora-r8", (0.4, -0.16, -0.2, -0.12), kept)
+    assert told("hard speech", both).ours.startswith("lora-r8")
+    assert (
+        told("hard speech", [one | {"detail": ""} for one in lesson("full", (0.4, -0.1, 0, 0), kept)[:2]]).word
+        == NOT_RUN
+    )
+
+
+def test_few_parameters_do_as_well_as_all():
+    hard, clean = (0.4, -0.16, -0.2, -0.12), (0.0, 0.0, 0.0)
+
+    def small(full, share=0.8, method="lora-r8"):
+        return told("adapter of the recogniser", lesson(method, hard, clean, full, share)).word
+
+    assert small((0.01, -0.01, 0.03)) == MET and small((0.02, 0.001, 0.03)) == MISSED
+    assert small((0.01, -0.01, 0.03), share=1.2) == MISSED and small((0.01, None, None)) == UNDECIDED
+    assert small(None) == NOT_RUN and small((0.01, -0.01, 0.03), method="encoder") == NOT_RUN
+
+
+def voice(method, similarity, to_full, share):
+    def mine(metric, value, ci=(None, None), about="", name=f"{method}@prompts-1min", **others):
+        return row("fastspeech2", name, "torch/cpu", metric, value, ci, detail=about, **others)
+
+    full = {} if to_full is None else {"baseline": "full@prompts-1min"}
+    return [
+        mine("trainable_params_pct", share, about={"voice": "prompts"}),
+        mine(
+            "speaker_similarity",
+            similarity,
+            (similarity - 0.02, similarity + 0.02),
+            to_full and paired(*to_full) or "",
+            **full,
+        ),
+        mine("speaker_similarity", 0.6, (0.58, 0.62), name="unadapted@prompts"),
+    ]
+
+
+def test_a_voice_comes_nearer_with_few_parameters():
+    name, near = "a person's voice", (-0.005, -0.015, 0.005)
+    line = told(name, voice("lora-r2", 0.8, near, 1.5))
+    assert line.word == MET and "similarity 0.2 [0.16, 0.24] over the unadapted voice" in line.ours
+    assert told(name, voice("lora-r2", 0.76, near, 1.5)).word == UNDECIDED
+    assert told(name, voice("lora-r2", 0.8, (-0.05, -0.06, -0.03), 1.5)).word == MISSED
+    assert told(name, voice("lora-r8", 0.8, near, 6.0)).word == MISSED
+    assert told(name, voice("lora-r2", 0.8, None, 1.5)).word == NOT_RUN
+    assert told(name, voice("lora-r2", 0.8, near, 1.5)[:2]).word == NOT_RUN  # nobody heard the base
+    assert told(name, voice("full", 0.8, near, 1.5)).word == NOT_RUN
+
+
+def test_memory_has_to_be_measured():
+    def peak(method, value, **others):
+        return row("whisper-tiny.en", f"{method}@hard", "torch/cpu", "peak_rss_mb", value, **others)
+
+    line = told("memory of QLoRA beside LoRA", peak("qlora-r8", 900), peak("lora-r8", 1000))
+    assert line.word == MET and "0.90 times the memory (900 beside 1000 MB)" in line.ours
+    computed = told(
+        "memory of QLoRA beside LoRA", peak("qlora-r8", 900, kind="estimated"), peak("lora-r8", 1000)
+    )
+    assert computed.word == MISSED
+    assert told("memory of QLoRA beside LoRA", peak("qlora-r8", 900), peak("lora-r2", 1000)).word == NOT_RUN
+
+
+def test_every_floor_has_a_line_and_the_table_counts_them():
+    lines = floors.lines(results.frame([]), list(ALL.values()))
+    assert [line.word for line in lines] == [NOT_RUN] * len(ALL) and all(line.why for line in lines)
+    assert floors.finding(lines) == f"Of {len(ALL)} floors: {len(ALL)} not run." and floors.finding([]) is None
+    shown = floors.shown(lines)
+    assert list(shown.columns) == ["wanted", "ours", "answer", "why", "measured"] and len(shown) == len(ALL)
+    done = floors.lines(
+        results.frame([faster(2.5, 2.1, 2.9), *heard("vits-joe", "int8", "onnxruntime/cpu")]), [ALL["vits-joe"]]
+    )
+    assert floors.shown(done).measured.tolist() == ["this run"]
+
+
+def test_floors_are_read_from_what_is_recorded():
+    """The rows that are kept in git are understood by every floor."""
+    lines = floors.lines(results.read(results.RECORDED), list(ALL.values()))
+    assert len(lines) == len(ALL) and {line.word for line in lines} <= {MET, MISSED, UNDECIDED, NOT_RUN}
+    assert all(line.origin.startswith("recorded 20") for line in lines if line.ours)
