@@ -163,6 +163,13 @@ TARGETS = {
             packages=("ctranslate2",),
             install="pip install faster-whisper==1.2.1",
         ),
+        # A comparator, too: the package around that engine.
+        Target(
+            "faster-whisper/cpu",
+            modules=("faster_whisper",),
+            packages=("faster-whisper", "ctranslate2"),
+            install="pip install faster-whisper==1.2.1",
+        ),
         Target(
             "native/cpu",
             modules=("espeakng_loader",),

@@ -202,6 +202,22 @@ def test_a_recogniser_is_faster_only_where_it_hears_as_well():
     assert told("whisper-tiny.en", form(3.1, None)).word == UNDECIDED
 
 
+def test_a_recogniser_is_no_slower_than_the_package():
+    def form(low, target="onnxruntime/cpu", beside=True):
+        over = {"over faster-whisper": {"times": 1.2, "ci_low": low, "ci_high": 1.3}} if beside else {}
+        detail = {"of": "whisper-tiny.en baseline on torch/cpu", "wer": paired(0.0, -0.004, 0.004), **over}
+        return row("whisper-tiny.en", "int8-dynamic", target, "speedup", 5.0, (4.0, 6.0), detail=detail)
+
+    name = "whisper-tiny.en beside faster-whisper in int8"
+    assert told(name, form(1.1)).word == MET and told(name, form(0.9)).word == UNDECIDED
+    assert told(name, form(1.1, beside=False)).word == NOT_RUN
+    assert told("whisper-tiny.en", form(1.1, "faster-whisper/cpu", False)).word == NOT_RUN  # theirs, not ours
+    why = row(
+        "whisper-tiny.en", "baseline", "faster-whisper/cpu", "rtf", None, kind="not_run", detail="not installed"
+    )
+    assert "(not installed)" in told(name, why).why
+
+
 def test_downloads_are_counted_on_the_same_target():
     def size(variant, value, target="torch/cpu"):
         return row("tortoise", variant, target, "size_mb", value)

@@ -62,7 +62,59 @@ def test_it_hears_what_torch_hears(clip):
     for waveform in (clip.waveform, twice):
         wanted, found = (r.transcribe(waveform, clip.sample_rate) for r in (theirs, ours))
         assert found.text == wanted.text and "shells" in found.text and found.audio_s == wanted.audio_s
+        assert list(found.seconds) == list(wanted.seconds) == ["features", "encoder", "decoder"]
     assert ours.params_m == pytest.approx(theirs.params_m, rel=0.01)  # embedding and head are one table
+
+
+def test_who_repeats_himself_without_end_is_stopped_at_the_same_word(clip, monkeypatch):
+    """The same number of tokens on every runtime, else speeds would compare other work."""
+    import ctranslate2
+
+    from lib.systems.whisper import engine, stages
+    from lib.systems.whisper.package import EOT, LONGEST, NO_TIMESTAMPS, SOT
+
+    torchs = load("whisper-tiny.en")
+    assert torchs.model.generation_config.max_length == len(torchs.prompt) + LONGEST
+
+    monkeypatch.setattr(stages, "LONGEST", 6)
+    monkeypatch.setattr(stages, "EOT", -1)  # nothing ends it
+    ours = load("whisper-tiny.en", target="onnxruntime/cpu")
+    mel = ours.features(clip.waveform, clip.sample_rate)
+    names = [end.name for end in ours.sessions["encoder"].get_outputs()]
+    text = dict(zip(names, ours.sessions["encoder"].run(None, {"mel": mel})))
+    assert len(ours._search(text)) == 6
+
+    other = load("whisper-tiny.en", target="ctranslate2/cpu")
+    asked = {}
+    monkeypatch.setattr(other, "_engine", Spy(other._engine, asked))
+    heard = other.transcribe(clip.waveform, clip.sample_rate)
+    assert "shells" in heard.text and list(heard.seconds) == ["features", "encoder", "decoder"]
+    assert asked["max_length"] == 2 * engine.LONGEST == 2 * LONGEST
+    view = ctranslate2.StorageView.from_array(mel[None])
+    without_end = {**asked, "max_length": 2 * 6, "suppress_tokens": [-1, EOT]}
+    (result,) = other._engine.generate(view, [[SOT, NO_TIMESTAMPS]], **without_end)
+    assert len(result.sequences_ids[0]) == 6  # the engine halves what it is told
+
+
+class Spy:
+    """An engine that notes how it is asked."""
+
+    def __init__(self, engine, asked):
+        self.engine, self.asked, self.encode = engine, asked, engine.encode
+
+    def generate(self, heard, prompts, **options):
+        self.asked.update(options)
+        return self.engine.generate(heard, prompts, **options)
+
+
+def test_the_package_to_compare_with_hears_the_same_words(clip):
+    theirs = load("whisper-tiny.en", target="faster-whisper/cpu")
+    assert "shells" in theirs.transcribe(clip.waveform, clip.sample_rate).text
+    assert theirs.variant == "int8-dynamic" == theirs.origin["variant"] and theirs.size_mb > 70
+    assert (
+        theirs.fingerprint()
+        == systems.load("whisper-tiny.en", target="faster-whisper/cpu", threads=1).fingerprint()
+    )
 
 
 def test_int8_keeps_one_table_and_comes_back_without_torch(clip, tmp_path):

@@ -3,7 +3,7 @@
 `render` reads a profile's results folder (and rows of earlier runs) and nothing else. The page opens from disk
 without any network request: styles, script, plots, pictures and clips are inside it, and its content policy
 forbids the rest. The chapters: `collect` reads, `summary` answers, `plots` draws, `players` arranges the clips,
-`tables` compares, `answers` chooses, `claims` judges what others state.
+`tables` compares, `answers` chooses, `claims` judges what others state, `reached` what was set out to be reached.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import collections
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -28,6 +29,7 @@ from lib.report import (
     limits,
     plots,
     portraits,
+    reached,
     recordings,
     summary,
     svg,
@@ -111,6 +113,7 @@ def _context(findings: Findings) -> dict:
     )
     made = cards.cards(rows)
     told = claims.lines(rows) if rows else []
+    wanted = reached.lines(rows)
     answered = answers.answers(rows)
     return {
         "question": vocabulary.QUESTION,
@@ -131,6 +134,8 @@ def _context(findings: Findings) -> dict:
         "texts": text_table.section(rows),
         "claims": [(study, [line for line in told if line.study == study]) for study in _studies(told)],
         "claims_finding": claims.finding(told),
+        "reached": [(study, [line for line in wanted if line.study == study]) for study in _studies(wanted)],
+        "reached_finding": reached.finding(wanted),
         "answers": answered,
         "origins": sorted({answer.origin for answer in answered}),
         "floors": (answers.FLOOR_MOS, f"{100 * answers.FLOOR_WER:.0f} %"),
@@ -158,7 +163,7 @@ def _context(findings: Findings) -> dict:
     }
 
 
-def _studies(told: list[claims.Line]) -> list[str]:
+def _studies(told: Sequence[claims.Line | reached.Line]) -> list[str]:
     return list(dict.fromkeys(line.study for line in told))
 
 

@@ -79,6 +79,7 @@ _SYSTEMS = (
     ("whisper-tiny.en", Entry("recogniser", "whisper.network:Whisper")),
     ("whisper-tiny.en", Entry("recogniser", "whisper.engine:WhisperCTranslate2", ("ctranslate2/cpu",))),
     ("whisper-tiny.en", Entry("recogniser", "whisper.stages:WhisperOnnx", ("onnxruntime/cpu",))),
+    ("whisper-tiny.en", Entry("recogniser", "whisper.packaged:FasterWhisper", ("faster-whisper/cpu",))),
 )
 
 
