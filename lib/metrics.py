@@ -54,6 +54,7 @@ METRICS = {
     "loaded_mb": Metric("Size in memory", "MB", -1, 1),
     "params_m": Metric("Parameters", "M", -1, 2),
     "adapter_mb": Metric("Adapter", "MB", -1, 2),
+    "merge_error": Metric("Scores apart, adapter within the weights or beside them", "score", -1, 6),
     "pitch_distance_st": Metric(
         "Distance of the pitch's distribution from the voice's own", "semitones", -1, 2
     ),

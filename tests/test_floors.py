@@ -303,6 +303,16 @@ def test_a_voice_comes_nearer_with_few_parameters():
     assert told(name, voice("full", 0.8, near, 1.5)).word == NOT_RUN
 
 
+def test_every_adapter_fits_into_the_weights():
+    def error(method, value):
+        return row("whisper-tiny.en", f"{method}@hard", "torch/cpu", "merge_error", value)
+
+    assert told("adapter within the weights", error("lora-r8", 2e-5), error("dora-r8", 9e-5)).word == MET
+    line = told("adapter within the weights", error("lora-r8", 2e-5), error("dora-r8", 2e-4))
+    assert line.word == MISSED and "dora-r8@hard on torch/cpu: scores 0.0002 apart, the worst of 2" in line.ours
+    assert told("adapter within the weights").word == NOT_RUN
+
+
 def test_memory_has_to_be_measured():
     def peak(method, value, **others):
         return row("whisper-tiny.en", f"{method}@hard", "torch/cpu", "peak_rss_mb", value, **others)

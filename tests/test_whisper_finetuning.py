@@ -18,6 +18,7 @@ from lib.corpora.base import Utterance
 from lib.errors import AudioError, MissingDataError, ParameterError, TextError, TrainingError
 from lib.optimize import finetuned, lora, variant
 from lib.optimize.lora import Adapter
+from lib.studies import recogniser as study
 from lib.systems import whisper
 from lib.systems.whisper import ctranslate2_weights, written
 from lib.training import recogniser, recogniser_checkpoints, recogniser_data
@@ -240,6 +241,7 @@ def test_merged_weights_compute_the_same(method):
         with lora.off(model):
             base = model(**batch()).logits
     assert (ours - theirs).abs().max() <= 1e-4 < (ours - base).abs().max()
+    assert study.merge_error(model, batch(), 2.0) == pytest.approx(float((ours - theirs).abs().max()), abs=1e-6)
     assert lora.adaptation(model)  # the trained one still has its adapter
 
 
@@ -419,7 +421,6 @@ def test_a_finetuned_recogniser_is_a_variant_that_any_process_loads(target, tmp_
 
 
 def test_a_finished_run_is_found_again_and_no_other(finished, tmp_path, monkeypatch):
-    from lib.studies import recogniser as study
     from lib.studies.recogniser_clips import Plan
 
     plan = Plan(settings=dataclasses.replace(SHORT, learning_rate=study.METHODS["lora-r8"].rate))
@@ -427,7 +428,7 @@ def test_a_finished_run_is_found_again_and_no_other(finished, tmp_path, monkeypa
     shutil.copytree(finished[0], run)
     (run / study.WEIGHTS).write_bytes(b"whole")
     kept = {"share_pct": 0.8, "learnt_mb": 1.2, "by": "0123abcdef on a machine, 2026-11-01"}
-    kept |= {"peak_rss_mb": 900.0, "added_mb": 200.0, "learnt": dataclasses.asdict(finished[2])}
+    kept |= {"merge_error": 2e-5, "peak_rss_mb": 900.0, "added_mb": 200.0, "learnt": dataclasses.asdict(finished[2])}
     (run / study.OUTCOME).write_text(json.dumps(kept))
     found = study.trained("lora-r8", plan, tmp_path)
     assert found.learnt == finished[2] and found.share_pct == 0.8 and found.added_mb == 200
@@ -441,6 +442,7 @@ def test_a_finished_run_is_found_again_and_no_other(finished, tmp_path, monkeypa
     with pytest.raises(ZeroDivisionError):
         study.trained("lora-r8", plan, tmp_path, rate=1e-4)
     assert len(asked) == 4
+    assert found.merge_error == 2e-5
     (run / study.OUTCOME).write_text("{")
     with pytest.raises(TrainingError, match="cannot be read"):
         study.trained("lora-r8", plan, tmp_path)

@@ -42,7 +42,7 @@ _GROUPS = {
         "nfe",
     ),
     "Memory and energy": ("peak_rss_mb", "peak_gpu_mb", "energy_j_per_audio_s", "power_w", "utilization_pct"),
-    "Size": ("size_mb", "loaded_mb", "params_m", "trainable_params_pct", "adapter_mb"),
+    "Size": ("size_mb", "loaded_mb", "params_m", "trainable_params_pct", "adapter_mb", "merge_error"),
     "Training": ("train_loss", "train_steps_per_s", "train_frames_per_s", "scaling_efficiency"),
     "Accelerators": ("npu_ops_pct", "cycles", "snr_db"),
 }
@@ -153,6 +153,9 @@ DEFINITIONS = {
     "loaded_mb": "Millions of bytes of the weights in memory.",
     "params_m": "Parameters in millions, zeros included.",
     "adapter_mb": "Millions of bytes of the adapter alone, beside its base.",
+    "merge_error": (
+        "The largest difference between a network's scores with its adapter within the weights and beside them."
+    ),
     "pitch_distance_st": (
         "How far pitch has to be moved, on average over voiced frames, until its distribution is that of the voice's "
         "own recordings (the Wasserstein distance)."

@@ -25,6 +25,7 @@ from lib.optimize import finetuned, lora
 from lib.optimize.lora import Adapter
 from lib.studies.recogniser_clips import Data, Plan, data
 from lib.training import recogniser as training
+from lib.training import recogniser_data
 from lib.training import recogniser_checkpoints as checkpoints
 from lib.training.recogniser import Learnt, Settings
 
@@ -67,6 +68,7 @@ class Taught:
     """One method's run. weights: the whole recogniser's, for any runtime; share_pct: of its parameters that learnt;
     learnt_mb: what of it is kept beside the base; peak_rss_mb: of its process until the last step; added_mb: beside the
     ready process; by: commit, host and day of the run, which may be an earlier one.
+    merge_error: how far scores are apart with the adapter within the weights and beside them, None without an adapter.
     """
 
     method: str
@@ -81,6 +83,7 @@ class Taught:
         default_factory=dict
     )  # learning rate -> lowest loss on validation clips
     by: str = ""
+    merge_error: float | None = None
 
 
 def trained(name: str, plan: Plan, folder: str | Path, *, rate: float = 0.0, threads: int = 2) -> Taught:
@@ -120,7 +123,7 @@ def teach_here(name: str, plan: dict[str, Any], folder: str, threads: int) -> di
     torch.set_num_threads(threads)
     chosen, steps = Plan.of(plan), memory.Stretch()
     clips = data(chosen)
-    learnt, kept_mb = teach(
+    learnt, kept_mb, error = teach(
         chosen.system, METHODS[name], clips, chosen.settings, folder, threads=threads, watch=steps
     )
     own, total = learnt.parameters
@@ -130,6 +133,7 @@ def teach_here(name: str, plan: dict[str, Any], folder: str, threads: int) -> di
         "learnt_mb": kept_mb,
         "added_mb": steps.added_mb,
         "peak_rss_mb": steps.peak_mb,
+        "merge_error": error,
     }
 
 
@@ -142,9 +146,9 @@ def teach(
     *,
     threads: int = 2,
     watch: memory.Stretch | None = None,
-) -> tuple[Learnt, float]:
-    """Teach it here: (how it went, MB of what learnt); its weights go into the folder. watch: of the memory that the
-    steps take, without the loading before them and the writing of all weights behind.
+) -> tuple[Learnt, float, float | None]:
+    """Teach it here: (how it went, MB of what learnt, `merge_error`); its weights go into the folder. watch: of the
+    memory that the steps take, without the loading before them and the writing of all weights behind.
     """
     recogniser = listening(system, threads=threads)
     model = prepare(recogniser.model, method, settings.seed)
@@ -157,7 +161,22 @@ def teach(
     kept = sum(p.numel() * p.element_size() for p in checkpoints.learnt_state(model).values()) / 1e6
     finetuned.write(model, Path(folder) / WEIGHTS)
     total = sum(p.numel() for p in finetuned.plain(model).parameters())
-    return dataclasses.replace(learnt, parameters=(learnt.parameters[0], total)), kept
+    error = None
+    if method.adapter is not None:
+        example = recogniser_data.Clips(clips.validation[:1], window_s=settings.window_s, **tools)[0]
+        error = merge_error(model, recogniser_data.collate([example]), settings.window_s)
+    return dataclasses.replace(learnt, parameters=(learnt.parameters[0], total)), kept, error
+
+
+def merge_error(
+    model: transformers.WhisperForConditionalGeneration, batch: Mapping[str, Any], window_s: float
+) -> float:
+    """How far a network's scores of a batch are apart, at most, with its adapter within the weights and beside them."""
+    import torch
+
+    same = finetuned.plain(model)
+    with recogniser_data.window(model, window_s), recogniser_data.window(same, window_s), torch.no_grad():
+        return float((model.eval()(**batch).logits - same(**batch).logits).abs().max())
 
 
 def prepare(
@@ -209,6 +228,7 @@ def _finished(name: str, folder: Path, rate: float) -> Taught | None:
             kept["peak_rss_mb"],
             kept["added_mb"],
             by=kept["by"],
+            merge_error=kept.get("merge_error"),  # outcomes of before it was asked have none
         )
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{path} cannot be read ({error!r}): delete {folder}, and train anew") from error

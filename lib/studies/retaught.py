@@ -252,6 +252,8 @@ def record_training(run: Run, plan: Plan, taught: Taught) -> None:
     }
     if learnt.steps_per_s:
         numbers["train_steps_per_s"] = (learnt.steps_per_s, "clock around forward, backward and optimizer")
+    if taught.merge_error is not None:
+        numbers["merge_error"] = (taught.merge_error, "scores of a validation clip's words")
     for metric, (value, source) in numbers.items():
         run.add(*where, metric, value, source=source, detail=detail)
 
