@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from lib import results
 from lib.errors import MissingDataError
 from lib.files import write_atomic
-from lib.report import answers, cards, claims, hearing, exports, plots, summary, verdicts
+from lib.report import answers, cards, claims, hearing, exports, plots, reached, summary, verdicts
 from lib.report.collect import Findings, Row, records
 
 if TYPE_CHECKING:
@@ -117,6 +117,10 @@ def _text(rows: list[Row], captions: dict[str, str], rows_digest: str) -> str:
     if told:
         head = "| headline | theirs | ours | verdict | why |\n|---|---|---|---|---|"
         parts += ["## What others state", claims.finding(told), "\n".join([head, *map(_claim, told)])]
+    wanted = reached.lines(rows)
+    if wanted:
+        head = "| floor | wanted | ours | answer | why |\n|---|---|---|---|---|"
+        parts += ["## What was to be reached", reached.finding(wanted), "\n".join([head, *map(_floor, wanted)])]
     judged = verdicts.judged(rows)
     if judged:
         head = "| variant | against | verdict | recommendation | why |\n|---|---|---|---|---|"
@@ -130,8 +134,15 @@ def _text(rows: list[Row], captions: dict[str, str], rows_digest: str) -> str:
 
 
 def _claim(line: claims.Line) -> str:
-    cells = f"{line.system} {line.of}".strip(), line.theirs, line.ours, line.verdict, line.reason
-    return "| " + " | ".join(str(cell).replace("|", "/").replace("\n", " ") for cell in cells) + " |"
+    return _cells(f"{line.system} {line.of}".strip(), line.theirs, line.ours, line.verdict, line.reason)
+
+
+def _floor(line: reached.Line) -> str:
+    return _cells(line.name, line.wanted, line.ours, line.word, line.why)
+
+
+def _cells(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"
 
 
 def _bold(sentence: str) -> str:
