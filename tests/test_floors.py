@@ -202,6 +202,15 @@ def test_a_recogniser_is_faster_only_where_it_hears_as_well():
     assert told("whisper-tiny.en", form(3.1, None)).word == UNDECIDED
 
 
+@pytest.mark.parametrize(
+    "n, width, word", [(40, 0.0, MET), (39, 0.0, UNDECIDED), (8, 0.001, MET), (7, 0.001, UNDECIDED)]
+)
+def test_few_clips_on_which_nothing_changed_decide_nothing(n, width, word):
+    detail = {"of": "whisper-tiny.en baseline on torch/cpu", "wer": paired(0.0, -width, width) | {"n": n}}
+    one = row("whisper-tiny.en", "int8", "onnxruntime/cpu", "speedup", 3.5, (3.1, 4.0), detail=detail)
+    assert told("whisper-tiny.en", one).word == word
+
+
 def test_a_recogniser_is_no_slower_than_the_package():
     def form(low, target="onnxruntime/cpu", beside=True):
         over = {"over faster-whisper": {"times": 1.2, "ci_low": low, "ci_high": 1.3}} if beside else {}

@@ -93,7 +93,15 @@ def difference(about: Mapping[str, Any] | None) -> Number | None:
     """A paired difference as a row's detail keeps it."""
     if not about or about.get("difference") is None:
         return None
-    return Number(about["difference"], about.get("ci_low"), about.get("ci_high"))
+    return paired(*(about.get(name) for name in ("difference", "ci_low", "ci_high", "n")))
+
+
+def paired(value: float, low: float | None, high: float | None, n: float | None) -> Number:
+    """A paired difference over n clips. Its interval counts by the rules of the verdict: of too few clips it decides
+    nothing, and without any width (nobody misheard anything else) only of many.
+    """
+    few = verdict.MIN_AGREEING if low is not None and low == high else verdict.MIN_SENTENCES
+    return Number(value) if n is None or n != n or n < few else Number(value, low, high)
 
 
 def detail(row: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib.corpora.domains import CLEAN, HARD_SET
 from lib.studies import finetuned, heard_better, retaught
-from lib.studies.floor_rows import answer, cell, detail, difference, minus, number, rows
+from lib.studies.floor_rows import answer, cell, detail, difference, minus, number, paired, rows
 from lib.studies.floors import MET, MISSED, NOT_RUN, UNDECIDED, Answer, Floor, Number, Part, at_least, at_most
 
 if TYPE_CHECKING:
@@ -141,4 +141,5 @@ def _of_line(line: Mapping[str, Any], tests: str) -> Number | None:
     value, low, high = (line.get(f"{tests}_{end}") for end in ("change", "low", "high"))
     if value is None or value != value:
         return None
-    return Number(float(value), *(None if end is None or end != end else float(end) for end in (low, high)))
+    ends = (None if end is None or end != end else float(end) for end in (low, high))
+    return paired(float(value), *ends, line.get(f"{HARD_SET if tests == 'full' else tests}_n"))
