@@ -18,7 +18,7 @@ from lib.studies import heard_better, listener_forms, recogniser_speed
 from lib.studies.recogniser_speed import Form
 
 WORDS = "please enter your number now"
-SAID = [WORDS] * 40
+SAID = [f"{chr(97 + n % 26)}{chr(97 + n // 26)}x enter your number now" for n in range(40)]
 CLIPS = [Clip(f"c{n}", WORDS, np.ones(16_000, np.float32), 16_000) for n in range(8)]
 FRESH = {"cold_start_s": 2.0, "load_s": 1.0, "first_sentence_s": 0.5, "peak_rss_mb": 400.0, "cpu_s": 3.0}
 
@@ -35,16 +35,17 @@ def recogniser(target, size_mb=80.0):
     )
 
 
-def form(target, variant="full@hard", wrong=0, size_mb=80.0, weights="full", made_of="", written=WORDS):
-    said = tuple(["please enter your lumber now"] * wrong + [written] * (len(SAID) - wrong))
-    return Form(recogniser(target, size_mb), variant, said, weights, made_of)
+def form(target, variant="full@hard", wrong=0, size_mb=80.0, weights="full", made_of="", written=str):
+    """wrong: of so many clips one word of five is misheard; written: what its transcripts look like."""
+    said = (text.replace("number", "lumber") if n < wrong else text for n, text in enumerate(SAID))
+    return Form(recogniser(target, size_mb), variant, tuple(map(written, said)), weights, made_of)
 
 
 FORMS = [
     form("torch/cpu", "baseline@hard", 8, weights="baseline"),
     form("torch/cpu", "full+merged@hard"),
     form("ctranslate2/cpu"),
-    form("ctranslate2/cpu", "full+int8-dynamic@hard", 4, 40.0, made_of="full@hard", written=WORDS.title()),
+    form("ctranslate2/cpu", "full+int8-dynamic@hard", 4, 40.0, made_of="full@hard", written=str.title),
 ]
 SECONDS = dict(zip((f.label for f in FORMS), (0.4, 0.4, 0.2, 0.1)))
 
@@ -127,6 +128,12 @@ def test_speed_is_paired_within_a_runtime_and_with_transformers(run, fake):
     _, about = detail(table, "full@hard", "ctranslate2/cpu", "speedup")
     assert about["identical_pct"] == 100 and about["verdict"] == verdict.WITHOUT_LOSS
     assert about["recommendation"] == verdict.RECOMMENDED and "faster (2.00 times" in about["why"]
+
+
+def test_clips_of_one_text_are_drawn_together():
+    said = ["he likes red apples", "he likes red apples", "she sells green pears"]
+    change = recogniser_speed.change(said, said, ["he likes red", "he likes red", "she sells green pears"])
+    assert change.n == 2 and change.value == pytest.approx(2 / 12)
 
 
 def test_what_hears_worse_is_never_recommended(run, fake):

@@ -428,7 +428,12 @@ def test_a_finished_run_is_found_again_and_no_other(finished, tmp_path, monkeypa
     shutil.copytree(finished[0], run)
     (run / study.WEIGHTS).write_bytes(b"whole")
     kept = {"share_pct": 0.8, "learnt_mb": 1.2, "by": "0123abcdef on a machine, 2026-11-01"}
-    kept |= {"merge_error": 2e-5, "peak_rss_mb": 900.0, "added_mb": 200.0, "learnt": dataclasses.asdict(finished[2])}
+    kept |= {
+        "merge_error": 2e-5,
+        "peak_rss_mb": 900.0,
+        "added_mb": 200.0,
+        "learnt": dataclasses.asdict(finished[2]),
+    }
     (run / study.OUTCOME).write_text(json.dumps(kept))
     found = study.trained("lora-r8", plan, tmp_path)
     assert found.learnt == finished[2] and found.share_pct == 0.8 and found.added_mb == 200

@@ -119,14 +119,9 @@ def reference_of(form: Form, forms: Sequence[Form]) -> Form | None:
 
 
 def change(said: Sequence[str], before: Sequence[str], after: Sequence[str]) -> Difference:
-    """Word errors after minus before as a fraction of the words, paired clip by clip."""
-    counts = [
-        [recognised(text, heard).wer for text, heard in zip(said, side, strict=True)]
-        for side in (after, before)
-    ]
-    return stats.paired_ratio_difference(
-        *([getattr(c, of) for c in side] for side in counts for of in ("errors", "length"))
-    )
+    """Word errors after minus before as a fraction of the words, paired; the clips of one text are drawn together."""
+    counted = [_counted(said, heard) for heard in (after, before)]
+    return stats.paired_ratio_difference(*(side for counts in counted for side in counts))
 
 
 def deployed(table: pd.DataFrame, system: str, at: str = "") -> pd.DataFrame:
@@ -161,6 +156,17 @@ def finding(table: pd.DataFrame, system: str, at: str = "") -> str | None:
         f"fastest: {_cell(best, 2)} times{few}; {about.get('identical_pct', float('nan')):.0f} % of its transcripts "
         f"are the same, letter by letter, and by its word errors it is {about.get('verdict', 'not judged')}."
     )
+
+
+def _counted(said: Sequence[str], heard: Sequence[str]) -> tuple[list[int], list[int]]:
+    """(errors, words) of each text, over all clips that say it."""
+    errors: dict[str, int] = {}
+    words: dict[str, int] = {}
+    for text, transcript in zip(said, heard, strict=True):
+        one = recognised(text, transcript).wer
+        errors[text] = errors.get(text, 0) + one.errors
+        words[text] = words.get(text, 0) + one.length
+    return list(errors.values()), list(words.values())
 
 
 def _made_of(forms: Sequence[Form]) -> dict[str, str]:
