@@ -90,18 +90,14 @@ def number(row: Any) -> Number:
 
 
 def difference(about: Mapping[str, Any] | None) -> Number | None:
-    """A paired difference as a row's detail keeps it."""
+    """A paired difference as a row's detail keeps it. Its interval counts by the rules of the verdict: of too few
+    sentences it decides nothing, and without any width (nobody misheard anything else) only of many.
+    """
     if not about or about.get("difference") is None:
         return None
-    return paired(*(about.get(name) for name in ("difference", "ci_low", "ci_high", "n")))
-
-
-def paired(value: float, low: float | None, high: float | None, n: float | None) -> Number:
-    """A paired difference over n clips. Its interval counts by the rules of the verdict: of too few clips it decides
-    nothing, and without any width (nobody misheard anything else) only of many.
-    """
+    value, low, high, n = (about.get(name) for name in ("difference", "ci_low", "ci_high", "n"))
     few = verdict.MIN_AGREEING if low is not None and low == high else verdict.MIN_SENTENCES
-    return Number(value) if n is None or n != n or n < few else Number(value, low, high)
+    return Number(value) if n is not None and n < few else Number(value, low, high)
 
 
 def detail(row: Any) -> dict[str, Any]:

@@ -5,12 +5,12 @@ Relative changes and gains over the unadapted voice are divided and subtracted e
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from lib.corpora.domains import CLEAN, HARD_SET
 from lib.studies import finetuned, heard_better, retaught
-from lib.studies.floor_rows import answer, cell, detail, difference, minus, number, paired, rows
+from lib.studies.floor_rows import answer, cell, detail, difference, minus, number, rows
 from lib.studies.floors import MET, MISSED, NOT_RUN, UNDECIDED, Answer, Floor, Number, Part, at_least, at_most
 
 if TYPE_CHECKING:
@@ -57,18 +57,16 @@ def floors() -> list[Floor]:
 
 def hard_domain(run: pd.DataFrame) -> Iterator[Answer]:
     """Methods that taught the recogniser, each beside the recogniser as it comes."""
-    for name, line in heard_better.lines(run).iterrows():
-        hard = _of_line(line, HARD_SET)
-        if hard and (before := line[HARD_SET] - hard.value) > 0:
+    for name in heard_better.lines(run).index:
+        judged = [cell(run, LISTENER, f"{name}@{tests}", JUDGED_ON, "wer") for tests in (HARD_SET, CLEAN)]
+        hard, clean = (None if one is None else difference(detail(one)) for one in judged)
+        if hard and (before := judged[0].value - hard.value) > 0:
             hard = Number(*(None if end is None else end / before for end in (hard.value, hard.low, hard.high)))
-        clean = _of_line(line, CLEAN)
-        yield Answer(
-            str(name),
-            (
-                at_most(hard, heard_better.HARD_FLOOR, "hard word errors change by {} of those before"),
-                at_most(clean, heard_better.CLEAN_FLOOR, "clean ones by {} of the words"),
-            ),
-            tuple(f"{LISTENER} {name}@{tests} {JUDGED_ON} wer" for tests in (HARD_SET, CLEAN)),
+        yield answer(
+            judged[0],
+            at_most(hard, heard_better.HARD_FLOOR, "hard word errors change by {} of those before"),
+            at_most(clean, heard_better.CLEAN_FLOOR, "clean ones by {} of the words"),
+            who=str(name),
         )
 
 
@@ -78,13 +76,9 @@ def small_adapter(run: pd.DataFrame) -> Iterator[Answer]:
         share = line.get("trainable_params_pct")
         if "lora" not in str(name) or share is None or share != share:
             continue
-        apart = _of_line(line, "full")
-        parts = (
-            at_most(Number(share, exact=True), heard_better.SHARE_FLOOR, "{} % of the parameters"),
-            _level(apart),
-        )
-        where = f"{LISTENER} {name}@{HARD_SET}"
-        yield Answer(str(name), parts, (f"{where} {JUDGED_ON} wer", f"{where} torch/cpu trainable_params_pct"))
+        judged = cell(run, LISTENER, f"{name}@{HARD_SET}", JUDGED_ON, "wer")
+        few = at_most(Number(share, exact=True), heard_better.SHARE_FLOOR, "{} % of the parameters")
+        yield answer(judged, few, _level(difference(detail(judged).get("to_full"))), who=str(name))
 
 
 def nearer(run: pd.DataFrame) -> Iterator[Answer]:
@@ -134,12 +128,3 @@ def _level(apart: Number | None) -> Part:
         return Part(f"{said} (no interval) to full fine-tuning", UNDECIDED)
     low, high = apart.ends
     return Part(f"{said} [{low:+.3g}, {high:+.3g}] to full fine-tuning", MISSED if low > 0 else MET)
-
-
-def _of_line(line: Mapping[str, Any], tests: str) -> Number | None:
-    """A change in a line of `heard_better.lines`; None where there is none."""
-    value, low, high = (line.get(f"{tests}_{end}") for end in ("change", "low", "high"))
-    if value is None or value != value:
-        return None
-    ends = (None if end is None or end != end else float(end) for end in (low, high))
-    return paired(float(value), *ends, line.get(f"{HARD_SET if tests == 'full' else tests}_n"))
