@@ -38,7 +38,9 @@ def test_notebooks_are_committed_clean(path):
         if cell["cell_type"] == "code":
             lines = "".join(cell["source"]).splitlines()
             declared = "parameters" in cell["metadata"].get("tags", [])
-            assert len(lines) <= (40 if declared else 25), f"cell {index} has {len(lines)} lines: logic belongs in lib"
+            assert len(lines) <= (40 if declared else 25), (
+                f"cell {index} has {len(lines)} lines: logic belongs in lib"
+            )
             assert not any(line.startswith(("def ", "class ")) for line in lines), (
                 f"cell {index} defines something: that belongs in lib"
             )
