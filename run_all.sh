@@ -82,7 +82,7 @@ case "${1:-quick}" in
     # What asks for no number of threads gets one: two processes of two threads each spent a quarter of their time in waking
     # each other up (a training of small steps: 87 s of processor for what takes one thread 50).
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-    exec .venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder "$@" ;;
+    exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@" ;;
   *)
     install
     exec .venv/bin/python -m lib.runner "$@" ;;

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anybody reads it: huggingface_hub does so once, when it is imported
+
 pytest.register_assert_rewrite(
     "acoustic_checks", "fresh_process"
 )  # so that what failed there is shown as in a test

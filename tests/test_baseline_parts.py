@@ -55,6 +55,17 @@ def sing(monkeypatch) -> None:
     )
 
 
+def test_systems_that_are_timed_can_be_named():
+    from types import SimpleNamespace
+
+    from lib.studies import baselines
+
+    voices = {f"{name} ({where})": SimpleNamespace(name=name) for name in ("a", "b") for where in ("x", "y")}
+    assert baselines.named(voices, []) == voices and list(baselines.named(voices, ["b"])) == ["b (x)", "b (y)"]
+    with pytest.raises(ParameterError, match="unknown system 'c': .*a, b"):
+        baselines.named(voices, ["a", "c"])
+
+
 def test_knobs_are_measured_as_they_were_turned(monkeypatch):
     sing(monkeypatch)
 
@@ -271,9 +282,15 @@ def test_published_figures_are_marked_and_sourced(tmp_path):
     assert not set(published.VARIANTS) & set(published.CLAIM_VARIANTS)
 
 
-def test_training_is_measured_in_a_process_of_its_own(tmp_path):
-    run = results.Run("test", tmp_path)
-    found = learning.measure(run, "params/smoke/recipes/fastspeech2.yaml", threads=1)
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """The run of a short training in a process of its own, and what it came to."""
+    run = results.Run("test", tmp_path_factory.mktemp("learnt"))
+    return run, learning.measure(run, "params/smoke/recipes/fastspeech2.yaml", threads=1)
+
+
+def test_training_is_measured_in_a_process_of_its_own(learnt):
+    run, found = learnt
     assert found.steps == 4 and len([r for r in found.curve if "mel" in r]) == 4
     assert sum(found.shares.values()) == pytest.approx(100) and min(found.shares.values()) >= 0
     assert found.shares["forward"] + found.shares["backward"] > 10
@@ -329,10 +346,9 @@ def test_rows_of_a_training_say_where_it_ran_and_power_needs_ten_seconds(tmp_pat
     assert short.value.peak_rss_mb == 2000.0  # of the whole process, by who started it
 
 
-def test_training_in_another_precision_has_a_variant_of_its_own(tmp_path):
-    run = results.Run("test", tmp_path)
-    single = learning.measure(run, "params/smoke/recipes/tacotron2.yaml", threads=1)
-    half = learning.measure(run, "params/smoke/recipes/tacotron2.yaml", precision="bf16", threads=1)
+def test_training_in_another_precision_has_a_variant_of_its_own(learnt):
+    run, single = learnt
+    half = learning.measure(run, "params/smoke/recipes/fastspeech2.yaml", precision="bf16", threads=1)
     table = results.read(run.path).pivot(index="variant", columns="metric", values="value")
     assert set(table.index) == {"training", "training-bf16"}
     losses = [found.metrics["train_loss"] for found in (single, half)]
@@ -514,7 +530,7 @@ def test_a_sweep_of_sizes_writes_its_rows(tmp_path):
     sizes.sweep(
         run,
         base,
-        gutenberg.split("test", 2),
+        sorted(gutenberg.split("test"), key=lambda s: len(s.text))[:2],  # hardly trained, it speaks for long
         Scorer(),
         steps=2,
         folder=tmp_path / "checkpoints",

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from test_compression import Voice, answer, judged, rows
 
 from lib import optimize, results, systems
 from lib.errors import ParameterError
@@ -16,7 +17,6 @@ from lib.report import shrunk
 from lib.studies import compression, confirmed, listened, piper, promised, recovered, resumed
 from lib.studies.compression import Tried, trial
 from lib.systems.base import Transcript
-from test_compression import Voice, answer, judged, rows
 
 
 def benched(variant, seconds, megabytes, target="torch/cpu", n=8):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from fresh_process import ask
+from test_pruning import SENTENCE, decoder, load, small
 
 from lib import optimize, systems
 from lib.errors import ParameterError
 from lib.optimize import recover
 from lib.training.recipe import Settings
-from test_pruning import SENTENCE, decoder, load, small
 
 FEW = Settings(steps=30, batch_size=2, ema=0.5, validate_every=30, checkpoint_every=30)
 LEARNING = recover.Learning(segment_frames=16, context_frames=2, validation=1, learning_rate=5e-3)

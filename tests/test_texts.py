@@ -188,14 +188,6 @@ def test_chosen_sentences_are_of_all_kinds_and_cover_more_than_chance():
     assert set(table.sentences) == {300} and "300 sentences chosen" in texts.finding(table)
 
 
-def test_a_part_of_the_choice_is_derived_again():
-    """The questions, which are taken whole: the file holds just those of today's candidates, in greedy order."""
-    asked = [s for s in sentences.candidates() if wordnet.kind(s.text) == "question"]
-    found = dict(zip([s.id for s in asked], texts.pairs(asked)))
-    expected = coverage.greedy({name: pairs for name, pairs in found.items() if pairs}, len(found))
-    assert [s.id for s in wordnet.chosen() if wordnet.kind(s.text) == "question"] == expected
-
-
 @pytest.mark.slow
 def test_the_whole_choice_is_derived_again(tmp_path, monkeypatch):
     monkeypatch.setenv("SPEECH_CACHE", str(tmp_path))

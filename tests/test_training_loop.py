@@ -550,7 +550,15 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path, how):
     assert not list((tmp_path / "killed" / "checkpoints").glob(".step-*"))
 
 
-def test_ctrl_c_in_a_command_finishes_the_step_and_saves(tmp_path):
+@pytest.fixture
+def interruptible():
+    """SIGINT as it is in a terminal: a process that a script started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_in_a_command_finishes_the_step_and_saves(tmp_path, interruptible):
     with stopping.ctrl_c_asks():
         outcome = train(
             Predictor(tones()),

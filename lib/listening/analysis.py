@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib.listening import crossed, ratings as ratings_module, screening
+from lib.listening import crossed, screening
+from lib.listening import ratings as ratings_module
 from lib.listening.kit import Key
 from lib.measure import stats, verdict
 from lib.measure.stats import Difference, Estimate

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib import results
-from lib.files import numbered_lines
 from lib.errors import SpeechError
+from lib.files import numbered_lines
 from lib.results import Measurement
 
 if TYPE_CHECKING:

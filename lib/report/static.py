@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from lib import results
 from lib.errors import MissingDataError
 from lib.files import write_atomic
-from lib.report import answers, cards, claims, hearing, exports, plots, reached, summary, verdicts
+from lib.report import answers, cards, claims, exports, hearing, plots, reached, summary, verdicts
 from lib.report.collect import Findings, Row, records
 
 if TYPE_CHECKING:

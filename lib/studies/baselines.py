@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib import systems, targets
 from lib.corpora import prompts
+from lib.errors import unknown
 from lib.measure import comparisons, evaluate
 from lib.measure.evaluate import Clip, Judged
 
@@ -62,6 +63,15 @@ def once(labelled: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in labelled.items():
         first.setdefault(key.split(" ")[0], value)
     return first
+
+
+def named(voices: Mapping[str, System], systems: Sequence[str]) -> dict[str, System]:
+    """Those of the voices that are of these systems; [] stands for all. ParameterError for a system that none is of."""
+    known = {voice.name for voice in voices.values()}
+    for name in systems:
+        if name not in known:
+            raise unknown("system", name, sorted(known))
+    return {label: voice for label, voice in voices.items() if not systems or voice.name in systems}
 
 
 def pupils(voices: Mapping[str, System]) -> list[str]:

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lib.corpora.domains import CLEAN, HARD_SET
-from lib.studies import finetuned, heard_better, retaught
+from lib.studies import finetuned, heard_better, misheard
 from lib.studies.floor_rows import answer, cell, detail, difference, minus, number, rows
 from lib.studies.floors import MET, MISSED, NOT_RUN, UNDECIDED, Answer, Floor, Number, Part, at_least, at_most
 
 if TYPE_CHECKING:
     import pandas as pd
 
-STUDY, LISTENER = "Fine-tuning", retaught.SYSTEM
-JUDGED_ON = retaught.judged_on(LISTENER)
+STUDY, LISTENER = "Fine-tuning", misheard.SYSTEM
+JUDGED_ON = misheard.judged_on(LISTENER)
 OWN_PROCESS = "own process"  # in the source of a memory peak that was measured in one
 MERGED = 1e-4  # how far outputs may be apart with the adapter within the weights
 _MEASURES = "`./run_all.sh study --only 03` measures it"

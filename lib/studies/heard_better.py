@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lib.corpora.domains import CLEAN, HARD_SET, UNTRAINED
 from lib.results import newest_run
 from lib.studies import recogniser_speed
-from lib.studies.retaught import BASELINE, SYSTEM, judged_on
+from lib.studies.misheard import BASELINE, SYSTEM, judged_on
 
 if TYPE_CHECKING:
     import pandas as pd

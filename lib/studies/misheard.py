@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from lib.systems.base import Recogniser
 
+SYSTEM, BASELINE = "whisper-tiny.en", "baseline"
 RATES = ("wer", "wer_raw", "cer", "cer_raw")
 LENGTHS = (0, 6, 10, 15, 1_000)  # words of a clip: ends of the groups
 SNRS_DB = (0.0, 3.0, 6.0, 10.0)  # of the noise domain
@@ -51,6 +52,11 @@ class Listened:
     def errors(self, metric: str = "wer") -> ErrorCounts:
         """Of `RATES`."""
         return getattr(self.recognition, metric)
+
+
+def judged_on(system: str) -> str:
+    """Where every method is heard: the embedded recogniser where it is deployed, one of the hub where it learnt."""
+    return "ctranslate2/cpu" if system == SYSTEM else "torch/cpu"
 
 
 def listen(recogniser: "Recogniser", clips: Sequence[Clip]) -> tuple[Listened, ...]:

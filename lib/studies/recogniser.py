@@ -25,8 +25,8 @@ from lib.optimize import finetuned, lora
 from lib.optimize.lora import Adapter
 from lib.studies.recogniser_clips import Data, Plan, data
 from lib.training import recogniser as training
-from lib.training import recogniser_data
 from lib.training import recogniser_checkpoints as checkpoints
+from lib.training import recogniser_data
 from lib.training.recogniser import Learnt, Settings
 
 if TYPE_CHECKING:

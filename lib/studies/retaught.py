@@ -19,6 +19,7 @@ from lib.measure.evaluate import Clip as ClipToHear
 from lib.measure.evaluate import paired_detail
 from lib.optimize import variant
 from lib.studies import misheard, recogniser_speed
+from lib.studies.misheard import BASELINE, SYSTEM, judged_on
 from lib.studies.recogniser import Taught, chosen, listening
 from lib.studies.recogniser_clips import Data, Plan
 from lib.studies.recogniser_speed import REFERENCE, Form
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from lib.systems.base import Recogniser
 
 log = logging.getLogger(__name__)
-SYSTEM, BASELINE = "whisper-tiny.en", "baseline"
 TARGETS = ("torch/cpu", "ctranslate2/cpu", "onnxruntime/cpu")  # where a taught recogniser is deployed
 IN_8_BITS = ("ctranslate2/cpu", "onnxruntime/cpu")  # there with weights of 8 bits, too
 _SOURCE = "greedy, windows of 30 s; jiwer"
@@ -44,11 +44,6 @@ class Lesson:
 
     taught: Taught | None
     heard: Heard
-
-
-def judged_on(system: str) -> str:
-    """Where every method is heard: the embedded recogniser where it is deployed, one of the hub where it learnt."""
-    return "ctranslate2/cpu" if system == SYSTEM else "torch/cpu"
 
 
 def baseline(run: Run, plan: Plan, clips: Data, *, threads: int = 2) -> Lesson:

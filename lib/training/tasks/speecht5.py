@@ -25,8 +25,8 @@ from lib.errors import ParameterError
 from lib.features import HIFIGAN, log_mel
 from lib.systems import speecht5
 from lib.systems.attention import SpokenMel
-from lib.systems.speecht5.decoding import decode
 from lib.systems.speecht5.config import NetworkConfig
+from lib.systems.speecht5.decoding import decode
 from lib.systems.speecht5.network import Prediction, take_over
 from lib.training.task import Batch, Update
 from lib.training.tasks import stepwise

@@ -16,8 +16,8 @@ from lib.corpora.base import Corpus
 from lib.errors import MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN, griffin_lim
 from lib.systems import tortoise
-from lib.systems.tortoise import students
 from lib.systems.tortoise import network as networks
+from lib.systems.tortoise import students
 from lib.systems.tortoise.diffusion import Sampling, Schedule
 from lib.training import checkpoint as checkpoints
 from lib.training import sources
