@@ -281,6 +281,8 @@ def test_few_parameters_do_as_well_as_all():
     assert small((0.01, -0.01, 0.03), share=1.2) == MISSED and small((0.01, None, None)) == UNDECIDED
     still = lesson("lora-r8", (0.4, -0.01, -0.05, 0.03), clean, (0.01, -0.01, 0.03))
     assert told("adapter of the recogniser", still).word == UNDECIDED  # nobody learnt anything: all are level
+    touching = lesson("lora-r8", (0.4, -0.02, -0.1, 0.0), clean, (0.01, -0.01, 0.03))
+    assert told("adapter of the recogniser", touching).word == UNDECIDED  # an interval that reaches zero
     assert small(None) == NOT_RUN and small((0.01, -0.01, 0.03), method="encoder") == NOT_RUN
 
 

@@ -5,6 +5,7 @@ Relative changes and gains over the unadapted voice are divided and subtracted e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 STUDY, LISTENER = "Fine-tuning", misheard.SYSTEM
 JUDGED_ON = misheard.judged_on(LISTENER)
+BELOW_ZERO = math.nextafter(0.0, -1.0)
 OWN_PROCESS = "own process"  # in the source of a memory peak that was measured in one
 MERGED = 1e-4  # how far outputs may be apart with the adapter within the weights
 _MEASURES = "`./run_all.sh study --only 03` measures it"
@@ -78,9 +80,8 @@ def small_adapter(run: pd.DataFrame) -> Iterator[Answer]:
             continue
         judged = cell(run, LISTENER, f"{name}@{HARD_SET}", JUDGED_ON, "wer")
         few = at_most(Number(share, exact=True), heard_better.SHARE_FLOOR, "{} % of the parameters")
-        gained = at_most(
-            difference(detail(judged)), 0.0, "hard word errors by {} of the words"
-        )  # else all are level
+        # An interval that reaches zero is no gain, and where nobody gained all are level.
+        gained = at_most(difference(detail(judged)), BELOW_ZERO, "hard word errors by {} of the words")
         yield answer(judged, few, gained, _level(difference(detail(judged).get("to_full"))), who=str(name))
 
 
