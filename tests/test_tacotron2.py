@@ -544,7 +544,7 @@ def test_training_goes_on_from_own_and_from_published_weights(speech, folder, tm
 
 @pytest.mark.slow
 def test_sentences_known_by_heart_are_read_unaided_without_failure(speech, tmp_path):
-    """The study's network on a few short sentences: in 300 steps it finds its way through them, says them to the end
+    """The study's network on a few short sentences: in 200 steps it finds its way through them, says them to the end
     and stops.
     """
     joe = sorted((u for u in speech.split("train") if u.speaker == "vits-joe"), key=lambda u: sum(u.frames))
@@ -553,7 +553,7 @@ def test_sentences_known_by_heart_are_read_unaided_without_failure(speech, tmp_p
     task = AcousticTask(few, recipe.parse(AcousticConfig, model, "model"))
     train(
         task,
-        recipe.Recipe("tacotron2", recipe.Settings(300, batch_size=2, validate_every=0, clip_norm=1.0)),
+        recipe.Recipe("tacotron2", recipe.Settings(200, batch_size=2, validate_every=0, clip_norm=1.0)),
         tmp_path,
     )
     network = task.plain[MODULE].eval()
