@@ -140,6 +140,21 @@ def test_mushra_by_keyboard(context, tmp_path):
     assert page.complaints == []
 
 
+def test_keys_that_are_faster_than_the_browser_play_what_was_asked_for_last(context, tmp_path):
+    """A clip's "play" arrives after the key that began another: it must not stop that one."""
+    built = kits.make(tmp_path, "ab", sentences=2, traps=0)
+    page = opened(context, built.pages[0].as_uri() + "#1")
+    begin(page)
+    key = kit.read_key(tmp_path / "key.json")
+    answer(page, "ab", value_of(trials(key, 1)[0]))
+    page.evaluate("""() => {
+        for (const key of ["a", "b"])
+            document.getElementById("main").dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+    }""")
+    page.wait_for_selector("#rate .clip:nth-child(2).heard")
+    assert page.locator("#rate .clip.heard").count() == 1  # the first was stopped
+
+
 def test_nothing_can_be_rated_before_it_was_heard_to_its_end(context, tmp_path):
     built = kits.make(tmp_path, "acr", traps=0)
     page = opened(context, built.pages[0].as_uri())

@@ -52,9 +52,13 @@
       bar.style.setProperty("--done", (100 * audio.currentTime / audio.duration || 0) + "%");
       if (!audio.paused) requestAnimationFrame(show);
     };
-    // Paused before it has begun, play() fails: no error. A clip that cannot be played says so below.
-    button.addEventListener("click", () => audio.paused ? audio.play().catch(() => {}) : audio.pause());
-    audio.addEventListener("play", () => { silence(audio); show(); });
+    // Paused before it has begun, play() fails: no error. A clip that cannot be played says so below. The others are
+    // silenced at once: "play" comes later, on a busy machine after the next key, and would stop what that key began.
+    button.addEventListener("click", () => {
+      silence(audio);
+      audio.paused ? audio.play().catch(() => {}) : audio.pause();
+    });
+    audio.addEventListener("play", () => { if (!audio.paused) silence(audio); show(); }); // or a media key's
     audio.addEventListener("pause", show);
     audio.addEventListener("error", () => warn("A clip cannot be played by this browser. Please try another one."));
     audio.addEventListener("ended", () => {
