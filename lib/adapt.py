@@ -77,7 +77,7 @@ def adapt(
     out = Path(out)
     corpus = own.load(folder, trial.voice)
     taken = portion(corpus, trial.minutes)
-    outcome, file, share = finetuning.train(trial, taken, out / "training" / _key(trial, taken))
+    outcome, file, share, _ = finetuning.train(trial, taken, out / "training" / _key(trial, taken))
     base = person.load_base(trial.system, threads)
     voice = new_voices.made_voice(base, trial, file, out / "variant")
     judged = _judged(corpus, base, voice, trial, sentences, threads)

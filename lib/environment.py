@@ -14,6 +14,7 @@ import sys
 
 from lib import REPOSITORY
 from lib.errors import ParameterError, require
+from lib.files import content_key
 
 PACKAGES = (
     "torch",
@@ -167,6 +168,29 @@ def commit() -> str:
         return ""
 
 
+@functools.cache
+def code() -> str:
+    """What computes here: a hash of this project's modules as they lie on the disk and of the packages they run on.
+
+    Two runs of one commit may be of different code, where something was changed and not committed; of two commits that
+    differ in words alone it is the same.
+    """
+    modules = sorted((REPOSITORY / "lib").rglob("*.py"))
+    sources = (part for path in modules for part in (str(path.relative_to(REPOSITORY)), path.read_bytes()))
+    return content_key(sys.version, versions(), *sources)
+
+
+def versions() -> dict[str, str]:
+    """PACKAGES -> the version of each, "not installed"."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
 def accelerators() -> list[str]:
     """Names of CUDA devices, without importing torch when it is not installed."""
     try:
@@ -182,12 +206,6 @@ def accelerators() -> list[str]:
 
 def describe() -> dict[str, str]:
     """Everything a reader needs to judge a number: machine, load, software versions, commit."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
     return {
         "processor": processor(),
         "cores": str(cores()),
@@ -198,6 +216,6 @@ def describe() -> dict[str, str]:
         if hasattr(os, "getloadavg")
         else "unknown",
         "python": sys.version.split()[0],
-        **versions,
+        **versions(),
         "commit": commit(),
     }

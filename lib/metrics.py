@@ -42,6 +42,7 @@ METRICS = {
     "voicing_error_pct": Metric("Voicing error", "%", -1, 1),
     "attention_failures_pct": Metric("Attention failures", "%", -1, 1),
     "speaker_similarity": Metric("Speaker similarity", "cosine", +1, 3),
+    "old_voice_similarity": Metric("Similarity of an old voice to what it was", "cosine", +1, 3),
     "mos_human": Metric("MOS by listeners", "MOS", +1, 2),
     "rtf": Metric("RTF", "s/s", -1, 3),
     "speedup": Metric("Speed-up over the baseline", "times", +1, 2),

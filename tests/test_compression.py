@@ -10,8 +10,9 @@ from lib.errors import ParameterError
 from lib.measure import evaluate
 from lib.optimize.plan import Answer, Effect, Group, Plan
 from lib.report import sensitivity as charts
-from lib.studies import compression, confirmed, plans, promised, sensitivity
-from lib.studies.compression import Tried, trial
+from lib.studies import compression, confirmed, menu, plans, promised, sensitivity
+from lib.studies.compression import Tried
+from lib.studies.menu import trial
 
 
 def answer(word, recommended, times=1.5):
@@ -39,13 +40,13 @@ def test_all_variants_are_counted_and_none_is_flattered():
 
 
 def test_every_trial_has_a_name_of_its_own_and_a_technique_that_exists():
-    for extent in compression.EXTENTS:
-        trials = compression.trials(extent)
+    for extent in menu.EXTENTS:
+        trials = menu.trials(extent)
         names = [(one.system, one.target, one.variant) for one in trials]
         assert len(set(names)) == len(names)
         assert {step for one in trials for step, _ in one.steps} <= set(optimize.techniques())
     with pytest.raises(ParameterError, match="extent of the trials"):
-        compression.trials("all")
+        menu.trials("all")
 
 
 def rows(*values):
@@ -61,7 +62,7 @@ def rows(*values):
 
 
 def test_a_claim_is_compared_by_its_change_and_its_start():
-    both = compression.CLAIMED
+    both = menu.CLAIMED
     known = rows(
         ("speecht5-base", "baseline", "size_mb", 629.0), ("speecht5-base", both, "size_mb", 200.0),
         ("speecht5", "baseline", "mos_predicted", 4.3), ("speecht5", both, "mos_predicted", 2.0),

@@ -3,19 +3,23 @@ enough to refuse one, and a study goes on where it stopped.
 """
 
 import json
+import subprocess
+import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_compression import Voice, answer, judged, rows
 
-from lib import optimize, results, systems
-from lib.errors import ParameterError
+from lib import environment, optimize, results, systems
+from lib.errors import ParameterError, SpeechError
 from lib.measure import bench, evaluate, judgement
 from lib.measure.scores import ClipScores
 from lib.measure.verdict import RECOMMENDED, Verdict
 from lib.report import shrunk
-from lib.studies import compression, confirmed, listened, piper, promised, recovered, resumed
-from lib.studies.compression import Tried, trial
+from lib.studies import compression, confirmed, listened, menu, piper, promised, recovered, resumed, worst
+from lib.studies.compression import Tried
+from lib.studies.menu import trial
 from lib.systems.base import Transcript
 
 
@@ -70,16 +74,55 @@ def test_nothing_that_was_recorded_is_recommended_and_slower_or_larger():
         assert not (more and said.recommendation.word == RECOMMENDED), (row.system, row.variant, more)
 
 
-def test_the_fastest_recommended_variant_is_taken_or_the_voice_as_it_is(monkeypatch):
+def test_the_fastest_recommended_variant_is_taken_or_the_voice_as_it_is(tmp_path, monkeypatch):
+    """By the rows of the run: a plan's variant counts, one that was only tried while a plan was chosen does not."""
     monkeypatch.setattr(compression.systems, "load", lambda name, target, threads: (name, target))
     monkeypatch.setattr(optimize, "load", lambda folder, threads: str(folder))
-    good = [
-        Tried(trial("a", "onnxruntime/cpu", name), answer("without audible loss", yes, times))
-        for name, yes, times in (("slow", True, 1.1), ("fast", True, 1.9), ("worse", False, 3.0))
-    ]
-    assert compression.taken(good, "a", "onnxruntime/cpu", "x") == "x/a/onnxruntime-cpu/fast"
-    assert compression.taken(good[2:], "a", "onnxruntime/cpu", "x") == ("a", "onnxruntime/cpu")
-    assert compression.taken(good, "a", "torch/cpu", "x") == ("a", "torch/cpu")
+    here = "onnxruntime/cpu"
+
+    def told(variant, times, lost=0.0, judged=True):
+        speedup = {"value": times, "ci_low": times - 0.05, "ci_high": times + 0.05, "p_value": 0.01}
+        table = rows(
+            ("vits-joe", variant, "rtf", 0.1 / times), *(("vits-joe", variant, m, 1.0) for m in SAID if judged)
+        )
+        table["detail"] = [json.dumps({"speedup": speedup})] + [
+            json.dumps(
+                {
+                    "difference": lost * sign,
+                    "ci_low": lost * sign - 0.001,
+                    "ci_high": lost * sign + 0.001,
+                    "n": 40,
+                }
+            )
+            for sign in SAID.values()
+            if judged
+        ]
+        confirmed.home(tmp_path, "vits-joe", here, variant).mkdir(parents=True)
+        return table.assign(baseline="baseline", target=here)
+
+    SAID = {"mos_predicted": -1, "wer": 1, "speaker_similarity": -1}
+    whole = rows(("vits-joe", "baseline", "rtf", 0.1)).assign(target=here)
+    table = pd.concat(
+        [
+            whole,
+            told("slow", 1.1),
+            told("int8-static-7", 1.9),
+            told("worse", 3.0, lost=0.5),
+            told("unheard", 4.0, judged=False),
+        ],
+        ignore_index=True,
+    )
+    assert (
+        compression.taken(table, "vits-joe", here, tmp_path)
+        == f"{tmp_path}/vits-joe/onnxruntime-cpu/int8-static-7"
+    )
+    poor = table[table.variant.isin(("baseline", "worse", "unheard"))]
+    assert compression.taken(poor, "vits-joe", here, tmp_path) == ("vits-joe", here)
+    assert compression.taken(table, "vits-joe", "torch/cpu", tmp_path) == ("vits-joe", "torch/cpu")
+    assert compression.taken(table, "vits-joe", here, tmp_path / "none") == (
+        "vits-joe",
+        here,
+    )  # nothing lies there
 
 
 def test_the_published_size_is_made_smaller_on_both_runtimes_and_laid_beside_torch(monkeypatch, tmp_path):
@@ -111,7 +154,7 @@ def test_the_published_size_is_made_smaller_on_both_runtimes_and_laid_beside_tor
     monkeypatch.setattr(promised.bench, "bench", timed)
     run = results.Run("04_pruning_quantization", tmp_path)
     quick = promised.published(run, ["A text."], tmp_path, extent="quick")
-    assert list(quick) == ["baseline on torch/cpu", f"{compression.CLAIMED} on torch/cpu"]
+    assert list(quick) == ["baseline on torch/cpu", f"{menu.CLAIMED} on torch/cpu"]
     made = promised.published(run, ["A text."], tmp_path, extent="study")
     small = "int8-dynamic+fp16-weights"
     assert {"baseline on onnxruntime/cpu", f"{small} on torch/cpu", f"{small} on onnxruntime/cpu"} <= set(made)
@@ -142,7 +185,7 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, monkeypatch, caplog):
     resumed.kept(tmp_path, lambda: ["bench", "another"], slow, whole=lambda value: False)
     resumed.kept(tmp_path, lambda: ["bench", "another"], slow)  # a failed one was not kept
     assert len(asked) == 4
-    monkeypatch.setattr(resumed.environment, "commit", lambda: "another")
+    monkeypatch.setattr(resumed.environment, "code", lambda: "another")
     resumed.kept(tmp_path, key, slow)
     assert len(asked) == 5  # other code: measured anew
     for path in (tmp_path / "kept").iterdir():
@@ -167,6 +210,29 @@ def test_a_variant_of_the_same_code_is_not_made_twice(tmp_path, monkeypatch):
         base, [*steps, ("pruned", {"share": 0.3, "stages": ["pitch"]})], "small", tmp_path, resume=False
     )
     assert [m.get("per_channel", "combined") for m in made] == [False, "combined"]
+
+
+def test_code_is_known_by_its_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "REPOSITORY", tmp_path)
+    (tmp_path / "lib").mkdir()
+    told = [environment.code.__wrapped__()]
+    for name, text in (("a.py", "x = 1"), ("b.py", "x = 1"), ("b.py", "x = 2"), ("notes.md", "words")):
+        (tmp_path / "lib" / name).write_text(text)
+        told.append(environment.code.__wrapped__())
+    assert len(set(told[:4])) == 4 and told[4] == told[3]
+    monkeypatch.setattr(environment, "versions", lambda: {"torch": "another"})
+    assert environment.code.__wrapped__() not in told
+
+
+def test_a_variant_of_other_code_is_made_anew(tmp_path, monkeypatch):
+    """Two trees with changes of their own have one commit: what tells them apart is their code."""
+    base = systems.load("istft", target="torch/cpu", threads=1)
+    step = ("int8-dynamic", {"stages": ["trunk"]})
+    place = confirmed.home(tmp_path, base.name, base.target, "small")
+    confirmed.make(base, [step], "small", tmp_path)
+    assert confirmed._lies_there(place, *step, base)
+    monkeypatch.setattr(confirmed.environment, "code", lambda: "another")
+    assert not confirmed._lies_there(place, *step, base)
 
 
 def test_what_few_sentences_prove_worse_is_not_asked_about_all(monkeypatch):
@@ -228,6 +294,68 @@ def test_decoders_that_learnt_are_a_front():
     assert shrunk.draw(front[:1]) is None and recovered.finding(front[:2]) is None
 
 
+def test_learning_to_round_is_laid_beside_rounding():
+    values = {
+        "baseline": (4.2, 0.50),
+        "int8-static+fp16-weights": (3.9, 0.60),
+        "int8-aware": (4.1, 0.52),
+        "structured-50+recovered+int8-static": (3.6, 0.70),
+        "structured-50+recovered+int8-aware": (3.8, 0.58),
+        "structured-30+recovered+int8-aware": (3.9, 0.56),  # beside nothing: not told
+    }
+    front = pd.DataFrame(
+        [
+            {"system": "hifigan", "variant": name, "mos_predicted": mos, "asr_nll": nll}
+            for name, (mos, nll) in values.items()
+        ]
+    )
+    assert recovered.finding(front) == (
+        "hifigan with all its channels in 8 bit loses 0.30 of predicted MOS and 0.100 nats a word, after it has learnt "
+        "to round 0.10 and 0.020; hifigan structured-50+recovered in 8 bit loses 0.60 of predicted MOS and 0.200 nats "
+        "a word, after it has learnt to round 0.40 and 0.080."
+    )
+
+
+def test_decoders_learn_again_and_to_round(tmp_path, monkeypatch):
+    """Whole ones, too; what is asked for in no step is not made, and every trial comes from a saved variant."""
+    learnt = []
+
+    class Decoder(Voice):
+        def __init__(self, variant):
+            self.variant, self.origin = variant, {"folder": f"saved/{variant}"}
+
+        def weights_key(self):
+            return "key"
+
+    def learn(pupil, from_whole, steps, label, rate=None):
+        learnt.append((pupil.variant, label, steps, rate))
+        return Decoder(label)
+
+    monkeypatch.setattr(recovered.systems, "load", lambda name, target, threads: Decoder("baseline"))
+    monkeypatch.setattr(recovered, "_lessons", lambda whole, n, seed: [])
+    monkeypatch.setattr(recovered, "_learnt", learn)
+    monkeypatch.setattr(recovered.confirmed, "make", lambda base, steps, name, folder, resume: Decoder(name))
+    assert recovered.taught(tmp_path, steps=0) == [] == learnt
+    made = recovered.taught(tmp_path, steps=0, aware_steps=5, names=["hifigan"])
+    assert [one.variant for one in made] == ["int8-aware"]
+    assert learnt == [("int8-aware-untaught", "int8-aware", 5, recovered.RATE)]
+    made = recovered.taught(tmp_path, steps=9, aware_steps=5, names=["hifigan"], shares=[0.5])
+    half = "structured-50"
+    assert [one.variant for one in made] == [
+        half,
+        f"{half}+recovered",
+        f"{half}+recovered+int8-static",
+        "int8-aware",
+        f"{half}+recovered+int8-aware",
+    ]
+    assert learnt[1] == (half, f"{half}+recovered", 9, None)
+    assert learnt[3][:3] == (f"{half}+recovered+int8-aware-untaught", f"{half}+recovered+int8-aware", 5)
+    assert made[-1].steps[0] == (
+        "from-torch",
+        {"folder": f"saved/{half}+recovered+int8-aware", "weights": "key", "stage": "decoder"},
+    )
+
+
 def test_piper_is_compared_with_where_it_is_and_not_run_elsewhere(tmp_path, monkeypatch):
     run = results.Run("04_pruning_quantization", tmp_path)
     monkeypatch.setattr(piper.targets.Target, "why_not", lambda self: "piper/cpu needs a Python of its own")
@@ -259,6 +387,81 @@ def test_piper_is_compared_with_where_it_is_and_not_run_elsewhere(tmp_path, monk
     assert "at RTF 0.050" in said and "int8 2.50 times as fast" in said
     (row,) = results.read(run.path).itertuples()
     assert row.value == pytest.approx(0.05) and row.target == "piper/cpu" and '"times": 2.5' in row.detail
+
+
+PACKAGE = """
+import onnxruntime
+class Chunk:
+    audio_int16_bytes, sample_width, sample_channels, sample_rate = b"ab" * 11025, 2, 1, 22050
+class PiperVoice:
+    session = None  # the package's own, which knows no threads
+    load = classmethod(lambda cls, model, config_path: cls())
+    def synthesize(self, text):
+        assert isinstance(self.session, onnxruntime.InferenceSession)
+        yield Chunk()
+"""
+
+
+def test_piper_computes_on_as_many_threads_as_ours(tmp_path, monkeypatch):
+    """The package itself takes as many as there are cores. Its process is real here, the package is not."""
+    (tmp_path / "piper.py").write_text(PACKAGE)
+    (tmp_path / "python").write_text(
+        f'#!/bin/sh\nshift\nPYTHONPATH={tmp_path} exec {sys.executable} -P "$@"\n'
+    )  # without -I, which would hide it; -P: nor with the folder of the script, whose piper.py is ours
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(piper.targets.Target, "python", property(lambda self: tmp_path / "python"))
+    for threads in (1, 2):
+        answer = piper._ask(["A text.", "Another."], threads, 0)
+        assert answer["threads"] == threads and answer["audio_s"] == [0.5, 0.5] and min(answer["seconds"]) > 0
+    real = subprocess.run
+
+    def lying(*given, **more):
+        done = real(*given, **more)
+        done.stdout = done.stdout.replace('"threads": 1', '"threads": 2')
+        return done
+
+    monkeypatch.setattr(piper.subprocess, "run", lying)
+    with pytest.raises(SpeechError, match="computed on 2 threads instead of 1"):
+        piper._ask(["A text."], 1, 0)
+
+
+def test_the_worst_clip_is_the_one_to_listen_to():
+    def judged(variant, *scores):
+        clips = [
+            evaluate.Clip(str(i), f"text {i}", np.full(9, ord(variant[0]), np.float32), 22_050)
+            for i in range(len(scores))
+        ]
+        return evaluate.Judged(tuple(clips), tuple(ClipScores(None, {"mos_predicted": s}) for s in scores), {})
+
+    base = judged("baseline", 4.0, 3.0, 4.5)
+    one = worst.find(judged("int8", 3.9, 3.2, 4.1), base)  # not the one of the lowest score, nor the first
+    assert (one.before.text, one.after.text, one.of) == ("text 2", "text 2", 3) and one.lost == pytest.approx(
+        0.4
+    )
+    assert one.after.waveform[0] == ord("i") and one.before.waveform[0] == ord("b")
+    other = worst.find(judged("nf4", 3.9, 3.0, 3.5), base)
+    good = answer("without audible loss", True)
+    tried = [
+        Tried(trial("a", "torch/cpu", "int8"), good, worst=one),
+        Tried(trial("a", "torch/cpu", "nf4"), good, worst=other),
+        Tried(
+            trial("a", "onnxruntime/cpu", "int8"), good, worst=worst.find(judged("int8", 3.0, 3.0, 4.5), base)
+        ),
+        Tried(trial("whisper-tiny.en", "torch/cpu", "int8"), good),  # says nothing
+    ]
+    players = compression.worst_clips(tried)
+    assert {head: list(clips) for head, clips in players.items()} == {
+        "a on torch/cpu, the worst of 3 sentences (2)": [
+            "baseline",
+            "int8 (-0.40 of predicted MOS)",
+            "nf4 (-1.00 of predicted MOS)",
+        ],
+        "a on onnxruntime/cpu, the worst of 3 sentences (0)": ["baseline", "int8 (-1.00 of predicted MOS)"],
+    }
+    assert (
+        worst.find(evaluate.Judged((), (ClipScores(None),), {}), evaluate.Judged((), (ClipScores(None),), {}))
+        is None
+    )
 
 
 class Listener:
@@ -319,6 +522,39 @@ def test_a_vocoder_copies_what_its_teacher_read(tmp_path, monkeypatch):
     assert seen == [("one", 5), ("two", 6)]
 
 
+def test_a_vocoder_takes_turns_with_pytorch(tmp_path, monkeypatch):
+    """The floor asks how many times as fast as PyTorch: what is timed elsewhere has it in the same bench."""
+    trials = [trial("istft", target, "int8") for target in ("onnxruntime/cpu", "torch/cpu")]
+    here, there = (systems.load("istft", target=one.target, threads=1) for one in trials)
+    beside = compression._on_torch(here, trials[0])
+    assert (beside.name, beside.variant, beside.target) == ("istft", "baseline", "torch/cpu")
+    assert compression._on_torch(there, trials[1]) is None  # it is the baseline itself
+    assert compression._on_torch(Voice([0.0], 1.0), trial("voice", "onnxruntime/cpu", "int8")) is None
+    asked = {}
+
+    def timed(candidates, inputs, **more):
+        asked.update(candidates)
+        times = dict(zip(candidates, (0.5, 0.2, 1.0)))
+        return {
+            label: benched(one.variant, times[label], 10.0, one.target) for label, one in candidates.items()
+        }
+
+    monkeypatch.setattr(bench, "bench", timed)
+    monkeypatch.setattr(confirmed.calibration, "mel", lambda vocoder, text, seed: text)
+    run = results.Run("04_pruning_quantization", tmp_path)
+    found = confirmed.timed(run, here, [here.adjusted(variant="int8")], ["a"] * 8, beside=beside)
+    assert list(asked) == ["baseline", "int8", "baseline on torch/cpu"] == list(found)
+    told = results.read(run.path)
+    rtf = told[told.metric == "rtf"].set_index(["variant", "target"])
+    assert len(rtf) == 3 and ("baseline", "torch/cpu") in rtf.index
+    speedups = told[told.metric == "speedup"].set_index("variant")
+    assert speedups.value["int8"] == pytest.approx(5, rel=0.02) and speedups.value["baseline"] == pytest.approx(
+        2, rel=0.02
+    )
+    assert json.loads(speedups.detail["int8"])["of"] == "voice baseline on torch/cpu"
+    assert set(speedups.target) == {"onnxruntime/cpu"}
+
+
 def test_clips_of_the_same_length_are_laid_over_each_other():
     """The pitch of a variant that keeps the timing counts; of one that finds its own way nothing can be said."""
 
@@ -345,7 +581,7 @@ def test_a_variant_that_breaks_costs_its_row_and_no_other(tmp_path, monkeypatch)
             raise faults[name]
         return name
 
-    def weigh(run, base, heard, texts, rounds, resume):
+    def weigh(run, base, heard, texts, rounds, resume, beside):
         return [answer("without audible loss", True)] * len(heard)
 
     clip = evaluate.Clip("a", "a text", np.zeros(9, np.float32), 22_050)
@@ -359,5 +595,5 @@ def test_a_variant_that_breaks_costs_its_row_and_no_other(tmp_path, monkeypatch)
     monkeypatch.setattr(confirmed, "weigh", weigh)
     tried = compression.study(run, trials, (), (), None, tmp_path)
     assert [one.why_not for one in tried] == ["KeyError: 'dec'", "nothing is selected", ""]
-    assert tried[-1].answer.recommended and tried[-1].clips == (clip, clip)
+    assert tried[-1].answer.recommended and tried[-1].worst is None
     assert set(results.read(run.path).variant) == {"breaks", "refused"}

@@ -5,6 +5,8 @@ import pytest
 
 from lib import systems
 from lib.corpora import fetch, gutenberg, prompts, synthetic
+from lib.corpora.duplicates import Known
+from lib.corpora.portion import apart
 from lib.errors import AudioError, MissingDataError
 
 
@@ -70,6 +72,20 @@ def test_prompts_that_say_the_same_share_a_split(recordings):
     for utterance in recordings.utterances:
         by_text.setdefault(letters(utterance.text), set()).add(utterance.split)
     assert all(len(splits) == 1 for splits in by_text.values())
+
+
+def test_no_prompt_that_is_learnt_is_nearly_one_that_is_judged(recordings):
+    free, watched = apart(recordings)
+    judged, held_out = (Known(u.normalized for u in said) for said in (recordings.split("test"), watched))
+    assert all(judged.near(u.normalized) is None for u in (*free, *watched))
+    assert all(held_out.near(u.normalized) is None for u in free)
+    assert len(recordings.split("train")) > len(free) > 150 and len(watched) > 20
+
+
+def test_the_files_of_prompts_do_not_say_when_they_were_recorded(recordings):
+    """Else held-out prompts should be the latest ones."""
+    written = [u.read.args[0].stat().st_mtime for u in recordings.utterances if u.read.args[0].is_file()]
+    assert len(written) > 500 and max(written) - min(written) < 300
 
 
 def test_a_prompt_without_recording_is_counted_not_dropped(recordings):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from lib import results
 from lib.corpora.base import Utterance
+from lib.errors import TrainingError
 from lib.optimize import variant
 from lib.optimize.adapter_layers import METHODS
 from lib.report import finetuning as charts
@@ -36,6 +41,20 @@ def test_trials_are_main_effects_each_once_and_full_comes_first():
     assert [t.variant for t in trials.main_effects(["lora"], [2], [0.5], [0])] == ["lora-r2@prompts-0.5min"]
 
 
+def test_other_voices_are_asked_for_method_and_rank_alone():
+    made = trials.planned(
+        ["speecht5"], ["prompts", "flite-slt"], ["full", "lora"], [2, 8], [1.0, 0.0], [0, 1], steps=5
+    )
+    names = [trial.variant for trial in made if trial.voice == "flite-slt"]
+    assert names == ["full@flite-slt", "lora-r8@flite-slt", "lora-r2@flite-slt"]
+    assert {trial.variant for trial in made} >= {"full@prompts-s1", "lora-r8@prompts-1min"}
+    said = trials.left_out(made)
+    assert (
+        said.startswith(f"{len(made)} trainings of 5 steps") and "on flite-slt all but method and rank" in said
+    )
+    assert "other seeds of all but full and lora-r8" in said and trials.left_out(made[:1]) is None
+
+
 def test_a_name_says_what_differs():
     assert Trial("lora", modules=("attention",)).variant == "lora-r8+attention@prompts"
     assert Trial("qlora", 4, minutes=3.0, seed=2, voice="flite-slt").variant == "qlora-r4@flite-slt-3min-s2"
@@ -45,6 +64,7 @@ def test_a_name_says_what_differs():
 
 def test_every_method_is_a_technique_with_learning_rates():
     assert set(METHODS) == set(trials.RATES) == set(trials.TRIED)
+    assert all(trials.RATES[method] in tried for method, tried in trials.TRIED.items())
     assert {variant.technique(method).name for method in METHODS} == set(METHODS)
 
 
@@ -197,27 +217,46 @@ def test_of_nothing_nothing_is_said():
         charts.costs,
     ):
         assert say(nothing) is None
-    assert finetuned.rates({}) is None
 
 
-def test_the_learning_rate_is_that_of_the_lowest_loss_on_validation(monkeypatch, tmp_path):
-    seen = []
-
-    def trained(trial, folder):
-        seen.append((trial.variant, trial.learning_rate, trial.steps))
-        return Trained(tmp_path, {}, 0.0, 1, 1.0, {"mel": abs(trial.learning_rate - 5e-3)})
-
-    monkeypatch.setattr(finetuning, "trained", trained)
-    planned = trials.main_effects(["full", "lora"], [2, 8], [0.0], [0], steps=300)
-    chosen, tried = finetuning.searched(planned, tmp_path, 20)
-    assert [trial.learning_rate for trial in chosen] == [3e-3, 5e-3, 5e-3]
-    assert seen[:3] == [("full@prompts", rate, 20) for rate in trials.TRIED["full"]]
-    assert len(seen) == 6 and all(trial.steps == 300 for trial in chosen)
-    said = finetuned.rates(tried)
-    assert (
-        "in 6 short trainings: fastspeech2 full 0.003 of 0.0003, 0.001, 0.003; fastspeech2 lora 0.005" in said
+def test_a_finished_training_is_read_back_and_one_cut_short_is_named(monkeypatch, tmp_path):
+    answer = dict.fromkeys(
+        ("steps_per_s", "added_mb", "peak_rss_mb", "train_loss", "trainable_params_pct"), 1.0
     )
-    assert finetuning.searched(planned, tmp_path, 0) == (planned, {})
+    answer |= {
+        "file": "a",
+        "losses": {"mel": 0.5},
+        "clips": 9,
+        "seconds": 60.0,
+        "adapter_bytes": 4,
+        "merge_error": 1e-6,
+    }
+    calls = []
+
+    def call(name, arguments, **_):
+        calls.append(name)
+        (Path(arguments["folder"])).mkdir(parents=True, exist_ok=True)
+        (Path(arguments["folder"]) / "a").touch()
+        return SimpleNamespace(value=answer)
+
+    monkeypatch.setattr(finetuning.process, "call", call)
+    monkeypatch.setattr(finetuning, "prepare", lambda trial: None)
+    trial = Trial("lora", steps=3)
+    made = finetuning.trained(trial, tmp_path)
+    assert finetuning.trained(trial, tmp_path) == made and len(calls) == 1 and made.merge_error == 1e-6
+    kept = made.file.parent / finetuning.RESULT
+    whole = kept.read_text()
+    for damaged in (whole[:40], "", "[]", json.dumps({"key": json.loads(whole)["key"]})):
+        kept.write_text(damaged)
+        with pytest.raises(TrainingError, match="trained.json cannot be read .*: delete .*, and train anew"):
+            finetuning.trained(trial, tmp_path)
+    run = results.Run("03_finetuning", tmp_path)
+    assert finetuning.try_all(run, [trial], tmp_path) == {}
+    (row,) = results.read(run.path).itertuples()
+    assert row.kind == "not_run" and "train anew" in row.detail
+    finetuning.write(run, trial, made)
+    rows = results.read(run.path).set_index("metric")
+    assert rows.loc["merge_error"].value == 1e-6
 
 
 def test_other_sound_or_text_under_the_same_name_is_another_training():

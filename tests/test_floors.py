@@ -8,7 +8,7 @@ import pytest
 
 from lib import results
 from lib.metrics import METRICS
-from lib.studies import floors, floors_smaller, floors_tuned
+from lib.studies import bottleneck, floors, floors_smaller, floors_tuned, menu
 from lib.studies.floors import MET, MISSED, NOT_RUN, UNDECIDED, Number, at_least, at_most
 
 JUDGED = floors_tuned.JUDGED_ON
@@ -154,6 +154,51 @@ def test_rows_of_two_machines_or_runs_are_never_mixed():
     assert estimated.word == NOT_RUN
 
 
+def test_a_vocoder_is_faster_than_pytorch_by_the_bench_of_both():
+    """Where they took turns their own pairs count, not two intervals; and what is timed there is tried in the study."""
+    slow = row("hifigan", "baseline", "torch/cpu", "rtf", 0.4, (0.2, 0.8))
+    quick = row("hifigan", "int8", "onnxruntime/cpu", "rtf", 0.1, (0.05, 0.2))
+    about = {"of": "hifigan baseline on torch/cpu"}
+    paired = row("hifigan", "int8", "onnxruntime/cpu", "speedup", 4.0, (3.8, 4.2), detail=about)
+    good = heard("hifigan", "int8", "onnxruntime/cpu")
+    assert told("vocoder hifigan", slow, quick, good).word == UNDECIDED
+    assert told("vocoder hifigan", slow, quick, paired, good).word == MET
+    tried = {(one.system, one.target) for one in menu.trials("study")}
+    for system in floors_smaller.VOCODERS:
+        assert (system, "onnxruntime/cpu") in tried
+    assert {system for system, _ in tried} == set(floors_smaller.SYSTEMS)  # whose download has a floor
+
+
+def test_where_the_time_goes_says_what_is_left_to_win():
+    here = "onnxruntime/cpu"
+
+    def timed(variant, times, **stages):
+        about = {"stages": stages} if stages else {}
+        about["speedup"] = {"value": times, "ci_low": times, "ci_high": times, "p_value": 0.01}
+        return row("vits-joe", variant, here, "rtf", 0.1 / times, baseline="baseline", detail=about)
+
+    told_of = bottleneck.told(
+        results.frame(
+            [
+                timed("baseline", 1.0, text_encoder=0.02, decoder=0.08),
+                timed("int8-static", 2.0, text_encoder=0.02, decoder=0.03),
+                timed("int8-dynamic", 0.9, text_encoder=0.02, decoder=0.09),
+                timed("unknown", 3.0),  # told no stages
+                row("hifigan", "baseline", "torch/cpu", "rtf", 0.1),
+            ]
+        )
+    )
+    assert told_of == [
+        "vits-joe on onnxruntime/cpu: the decoder takes 80 % of the time, so it alone can make the whole 5.0 times as "
+        "fast at most; of int8-static, 2.00 times as fast, the decoder takes 60 %."
+    ]
+    alone = bottleneck.told(results.frame([timed("baseline", 1.0, text_encoder=0.06, decoder=0.04)]))
+    assert alone[0].endswith(
+        "the text encoder takes 60 % of the time, so it alone can make the whole 2.5 times as fast at most."
+    )
+    assert bottleneck.told(results.frame([])) == []
+
+
 def test_a_run_that_meets_it_stands_before_one_that_does_not():
     old = [one | {"recorded": True, "commit": "a"} for one in heard("vits-joe", "int8", "onnxruntime/cpu")]
     now = heard("vits-joe", "int8", "onnxruntime/cpu")
@@ -177,6 +222,12 @@ def test_the_published_speecht5_borrows_the_verdict_of_the_small_one():
         == NOT_RUN
     )
     assert told("published SpeechT5", big, heard("speecht5", "other", "torch/cpu")).word == NOT_RUN
+    halved = big | {
+        "variant": "int8+fp16-weights"
+    }  # of the small one, which lies in half already, the same as int8
+    assert told("published SpeechT5", halved, good).word == MET
+    there = halved | {"target": "onnxruntime/cpu"}
+    assert told("published SpeechT5", there, heard("speecht5", "int8", "onnxruntime/cpu")).word == NOT_RUN
 
 
 def test_packages_are_laid_beside_by_their_own_row():

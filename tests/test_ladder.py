@@ -149,8 +149,13 @@ def test_the_rival_is_the_cheapest_that_is_as_good():
     assert gains.folding(KNOWN) is None
     folded = walk("guided-8-converged", ladder.CONVERGED, 0.7, "guided-8") | {"sampler": "student"}
     taught = KNOWN.assign(sampler=KNOWN.sampler.where(KNOWN.student == "", "student"))
-    told = gains.folding(pd.concat([taught, pd.DataFrame([folded])]))
-    assert "by 0.70 dB (guided-8" in told and "to 4 evaluations it is 1.10 dB, to 1 0.90 dB" in told
+    beneath = {"distilled-4": "guided-8", "distilled-2": "distilled-4", "distilled-1": "distilled-2"}
+    of_it = pd.concat([taught.assign(teacher=taught.walk.map(beneath)), pd.DataFrame([folded])])
+    told = gains.folding(of_it)
+    assert "by 0.70 dB (guided-8" in told
+    assert "after all halvings it is 1.10 dB with 4 evaluations and 0.90 dB with 1" in told
+    beside = of_it.assign(teacher=of_it.teacher.replace("guided-8", "tortoise"))
+    assert "halvings of the teacher itself leave 1.10 dB with 4 evaluations and 0.90" in gains.folding(beside)
     assert "guided-8" not in ladder.finding(pd.concat([taught, pd.DataFrame([folded])]))
     assert ladder.finding(KNOWN[KNOWN.student == ""]) is None and ladder.rivals(KNOWN[:0]) is None
 
@@ -279,6 +284,21 @@ def test_a_plan_names_who_teaches_whom():
     ]
 
 
+def test_folding_is_asked_beside_a_ladder_without_it():
+    (alone,) = students.folded(3968, 1.0, 130, suffix="-brief")
+    assert (alone.name, alone.steps, alone.changes["method"]) == ("guided-3968-brief", 130, "guidance")
+    assert alone.changes["guidance"] == 1.0 and alone.changes["teacher"] == ""
+    assert students.folded(3968, 0.0, 130) == students.folded(3968, 1.0, 0) == []
+
+
+def test_the_less_a_halving_has_to_learn_the_slower_it_learns():
+    """An optimizer's noise is all that a student of many steps would gain."""
+    made = students.plan(64, 4, (5, 5, 5, 5), leaps=[])
+    assert [(r.changes["steps"], r.rate) for r in made][1:] == [(16, 0.5), (8, 0.5**0.5), (4, 1.0)]
+    assert made[0].rate == pytest.approx(8**-0.5) and distill.rate(1) == 1.0
+    assert distill.leap("interval", "distilled-4", 4).rate == 1.0
+
+
 def test_what_poor_data_do_is_asked_of_the_student_that_leaps():
     made = students.plan(8, 2, (3, 4, 6), leaps=["interval"], suffix="-brief")
     poor = students.degraded(made, [0.5, 2])
@@ -295,6 +315,34 @@ def test_what_poor_data_do_is_asked_of_the_student_that_leaps():
     said = gains.poorer(known)
     assert "noise of 2 times its spread, interval-1 lies 2.75 dB from the converged walk, 2.00 without" in said
     assert gains.poorer(KNOWN) is None and "degraded" not in ladder.finding(known)
+
+
+def test_ways_to_one_evaluation_are_told_with_what_each_cost():
+    def learnt(name, evaluations, distance, method, teacher, minutes, run=0):
+        line = walk(name, evaluations, distance, name) | {"sampler": "student", "table": run}
+        return line | {"method": method, "teacher": teacher, "minutes": minutes}
+
+    lines = [
+        learnt("distilled-8", 8, 0.6, "halving", "distilled-16", 3.0),
+        learnt("distilled-4", 4, 0.8, "halving", "distilled-8", 5.0),
+        learnt("distilled-2", 2, 1.0, "halving", "distilled-4", 8.0),
+        learnt("distilled-1", 1, 2.2, "halving", "distilled-2", 12.0),
+        learnt("interval-1", 1, 2.0, "interval", "distilled-4", 20.0),
+        learnt("interval-1", 1, 1.7, "interval", "distilled-4", 20.0) | {"walk": "interval-1-in-2"},
+        learnt("consistency-1", 1, 2.9, "consistency", "distilled-4", 21.0),
+        learnt("interval-1-degraded-1", 1, 3.0, "interval", "distilled-4", 20.0),
+    ]
+    known = pd.DataFrame(lines)
+    assert gains.ways(known) == (
+        "To a single evaluation lead, from distilled-4 on: interval 2.00 dB after 20 minutes, halving 2.20 dB after 20 "
+        "minutes, consistency 2.90 dB after 21 minutes (on 2 sentences: an order and no more)."
+    )
+    known.loc[known.walk == "interval-1", "minutes"] = 7.0
+    assert "after 7 minutes" in gains.ways(known) and "too much to rank" in gains.ways(known)
+    known.loc[known.walk == "distilled-2", "minutes"] = 0.0  # nobody knows
+    assert gains.ways(known) is None
+    assert gains.ways(pd.DataFrame(lines[:5]).assign(table=[0, 0, 0, 0, 1])) is None  # never two runs together
+    assert gains.ways(ladder.known(results.frame([]))) is None
 
 
 def test_known_takes_each_walk_from_one_run(voice, reading, tmp_path):

@@ -180,6 +180,17 @@ def test_qlora_without_bitsandbytes_says_how_to_get_it(monkeypatch):
         lora.adapted(base(), "qlora", rank=2)
 
 
+def test_peft_puts_no_prefix_into_a_network():
+    """Why the speakers' row alone is the cheap baseline: should this pass one day, prefixes can be compared, too."""
+    import peft
+
+    prefix = peft.PrefixTuningConfig(num_virtual_tokens=4, num_layers=1, token_dim=64, num_attention_heads=2)
+    with pytest.raises(ValueError, match="prompt learning"):
+        peft.inject_adapter_in_model(prefix, copy.deepcopy(base()))
+    with pytest.raises(ParameterError, match="unknown method of fine-tuning 'prefix'"):
+        lora.Adapter("prefix")
+
+
 def test_groups_take_the_layers_that_they_name():
     layers = {group: set(adapter_layers.chosen(base(), [group])) for group in adapter_layers.GROUPS}
     assert "network.encoder.conformer_layers.0.self_attn.linear_q" in layers["attention"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +12,13 @@ import safetensors
 import torch
 from acoustic_checks import FASTSPEECH2, as_after_training, one_voice, says_frames, two_voices
 
-from lib import optimize, systems
-from lib.corpora.base import Corpus
+from lib import optimize, results, systems
+from lib.corpora.base import Corpus, Sentence
 from lib.errors import ParameterError, TrainingError
 from lib.optimize import lora, new_voice
 from lib.optimize.lora import Adapter
+from lib.studies import old_voices
+from lib.studies.trials import Trial
 from lib.systems import fastspeech2, speecht5
 from lib.training import checkpoint, recipe
 from lib.training.loop import train
@@ -88,6 +92,19 @@ def test_the_old_voices_stay_bit_for_bit_and_the_new_one_is_another(learnt, base
     assert not torch.allclose(said(network), said(before), atol=1e-4)  # with the adapter on
 
 
+def test_a_new_voice_begins_as_the_likest_old_one_by_validation(newcomer, base):
+    task = new_voice.task("fastspeech2", newcomer, Adapter("speaker"), LEARNING, base)
+    network = task.plain[MODULE]
+    table = network.network.speaker_id_embedding
+    begun, losses = table.own.detach().clone(), []
+    network.eval()
+    for row in (table.base.weight.mean(0), *table.base.weight):
+        table.own.data.copy_(row)
+        losses.append((task.validate(0).scalars["mel"], row))
+    assert len({loss for loss, _ in losses}) == 3
+    assert torch.equal(begun[0], min(losses, key=lambda pair: pair[0])[1])
+
+
 def test_a_checkpoint_holds_the_adapter_alone(learnt):
     task, chosen, outcome, file = learnt
     held = checkpoint.load(outcome.checkpoint, chosen).weights[MODULE]
@@ -128,7 +145,7 @@ def test_every_method_learns_and_full_changes_the_base(newcomer, base, tmp_path)
             assert not torch.equal(state[key], before[key])
         else:
             assert set(state) == set(lora.adaptation(task.plain[MODULE]).own)
-        assert outcome.step == 2
+        assert outcome.step == 2 and (new_voice.merge_error(task) is None) == (method != "ia3")
         if method != "speaker":
             system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)
             voice = optimize.make(system, method, file=str(file))
@@ -164,12 +181,42 @@ def test_it_becomes_a_variant_that_any_process_can_load(learnt, base, tmp_path):
         optimize.load(folder)
 
 
+def test_what_is_lost_of_an_old_voice_is_a_row(learnt, newcomer, base, tmp_path):
+    class Ear:
+        """Who tells the same sound from another."""
+
+        def similarity(self, voice, sound):
+            (before, _), after = voice[0], sound[0]
+            return 1.0 if np.array_equal(before, after) else 0.5
+
+    system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)
+    full = taught(newcomer, base, tmp_path / "full", 2, "full")[3]
+    made = {
+        "lora-r2@few": (Trial("lora", 2), SimpleNamespace(file=learnt[3])),
+        "full@few": (Trial("full"), SimpleNamespace(file=full)),
+    }
+    person = SimpleNamespace(sentences=tuple(Sentence(f"s{i}", "Yes.", "test") for i in range(5)))
+    run = results.Run("03_finetuning", tmp_path)
+    said = old_voices.kept(run, SimpleNamespace(base=system, person=person, heard=made, made=made), Ear())
+    assert said == [
+        "lora-r2@few: similarity of hibari to what it was 0.500; switched off, the same samples.",
+        "full@few: similarity of hibari to what it was 0.500; switched off, no way back.",
+    ]
+    rows = results.read(run.path)
+    assert list(rows.metric) == [old_voices.METRIC] * 2 and list(rows.value) == [0.5, 0.5]
+    assert json.loads(rows.detail[0]) == {"speaker": "hibari", "switched_off": "the same samples"}
+    with pytest.raises(ParameterError, match="has no adapter"):
+        old_voices.switched_off(system, system, person.sentences[0], "lora")
+
+
 def test_merged_it_is_a_checkpoint_like_any_other(learnt, base, tmp_path):
     system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)
     voice = optimize.make(system, "lora", file=str(learnt[3]))
     folder = new_voice.export(voice, tmp_path, "card")
     _, speakers, network = fastspeech2.checkpoints.load(folder)
     assert speakers == (*OLD, "newcomer") and not any("base" in name for name in network.state_dict())
+    error = new_voice.merge_error(learnt[0])
+    assert 0 < error <= 1e-4  # a sum of products is rounded otherwise
     exact = new_voice.plain(voice.modules[MODULE])
     wanted = said(voice.modules[MODULE], (2, 0))
     assert (said(exact, (2, 0)) - wanted).abs().max() <= 1e-4
@@ -206,7 +253,7 @@ def test_speecht5_learns_a_voice_too(newcomer, tmp_path):
     outcome = train(task, recipe.Recipe("new-voice-speecht5", settings), tmp_path / "run")
     own = lora.adaptation(task.plain[MODULE]).own
     assert "voices.own" in own and set(task.plain[MODULE].state_dict()) == set(own)
-    assert outcome.validation.keys() >= {"mel", "stop"}
+    assert outcome.validation.keys() >= {"mel", "stop"} and 0 < new_voice.merge_error(task) <= 1e-4
     before, state = speecht5.checkpoints.load(base)[2], dict(task.plain[MODULE].named_parameters())
     assert torch.equal(state["voices.base.weight"], before.voices.weight)
     assert not torch.equal(state["voices.own"], before.voices.weight.mean(0, keepdim=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import random
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from lib import adapt, optimize, systems
 from lib.corpora import own, synthetic
 from lib.corpora.base import Corpus, Utterance
 from lib.corpora.duplicates import Known
-from lib.corpora.portion import Portion, in_drawn_order, portion
+from lib.corpora.portion import Portion, apart, in_drawn_order, portion
 from lib.errors import AudioError, MissingDataError, ParameterError, TrainingError
 from lib.studies import finetuning
 from lib.studies.trials import Trial
@@ -121,6 +122,24 @@ def test_equal_texts_share_a_split():
         where.setdefault(u.normalized, set()).add(u.split)
     assert len(where) == 12 and all(len(splits) == 1 for splits in where.values())
     assert {"train", "validation", "test"} == set().union(*where.values())
+
+
+def test_the_latest_sentences_are_held_out_and_none_of_them_nor_a_like_is_learnt():
+    """Forty clips in the order of recording; one of the first sentences is said again at the end, one nearly so."""
+    names = "alpha bravo charlie delta echo foxtrot golf hotel india juliet".split()
+    texts = [" ".join(random.Random(i).choices(names, k=8)) for i in range(38)]
+    texts += [texts[2], f"kilo {texts[0].partition(' ')[2]}"]
+    recorded = own.split([utterance(f"{i:02}", text) for i, text in enumerate(texts)])
+    splits = [u.split for u in recorded]
+    assert [u.id for u in recorded] == [f"{i:02}" for i in range(40)]
+    assert splits == ["train"] * 2 + ["test"] + ["train"] * 31 + ["validation"] * 2 + ["test"] * 4
+    corpus = Corpus("mine", "", "", recorded)
+    free, watched = apart(corpus)
+    assert "00" in {u.id for u in corpus.split("train")} - {u.id for u in free}  # nearly the last one
+    judged, held_out = (Known(u.normalized for u in said) for said in (corpus.split("test"), watched))
+    assert all(judged.near(u.normalized) is None for u in (*free, *watched)) and len(free) > 20
+    assert all(held_out.near(u.normalized) is None for u in free)
+    assert {u.id for u in portion(corpus).corpus.split("train")} == {u.id for u in free}
 
 
 def utterance(name: str, text: str, split: str = "train", seconds: float = 3.0) -> Utterance:

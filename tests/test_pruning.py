@@ -57,7 +57,7 @@ def weights(system):
     return {name: selection.layer(system, name).weight.detach() for name in selection.weighted(system)}
 
 
-def decoder(channels=16, bands=6):
+def decoder(channels=16, bands=6, kernels=(3,)):
     from transformers import VitsConfig
     from transformers.models.vits.modeling_vits import VitsHifiGan
 
@@ -67,8 +67,8 @@ def decoder(channels=16, bands=6):
         upsample_rates=[8, 8, 4],
         upsample_kernel_sizes=[16, 16, 8],
         upsample_initial_channel=channels,
-        resblock_kernel_sizes=[3],
-        resblock_dilation_sizes=[[1, 2]],
+        resblock_kernel_sizes=list(kernels),
+        resblock_dilation_sizes=[[1, 2]] * len(kernels),
     )
     return VitsHifiGan(config).eval()
 

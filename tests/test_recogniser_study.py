@@ -197,6 +197,15 @@ def test_sentences_say_what_the_rows_say(rows):
     assert "against it lora-r8 1.00 of the memory (300 MB of it for its steps) and 1.00 times the time" in costs
 
 
+def test_how_many_learning_rates_were_tried_is_said(rows):
+    found = heard_better.lines(rows)
+    assert heard_better.rates(found) == (
+        "No learning rate was searched for; the usual ones: full 0.001, lora-r8 0.001."
+    )
+    searched = found.assign(rates_tried=[{"0.001": 1.5}, {"0.001": 1.5, "0.003": 1.6}])
+    assert heard_better.rates(searched).endswith("were tried: full 0.001 of 1, lora-r8 0.001 of 2.")
+
+
 def test_what_was_missed_is_said(run):
     before, none = lesson("baseline", 6), lesson("full", 6, clean=6)
     retaught.record(run, retaught.SYSTEM, "baseline", JUDGE, before.heard)

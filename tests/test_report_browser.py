@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import report_tree
 import test_report_articles
 from browser import AXE, NEEDED, fetched, focus_shown, opened, violations
 
 from lib import report
-from lib.report import articles
+from lib.report import articles, portraits
 
 pytestmark = NEEDED
 
@@ -138,6 +140,14 @@ def test_an_article_loads_nothing_but_itself_and_scrolls_only_inside(browser, tm
     page.close()
 
 
+@pytest.mark.parametrize("system", ["fastspeech2", "hifigan", "istft"])
+def test_the_tables_of_a_card_are_reached_by_the_keyboard(system):
+    card = str(portraits._card(system))
+    tables = re.findall(r'<div class="scroll" role="region" tabindex="0" aria-label="(.*?)"><table>', card)
+    assert len(tables) == card.count("<table>") == card.count("</table></div>") > 0
+    assert len(set(tables)) == len(tables)
+
+
 @AXE
 @pytest.mark.parametrize("width, scheme", [(390, "dark"), (1280, "light")])
 def test_a_screen_reader_finds_nothing_amiss(browser, path, tmp_path, width, scheme):
@@ -152,6 +162,22 @@ def test_a_screen_reader_finds_nothing_amiss(browser, path, tmp_path, width, sch
             page.locator("fieldset label").nth(1).click()
             assert violations(page) == []
         page.close()
+
+
+@pytest.mark.parametrize("name", ["report", "systems/hibari"])
+def test_whatever_may_scroll_is_reached_by_the_keyboard(browser, path, name):
+    """Also where this report's content is too short to scroll, for scrolling is all that axe sees."""
+    page = opened(browser, (path.parent / f"{name}.html").as_uri(), viewport={"width": 390, "height": 800})
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    scrolling = page.evaluate(
+        """() => [...document.querySelectorAll('main *')]
+        .filter(e => ['auto', 'scroll'].includes(getComputedStyle(e).overflowX))
+        .map(e => [e.outerHTML.slice(0, 80), e.tabIndex, e.getAttribute('aria-label')])"""
+    )
+    labels = [label for _, _, label in scrolling]
+    assert len(labels) > 1 and len(set(labels)) == len(labels)
+    assert [html for html, index, label in scrolling if index < 0 or not label] == []
+    page.close()
 
 
 def test_the_keyboard_reaches_everything_and_one_sees_where_it_is(page):

@@ -1,5 +1,6 @@
 """Two runs beside each other: a difference is what arithmetic says, and what does not compare is not compared."""
 
+import dataclasses
 import math
 
 import pytest
@@ -87,6 +88,68 @@ def test_times_of_two_hosts_are_not_compared_and_bytes_are():
     )
     assert only([row("size_mb", 13.6)], [row("size_mb", 13.7, host=OTHER)]).word == changed.WORSE
     assert only([row("size_mb", 13.6)], [row("size_mb", 13.6, host=OTHER)]).word == changed.SAME
+
+
+def test_what_all_times_share_is_the_machines_hour_and_no_systems_change():
+    """Nine RTFs, of which all but one take 0.8 times as long, and that one half as long."""
+
+    def run(of_all, of_the_last):
+        factors = [of_all] * 8 + [of_the_last]
+        rtf = [row("rtf", 0.1 * f, (0.098 * f, 0.102 * f), variant=f"v{i}") for i, f in enumerate(factors)]
+        return rtf + [
+            row("throughput_rtfx", 10 / of_all, (9.8 / of_all, 10.2 / of_all)),
+            row("wer", 0.1, (0.09, 0.11)),
+            row("size_mb", 13.6),
+            row("cold_start_s", 2 * of_all),
+        ]
+
+    found = changed.changes(run(1, 1), run(0.8, 0.5))
+    assert [(c.variant, c.metric, c.word) for c in found if c.word in changed.BEYOND] == [
+        ("v8", "rtf", changed.BETTER)
+    ]
+    assert found[0].difference == pytest.approx(0.05 - 0.8 * 0.1) and found[0].before.value == 0.1
+    others = {c.metric: c for c in found[1:]}
+    assert others["cold_start_s"].difference == pytest.approx(0) and others["wer"].pace == changed.STILL
+    said = changed.finding(found)
+    assert "1 changed beyond noise" in said and "takes 0.80 times as long in this run" in said
+    again = changed.finding(changed.changes(run(1, 1), run(1, 1)))
+    assert "times as long" not in again and "0 changed beyond noise" in again
+    few = changed.changes(run(1, 1)[:7], run(0.8, 0.8)[:7])  # too few to know the machine from the systems
+    assert {c.word for c in few} == {changed.BETTER}
+    elsewhere = [row("rtf", 0.05, (0.04, 0.06), variant=f"v{i}", host=OTHER) for i in range(9)]
+    assert {c.word for c in changed.changes(run(1, 1)[:9], elsewhere)} == {changed.OTHER_HOST}
+
+
+def test_times_are_compared_no_closer_than_they_scatter_and_each_notebook_in_its_own_pace():
+    """Ratios of 0.9 to 1.1 in one notebook and half of that in another, with intervals of 2 %: the hour, no system."""
+
+    def run(factor, notebook):
+        return [
+            row("rtf", 0.1 * f, (0.098 * f, 0.102 * f), variant=f"v{i}", notebook=notebook)
+            for i, f in enumerate(factor * (1 + 0.025 * (i - 4)) for i in range(9))
+        ]
+
+    steady = [0.1 * one for one in (1,) * 9]
+    before = [row("rtf", v, (0.98 * v, 1.02 * v), variant=f"v{i}") for i, v in enumerate(steady)]
+    before += [dataclasses.replace(one, notebook="04_pruning_quantization") for one in before]
+    after = run(1.0, "01_baselines") + run(0.5, "04_pruning_quantization")
+    found = changed.changes(before, after)
+    assert {c.word for c in found} <= {changed.NOISE, changed.SAME}
+    assert {round(c.pace.factor, 3) for c in found} == {0.5, 1.0}
+    assert all(0.05 < c.pace.scatter < 0.1 for c in found)
+    assert "takes 0.50 to 1.00 times as long" in changed.finding(found)
+    twice = [dataclasses.replace(one, value=2 * one.value, ci_low=2 * one.ci_low, ci_high=2 * one.ci_high) for one in after]
+    (worse,) = [c for c in changed.changes(before, after[:-1] + twice[-1:]) if c.word in changed.BEYOND]
+    assert worse.variant == "v8" and worse.word == changed.WORSE  # beyond what the others scatter
+
+
+def test_what_no_clock_took_knows_no_pace():
+    simulated = row("latency_ms_p50", 25.7, kind="simulated", target="vela")
+    rtf = [row("rtf", 0.1, (0.09, 0.11), variant=f"v{i}") for i in range(9)]
+    faster = [row("rtf", 0.05, (0.045, 0.055), variant=f"v{i}") for i in range(9)]
+    found = {c.metric: c for c in changed.changes([*rtf, simulated], [*faster, simulated])}
+    assert found["latency_ms_p50"].word == changed.SAME and found["latency_ms_p50"].difference == 0
+    assert found["rtf"].pace.factor == pytest.approx(0.5)
 
 
 def test_another_instrument_or_kind_does_not_compare():

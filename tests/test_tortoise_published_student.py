@@ -150,6 +150,7 @@ def test_a_ladder_of_the_published_decoder_is_climbed_and_speaks(folder, recordi
     first, second = distill.climb(chosen, tmp_path / "students", rungs)
     known = students.about(second)
     assert (known.steps, known.prediction, known.teacher, known.folded) == (4, "v", "guided-8", True)
+    assert known.trained_steps > 0 and known.trained_minutes > 0
     clips = walks.clips(recordings)
     voice = PublishedTortoise(
         published.load(folder, None), clips, candidates=1, codes_max=6, threads=1, student=second

@@ -188,6 +188,7 @@ def test_a_ladder_is_climbed_and_goes_on_where_it_was(speech, base, tmp_path, mo
     ).read_bytes() == before
     known = [students.about(folder) for folder in folders]
     assert [k.steps for k in known] == [8, 4, 2] and all(k.folded and not k.interval for k in known)
+    assert all(k.trained_steps > 0 and k.trained_minutes > 0 for k in known)
     assert (
         known[1].teacher.endswith("guided-8")
         and "taught by `distilled-4`" in (folders[2] / "README.md").read_text()
@@ -260,9 +261,10 @@ def test_a_climb_killed_within_a_halving_goes_on_with_that_halving(speech, base,
     class Killed(BaseException):
         pass
 
-    seen, updates = [], StudentTask.updates
+    seen, rates, updates = [], [], StudentTask.updates
 
     def counted(self, batch, step):
+        rates.append(self.config.learning_rate)
         seen.append((self.config.steps, step))
         if killing and (self.config.steps, step) == (2, 3):
             raise Killed
@@ -282,6 +284,14 @@ def test_a_climb_killed_within_a_halving_goes_on_with_that_halving(speech, base,
     assert [f.name for f in folders] == [f.name for f in whole] == ["distilled-4", "distilled-2", "interval-1"]
     for one, other in zip(folders, whole):
         assert (one / students.WEIGHTS).read_bytes() == (other / students.WEIGHTS).read_bytes()
+    slower = [dataclasses.replace(plan[0], name="slower", rate=0.25)]
+    study.trained("quick", slower, tmp_path / "whole")
+    assert rates[-4:] == [1e-3 / 4] * 4 and set(rates[:-4]) == {1e-3}
+    chosen.model.pop("learning_rate")
+    with pytest.raises(
+        ParameterError, match="names no model.learning_rate, of which each rung takes its share"
+    ):
+        study.trained("quick", slower, tmp_path / "nameless")
     monkeypatch.setattr(study, "MOST", 3)
     voice = tortoise.Tortoise(base)
     walks = study.walks(voice, folders)

@@ -40,10 +40,7 @@ def portion(corpus: Corpus, minutes: float = 0.0, *, validation: int = 8) -> Por
     """
     if not minutes >= 0:
         raise ParameterError(f"{minutes} minutes of speech cannot be taken: give 0 for all, or a length")
-    tests = Known(u.normalized for u in corpus.split("test"))
-    watched = [u for u in corpus.split("validation") if tests.near(u.normalized) is None]
-    held_out = Known(u.normalized for u in (*corpus.split("test"), *watched))
-    free = [u for u in corpus.split("train") if held_out.near(u.normalized) is None]
+    free, watched = apart(corpus)
     near = {u.id for split in ("train", "validation") for u in corpus.split(split)}
     near -= {u.id for u in (*watched, *free)}
     chosen, seconds = [], 0.0
@@ -68,6 +65,14 @@ def portion(corpus: Corpus, minutes: float = 0.0, *, validation: int = 8) -> Por
         seconds,
         tuple(sorted(near)),
     )
+
+
+def apart(corpus: Corpus) -> tuple[list[Utterance], list[Utterance]]:
+    """(train, validation) utterances of a corpus, each without what is near to a sentence of the splits behind it."""
+    tests = Known(u.normalized for u in corpus.split("test"))
+    watched = [u for u in corpus.split("validation") if tests.near(u.normalized) is None]
+    held_out = Known(u.normalized for u in (*corpus.split("test"), *watched))
+    return [u for u in corpus.split("train") if held_out.near(u.normalized) is None], watched
 
 
 def in_drawn_order(utterances: Sequence[Utterance]) -> list[Utterance]:

@@ -2,6 +2,11 @@
 
 Allison Smith's telephone prompts (asterisk-core-sounds, CC-BY-SA-3.0), with the texts their makers publish.
 Where there is no apt, the corpus is missing and the experiments that need it say so.
+
+Splits are by text alone. When a prompt was recorded nobody tells: the files bear the two minutes in which all were
+converted, their names the application that plays them. So held-out prompts lie between those learnt from (the
+recogniser's study holds whole applications apart, `lib.corpora.recognition`), and what learnt from one split, as the
+zoo's vocoder did, would have heard the test clips of another.
 """
 
 from __future__ import annotations

@@ -2,19 +2,25 @@
 needs ONNX Runtime and NumPy alone.
 
     <stage>.onnx   the graphs, quantized or not, as the variant has them
-    voice.json     which tensor of which graph is what, the symbols' ids, some sentences in phonemes
-    speak.py       `bare_speaker`: run it, or import it
+    voice.json     which tensor of which graph is what, the symbols' ids, some sentences in phonemes; of a vocoder what
+                   a mel is
+    speak.py       `bare_speaker` or `bare_vocoder`: run it, or import it
+    mel.npy        of a vocoder: a mel to begin with
 
-It says the samples that the variant says here. Of the systems `vits-joe` has such a folder: its stages follow each
-other without a loop. Others find their way through a text step by step, in code of this project.
+It says the samples that the variant says here. `vits-joe` and `hifigan` have such a folder: their stages follow each
+other with a few lines of NumPy between them. What the others lack says `WHY_NOT`.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lib.errors import ParameterError
 from lib.files import write_atomic
@@ -23,23 +29,63 @@ from lib.systems import symbols
 if TYPE_CHECKING:
     from lib.systems.model import Model
 
-SPEAKER, VOICE = "speak.py", "voice.json"
+SPEAKER, VOICE, MEL = "speak.py", "voice.json", "mel.npy"
 SENTENCES = ("The birch canoe slid on the smooth planks.", "Glue the sheet to the dark blue background.")
+WALKED = "its decoder goes step by step and finds out itself where the sentence ends"
+WHY_NOT = {
+    "fastspeech2": "durations, pitch and energy go from graph to graph by rules of this project, and a vocoder follows",
+    "tacotron2": WALKED,
+    "speecht5": WALKED,
+    "tortoise": "it has no graphs: it runs on PyTorch alone",
+    "istft": "pulses, noise and the inverse Fourier transform are computed around its graphs, with SciPy",
+    "whisper-tiny.en": "its mel, its search and its tokens are code of this project",
+}
 
 
-def write(voice: Model, folder: str | Path, *, sentences: Sequence[str] = SENTENCES) -> list[Path]:
-    """The folder of a voice on ONNX Runtime, baseline or variant; its files. sentences: whose phonemes lie there."""
+def write(
+    voice: Model, folder: str | Path, *, sentences: Sequence[str] = SENTENCES, mel: np.ndarray | None = None
+) -> list[Path]:
+    """The folder of a voice or vocoder on ONNX Runtime, baseline or variant; its files.
+
+    sentences: whose phonemes lie there; mel: (F, n_bands), what lies there of a vocoder, by default the first sentence
+    as its teacher reads it. ParameterError for a system that needs more than its graphs, with what.
+    """
     from lib.systems.vits_joe import stages
 
     folder = Path(folder)
-    if voice.name != stages.VitsJoeOnnx.name or voice.graphs.keys() != stages.STAGES.keys():
+    if voice.name == stages.VitsJoeOnnx.name and voice.graphs.keys() == stages.STAGES.keys():
+        about, others, script = _of_voice(voice, stages, sentences), [], "bare_speaker.py"
+    elif voice.name == "hifigan" and "decoder" in voice.graphs:
+        about, script = _of_vocoder(voice), "bare_vocoder.py"
+        others = [write_atomic(folder / MEL, _npy(_read(voice, sentences[0]) if mel is None else mel))]
+    else:
+        why = WHY_NOT.get(voice.name, "its stages are not those that a script of NumPy can follow")
         raise ParameterError(
-            f"{voice.name} {voice.variant} on {voice.target} does not run without this project: take vits-joe on "
-            "onnxruntime/cpu with its own decoder"
+            f"{voice.name} {voice.variant} on {voice.target} does not run without this project: {why}; take vits-joe "
+            "(with its own decoder) or hifigan on onnxruntime/cpu"
         )
+    return [
+        *(write_atomic(folder / f"{stage}.onnx", graph) for stage, graph in voice.graphs.items()),
+        *others,
+        write_atomic(folder / VOICE, json.dumps(about, ensure_ascii=False, indent=1).encode()),
+        write_atomic(folder / SPEAKER, Path(__file__).with_name(script).read_bytes()),
+    ]
+
+
+def lacking(names: Iterable[str]) -> str | None:
+    """Which of some systems have no such folder, and why, in a sentence; None where all have one."""
+    by_why: dict[str, list[str]] = {}
+    for name in names:
+        if name in WHY_NOT:
+            by_why.setdefault(WHY_NOT[name], []).append(name)
+    said = "; ".join(f"{', '.join(who)}: {why}" for why, who in by_why.items())
+    return f"Without such a folder: {said}." if said else None
+
+
+def _of_voice(voice: Model, stages, sentences: Sequence[str]) -> dict:
     table = symbols.voice_config()["phoneme_id_map"]
     said = {text: "".join(symbols.of(text)[1:-1]) for text in sentences}
-    about = {
+    return {
         "sample_rate": voice.sample_rate,
         "variant": voice.variant,
         "scales": [float(value) for value in voice.scales.array()],
@@ -48,12 +94,27 @@ def write(voice: Model, folder: str | Path, *, sentences: Sequence[str] = SENTEN
         "ids": {symbol: numbers[0] for symbol, numbers in table.items()},
         "sentences": said,
     }
-    speaker = Path(__file__).with_name("bare_speaker.py").read_bytes()
-    return [
-        *(write_atomic(folder / f"{stage}.onnx", graph) for stage, graph in voice.graphs.items()),
-        write_atomic(folder / VOICE, json.dumps(about, ensure_ascii=False, indent=1).encode()),
-        write_atomic(folder / SPEAKER, speaker),
-    ]
+
+
+def _of_vocoder(vocoder: Model) -> dict:
+    return {
+        "sample_rate": vocoder.sample_rate,
+        "variant": vocoder.variant,
+        "stages": list(vocoder.graphs),
+        "mel": dataclasses.asdict(vocoder.mel),
+    }
+
+
+def _read(vocoder: Model, text: str) -> np.ndarray:
+    from lib.optimize import calibration
+
+    return calibration.mel(vocoder, text, 0)
+
+
+def _npy(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(values, np.float32))
+    return buffer.getvalue()
 
 
 def _ends(stages, inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, dict[str, str]]:

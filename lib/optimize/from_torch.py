@@ -2,7 +2,7 @@
 the one there, under the names that the other stages know.
 
 Channels are taken out and networks are taught on torch alone; 8 bit with fixed scales, and what users run, is ONNX
-Runtime's.
+Runtime's. A decoder that learnt to round (`aware`) comes in 8 bit, with the scales that it learnt.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def from_torch(system: Model, *, folder: str, weights: str, stage: str = "decode
 
     folder: of the variant; weights: its key (`Model.weights_key`), so that a folder made anew is not taken for it.
     """
+    from lib.optimize import aware
     from lib.systems.hifigan import export
 
     if stage not in system.graphs or system.graph_suffix != ".onnx":
@@ -37,8 +38,10 @@ def from_torch(system: Model, *, folder: str, weights: str, stage: str = "decode
             f"{folder} holds no {stage} for {system.name}: it is {taught.name} on {taught.target}; save a torch "
             "variant of the same system there"
         )
-    system.graphs[stage] = _called(export.decoder(network), system.graphs[stage])
-    return {"from": taught.variant, "stage": stage}
+    rounded = aware.rounded(network)
+    graph = aware.exported(network) if rounded else export.decoder(network)
+    system.graphs[stage] = _called(graph, system.graphs[stage])
+    return {"from": taught.variant, "stage": stage, "rounded": len(rounded)}
 
 
 def _called(graph: bytes, like: bytes) -> bytes:

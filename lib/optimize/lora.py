@@ -9,6 +9,11 @@
 
 The layers are peft's, put into the network itself, so that it is called as before: no wrapper passes `input_ids` on to
 a network of speech. What learns is the adapter's `own`, and that alone is saved, with a hash of its base.
+
+Prefix tuning (Li and Liang 2021, arXiv:2101.00190), the other cheap baseline, is not among them. It is the one of
+peft's that is no layer: keys and values that a whole language model of transformers takes as `past_key_values`.
+FastSpeech 2's conformer takes none, for its attention counts distances and has no cache; `speecht5` learns without a
+cache and speaks with one of its own (`lib.systems.speecht5.decoding`). A prefix there would be our own network.
 """
 
 from __future__ import annotations

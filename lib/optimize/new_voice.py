@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from lib.corpora.base import Corpus
 from lib.errors import ParameterError
-from lib.optimize import lora
+from lib.optimize import adapter_layers, lora
 from lib.optimize.lora import Adapter
 from lib.training import sources, tasks
 from lib.training.task import Batch, Update, Validation
@@ -39,7 +40,7 @@ class Table(nn.Module):
     def __init__(self, table: nn.Embedding):
         super().__init__()
         self.base = table
-        self.own = nn.Parameter(table.weight.detach().mean(0, keepdim=True))  # (1, width): nobody's voice
+        self.own = nn.Parameter(table.weight.detach().mean(0, keepdim=True))  # (1, width): nobody's voice yet
 
     def forward(self, speakers: torch.Tensor) -> torch.Tensor:
         return F.embedding(speakers, torch.cat([self.base.weight, self.own]))
@@ -98,12 +99,47 @@ def plain(network: nn.Module) -> nn.Module:
     return merged
 
 
+@torch.no_grad()
+def merge_error(task: AcousticTask) -> float | None:
+    """How far the standardised mels of a validation sentence are apart, at most, with what a task has learnt within
+    the weights and beside them; None without an adapter that can be merged.
+    """
+    network, example = task.plain[MODULE], task.validation[0]
+    if not adapter_layers.of(network) or lora.adaptation(network).adapter.method == "qlora":
+        return None
+    batch = task.collate([(example, example.mel())])
+    said = []
+    for one in (network, plain(network)):
+        torch.manual_seed(0)  # of what is left out of a prenet, in use, too
+        said.append(task.said(one.eval(), batch))
+    return float((said[0] - said[1]).abs().max())
+
+
 def export(voice: AcousticSystem, folder: str | Path, card: str = "") -> Path:
     """A learnt voice as a checkpoint of its system, for `systems.load(name, checkpoint=folder)`: it runs wherever the
     system does, ONNX Runtime too. Weights in half precision, as every checkpoint of the project.
     """
     kind = tasks.find(voice.name).system.checkpoints
     return kind.save(folder, voice.config, voice.speakers, plain(voice.modules[MODULE]).state_dict(), card)
+
+
+def begin_as_the_likest(task: AcousticTask) -> None:
+    """Let the new row begin as the old voice that says the validation sentences best, by the mel's loss, or as the mean
+    of all: that is nobody's voice, and few steps, or the row alone, may never come as near as an old voice was.
+    """
+    network = task.plain[MODULE]
+    table = next(module for module in network.modules() if isinstance(module, Table))
+    rows, losses, learns = torch.cat([table.own, table.base.weight]).detach(), [], network.training
+    if not task.validation:
+        return
+    network.eval()
+    for row in rows:
+        table.own.data.copy_(row)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # of what is left out of a prenet
+            losses.append(task.validate(0).scalars["mel"])
+    table.own.data.copy_(rows[int(np.argmin(losses))])
+    network.train(learns)
 
 
 @functools.cache
@@ -114,6 +150,7 @@ def _new_voice(kind: type[AcousticTask]) -> type[AcousticTask]:
         def __init__(self, corpus: Corpus, config: Any, adapter: Adapter, folder: Path):
             self.adapter, self.folder = adapter, folder
             super().__init__(corpus, config)
+            begin_as_the_likest(self)
 
         def begin(self) -> nn.Module:
             _, known, network = self.system.checkpoints.load(self.folder)

@@ -7,6 +7,8 @@
                    stored in fewer bits, computed in single precision: a smaller download, as fast as before
     bf16           torch: products in bfloat16
 
+Learning to bear 8 bits, before a graph gets them, is a technique of its own: `aware`.
+
 All of them take a selection (`lib.optimize.selection`): stages, types, layers, skip. torch's own dynamic quantization
 for x86 is deprecated in favour of torchao, whose int8 is slower than float on CPUs unless compiled; so it stays as long
 as torch has it. Weights alone in 4 bit are our own `formats`: bitsandbytes computes with them, which costs a CPU more

@@ -12,7 +12,7 @@ Both are ONNX Runtime's own quantizer; what is chosen here is which operators it
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,7 @@ POINTWISE = "PointwiseConv"  # in selections: a Conv of kernel 1, which dynamic 
 DYNAMIC = ("MatMul", "Gemm", POINTWISE, "Conv", "LSTM")
 STATIC = ("Conv", "MatMul", "Gemm", "ConvTranspose", "LeakyRelu", "Relu", "Sigmoid", "Add", "Mul", "Concat")
 ACTIVATIONS = {"uint8": "QUInt8", "int8": "QInt8"}
+Range = tuple[float, float]  # the least and the largest value of a tensor
 
 
 def known(graph: bytes, kinds: Collection[str]) -> dict[str, str]:
@@ -87,13 +88,53 @@ def static(
     """
     if activations not in ACTIVATIONS:
         raise unknown("type of activations", activations, ACTIVATIONS)
-    quantization = require("onnxruntime.quantization", "onnxruntime==1.31.1")
     if not 0 <= equalise <= 1:
         raise ParameterError(f"equalise is {equalise}: give a number from 0 (not at all) to 1")
     graph = _named(graph)
     if equalise:
         graph = channels.equalised(graph, chosen, channels.largest(graph, chosen, seen), equalise)
     ranges = calibration.ranges(graph, seen, method, percentile=percentile)
+    quantized = _statically(graph, chosen, ranges, method, activations, symmetric, reduce_range)
+    return channels.folded(quantized) if equalise else quantized
+
+
+def with_ranges(graph: bytes, ranges: Mapping[str, tuple[Range, Range]]) -> bytes:
+    """A serialized graph whose convolutions of these weights compute in 8 bit with ranges that are known.
+
+    ranges: name of the weights -> of what the convolution reads, and of what it makes. Those that read one tensor must
+    give it one range.
+    """
+    import onnx
+
+    graph = _named(graph)
+    tensors: dict[str, Range] = {}
+    chosen = []
+    for node in onnx.load_from_string(graph).graph.node:
+        if node.op_type == "Conv" and node.input[1] in ranges:
+            chosen.append(operators.short(node.name))
+            for tensor, own in zip((node.input[0], node.output[0]), ranges[node.input[1]]):
+                if tensors.setdefault(tensor, own) != own:
+                    raise ParameterError(
+                        f"{tensor} would have two ranges, {tensors[tensor]} and {own}: let those that read it share one"
+                    )
+    if len(chosen) != len(ranges):
+        raise ParameterError(
+            f"of {len(ranges)} weights with known ranges the graph has {len(chosen)} convolutions"
+        )
+    return _statically(graph, chosen, calibration.told(tensors))
+
+
+def _statically(
+    graph: bytes,
+    chosen: Collection[str],
+    ranges: Path,
+    method: str = "minmax",
+    activations: str = "uint8",
+    symmetric: bool = False,
+    reduce_range: bool = False,
+) -> bytes:
+    """ONNX Runtime's quantizer on a named graph. ranges: file with the range of every tensor that it asks for."""
+    quantization = require("onnxruntime.quantization", "onnxruntime==1.31.1")
     with _files(graph) as (before, after, full):
         quantization.quantize_static(
             before,
@@ -109,7 +150,7 @@ def static(
             nodes_to_quantize=full(chosen),
             extra_options={"ActivationSymmetric": symmetric},
         )
-        return channels.folded(after.read_bytes()) if equalise else after.read_bytes()
+        return after.read_bytes()
 
 
 def _named(graph: bytes) -> bytes:

@@ -121,12 +121,16 @@ def layer(system: Model, name: str) -> "torch.nn.Module":
 def replace(system: Model, name: str, other: "torch.nn.Module") -> None:
     """Put another layer in the place of one."""
     stage, _, path = name.partition("/")
-    if not path:
+    if path:
+        put(system.modules[stage], path, other)
+    else:
         system.modules[stage] = other
-        return
+
+
+def put(network: "torch.nn.Module", path: str, other: "torch.nn.Module") -> None:
+    """Put another layer in the place of one of a network."""
     parent, _, own = path.rpartition(".")
-    owner = system.modules[stage].get_submodule(parent)
-    setattr(owner, own, other)
+    setattr(network.get_submodule(parent), own, other)
 
 
 def matches(name: str, patterns: Strings) -> bool:

@@ -35,6 +35,7 @@ _TECHNIQUES = {
     "dora": "lib.optimize.tuned:DORA",
     "full": "lib.optimize.tuned:FULL",
     "ia3": "lib.optimize.tuned:IA3",
+    "int8-aware": "lib.optimize.aware:INT8_AWARE",
     "int8-dynamic": "lib.optimize.quantize:INT8_DYNAMIC",
     "int8-static": "lib.optimize.quantize:INT8_STATIC",
     "int8-weights": "lib.optimize.quantize:INT8_WEIGHTS",
@@ -161,6 +162,7 @@ def save(
         "files": [str(path.relative_to(folder)) for path in files],
         "measured": dict(measured or {}),
         "commit": environment.commit(),
+        "code": environment.code(),
         "host": environment.host(),
         "date": date.today().isoformat(),
     }

@@ -5,12 +5,18 @@ instrument took both, and, where the metric says as much about the machine as ab
 interval of the difference follows from the two intervals alone (MOVER: Zou and Donner 2008,
 https://doi.org/10.1002/sim.3095): rows hold no single sentences, so of two runs on the same sentences it is too wide
 rather than too narrow. What it leaves is corrected for the number of differences that were looked at (Holm).
+
+The same code on the same machine takes up to a quarter more or less time by the hour, as the neighbours on its
+processor do. So a time is compared with the other run's in this run's pace, the factor that the times of a notebook
+share, and no closer than they scatter around it: rounds within one run know nothing of the hour. What most systems
+share is therefore not seen, be it the hour or a change that sped all of them up.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,7 +41,29 @@ ONLY_BEFORE, ONLY_AFTER, NOT_RUN = "only in the other run", "only in this run", 
 BEYOND = (BETTER, WORSE, DIFFERENT)
 # Counted, not sampled: the same code gives the same number, and any difference is one.
 COUNTED = ("size_mb", "loaded_mb", "params_m", "trainable_params_pct", "npu_ops_pct", "cycles")
+# Metrics that follow the machine's pace: how many times as large where everything takes twice as long, as a power of 2.
+TIMED = {
+    **dict.fromkeys(("rtf", "latency_ms_p50", "latency_ms_p90", "latency_ms_p99", "first_audio_ms"), 1),
+    **dict.fromkeys(("cold_start_s", "energy_j_per_audio_s"), 1),
+    **dict.fromkeys(("throughput_rtfx", "train_steps_per_s", "train_frames_per_s"), -1),
+}
+PACED_BY = "rtf"
+ENOUGH = 8  # ratios before their median is a pace
+DEVIATIONS = 1.4826  # standard deviations in a median of absolute ones, of a normal distribution
 _ORDER = (WORSE, BETTER, DIFFERENT, ONLY_BEFORE, ONLY_AFTER, NOT_RUN)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many times as long everything takes in this run, and the standard deviation of single times around that, as
+    a share.
+    """
+
+    factor: float = 1.0
+    scatter: float = 0.0
+
+
+STILL = Pace()
 
 
 @dataclass(frozen=True)
@@ -55,6 +83,7 @@ class Change:
     low: float | None = None
     high: float | None = None
     p_value: float | None = None
+    pace: Pace = STILL
 
 
 def read(folder: str | Path) -> list[Row]:
@@ -78,8 +107,10 @@ def changes(before: pd.DataFrame | Iterable[Row], after: pd.DataFrame | Iterable
     before, after: rows, or the table of `lib.results.read`.
     """
     old, new = _by_identity(records(before)), _by_identity(records(after))
+    paces = _paces(old, new)
     found = [
-        _change(identity, old.get(identity), new.get(identity)) for identity in dict.fromkeys((*new, *old))
+        _change(identity, old.get(identity), new.get(identity), paces)
+        for identity in dict.fromkeys((*new, *old))
     ]
     tested = [number for number, change in enumerate(found) if change.p_value is not None]
     for number, p_value in zip(tested, stats.holm([found[i].p_value for i in tested])):
@@ -116,6 +147,14 @@ def finding(found: Sequence[Change]) -> str:
     ]
     if changed:
         said.append(f"{'; '.join(_said(change) for change in changed[:5])}.")
+    if paces := {change.pace for change in found if change.difference is not None} - {STILL}:
+        factors = sorted({f"{pace.factor:.2f}" for pace in paces})
+        scatter = max(pace.scatter for pace in paces)
+        said.append(
+            f"A second of speech takes {' to '.join(dict.fromkeys((factors[0], factors[-1])))} times as long in this run "
+            "(median over systems and variants, notebook by notebook): the machine's hour, or something they share. "
+            f"Times are compared after that, and no closer than they scatter around it (up to {100 * scatter:.0f} %)."
+        )
     others = [(word, count) for word, count in words.items() if word not in (*BEYOND, NOISE, SAME)]
     if others:
         said.append(f"Not compared: {'; '.join(f'{count:,} {word}' for word, count in others)}.")
@@ -165,8 +204,46 @@ def _by_identity(rows: Iterable[Row]) -> dict[tuple[str, ...], Row]:
     return held
 
 
-def _change(identity: tuple[str, ...], before: Row | None, after: Row | None) -> Change:
-    names = identity[1:]
+def _paces(old: dict[tuple[str, ...], Row], new: dict[tuple[str, ...], Row]) -> dict[str, Pace]:
+    """Notebook -> the pace of its times, from the RTFs that compare; that of the whole run, under "", where they are
+    too few, and STILL where those are, too.
+    """
+    ratios: dict[str, list[float]] = {"": []}
+    for identity in sorted(old.keys() & new.keys()):
+        before, after = old[identity], new[identity]
+        if identity[-1] == PACED_BY and before.value and after.value and _clocked(before, after):
+            for notebook in ("", identity[0]):
+                ratios.setdefault(notebook, []).append(math.log(after.value / before.value))
+    return {notebook: _pace(logs) for notebook, logs in ratios.items() if len(logs) >= ENOUGH}
+
+
+def _pace(logs: Sequence[float]) -> Pace:
+    middle = statistics.median(logs)
+    return Pace(math.exp(middle), DEVIATIONS * statistics.median(abs(log - middle) for log in logs))
+
+
+def _clocked(before: Row, after: Row) -> bool:
+    """Whether both follow from a clock on this machine; what is simulated does not."""
+    return not _incomparable(before, after) and after.kind != "simulated"
+
+
+def _in_pace(row: Row, pace: Pace) -> Row:
+    """The row as it would be in that pace, its interval wider by what single times scatter around it."""
+    from scipy.stats import norm
+
+    factor = pace.factor ** TIMED[row.metric]
+    value = row.value * factor
+    if row.ci_low is None or row.ci_high is None:
+        return dataclasses.replace(row, value=value)
+    apart = norm.ppf((1 + stats.CONFIDENCE) / 2) * pace.scatter * value
+    low, high = (math.hypot(value - end * factor, apart) for end in (row.ci_low, row.ci_high))
+    return dataclasses.replace(row, value=value, ci_low=value - low, ci_high=value + high)
+
+
+def _change(
+    identity: tuple[str, ...], before: Row | None, after: Row | None, paces: dict[str, Pace]
+) -> Change:
+    notebook, *names = identity
     if before is None or after is None:
         known = before or after
         word = NOT_RUN if known.value is None else ONLY_AFTER if before is None else ONLY_BEFORE
@@ -176,13 +253,16 @@ def _change(identity: tuple[str, ...], before: Row | None, after: Row | None) ->
         return Change(*names, before, after, SAME if both else NOT_RUN)
     if why := _incomparable(before, after):
         return Change(*names, before, after, why)
-    gap = after.value - before.value
+    timed = names[-1] in TIMED and _clocked(before, after)
+    pace = paces.get(notebook, paces.get("", STILL)) if timed else STILL
+    paced = _in_pace(before, pace) if timed else before
+    gap = after.value - paced.value
     if names[-1] in COUNTED:
         return Change(*names, before, after, _direction(names[-1], gap) if gap else SAME, gap)
-    tested = difference(before, after)
+    tested = difference(paced, after)
     if tested is None:
-        return Change(*names, before, after, NO_INTERVAL if gap else SAME, gap)
-    return Change(*names, before, after, NOISE if gap else SAME, *tested)
+        return Change(*names, before, after, NO_INTERVAL if gap else SAME, gap, pace=pace)
+    return Change(*names, before, after, NOISE if gap else SAME, *tested, pace=pace)
 
 
 def _incomparable(before: Row, after: Row) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from lib.studies.rates import Choices
+
 
 def over_share(case: Case, title: str = "") -> Figure | None:
     """Similarity over the share of the parameters that learnt, on the most data: a point with its interval per trial.
@@ -96,6 +98,32 @@ def costs(case: Case, title: str = "") -> Figure | None:
         panels[1].barh(names, 1 / last.train_steps_per_s, color=colours)
         panels[1].set(xlabel="seconds a step")
         panels[0].invert_yaxis()
+        plt.close(figure)
+    return figure
+
+
+def rates(choices: Choices) -> Figure | None:
+    """Loss on validation over the learning rate: a panel for each system, a line for each method, a ring around the
+    chosen one. None where nothing was tried.
+    """
+    tried = [choice for choice in choices.values() if choice.losses]
+    systems = list(dict.fromkeys(choice.system for choice in tried))
+    if not tried:
+        return None
+    import matplotlib.pyplot as plt
+
+    with style.theme():
+        figure, panels = plt.subplots(1, len(systems), figsize=(8.6, 3.4), layout="constrained", squeeze=False)
+        for axes, system in zip(panels[0], systems):
+            for choice in (choice for choice in tried if choice.system == system):
+                known = {rate: loss for rate, loss in sorted(choice.losses.items()) if loss < float("inf")}
+                look = {"color": _color(choice.method), "marker": _marker(choice.method)}
+                axes.plot(list(known), list(known.values()), label=choice.method, **look)
+                ring = {"marker": "o", "markersize": 13, "fillstyle": "none", "color": style.MUTED}
+                axes.plot(choice.rate, known[choice.rate], linestyle="", **ring)
+            axes.set(xscale="log", title=system, xlabel="highest learning rate")
+        panels[0][0].set(ylabel="mel's loss on validation")
+        panels[0][0].legend(frameon=False, fontsize=9)
         plt.close(figure)
     return figure
 

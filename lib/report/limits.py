@@ -79,7 +79,11 @@ def _machine(measured: list[Row]) -> str:
     if not hosts:
         return ""
     one = f"one machine ({hosts[0]})" if len(hosts) == 1 else f"{len(hosts)} machines ({'; '.join(hosts)})"
-    return f"Speed, memory and energy are of {one}; on another one the order may change."
+    return (
+        f"Speed, memory and energy are of {one}; on another one the order may change. All times move with the "
+        "machine's hour, by a fifth and more; what one notebook measured took turns, so its ratios hold better than "
+        "its values."
+    )
 
 
 def _kinds(current: list[Row]) -> str:

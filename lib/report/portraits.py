@@ -7,6 +7,7 @@ The pages stand in outputs/<profile>/systems beside the report, which links them
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -116,13 +117,18 @@ def _apart(clips: dict[Path, spectra.Clip], base: Path | None, path: Path) -> st
 
 
 def _card(system: str) -> Markup | None:
-    """The card of a checkpoint that was trained here, its headings below those of the page."""
+    """The card of a checkpoint that was trained here, its headings below those of the page, its tables within reach of
+    the keyboard where they scroll.
+    """
     if system not in zoo.names():
         return None
     from nbconvert.filters.markdown import markdown2html
 
     html = markdown2html(zoo.card(system))
     html = re.sub(r'<a class="anchor-link".*?</a>', "", html)
+    number = itertools.count(1)
+    around = '<div class="scroll" role="region" tabindex="0" aria-label="Table {} of the card"><table>'
+    html = re.sub("<table>", lambda _: around.format(next(number)), html).replace("</table>", "</table></div>")
     return Markup(re.sub(r"(</?h)([1-4])\b", lambda heading: f"{heading[1]}{int(heading[2]) + 2}", html))
 
 

@@ -27,6 +27,7 @@ _GROUPS = {
         "fast_modulation",
         "pitch_distance_st",
         "rate_distance_pct",
+        "old_voice_similarity",
         "attention_failures_pct",
         "mos_human",
     ),
@@ -154,13 +155,18 @@ DEFINITIONS = {
     "params_m": "Parameters in millions, zeros included.",
     "adapter_mb": "Millions of bytes of the adapter alone, beside its base.",
     "merge_error": (
-        "The largest difference between a network's scores with its adapter within the weights and beside them."
+        "The largest difference between a network's scores (of a voice: its standardised mel) with its adapter within "
+        "the weights and beside them."
     ),
     "pitch_distance_st": (
         "How far pitch has to be moved, on average over voiced frames, until its distribution is that of the voice's "
         "own recordings (the Wasserstein distance)."
     ),
     "rate_distance_pct": "The same of the phones a second of each sentence, as a share of the voice's own mean rate.",
+    "old_voice_similarity": (
+        "Cosine between speaker embeddings of what a voice of the base says before and after another one was "
+        "learnt; 1: nothing was lost."
+    ),
     "trainable_params_pct": "Share of the parameters that the fine-tuning changes.",
     "train_loss": "Training loss at the end, comparable only within one recipe.",
     "train_steps_per_s": "Optimizer steps per second.",

@@ -1,23 +1,24 @@
 """What does a technique buy, and is it heard? Every variant judged and benched beside its baseline, none believed.
 
-A trial is one technique on one system and target. It is made, saved, loaded again as anybody would load it, spoken and
-heard on the same sentences and seeds as its baseline, and timed beside it in fresh processes. What cannot be made here
-has a row that says why.
+A trial is one technique on one system and target (`menu` lists them). It is made, saved, loaded again as anybody would
+load it, spoken and heard on the same sentences and seeds as its baseline, and timed beside it in fresh processes. What
+cannot be made here has a row that says why.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lib import optimize, systems
-from lib.errors import SpeechError, unknown
-from lib.measure import evaluate, verdict
+from lib.errors import SpeechError
+from lib.measure import evaluate, judgement, verdict
 from lib.optimize.plan import Answer
-from lib.studies import confirmed, sensitivity
+from lib.studies import confirmed, worst
+from lib.studies.menu import TORCH, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,114 +28,22 @@ if TYPE_CHECKING:
     from lib.measure.scorer import Scorer
     from lib.results import Run
     from lib.studies.confirmed import Heard
+    from lib.studies.worst import Worst
     from lib.systems.base import System
 
 log = logging.getLogger(__name__)
 
-EXTENTS = ("smoke", "quick", "study")
-CLAIMED = "pruned-30+int8-dynamic"  # the variant of SpeechT5 of which figures are claimed
-# What int8 leaves is stored in half precision, as checkpoints are: of graphs the download would grow otherwise.
-SMALL = ("int8-dynamic+fp16-weights", (("int8-dynamic", {}), ("fp16-weights", {})))
-# Graphs of acoustic models, without their vocoder's, and the one of them that is all convolutions or sees most frames.
-GENERATING = {
-    "fastspeech2": (["encoder", "prosody", "decoder"], ["decoder"]),
-    "tacotron2": (["encoder", "decoder", "postnet"], ["postnet"]),
-    "speecht5": (["encoder", "decoder", "postnet"], ["postnet"]),
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """One variant. steps: techniques with their arguments, in turn; settings: of the system before it (a vocoder,
-    a speaker).
-    """
-
-    system: str
-    target: str
-    variant: str
-    steps: tuple[tuple[str, Mapping[str, Any]], ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-def trial(system: str, target: str, variant: str, technique: str = "", **arguments: Any) -> Trial:
-    """A trial of one step; technique: by default the variant's own name."""
-    return Trial(system, target, variant, ((technique or variant, arguments),))
-
-
-def halved(system: str, target: str, variant: str, technique: str = "", **arguments: Any) -> Trial:
-    """As `trial`; what stays in single precision is stored in half, as the checkpoints of the baseline are: else the
-    download of its graphs would be larger.
-    """
-    steps = ((technique or variant, arguments), ("fp16-weights", {}))
-    return Trial(system, target, f"{variant}+fp16-weights", steps)
+WHOLE = "baseline"
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What became of a trial: the answer, or None and why not; its first clip, and its baseline's."""
+    """What became of a trial: the answer, or None and why not; the sentence that it hurt most."""
 
     trial: Trial
     answer: Answer | None
     why_not: str = ""
-    clips: tuple[Clip, ...] = ()
-
-
-def trials(extent: str) -> list[Trial]:
-    """What is tried: "smoke" one variant that takes seconds, "quick" what is claimed of SpeechT5 and both sides of one
-    voice on ONNX Runtime, "study" every technique on every system with weights. ParameterError for another extent.
-    """
-    if extent not in EXTENTS:
-        raise unknown("extent of the trials", extent, EXTENTS)
-    joe = ("vits-joe", "onnxruntime/cpu")
-    if extent == "smoke":
-        return [trial(*joe, "fp16-weights")]
-    linear = {"share": 0.3, "types": ["Linear"]}
-    made = [
-        trial("speecht5", "torch/cpu", "pruned-30", "pruned", **linear),
-        Trial("speecht5", "torch/cpu", CLAIMED, (("pruned", linear), ("int8-dynamic", {}))),
-    ]
-    static = {"stages": ["decoder"], **sensitivity.arguments_of("int8-static")}
-    made += [
-        trial(*joe, "int8-dynamic", stages=["decoder"], types=["Conv"]),
-        trial(*joe, "int8-static", **static),
-    ]
-    if extent == "quick":
-        return made
-    made += [
-        trial(*joe, f"int8-static-{method}", "int8-static", **static, method=method)
-        for method in ("entropy", "percentile")
-    ]
-    # The decoder's last stage is what one hears of static scales: with channels brought into one range, and without it.
-    early = {"layers": [f"*resblocks.{i}/*" for i in range(6)]}
-    made.append(
-        trial(*joe, "int8-static-early", "int8-static", **static, **early, method="percentile", equalise=0.5)
-    )
-    made += [trial(*joe, "int8-weights"), trial(*joe, "fp16-weights")]
-    seen = sensitivity.arguments_of("int8-static")
-    vocoder = ("hifigan", "onnxruntime/cpu")
-    made += [
-        halved(*vocoder, "int8-dynamic", stages=["decoder"], types=["Conv"]),
-        halved(*vocoder, "int8-static", **static),
-    ]
-    for name, (own, widest) in GENERATING.items():
-        on = (name, "onnxruntime/cpu")
-        made += [Trial(*on, *SMALL), *(trial(*on, variant) for variant in ("int8-weights", "fp16-weights"))]
-        made.append(halved(*on, "int8-dynamic-mel", "int8-dynamic", stages=own))
-        made.append(halved(*on, "int8-static", stages=widest, **seen))
-    for target in ("torch/cpu", "onnxruntime/cpu", "ctranslate2/cpu"):
-        made.append(trial("whisper-tiny.en", target, "int8-dynamic"))
-    made.append(Trial("whisper-tiny.en", "onnxruntime/cpu", *SMALL))
-    for name in ("vits-joe", "fastspeech2", "tacotron2", "speecht5", "tortoise"):
-        on = (name, "torch/cpu")
-        made += [
-            trial(*on, variant) for variant in ("int8-dynamic", "int8-weights", "int4-weights", "nf4", "bf16")
-        ]
-        if name == "vits-joe":  # the others lie there in half precision already
-            made.append(Trial(*on, *SMALL))
-        for share in (10, 30, 50, 70):
-            made.append(trial(*on, f"pruned-{share}", "pruned", share=share / 100, types=["Linear"]))
-            made.append(trial(*on, f"structured-{share}", "structured", share=share / 100))
-    return list({(one.system, one.target, one.variant): one for one in reversed(made)}.values())[::-1]
+    worst: Worst | None = None
 
 
 def study(
@@ -182,6 +91,7 @@ def _group(run, group, sentences, texts, scorer, folder, rounds, threads, keep, 
     try:
         system = systems.load(one.system, target=one.target, threads=threads, **one.settings)
         base = confirmed.baseline(run, system, sentences, scorer)
+        beside = _on_torch(system, one)
     except (ImportError, SpeechError) as error:
         return [_not_run(run, one, error) for one in group]
     _keep(run, system, base.judged.clips[: keep if system.kind != "recogniser" else 0])
@@ -200,11 +110,19 @@ def _group(run, group, sentences, texts, scorer, folder, rounds, threads, keep, 
         word = heard[one].verdict.word
         log.info("%s %s on %s: %s (%d of %d)", one.system, one.variant, one.target, word, number, len(group))
     kept_in = folder if resume else None
-    answers = confirmed.weigh(run, base, list(heard.values()), texts, rounds=rounds, resume=kept_in)
-    for (one, variant), answer in zip(heard.items(), answers):
-        clips = (base.judged.clips[0], variant.clips[0]) if variant.clips else ()  # a recogniser says nothing
-        tried.append(Tried(one, answer, clips=clips))
-    return tried
+    answers = confirmed.weigh(
+        run, base, list(heard.values()), texts, rounds=rounds, resume=kept_in, beside=beside
+    )
+    return tried + [Tried(one, said, worst=heard[one].worst) for one, said in zip(heard, answers)]
+
+
+def _on_torch(system: System, one: Trial) -> System | None:
+    """A vocoder as it is on PyTorch, what most people run and what its floor asks for: so it takes turns with the
+    variants elsewhere. None for others, and where they run there themselves.
+    """
+    if system.kind != "vocoder" or one.target == TORCH:
+        return None
+    return systems.load(one.system, target=TORCH, threads=system.threads, **one.settings)
 
 
 def table(tried: Sequence[Tried]) -> pd.DataFrame:
@@ -241,30 +159,28 @@ def finding(tried: Sequence[Tried]) -> str | None:
     return f"Of {len(tried)} variants: {said}. {len(slower)} of them are slower than their baseline."
 
 
-def taken(tried: Sequence[Tried], name: str, target: str, folder: str | Path, *, threads: int = 2) -> System:
-    """The fastest variant of a system that is recommended, loaded from where `study` saved it; the system itself where
-    none is.
+def taken(rows: pd.DataFrame, name: str, target: str, folder: str | Path, *, threads: int = 2) -> System:
+    """The fastest variant of a system that this run recommends, a plan's among them, loaded from where it was saved;
+    the system itself where it recommends none. rows: of `lib.results.read`, this run's.
     """
-    good = [
-        one
-        for one in tried
-        if one.answer and one.answer.recommended and (one.trial.system, one.trial.target) == (name, target)
-    ]
-    if not good:
+    mine = rows[(rows.system == name) & (rows.target == target) & (rows.metric == "rtf") & rows.value.notna()]
+    fastest: dict[str, float] = {}
+    for variant in dict.fromkeys(mine.variant):
+        home = confirmed.home(folder, name, target, variant)
+        if variant == WHOLE or not home.is_dir():
+            continue
+        said = judgement.from_rows(rows, name, variant, target)
+        if said.recommendation.word == verdict.RECOMMENDED:
+            fastest[str(home)] = max(gain.times for gain in said.gains if gain.metric == "rtf")
+    if not fastest:
         return systems.load(name, target=target, threads=threads)
-    best = max(good, key=lambda one: one.answer.times).trial
-    return optimize.load(confirmed.home(folder, name, target, best.variant), threads=threads)
+    return optimize.load(max(fastest, key=fastest.get), threads=threads)
 
 
-def first_clips(tried: Sequence[Tried]) -> dict[str, dict[str, Clip]]:
-    """System and target -> label -> the first sentence, by the baseline and by each variant."""
-    players: dict[str, dict[str, Clip]] = {}
-    for one in tried:
-        if one.clips:
-            by_label = players.setdefault(f"{one.trial.system} on {one.trial.target}", {})
-            by_label.setdefault("baseline", one.clips[0])
-            by_label[one.trial.variant] = one.clips[1]
-    return players
+def worst_clips(tried: Sequence[Tried]) -> dict[str, dict[str, Clip]]:
+    """Heading -> label -> clip: of each variant the sentence that it hurt most, beside its baseline's (`worst`)."""
+    known = [(f"{one.trial.system} on {one.trial.target}", one.trial.variant, one.worst) for one in tried]
+    return worst.headed(found for found in known if found[2] is not None)
 
 
 def _keep(run: Run, system: System, clips: Sequence[Clip]) -> None:

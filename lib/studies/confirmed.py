@@ -21,8 +21,9 @@ from lib.measure.scores import compare, summarise
 from lib.optimize import calibration
 from lib.optimize.plan import Answer
 from lib.optimize.variant import DESCRIPTION
-from lib.studies import listened
+from lib.studies import listened, worst
 from lib.studies.resumed import kept
+from lib.studies.worst import Worst
 
 if TYPE_CHECKING:
     from lib.corpora.base import Sentence
@@ -59,11 +60,12 @@ class Baseline:
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """A variant that was judged beside its baseline, with the first of its clips."""
+    """A variant that was judged beside its baseline, with the first of its clips, and the worst."""
 
     system: System
     verdict: verdict.Verdict
     clips: Sequence[Clip]
+    worst: Worst | None = None
 
 
 def baseline(
@@ -143,9 +145,13 @@ def weigh(
     *,
     rounds: int = 3,
     resume: Path | None = None,
+    beside: System | None = None,
 ) -> list[Answer]:
-    """Time all variants beside their baseline in one bench, write its rows and answer for each. texts: of the bench."""
-    benched = timed(run, base.system, [one.system for one in heard], texts, rounds=rounds, resume=resume)
+    """Time all variants beside their baseline in one bench, write its rows and answer for each. texts: of the bench;
+    beside: of `timed`.
+    """
+    variants = [one.system for one in heard]
+    benched = timed(run, base.system, variants, texts, rounds=rounds, resume=resume, beside=beside)
     return [
         answer(base.system, one, benched[one.system.variant], benched[base.system.variant]) for one in heard
     ]
@@ -159,9 +165,14 @@ def timed(
     *,
     rounds: int = 3,
     resume: Path | None = None,
+    beside: System | None = None,
 ) -> dict[str, Benched]:
-    """A bench of a system and its variants, by variant, with its rows. resume: where benches are kept (`resumed`)."""
+    """A bench of a system and its variants, by variant, with its rows. resume: where benches are kept (`resumed`);
+    beside: the system as it is on another target, which takes turns with them and which they are laid beside, too.
+    """
     candidates = {one.variant: bench.Candidate.of(one) for one in (base, *variants)}
+    if beside is not None:
+        candidates[f"{beside.variant} on {beside.target}"] = bench.Candidate.of(beside)
     whose = [(*one.names, one.fingerprint) for one in candidates.values()]
     inputs: Sequence = texts
     if base.kind == "vocoder":
@@ -176,7 +187,32 @@ def timed(
         whole=lambda all_of_them: not any(one.why_not for one in all_of_them.values()),
     )
     bench.write(run, benched)
+    if beside is not None:
+        lay_beside(run, benched, f"{beside.variant} on {beside.target}")
     return benched
+
+
+def lay_beside(run: Run, benched: Mapping[str, Benched], label: str) -> None:
+    """Of one bench a row for every other candidate: how many times as fast and as small it is as the one of a label,
+    wherever that ran.
+    """
+    whole = benched[label]
+    for one in benched.values():
+        if one is whole or one.why_not or whole.why_not:
+            continue
+        gain, sizes = bench.speedup(one, whole), [b.footprint.get("size_mb") for b in (whole, one)]
+        run.add(
+            *one.candidate.names,
+            "speedup",
+            gain.value,
+            n=gain.n,
+            ci=gain.ci,
+            source="one bench of both",
+            detail={
+                "of": str(whole.candidate),
+                "times_smaller": round(sizes[0] / sizes[1], 2) if all(sizes) else None,
+            },
+        )
 
 
 def answer(base: System, heard: Heard, one: Benched, before: Benched) -> Answer:
@@ -215,7 +251,8 @@ def _heard(run: Run, base: Baseline, variant: System, scorer: Scorer, keep: int)
     if originals and not base.originals:  # the baseline's own pitch is what it is compared with
         differences |= _pitch(judged, run.seed)
     required = verdict.SPEECH if base.voice else ("naturalness", "intelligibility")
-    return Heard(variant, verdict.quality_verdict(differences, required), judged.clips[:keep])
+    said = verdict.quality_verdict(differences, required)
+    return Heard(variant, said, judged.clips[:keep], worst.find(judged, base.judged))
 
 
 def _said(
@@ -247,8 +284,8 @@ def _lies_there(place: Path, technique: str, arguments: Mapping[str, Any], base:
     """Whether a folder holds the variant that this code would make of a base."""
     try:
         told = json.loads((place / DESCRIPTION).read_text(encoding="utf-8"))
-        made = (told["technique"], told["arguments"], told["base"]["weights"], told["commit"])
+        made = (told["technique"], told["arguments"], told["base"]["weights"], told["code"])
     except (OSError, ValueError, KeyError):
         return False
     wanted = json.loads(json.dumps(arguments))
-    return made == (technique, wanted, base.weights_key(), environment.commit())
+    return made == (technique, wanted, base.weights_key(), environment.code())

@@ -278,17 +278,6 @@ def recommended(case: Case) -> str | None:
     )
 
 
-def rates(tried: dict[str, dict[str, float]]) -> str | None:
-    """Which learning rates were chosen, of how many, and by what. tried: of `finetuning.searched`."""
-    if not tried:
-        return None
-    said = [f"{who} {min(losses, key=losses.get)} of {', '.join(losses)}" for who, losses in tried.items()]
-    count = sum(map(len, tried.values()))
-    return (
-        f"Learning rates, chosen by the validation split's loss in {count} short trainings: {'; '.join(said)}."
-    )
-
-
 def _about(detail: str) -> dict:
     """What a row says of its training; nothing where its detail is no JSON."""
     return json.loads(detail) if str(detail).startswith("{") else {}

@@ -2,7 +2,7 @@
 fresh process.
 
 How the voices sound is judged by `new_voices`, on sentences that no training sees nor comes near to
-(`lib.corpora.portion`); a learning rate is chosen by the loss on the validation split.
+(`lib.corpora.portion`); learning rates are chosen by `rates`, on the validation split.
 """
 
 from __future__ import annotations
@@ -11,35 +11,39 @@ import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import environment
-from lib.errors import ParameterError, SpeechError, TrainingError
+from lib.errors import SpeechError, TrainingError
 from lib.files import content_key, write_atomic
 from lib.measure import process
-from lib.studies.trials import TRIED, Trial
+from lib.studies.trials import Trial
 
 if TYPE_CHECKING:
     from lib.corpora.base import Utterance
     from lib.corpora.portion import Portion
+    from lib.measure import memory
     from lib.results import Run
     from lib.training.outcome import Outcome
+    from lib.training.tasks.acoustic import AcousticTask
 
 log = logging.getLogger(__name__)
 
 RESULT = "trained.json"  # in a trial's folder: what its training came to
-_REVISION = 1
+_REVISION = 2  # of what a training is
 
 
 @dataclass(frozen=True)
 class Trained:
     """What a training came to. file: its adapter; numbers: by the names of the results contract; added_mb: what the
     steps took beside the process that was ready for them; clips, seconds: what was learnt from; losses: of validation;
-    by: commit, host and day of the training, which may be an earlier run's.
+    by: commit, host and day of the training, which may be an earlier run's; merge_error: how far mels are apart with
+    the adapter within the weights and beside them, None where there is none that could be merged.
     """
 
     file: Path
@@ -49,30 +53,7 @@ class Trained:
     seconds: float
     losses: dict[str, float]
     by: str = ""
-
-
-def searched(
-    chosen: Sequence[Trial], folder: str | Path, steps: int
-) -> tuple[list[Trial], dict[str, dict[str, float]]]:
-    """(the trials with their methods' learning rates, validation loss of each rate tried, by "<system> <method>").
-
-    The rate is the one of the lowest loss of the mel on the validation split after `steps` steps of the
-    first such trial; 0 steps: nothing is tried, and the usual ones stay. The test split is not looked at.
-    """
-    if not steps:
-        return list(chosen), {}
-    tried: dict[str, dict[str, float]] = {}
-    first: dict[str, Trial] = {}
-    for trial in chosen:
-        first.setdefault(_learner(trial), trial)
-    for who, trial in first.items():
-        losses = {}
-        for rate in TRIED[trial.method]:
-            short = dataclasses.replace(trial, learning_rate=rate, steps=steps)
-            losses[f"{rate:g}"] = trained(short, Path(folder) / "search" / f"{rate:g}").losses["mel"]
-        tried[who] = losses
-    best = {who: float(min(losses, key=losses.get)) for who, losses in tried.items()}
-    return [dataclasses.replace(trial, learning_rate=best[_learner(trial)]) for trial in chosen], tried
+    merge_error: float | None = None
 
 
 def trained(trial: Trial, folder: str | Path) -> Trained:
@@ -82,8 +63,8 @@ def trained(trial: Trial, folder: str | Path) -> Trained:
     key = content_key(_REVISION, dataclasses.asdict(trial), trial.rate)
     own = Path(folder) / trial.variant / key[:8]  # another learning rate is another training
     kept = own / RESULT
-    if kept.is_file() and (stored := json.loads(kept.read_text(encoding="utf-8")))["key"] == key:
-        return _trained(own, stored)
+    if kept.is_file() and (finished := _finished(kept, key)):
+        return finished
     log.info("training %s of %s", trial.variant, trial.system)
     prepare(trial)
     arguments = {"trial": dataclasses.asdict(trial), "folder": str(own)}
@@ -91,6 +72,7 @@ def trained(trial: Trial, folder: str | Path) -> Trained:
     by = f"{environment.commit()} on {environment.host()}, {date.today().isoformat()}"
     stored = {"key": key, "trial": dataclasses.asdict(trial), "by": by, **done.value}
     write_atomic(kept, json.dumps(stored, indent=1).encode())
+    shutil.rmtree(own / "checkpoints", ignore_errors=True)  # which nobody goes on from
     return _trained(own, stored)
 
 
@@ -122,12 +104,12 @@ def train_here(trial: dict, folder: str) -> dict:
     import torch
 
     from lib.measure import memory
+    from lib.optimize import new_voice
 
     chosen = Trial(**{**trial, "modules": tuple(trial["modules"])})
     torch.set_num_threads(chosen.threads)
     portion, steps = portion_of(chosen), memory.Stretch()
-    outcome, file, share = train(chosen, portion, folder, ready=steps.begin)
-    steps.end()
+    outcome, file, share, task = train(chosen, portion, folder, watch=steps)
     return {
         "file": file.name,
         "steps_per_s": outcome.metrics["train_steps_per_s"],
@@ -137,14 +119,16 @@ def train_here(trial: dict, folder: str) -> dict:
         "train_loss": outcome.metrics["train_loss"],
         "clips": len(portion.corpus.split("train")),
         "seconds": portion.seconds,
+        "merge_error": new_voice.merge_error(task),
         **share,
     }
 
 
 def train(
-    trial: Trial, portion: Portion, folder: str | Path, *, base: str = "", ready: Any = None
-) -> tuple[Outcome, Path, dict[str, float]]:
-    """Train here: (how the loop ended, the adapter's file, how much learnt). ready: called before the first step.
+    trial: Trial, portion: Portion, folder: str | Path, *, base: str = "", watch: memory.Stretch | None = None
+) -> tuple[Outcome, Path, dict[str, float], AcousticTask]:
+    """Train here: (how the loop ended, the adapter's file, how much learnt, the task). watch: of the memory that the
+    steps take, without the loading before them and what comes behind.
 
     Raises TrainingError where it was asked to stop before the last step: nobody is to take that for the whole.
     """
@@ -169,16 +153,18 @@ def train(
     described = recipe.Recipe(
         f"new-voice-{trial.system}", settings, model, {"clips": clips_key(portion.corpus.utterances)}
     )
-    if ready:
-        ready()
+    if watch:
+        watch.begin()
     outcome = loop.train(task, described, folder)
+    if watch:
+        watch.end()
     if outcome.step < steps:
         raise TrainingError(
             f"stopped at step {outcome.step} of {steps}: asked for again, the training goes on there"
         )
     about = {"data": trial.data, "system": trial.system, "steps": steps, "seconds": round(portion.seconds, 1)}
     file = new_voice.save(task, Path(folder) / lora.FILE, about)
-    return outcome, file, lora.trainable(task.plain[MODULE])
+    return outcome, file, lora.trainable(task.plain[MODULE]), task
 
 
 def clips_key(utterances: Iterable[Utterance]) -> str:
@@ -193,8 +179,10 @@ def _samples(utterance: Utterance) -> bytes:
         return str(error).encode()
 
 
-def write(run: Run, trial: Trial, made: Trained) -> None:
-    """The rows of what a training took; its quality is written by `new_voices.judge`."""
+def write(run: Run, trial: Trial, made: Trained, rate: Mapping[str, Any] | None = None) -> None:
+    """The rows of what a training took; its quality is written by `new_voices.judge`. rate: what is known of who chose
+    its learning rate.
+    """
     names = (trial.system, trial.variant, "torch/cpu")
     detail = {
         "method": trial.method,
@@ -208,6 +196,7 @@ def write(run: Run, trial: Trial, made: Trained) -> None:
         "steps": trial.steps,
         "batch_size": trial.batch_size,
         "learning_rate": trial.rate,
+        **(rate or {}),
         "threads": trial.threads,
         "added_mb": round(made.added_mb, 1),
         "trained_by": made.by,
@@ -222,10 +211,25 @@ def write(run: Run, trial: Trial, made: Trained) -> None:
     }
     for metric, source in sources.items():
         run.add(*names, metric, made.numbers[metric], source=source, detail=detail)
+    if made.merge_error is not None:
+        run.add(
+            *names,
+            "merge_error",
+            made.merge_error,
+            source="standardised mel of a validation clip",
+            detail=detail,
+        )
 
 
-def try_all(run: Run, chosen: Sequence[Trial], folder: str | Path) -> dict[str, tuple[Trial, Trained]]:
-    """Every trial trained and its rows written; one that cannot be is a `not_run` row that says why."""
+def try_all(
+    run: Run,
+    chosen: Sequence[Trial],
+    folder: str | Path,
+    rates: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
+) -> dict[str, tuple[Trial, Trained]]:
+    """Every trial trained and its rows written; one that cannot be is a `not_run` row that says why. rates: (system,
+    method) -> what is known of who chose its learning rate.
+    """
     done = {}
     for trial in chosen:
         try:
@@ -234,12 +238,19 @@ def try_all(run: Run, chosen: Sequence[Trial], folder: str | Path) -> dict[str, 
             log.warning("%s: not run: %s", trial.variant, error)
             run.not_run(trial.system, trial.variant, "torch/cpu", "speaker_similarity", str(error))
             continue
-        write(run, *done[trial.variant])
+        write(run, *done[trial.variant], (rates or {}).get((trial.system, trial.method)))
     return done
 
 
-def _learner(trial: Trial) -> str:
-    return f"{trial.system} {trial.method}"
+def _finished(file: Path, key: str) -> Trained | None:
+    """What a training kept; None of another one. TrainingError where its file is no whole one."""
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        return _trained(file.parent, stored) if stored["key"] == key else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{file} cannot be read ({error!r}): delete {file.parent}, and train anew"
+        ) from error
 
 
 def _trained(folder: Path, stored: dict) -> Trained:
@@ -252,7 +263,8 @@ def _trained(folder: Path, stored: dict) -> Trained:
     }
     file = folder / stored["file"]
     if not file.is_file():
-        raise ParameterError(f"{folder} has lost its adapter {file.name}: delete {folder} and train again")
+        raise TrainingError(f"{folder} has lost its adapter {file.name}: delete {folder}, and train anew")
     added = stored.get("added_mb", stored["peak_rss_mb"] - stored.get("before_mb", 0.0))  # of an earlier code
     losses, by = stored["losses"], stored.get("by", "an earlier run")
-    return Trained(file, numbers, added, stored["clips"], stored["seconds"], losses, by)
+    apart = stored.get("merge_error")  # trainings of before it was asked have none
+    return Trained(file, numbers, added, stored["clips"], stored["seconds"], losses, by, apart)

@@ -86,11 +86,54 @@ def folding(known: pd.DataFrame) -> str | None:
         halved.loc[halved.evaluations.idxmax()],
         halved.loc[halved.evaluations.idxmin()],
     )
+    students = taught[taught.walk == taught.student].drop_duplicates("walk").set_index("walk")
+    apart = isinstance(students.teacher[most.walk], str) and first.student not in _line(students, most.walk)
+    halvings = "halvings of the teacher itself leave" if apart else "after all halvings it is"
     return (
         f"Folding guidance in has by itself moved the converged walk by {first.distance:.2f} dB ({first.student}, "
-        f"without any halving); after all halvings to {most.evaluations} evaluations it is {most.distance:.2f} dB, to "
-        f"{least.evaluations} {least.distance:.2f} dB."
+        f"without any halving); {halvings} {most.distance:.2f} dB with {most.evaluations} evaluations and "
+        f"{least.distance:.2f} dB with {least.evaluations}."
     )
+
+
+def ways(known: pd.DataFrame) -> str | None:
+    """Which way leads to a single evaluation at what cost, in a sentence: halving upon halving, intervals, consistency,
+    each from the student where they part; None where no run taught two of them.
+
+    known: of `ladder.known`. Minutes are those of each training's own clock, the rungs between counted in.
+    """
+    taught = known[known.method.notna() & ~known.student.str.contains(DEGRADED, regex=False)]
+    for _, run in taught.groupby("table"):
+        students = run[run.walk == run.student].set_index("walk")
+        last = students[students.evaluations == 1]
+        if last.method.nunique() < 2:
+            continue
+        lines = {name: _line(students, name) for name in last.index}
+        parting = next(
+            (one for one in lines[last.index[0]] if all(one in line for line in lines.values())), None
+        )
+        if parting is None:
+            continue
+        own = {name: line[: line.index(parting)] for name, line in lines.items()}
+        if not all((students.minutes[line] > 0).all() for line in own.values()):
+            continue  # students of an older version do not say their minutes
+        spent = {name: students.minutes[line].sum() for name, line in own.items()}
+        said = [
+            f"{row.method} {row.distance:.2f} dB after {spent[row.Index]:.0f} minutes"
+            for row in last.sort_values("distance", kind="stable").itertuples()
+        ]
+        equal = max(spent.values()) <= 1.25 * min(spent.values())
+        rest = "" if equal else "; their minutes differ too much to rank the methods by it"
+        return f"To a single evaluation lead, from {parting} on: {', '.join(said)}{rest}{ladder.few(last)}."
+    return None
+
+
+def _line(students: pd.DataFrame, name: str) -> list[str]:
+    """A student, its teacher, that one's, as far as students are known; the last may be none of them."""
+    line = [name]
+    while line[-1] in students.index:
+        line.append(students.teacher[line[-1]])
+    return line
 
 
 def poorer(known: pd.DataFrame) -> str | None:

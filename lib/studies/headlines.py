@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lib.metrics import CLAIM, METRICS
-from lib.studies import compression, promised, published
+from lib.studies import menu, promised, published
 from lib.studies.distillation_claim import REFERENCE, Claim
 
 SPEECHT5 = "SpeechT5 in 8 bit and pruned"
@@ -68,7 +68,7 @@ def _speecht5() -> list[Headline]:
                 "speecht5-base" if cost else "speecht5",
                 claim.metric,
                 f"{_range(claim.before)} → {_range(claim.after)} {claim.unit}",
-                compression.CLAIMED,
+                menu.CLAIMED,
                 change=change,
                 lacking="its clips are not aligned with a reference in time, without which PESQ means nothing"
                 if claim.metric == "pesq_wb"

@@ -190,6 +190,9 @@ def rates(found: pd.DataFrame) -> str | None:
     """Which learning rates were taken, and how many were tried on validation clips."""
     if found.empty or "rates_tried" not in found:
         return None
+    if all(len(tried) < 2 for tried in found.rates_tried):
+        usual = ", ".join(f"{name} {line.learning_rate:g}" for name, line in found.iterrows())
+        return f"No learning rate was searched for; the usual ones: {usual}."
     said = [f"{name} {line.learning_rate:g} of {len(line.rates_tried)}" for name, line in found.iterrows()]
     return f"Learning rates, by the loss on validation clips, and how many were tried: {', '.join(said)}."
 

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ from lib.studies.distillation_claim import DEGRADED
 from lib.systems import tortoise
 from lib.systems.tortoise import diffusion
 from lib.systems.tortoise.diffusion import Sampling
+from lib.systems.tortoise.students import Student
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,12 +47,15 @@ _REVISION = 1  # raised when the same decoder would get other placements
 
 @dataclass(frozen=True)
 class Walk:
-    """A way from noise to a mel. name: of its rows; student: whose decoder walks, "" for the teacher's."""
+    """A way from noise to a mel. name: of its rows; student: whose decoder walks, "" for the teacher's; about: that
+    student.
+    """
 
     name: str
     how: Sampling
     student: str = ""
     spacing: str = field(default="even")
+    about: Student | None = None
 
     @property
     def evaluations(self) -> int:
@@ -210,13 +215,21 @@ def measure(
                 "timesteps": list(walk.how.timesteps),
                 "evaluations": walk.evaluations,
                 "decoder_s_per_audio_s": round(min(spent[walk.name]) / audio_s, 6),
+                **_learnt(walk.about),
             },
         )
 
 
+def _learnt(about: Student | None) -> dict[str, str | float]:
+    """How a student learnt, for its rows."""
+    if about is None:
+        return {}
+    return {"method": about.method, "teacher": Path(about.teacher).name, "minutes": about.trained_minutes}
+
+
 def known(*tables: pd.DataFrame) -> pd.DataFrame:
     """Walks that were measured, a line each: walk, sampler, student, spacing, guidance, steps, evaluations,
-    decoder_s_per_audio_s, distance, ci_low, ci_high.
+    decoder_s_per_audio_s, distance, ci_low, ci_high; of students method, teacher and minutes of training.
 
     tables: of `lib.results.read`, this run's first; of a walk the first table that has it counts: all numbers of a line
     are of one run.
@@ -248,6 +261,9 @@ def known(*tables: pd.DataFrame) -> pd.DataFrame:
         "steps",
         "evaluations",
         "decoder_s_per_audio_s",
+        "method",
+        "teacher",
+        "minutes",
         "n",
     ]
     return pd.DataFrame(list(lines.values()), columns=[*columns, "distance", "ci_low", "ci_high", "table"])
@@ -269,7 +285,7 @@ def rivals(known: pd.DataFrame) -> str | None:
     best = free.loc[free.groupby("evaluations").distance.idxmin()].sort_values("evaluations")
     said = ", ".join(f"{row.evaluations} {row.distance:.2f} ({row.walk})" for row in best.itertuples())
     far = "Without any training the mel lies so many dB from the converged walk's, by evaluations"
-    return f"{far}: {said}{_few(best)}."
+    return f"{far}: {said}{few(best)}."
 
 
 def finding(known: pd.DataFrame) -> str | None:
@@ -292,10 +308,10 @@ def finding(known: pd.DataFrame) -> str | None:
                 f"for which the best rival, {other.walk}, needs {other.evaluations} ({times:.1f} times as many)"
             )
         said.append(f"{row.walk} with {row.evaluations} comes to {row.distance:.2f} dB, {against}")
-    return "Of the students, " + "; ".join(said) + _few(taught) + "."
+    return "Of the students, " + "; ".join(said) + few(taught) + "."
 
 
-def _few(lines: pd.DataFrame) -> str:
+def few(lines: pd.DataFrame) -> str:
     """On how many sentences distances stand, and what so few are worth."""
     least = int(lines.n.min())
     return f" (on {least} sentences{'' if least >= stats.MIN_N else ': an order and no more'})"

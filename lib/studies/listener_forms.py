@@ -15,7 +15,7 @@ from lib import systems
 from lib.errors import SpeechError
 from lib.measure import evaluate
 from lib.results import newest_run
-from lib.studies import compression, confirmed, listened, recogniser_speed
+from lib.studies import confirmed, listened, menu, recogniser_speed
 from lib.studies.recogniser_speed import PACKAGE, REFERENCE, Form
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ SYSTEM, WHOLE = "whisper-tiny.en", "baseline"
 FORMS = {
     REFERENCE: (),
     "ctranslate2/cpu": (("int8-dynamic", (("int8-dynamic", {}),)),),
-    "onnxruntime/cpu": (("int8-dynamic", (("int8-dynamic", {}),)), compression.SMALL),
+    "onnxruntime/cpu": (("int8-dynamic", (("int8-dynamic", {}),)), menu.SMALL),
     PACKAGE: (),
 }
 
@@ -63,7 +63,10 @@ def compared(
             log.warning("%s on %s: not run: %s", SYSTEM, target, error)
             run.not_run(SYSTEM, WHOLE, target, "rtf", str(error))
     said = [clip.text for clip in clips]
-    return recogniser_speed.timed(run, forms, said, clips[:n_timed], rounds=rounds, threads=threads)
+    kept_in = Path(folder) if resume else None
+    return recogniser_speed.timed(
+        run, forms, said, clips[:n_timed], rounds=rounds, threads=threads, resume=kept_in
+    )
 
 
 def newest(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ the same data where that is among the trials; not with the base, whose voice is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,9 +95,10 @@ def learnt(
     n_sentences: int,
     threads: int = 2,
     keep: int = 1,
+    rates: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
 ) -> dict[tuple[str, str], Learnt]:
     """Everything about trials: (system, voice) -> what was made and heard. A voice whose data this machine cannot get
-    is a `not_run` row, and missing here.
+    is a `not_run` row, and missing here. rates: (system, method) -> what its rows say of who chose the learning rate.
     """
     found = {}
     for system, voice in dict.fromkeys((trial.system, trial.voice) for trial in chosen):
@@ -113,7 +114,7 @@ def learnt(
         nearest = persons.nearest(base, jury.person, scorer)
         before = jury.hear((system, unadapted(voice), TARGET), evaluate.speak(nearest, jury.person.sentences))
         mine = [trial for trial in chosen if (trial.system, trial.voice) == (system, voice)]
-        made = finetuning.try_all(run, mine, Path(folder) / system)
+        made = finetuning.try_all(run, mine, Path(folder) / system, rates)
         heard = judge(jury, base, made, Path(folder) / system)
         found[system, voice] = Learnt(jury.person, base, copy, before, heard, made)
     return found
@@ -149,34 +150,6 @@ def made_voice(base: System, trial: Trial, file: Path, folder: Path) -> Any:
     voice = optimize.make(base, trial.method, file=str(file), variant=trial.variant)
     optimize.save(voice, folder, data=trial.data)
     return voice
-
-
-def old_voice(learnt: Learnt, scorer: Scorer, text: str) -> list[str]:
-    """What of an old voice is lost, a sentence for each learnt one: with its adapter off nothing, bit for bit; with it
-    on, and after full fine-tuning, the similarity to what the base says in that voice.
-    """
-    from lib.optimize import lora
-
-    speaker = learnt.base.speakers[0]
-    before = learnt.base.adjusted(speaker=speaker).synthesize(text, seed=0)
-    said = []
-    for name in learnt.heard:
-        trial, trained = learnt.made[name]
-        voice = optimize.make(learnt.base, trial.method, file=str(trained.file), variant=name)
-        voice = voice.adjusted(speaker=speaker)
-        on = voice.synthesize(text, seed=0)
-        sounds = [(speech.waveform, speech.sample_rate) for speech in (before, on)]
-        nearness = scorer.similarity(sounds[:1], sounds[1])
-        if trial.method == "full":
-            said.append(
-                f"{name} says it as {speaker} with a similarity of {nearness:.3f}, and there is no way back."
-            )
-            continue
-        with lora.off(voice.modules["acoustic_model"]):
-            same = np.array_equal(voice.synthesize(text, seed=0).waveform, before.waveform)
-        kept = "the same samples" if same else "not the same samples, for its base is kept in 4 bits"
-        said.append(f"{name}: switched off, {kept}; on, a similarity of {nearness:.3f}.")
-    return said
 
 
 def _write_movement(run: Run, names: tuple[str, str, str], person: Person, clips: Sequence[Clip]) -> None:

@@ -1,8 +1,8 @@
 """Is our `vits-joe` faster than the program its voice was made for? The package piper-tts reads the same graph.
 
 piper-tts is under the GPL and only compared with: it has a Python of its own (`lib.targets`), made when somebody asks
-for it, and nothing here imports it. Its processes and ours take turns, each with its own best settings; it draws its
-noise itself, so it says other samples of as much audio.
+for it, and nothing here imports it. Its processes and ours take turns on as many threads, otherwise each with its own
+best settings; it draws its noise itself, so it says other samples of as much audio.
 """
 
 from __future__ import annotations
@@ -71,7 +71,12 @@ def compared(
         n=theirs.rtf.n,
         ci=theirs.rtf.ci,
         source=CLOCK,
-        detail={"ours over theirs": detail, "session": "the package's default", "rounds": rounds},
+        detail={
+            "ours over theirs": detail,
+            "session": "the package's, on as many threads as ours",
+            "threads": threads,
+            "rounds": rounds,
+        },
     )
     parts = [
         f"{name} {t.value:.2f} times as fast" + (f" [{t.low:.2f}, {t.high:.2f}]" if t.ci else "")
@@ -115,6 +120,7 @@ def _ask(texts: list[str], threads: int, turn: int) -> dict[str, Any]:
     from lib.systems.vits_joe import piper
 
     asked = {"model": str(piper.model_path()), "config": str(voice_config_path()), "texts": texts, "turn": turn}
+    asked["threads"] = threads
     environment = process.environment_of_child(threads, alone=True)
     try:
         done = subprocess.run(  # isolated: its Python must not take this module for the package
@@ -130,4 +136,9 @@ def _ask(texts: list[str], threads: int, turn: int) -> dict[str, Any]:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise SpeechError(f"piper-tts ended with code {done.returncode}: {last}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    answer = json.loads(done.stdout.strip().splitlines()[-1])
+    if answer["threads"] != threads:
+        raise SpeechError(
+            f"piper-tts computed on {answer['threads']} threads instead of {threads}: that is no comparison"
+        )
+    return answer

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lib import systems
 from lib.measure import bench
 from lib.metrics import METRICS
-from lib.studies import compression, confirmed, sensitivity
+from lib.studies import confirmed, menu, sensitivity
 from lib.studies.resumed import kept
 
 if TYPE_CHECKING:
@@ -80,19 +80,7 @@ def published(
         label=f"bench of {BASE}",
     )
     bench.write(run, benched)
-    whole = benched[f"{WHOLE} on {CLAIMED_ON}"]
-    for one in benched.values():
-        if one is not whole and not one.why_not and not whole.why_not:
-            gain, size = bench.speedup(one, whole), whole.footprint["size_mb"] / one.footprint["size_mb"]
-            detail = {"of": f"{BASE} {WHOLE} on {CLAIMED_ON}", "times_smaller": round(size, 2)}
-            run.add(
-                *one.candidate.names,
-                "speedup",
-                gain.value,
-                ci=gain.ci,
-                source="one bench of both",
-                detail=detail,
-            )
+    confirmed.lay_beside(run, benched, f"{WHOLE} on {CLAIMED_ON}")
     return benched
 
 
@@ -100,12 +88,12 @@ def _variants(extent: str) -> dict[str, list[tuple[str, Steps]]]:
     """Target -> (variant, its steps) of the published size."""
     on_torch = {
         one.variant: one.steps
-        for one in compression.trials("quick")
+        for one in menu.trials("quick")
         if (one.system, one.target) == ("speecht5", CLAIMED_ON)
     }
     if extent != "study":
-        return {CLAIMED_ON: [(compression.CLAIMED, on_torch[compression.CLAIMED])]}
-    small, steps = compression.SMALL
+        return {CLAIMED_ON: [(menu.CLAIMED, on_torch[menu.CLAIMED])]}
+    small, steps = menu.SMALL
     sentences = sensitivity.arguments_of("int8-static")["sentences"][:2]  # every tensor of the vocoder is noted
     static = ("int8-static", {"stages": ["vocoder"], "sentences": sentences})
     return {
@@ -129,7 +117,7 @@ def smallest(benched: Mapping[str, Benched]) -> str | None:
 
 
 def claims(
-    rows: pd.DataFrame, variant: str = compression.CLAIMED, *, base: str = BASE, small: str = "speecht5"
+    rows: pd.DataFrame, variant: str = menu.CLAIMED, *, base: str = BASE, small: str = "speecht5"
 ) -> pd.DataFrame:
     """Theirs, ours, and whether ours agrees: sizes and times of the published size (random weights), quality of the
     trained small one. rows: of `lib.results.read`; variant: the one that was promised.

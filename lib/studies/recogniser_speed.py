@@ -15,13 +15,16 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib.errors import ParameterError
+from lib.files import content_key
 from lib.measure import bench, stats, verdict
 from lib.measure.benched import Candidate
 from lib.measure.evaluate import Clip, paired_detail
 from lib.measure.scores import recognised
+from lib.studies.resumed import kept
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,9 +85,10 @@ def timed(
     rounds: int = 3,
     threads: int = 2,
     energy: bool = False,
+    resume: Path | None = None,
 ) -> dict[str, Benched]:
     """A bench of all forms on the clips, by label, with its rows. said: the words of the clips that `Form.heard` is of;
-    energy: as of the bench. Nothing where there is no form or no clip.
+    energy: as of the bench; resume: where benches are kept (`resumed`). Nothing where there is no form or no clip.
     """
     if not forms or not clips:
         return {}
@@ -98,7 +102,17 @@ def timed(
                 f"{form.label} heard {len(form.heard)} clips of {len(said)}: only the same ones can be compared"
             )
     candidates = {form.label: form.candidate for form in forms}
-    benched = bench.bench(candidates, list(clips), rounds=rounds, threads=threads, seed=run.seed, energy=energy)
+    whose = [(*one.names, one.fingerprint) for one in candidates.values()]
+    heard = [content_key(clip.waveform.tobytes(), clip.sample_rate) for clip in clips]
+    benched = kept(
+        resume,
+        lambda: ["bench", whose, heard, rounds, threads, run.seed, energy],
+        lambda: bench.bench(
+            candidates, list(clips), rounds=rounds, threads=threads, seed=run.seed, energy=energy
+        ),
+        label="bench of the recogniser's forms",
+        whole=lambda all_of_them: not any(one.why_not for one in all_of_them.values()),
+    )
     bench.write(run, benched, _made_of(forms))
     for form in forms:
         reference = reference_of(form, forms)

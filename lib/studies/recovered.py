@@ -1,7 +1,8 @@
-"""How much of what channels cost does a decoder learn again from the whole one, and what then can 8 bit save?
+"""How much of what channels and bits cost does a decoder learn again from the whole one?
 
 The decoders of `vits-joe` and `hifigan` lose a share of their channels, learn from the whole ones on what these were
-fed (`lib.optimize.recover`), and go to ONNX Runtime, where they are quantized. Nobody seems to have published a pruned
+fed (`lib.optimize.recover`), and go to ONNX Runtime, where they are quantized: as they are, or after they have learnt
+to round (`lib.optimize.aware`), the decoder with all its channels, too. Nobody seems to have published a pruned
 and quantized HiFi-GAN with its predicted opinion score and its speed on a processor side by side: `front` is that.
 """
 
@@ -11,17 +12,19 @@ import dataclasses
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import optimize, systems
 from lib.corpora import gutenberg
 from lib.studies import confirmed, sensitivity
-from lib.studies.compression import Trial
+from lib.studies.menu import Trial
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lib.optimize.recover import Lesson
     from lib.systems.model import Model
 
 log = logging.getLogger(__name__)
@@ -31,12 +34,17 @@ STAGE, MADE_ON, SPOKEN_ON = "decoder", "torch/cpu", "onnxruntime/cpu"
 SHARES = (0.3, 0.5)  # of the channels, taken out of every layer
 N_LESSONS = 48  # training sentences that the whole decoder is heard on
 METRICS = ("rtf", "size_mb", "mos_predicted", "asr_nll")
+AWARE, RATE = (
+    "int8-aware",
+    3e-4,
+)  # learning to round is fine-tuning: slower than learning again what was taken out
 
 
 def taught(
     folder: str | Path,
     *,
     steps: int,
+    aware_steps: int = 0,
     names: Sequence[str] = SYSTEMS,
     shares: Sequence[float] = SHARES,
     n_lessons: int = N_LESSONS,
@@ -45,30 +53,27 @@ def taught(
 ) -> list[Trial]:
     """Prune and teach the decoders; the trials of them on ONNX Runtime: pruned, taught again, and that in 8 bit.
 
-    folder: of the variants and of the runs that teach them, which go on where they stopped.
+    steps: in which a pruned decoder learns; aware_steps: in which the whole one, and of those that have learnt again
+    the one of the first share, learn to round; 0 for not at all. folder: of the variants and of the runs that teach
+    them, which go on where they stopped.
     """
-    trials = []
-    for name in names:
+    trials: list[Trial] = []
+    for name in names if steps or aware_steps else ():
         whole = systems.load(name, target=MADE_ON, threads=threads)
-        lessons = None
-        for share in shares:
+        static = ("int8-static", {"stages": [STAGE], **sensitivity.arguments_of("int8-static")})
+        learning = _Lessons(whole, _lessons(whole, n_lessons, seed), Path(folder), seed)
+        good = [whole]
+        for share in shares if steps else ():
             arguments = {"share": share, "stages": [STAGE]}
             pruned = confirmed.make(
                 whole, [("structured", arguments)], f"structured-{round(100 * share)}", folder, resume=True
             )
-            if lessons is None:
-                lessons = _lessons(whole, n_lessons, seed)
-            log.info("%s %s learns from the whole for %d steps", name, pruned.variant, steps)
-            learnt = _learnt(pruned, whole, lessons, Path(folder), steps, seed)
-            trials += [
-                _trial(name, pruned),
-                _trial(name, learnt),
-                _trial(
-                    name,
-                    learnt,
-                    ("int8-static", {"stages": [STAGE], **sensitivity.arguments_of("int8-static")}),
-                ),
-            ]
+            good.append(_learnt(pruned, learning, steps, f"{pruned.variant}+recovered"))
+            trials += [_trial(name, pruned), _trial(name, good[-1]), _trial(name, good[-1], static)]
+        for one in good[:2] if aware_steps else ():
+            label = AWARE if one is whole else f"{one.variant}+{AWARE}"
+            untaught = confirmed.make(one, [(AWARE, static[1])], f"{label}-untaught", folder, resume=True)
+            trials.append(_trial(name, _learnt(untaught, learning, aware_steps, label, RATE)))
     return trials
 
 
@@ -145,22 +150,58 @@ def finding(front: pd.DataFrame) -> str | None:
                 f"speed and {whole.size_mb / last.size_mb:.1f} times as small"
             )
         said.append(text)
+    said += _rounded(front)
     return f"{'; '.join(said)}." if said else None
 
 
-def _lessons(whole: Model, n: int, seed: int):
+def _rounded(front: pd.DataFrame) -> list[str]:
+    """What learning to round is worth: each decoder that did beside the same one, rounded as it was."""
+    said = []
+    for row in front[front.variant.str.endswith(AWARE)].itertuples():
+        mine = front[front.system == row.system].set_index("variant")
+        stem = row.variant.removesuffix(AWARE)
+        plain = next(
+            (n for n in (f"{stem}int8-static", f"{stem}int8-static+fp16-weights") if n in mine.index), ""
+        )
+        if plain and "baseline" in mine.index:
+            whole, before = mine.loc["baseline"], mine.loc[plain]
+            said.append(
+                f"{row.system} {stem.removesuffix('+') or 'with all its channels'} in 8 bit loses "
+                f"{whole.mos_predicted - before.mos_predicted:.2f} of predicted MOS and "
+                f"{before.asr_nll - whole.asr_nll:.3f} nats a word, after it has learnt to round "
+                f"{whole.mos_predicted - row.mos_predicted:.2f} and {row.asr_nll - whole.asr_nll:.3f}"
+            )
+    return said
+
+
+@dataclass(frozen=True, eq=False)
+class _Lessons:
+    """Who teaches, what, and where the runs lie."""
+
+    whole: Model
+    lessons: Sequence[Lesson]
+    folder: Path
+    seed: int
+
+
+def _lessons(whole: Model, n: int, seed: int) -> Sequence[Lesson]:
     from lib.optimize import recover
 
     return recover.lessons(whole, [s.id for s in gutenberg.split("train", n)], stage=STAGE, seed=seed)
 
 
-def _learnt(pruned: Model, whole: Model, lessons, folder: Path, steps: int, seed: int) -> Model:
-    """The pruned variant after it has learnt, saved and loaded."""
+def _learnt(pupil: Model, from_whole: _Lessons, steps: int, label: str, rate: float | None = None) -> Model:
+    """A variant after it has learnt, saved under another name and loaded. rate: of learning, by default the usual."""
     from lib.optimize import recover
 
-    training = dataclasses.replace(recover.USUAL, steps=steps, seed=seed)
-    run = folder / "recovery" / f"{whole.name}-{pruned.variant}-{pruned.weights_key()[:8]}-{steps}"
-    learnt = recover.recover(pruned, whole, lessons, run, stage=STAGE, training=training)
+    whole, lessons, folder = from_whole.whole, from_whole.lessons, from_whole.folder
+    log.info("%s %s learns from the whole for %d steps", whole.name, pupil.variant, steps)
+    training = dataclasses.replace(recover.USUAL, steps=steps, seed=from_whole.seed)
+    learning = recover.Learning() if rate is None else recover.Learning(learning_rate=rate)
+    run = folder / "recovery" / f"{whole.name}-{pupil.variant}-{pupil.weights_key()[:8]}-{steps}"
+    learnt = recover.recover(
+        pupil, whole, lessons, run, stage=STAGE, learning=learning, training=training, name=label
+    )
     place = confirmed.home(folder, whole.name, MADE_ON, learnt.variant)
     optimize.save(learnt, place, data=f"{len(lessons)} sentences heard by the whole decoder, {steps} steps")
     return optimize.load(place, threads=whole.threads)

@@ -1,6 +1,7 @@
 """How does a study of hours go on where it stopped? Clips, transcripts and scores are found in the cache by what made
 them; variants lie where they were saved; what a clock said is kept here, beside the variants, until the code changes.
 
+The code is known by its bytes (`environment.code`), not by its commit: two trees with changes of their own share one.
 A time that was measured yesterday stands beside one of today only within one bench: so a bench is kept whole, with all
 its candidates, or not at all.
 """
@@ -34,7 +35,7 @@ def kept(
     """
     if folder is None:
         return make()
-    name = content_key(key(), environment.commit(), environment.host())
+    name = content_key(key(), environment.code(), environment.host())
     path = Path(folder) / "kept" / f"{name}.pickle"  # written and read by this module alone
     if path.is_file():
         try:

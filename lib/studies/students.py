@@ -66,6 +66,17 @@ def plan(
     return [_renamed(rung, suffix) for rung in distill.taking(made, training)]
 
 
+def folded(steps: int, guidance: float, training: int, *, suffix: str = "") -> list[distill.Rung]:
+    """A student beside the ladder, to which nothing happens but that guidance is folded in: what does that alone cost?
+
+    steps: that it walks; guidance: the highest weight; training: its training steps. None where one of the two is 0.
+    """
+    if not guidance or not training:
+        return []
+    made = distill.rungs(steps, steps, guidance)
+    return [_renamed(rung, suffix) for rung in distill.taking(made, [training])]
+
+
 def degraded(ladder: Sequence[distill.Rung], levels: Sequence[float]) -> list[distill.Rung]:
     """The first student that leaps once more for each level, told what to say through so much noise: what poor
     synthetic data does to a student. No students where none leaps.
@@ -124,7 +135,7 @@ def walks(voice: Tortoise, folders: Sequence[str | Path]) -> list[ladder.Walk]:
         known = students.about(folder)
         if known.method == "guidance":
             how = Sampling("dpm++", MOST, ramp=False, temperature=voice.sampling.temperature)
-            made.append(ladder.Walk(f"{folder.name}-converged", how, folder.name))
+            made.append(ladder.Walk(f"{folder.name}-converged", how, folder.name, about=known))
         if known.method == "guidance" or known.steps > MOST:
             continue
         leaps = known.method in ("interval", "consistency") and DEGRADED not in folder.name
@@ -132,7 +143,7 @@ def walks(voice: Tortoise, folders: Sequence[str | Path]) -> list[ladder.Walk]:
         for steps in several:
             how = Sampling("ddim", steps, ramp=False, temperature=voice.sampling.temperature)
             name = folder.name + (f"-in-{steps}" if steps != known.steps else "")
-            made.append(ladder.Walk(name, how, folder.name))
+            made.append(ladder.Walk(name, how, folder.name, about=known))
     return made
 
 

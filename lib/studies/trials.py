@@ -24,9 +24,9 @@ TRIED = {
     "dora": (2e-3, 5e-3, 1e-2),
     "qlora": (2e-3, 5e-3, 1e-2),
     "ia3": (1e-2, 3e-2, 1e-1),
-    "speaker": (1e-2, 3e-2, 1e-1),
+    "speaker": (3e-2, 1e-1, 3e-1),
 }
-RATES = {"full": 1e-3, "lora": 5e-3, "dora": 5e-3, "qlora": 5e-3, "ia3": 3e-2, "speaker": 3e-2}
+RATES = {"full": 1e-3, "lora": 5e-3, "dora": 5e-3, "qlora": 5e-3, "ia3": 3e-2, "speaker": 1e-1}
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,54 @@ def main_effects(
     made += [Trial(m, usual, length, seeds[0], **fixed) for length in minutes for m in compared]
     made += [Trial(m, usual, most, seed, **fixed) for seed in seeds for m in compared if m != "speaker"]
     return list({trial.variant: trial for trial in made}.values())
+
+
+def planned(
+    systems: Sequence[str],
+    voices: Sequence[str],
+    methods: Sequence[str],
+    ranks: Sequence[int],
+    minutes: Sequence[float],
+    seeds: Sequence[int],
+    layers: Sequence[Sequence[str]] = (),
+    **fixed: Any,
+) -> list[Trial]:
+    """Of each system the main effects on the first voice; on the others each method and rank once, on the most data:
+    whether the order of the methods is the same there.
+    """
+    most = 0.0 if 0.0 in minutes else max(minutes)
+    return [
+        trial
+        for system in systems
+        for number, voice in enumerate(voices)
+        for trial in main_effects(
+            methods,
+            ranks,
+            minutes if number == 0 else [most],
+            seeds if number == 0 else seeds[:1],
+            layers if number == 0 else (),
+            voice=voice,
+            system=system,
+            **fixed,
+        )
+    ]
+
+
+def left_out(trials: Sequence[Trial]) -> str | None:
+    """How many trainings there are, and of what nobody asks; None of a single one."""
+    if len(trials) < 2:
+        return None
+    first, *others = dict.fromkeys(trial.voice for trial in trials)
+    seeded = sorted({t.adapter.label for t in trials if t.seed != trials[0].seed})
+    said = [
+        f"{len(trials)} trainings of {trials[0].steps:,} steps: what changes is the method, or the rank, the layers, "
+        "the minutes or the seed, one at a time. Their combinations were left out"
+    ]
+    if others:
+        said.append(f"on {', '.join(others)} all but method and rank")
+    if seeded:
+        said.append(f"other seeds of all but {' and '.join(seeded)}, between which the decision lies")
+    return "; ".join(said) + "."
 
 
 def shares(system: str, methods: Sequence[str], ranks: Sequence[int]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib import zoo
-from lib.corpora import own
+from lib.corpora import own, portion
 from lib.corpora import sentences as texts
 from lib.corpora.base import SPLITS, Corpus
 from lib.errors import ParameterError
@@ -57,7 +57,7 @@ def corpus(data: Data) -> Corpus:
     if data.corpus:
         from lib.corpora import public
 
-        whole = own.load(data.source) if data.corpus == OWN else public.load(data.corpus, data.source or None)
+        whole = _own(data.source) if data.corpus == OWN else public.load(data.corpus, data.source or None)
         limits = {"train": data.train, "validation": data.validation, "test": 0}
         chosen = tuple(
             u for split in SPLITS if split != "test" for u in whole.split(split)[: limits[split] or None]
@@ -83,3 +83,10 @@ def corpus(data: Data) -> Corpus:
         tuple(u for c in made for u in c.utterances),
         {k: v for c in made for k, v in c.skipped.items()},
     )
+
+
+def _own(folder: str) -> Corpus:
+    """Recordings of one's own, without those that say nearly what is held out."""
+    whole = own.load(folder)
+    free, watched = portion.apart(whole)
+    return replace(whole, utterances=(*free, *watched))

@@ -26,7 +26,7 @@ DESCRIPTION, WEIGHTS = "student.json", "decoder.safetensors"
 class Student:
     """method: how it learnt; steps: of DDIM that it is to walk; guidance: the highest weight folded into it;
     temperature: the lowest and the highest of the noise that it knows; teacher: whose student it is; base: hash of the
-    checkpoint whose latents it follows.
+    checkpoint whose latents it follows; trained_steps, trained_minutes: what its training took (0: unknown).
     """
 
     method: str
@@ -38,6 +38,8 @@ class Student:
     folded: bool = False
     interval: bool = False
     prediction: str = ""  # what it says, of `diffusion.PREDICTIONS` ("": what its base says)
+    trained_steps: int = 0
+    trained_minutes: float = 0.0
 
 
 def key(folder: str | Path) -> str:

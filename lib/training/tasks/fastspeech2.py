@@ -90,6 +90,10 @@ class AcousticTask(acoustic_task.AcousticTask):
             loss, scalars = loss + config.taught * lesson, {**scalars, "lesson": lesson}
         yield Update(loss, (MODULE,), scalars)
 
+    def said(self, network: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """(B, F, n_bands) the standardised mel of a batch under teacher forcing."""
+        return predict(network, batch).mel
+
     def _weighted(self, scalars: dict[str, torch.Tensor]) -> torch.Tensor:
         config = self.config
         weights = {

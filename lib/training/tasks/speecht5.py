@@ -98,6 +98,10 @@ class AcousticTask(stepwise.StepwiseTask):
             loss = loss + guidance * scalars["attention"]
         yield Update(loss, (MODULE,), scalars)
 
+    def said(self, network: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """(B, F, n_bands) the standardised mel of a batch under teacher forcing."""
+        return predict(network, batch).mel
+
     def predict(self, network: torch.nn.Module, batch: Batch) -> tuple[Prediction, torch.Tensor]:
         prediction = predict(network, batch)
         return prediction, prediction.attention.mean(1)

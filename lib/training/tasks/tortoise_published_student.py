@@ -184,6 +184,8 @@ class StudentTask(Task):
             folded=any(name.startswith("guidance_embed") for name in weights),
             interval=any(name.startswith("until_embed") for name in weights),
             prediction=config.prediction,
+            trained_steps=loaded.step,
+            trained_minutes=round(loaded.state["seconds"] / 60, 4),
         )
         return students.save(folder, about, weights, card)
 

@@ -106,6 +106,8 @@ class StudentTask(tortoise_task.AcousticTask):
             students.key(sources.start(config.base)),
             folded=any(name.startswith("guidance_embed") for name in weights),
             interval=any(name.startswith("until_embed") for name in weights),
+            trained_steps=loaded.step,
+            trained_minutes=round(loaded.state["seconds"] / 60, 4),
         )
         return students.save(folder, about, weights, card)
 

@@ -1,0 +1,132 @@
+"""Which techniques are tried on which system? Every one that its runtimes have; `compression` tries them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lib.errors import unknown
+from lib.studies import sensitivity
+
+EXTENTS = ("smoke", "quick", "study")
+TORCH, ONNX = "torch/cpu", "onnxruntime/cpu"
+CLAIMED = "pruned-30+int8-dynamic"  # the variant of SpeechT5 of which figures are claimed
+# What int8 leaves is stored in half precision, as checkpoints are: of graphs the download would grow otherwise.
+SMALL = ("int8-dynamic+fp16-weights", (("int8-dynamic", {}), ("fp16-weights", {})))
+# Graphs of acoustic models, without their vocoder's, and the one of them that is all convolutions or sees most frames.
+GENERATING = {
+    "fastspeech2": (["encoder", "prosody", "decoder"], ["decoder"]),
+    "tacotron2": (["encoder", "decoder", "postnet"], ["postnet"]),
+    "speecht5": (["encoder", "decoder", "postnet"], ["postnet"]),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One variant. steps: techniques with their arguments, in turn; settings: of the system before it (a vocoder,
+    a speaker).
+    """
+
+    system: str
+    target: str
+    variant: str
+    steps: tuple[tuple[str, Mapping[str, Any]], ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def trial(system: str, target: str, variant: str, technique: str = "", **arguments: Any) -> Trial:
+    """A trial of one step; technique: by default the variant's own name."""
+    return Trial(system, target, variant, ((technique or variant, arguments),))
+
+
+def halved(system: str, target: str, variant: str, technique: str = "", **arguments: Any) -> Trial:
+    """As `trial`; what stays in single precision is stored in half, as the checkpoints of the baseline are: else the
+    download of its graphs would be larger.
+    """
+    steps = ((technique or variant, arguments), ("fp16-weights", {}))
+    return Trial(system, target, f"{variant}+fp16-weights", steps)
+
+
+def trials(extent: str) -> list[Trial]:
+    """What is tried: "smoke" one variant that takes seconds, "quick" what is claimed of SpeechT5 and both sides of one
+    voice on ONNX Runtime, "study" every technique on every system with weights. ParameterError for another extent.
+    """
+    if extent not in EXTENTS:
+        raise unknown("extent of the trials", extent, EXTENTS)
+    joe = ("vits-joe", ONNX)
+    if extent == "smoke":
+        return [trial(*joe, "fp16-weights")]
+    linear = {"share": 0.3, "types": ["Linear"]}
+    made = [
+        trial("speecht5", TORCH, "pruned-30", "pruned", **linear),
+        Trial("speecht5", TORCH, CLAIMED, (("pruned", linear), ("int8-dynamic", {}))),
+    ]
+    static = {"stages": ["decoder"], **sensitivity.arguments_of("int8-static")}
+    made += [
+        trial(*joe, "int8-dynamic", stages=["decoder"], types=["Conv"]),
+        trial(*joe, "int8-static", **static),
+    ]
+    if extent == "quick":
+        return made
+    made += [
+        trial(*joe, f"int8-static-{method}", "int8-static", **static, method=method)
+        for method in ("entropy", "percentile")
+    ]
+    # The decoder's last stage is what one hears of static scales: with channels brought into one range, and without it.
+    early = {"layers": [f"*resblocks.{i}/*" for i in range(6)]}
+    made.append(
+        trial(*joe, "int8-static-early", "int8-static", **static, **early, method="percentile", equalise=0.5)
+    )
+    made += [trial(*joe, "int8-weights"), trial(*joe, "fp16-weights")]
+    seen = sensitivity.arguments_of("int8-static")
+    made += _of_vocoders(static)
+    for name, (own, widest) in GENERATING.items():
+        on = (name, ONNX)
+        made += [Trial(*on, *SMALL), *(trial(*on, variant) for variant in ("int8-weights", "fp16-weights"))]
+        made.append(halved(*on, "int8-dynamic-mel", "int8-dynamic", stages=own))
+        made.append(halved(*on, "int8-static", stages=widest, **seen))
+    # What the published size is made of (`promised`) is judged on the small one.
+    own_vocoder = {**static, "stages": ["vocoder.decoder"]}
+    both = (("int8-dynamic", {}), ("int8-static", own_vocoder))
+    made.append(Trial("speecht5", ONNX, "int8-dynamic+int8-static", both))
+    for target in (TORCH, ONNX, "ctranslate2/cpu"):
+        made.append(trial("whisper-tiny.en", target, "int8-dynamic"))
+    made.append(Trial("whisper-tiny.en", ONNX, *SMALL))
+    # Half of its weights are a table of tokens, which no product shrinks: for the download all are stored smaller.
+    made += [trial("whisper-tiny.en", TORCH, variant) for variant in ("int8-weights", "int4-weights", "nf4")]
+    for name in ("vits-joe", "fastspeech2", "tacotron2", "speecht5", "tortoise"):
+        on = (name, TORCH)
+        made += [
+            trial(*on, variant) for variant in ("int8-dynamic", "int8-weights", "int4-weights", "nf4", "bf16")
+        ]
+        if name == "vits-joe":  # the others lie there in half precision already
+            made.append(Trial(*on, *SMALL))
+        for share in (10, 30, 50, 70):
+            made.append(trial(*on, f"pruned-{share}", "pruned", share=share / 100, types=["Linear"]))
+            made.append(trial(*on, f"structured-{share}", "structured", share=share / 100))
+    return list({(one.system, one.target, one.variant): one for one in reversed(made)}.values())[::-1]
+
+
+def _of_vocoders(static: Mapping[str, Any]) -> list[Trial]:
+    """What is tried on vocoders: on ONNX Runtime for speed, each with PyTorch in its bench; on PyTorch for the
+    download, which 8 bit alone do not halve where the checkpoint lies in half precision. static: arguments of the
+    decoder's fixed scales.
+    """
+    on = ("hifigan", ONNX)
+    front = {"stages": ["front"]}  # the pitch stays: a phase is its integral
+    made = [
+        halved(*on, "int8-dynamic", stages=["decoder"], types=["Conv"]),
+        halved(*on, "int8-static", **static),
+        Trial(
+            *on,
+            "int8-dynamic+int8-static+int8-weights",
+            (("int8-dynamic", front), ("int8-static", static), ("int8-weights", {})),
+        ),
+        Trial("istft", ONNX, *SMALL),
+    ]
+    for name in ("hifigan", "istft"):
+        made += [trial(name, TORCH, variant) for variant in ("int8-dynamic", "int8-weights", "int4-weights")]
+    mixed = (("int4-weights", front), ("int8-weights", {"stages": ["pitch", "decoder"]}))
+    made.append(Trial("hifigan", TORCH, "int4-front+int8-weights", mixed))
+    return made
