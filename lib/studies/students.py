@@ -128,14 +128,16 @@ def decoders(voice: Tortoise, folders: Sequence[str | Path]) -> dict[str, nn.Mod
 
 def walks(voice: Tortoise, folders: Sequence[str | Path]) -> list[ladder.Walk]:
     """Every student's walk as it is meant; one that leaps also in 2 and in 4 steps. Students of more than MOST steps
-    are only there to teach the next; what folding guidance in has cost is told by a converged walk of that student.
+    are only there to teach the next; what folding guidance in has cost is told by converged walks of that student,
+    without guidance and with the highest that it knows.
     """
     made = []
     for folder in map(Path, folders):
         known = students.about(folder)
         if known.method == "guidance":
-            how = Sampling("dpm++", MOST, ramp=False, temperature=voice.sampling.temperature)
-            made.append(ladder.Walk(f"{folder.name}-converged", how, folder.name, about=known))
+            for guidance, end in ((0.0, ""), (known.guidance, "-guided")):
+                how = Sampling("dpm++", MOST, guidance, ramp=False, temperature=voice.sampling.temperature)
+                made.append(ladder.Walk(f"{folder.name}-converged{end}", how, folder.name, about=known))
         if known.method == "guidance" or known.steps > MOST:
             continue
         leaps = known.method in ("interval", "consistency") and DEGRADED not in folder.name
