@@ -12,7 +12,7 @@ from lib import results
 from lib.errors import ParameterError
 from lib.optimize import distill
 from lib.report import ladder as charts
-from lib.studies import distillation_claim, gains, ladder, placement, students
+from lib.studies import distillation_claim, gains, ladder, placement, schooling, student_goals, students
 from lib.systems import tortoise
 from lib.systems.fastspeech2.config import NetworkConfig as FrontConfig
 from lib.systems.tortoise.diffusion import Sampling
@@ -117,6 +117,8 @@ def walk(name, evaluations, distance, student="", guidance=0.0, spent=None):
         "decoder_s_per_audio_s": spent or 0.01 * evaluations,
         "distance": distance,
         "n": 2,
+        "table": 0,
+        "line_minutes": 0.0,
     }
 
 
@@ -143,19 +145,26 @@ def test_the_rival_is_the_cheapest_that_is_as_good():
         "distilled-1 with 1 comes to 0.90 dB, for which the best rival, unipc-8, needs 8 (8.0 times as many)"
         in said
     )
+    assert "distilled-2 with 2 comes to 0.20 dB (3.00 untrained), nearer than" in said
     assert "distilled-4 with 4 comes to 1.10 dB, which unipc-4 reaches untrained with 4;" in said
-    assert "distilled-2 with 2 comes to 0.20 dB, nearer than every training-free walk" in said
+    of_another_run = KNOWN.assign(table=[*[1] * 5, 0, 0, 0])
+    assert "unipc" not in ladder.finding(of_another_run)  # it began in other noise
     assert "2 3.00 (ddim-2), 4 1.00 (unipc-4), 8 0.30 (unipc-8)" in ladder.rivals(KNOWN)
-    assert gains.folding(KNOWN) is None
+    assert schooling.folding(KNOWN) is None
     folded = walk("guided-8-converged", ladder.CONVERGED, 0.7, "guided-8") | {"sampler": "student"}
     taught = KNOWN.assign(sampler=KNOWN.sampler.where(KNOWN.student == "", "student"))
     beneath = {"distilled-4": "guided-8", "distilled-2": "distilled-4", "distilled-1": "distilled-2"}
     of_it = pd.concat([taught.assign(teacher=taught.walk.map(beneath)), pd.DataFrame([folded])])
-    told = gains.folding(of_it)
+    told = schooling.folding(of_it)
     assert "by 0.70 dB (guided-8" in told
+    led = folded | {"walk": "guided-8-converged-guided", "guidance": 1.0, "distance": 0.4}
+    both = schooling.folding(pd.concat([of_it, pd.DataFrame([led])]))
+    assert "by 0.70 dB and the guided one by 0.40 dB, at weight 1 (guided-8" in both
     assert "after all halvings it is 1.10 dB with 4 evaluations and 0.90 dB with 1" in told
     beside = of_it.assign(teacher=of_it.teacher.replace("guided-8", "tortoise"))
-    assert "halvings of the teacher itself leave 1.10 dB with 4 evaluations and 0.90" in gains.folding(beside)
+    assert "halvings of the teacher itself leave 1.10 dB with 4 evaluations and 0.90" in schooling.folding(
+        beside
+    )
     assert "guided-8" not in ladder.finding(pd.concat([taught, pd.DataFrame([folded])]))
     assert ladder.finding(KNOWN[KNOWN.student == ""]) is None and ladder.rivals(KNOWN[:0]) is None
 
@@ -195,14 +204,17 @@ def test_every_speed_up_is_said_twice_and_a_rival_as_good_is_admitted(tmp_path):
     said = gains.twice(table, KNOWN)
     assert "distilled-2 (2 evaluations, without audible loss) takes 20 ms" in said
     assert "2,000 times less than 4,000 steps would (10.0 ms each)" in said
-    assert (
-        "4.0 times less than unipc-8 (8 evaluations, without audible loss)" in said
-        and "what the training bought" in said
-    )
+    assert "4.0 times less than unipc-8 (8 evaluations, without audible loss)" in said
+    assert "with fewer evaluations rivals are worse (ddim-2): that the training bought" in said
     assert gains.fewest(table) == (
-        "By the verdict of the judges, without training 8 evaluations are enough (of 2 walks judged) and 2 are heard "
-        "to be too few; with a student 2 evaluations are enough (of 2 walks judged) and 1 are heard to be too few."
+        "By the verdict of the judges on 40 sentences, without training 8 evaluations are enough (unipc-8, of 2 walks "
+        "judged), and 2 are heard to be too few (ddim-2); with a student 2 evaluations are enough (distilled-2, of 2 "
+        "walks judged), and 1 are heard to be too few (distilled-1)."
     )
+    unsure = table.assign(verdict=table.verdict.where(table.variant != "ddim-2", "undecided"))
+    assert "ddim-2 may be as good: what the training bought is not shown" in gains.twice(unsure, KNOWN)
+    alone = table[table.variant != "ddim-2"]
+    assert "no rival with fewer evaluations was judged" in gains.twice(alone, KNOWN)
     found["ddim-2"] = (2, "", (0.0, 0.05))
     again = gains.twice(gains.verdicts(judged(tmp_path / "b", found), KNOWN), KNOWN)
     assert "1.0 times less than ddim-2" in again and "the training bought nothing" in again
@@ -210,6 +222,58 @@ def test_every_speed_up_is_said_twice_and_a_rival_as_good_is_admitted(tmp_path):
     mixed = pd.concat([table[table.trained == "yes"], unsure[unsure.trained == "no"]])
     assert "no walk without training that was judged is as good" in gains.twice(mixed, KNOWN)
     assert gains.twice(table[table.trained == "no"], KNOWN) is None and gains.fewest(table[:0]) is None
+
+
+def test_what_is_too_few_never_contradicts_what_is_enough(tmp_path):
+    found = {"ddim-1": (1, "", (0.0, 0.05)), "ddim-2": (2, "", (-0.5, 0.1)), "unipc-8": (8, "", (0.0, 0.05))}
+    said = gains.fewest(gains.verdicts(judged(tmp_path, found), KNOWN))
+    assert "1 evaluation is enough (ddim-1, of 3 walks judged)" in said and "too few" not in said
+
+
+def goal_words(found, tmp_path, known=KNOWN):
+    table = gains.verdicts(judged(tmp_path, found), known)
+    made = student_goals.goals(table, known)
+    return dict(zip(made.goal.str.slice(0, 12), made.word)), made
+
+
+def test_goals_are_reached_missed_or_undecided_by_what_is_proven(tmp_path):
+    found = {
+        "distilled-2": (2, "distilled-2", (0.0, 0.05)),
+        "unipc-8": (8, "", (0.0, 0.05)),
+        "unipc-4": (4, "", (-0.4, 0.05)),
+    }
+    known = KNOWN.assign(line_minutes=[0.0] * 7 + [200.0])
+    words, made = goal_words(found, tmp_path / "a", known)
+    assert list(words.values()) == ["reached"] * 5
+    assert (
+        "2,000 times" in made.iloc[2, 1] and "80 times" in made.iloc[3, 1] and "200 minutes" in made.iloc[4, 1]
+    )
+    assert "missed" not in student_goals.said(made) and "reached: at most 2 evaluations" in student_goals.said(
+        made
+    )
+
+    found["unipc-4"] = (4, "", (0.0, 0.05))
+    words, _ = goal_words(found, tmp_path / "b", known.assign(line_minutes=[0.0] * 7 + [300.0]))
+    assert words["4 times fewe"] == "missed" and words["trained with"] == "missed"
+
+    found["unipc-4"] = (4, "", (-0.1, 0.1))
+    words, _ = goal_words(found, tmp_path / "c")
+    assert words["4 times fewe"] == "undecided"
+
+    assert words["trained with"] == "undecided"  # nobody knows
+    words, made = goal_words({"distilled-2": (2, "distilled-2", (-0.5, 0.05))}, tmp_path / "d")
+    assert words["at most 2 ev"] == "missed" and words["decoder 100 "] == "undecided"
+    words, _ = goal_words({"distilled-2": (2, "distilled-2", (-0.1, 0.1))}, tmp_path / "e")
+    assert set(words.values()) == {"undecided"}
+    assert student_goals.said(made[:0]) is None
+
+
+def test_of_recorded_runs_the_one_that_judged_most_is_shown(tmp_path):
+    one = judged(tmp_path / "a", {"distilled-2": (2, "distilled-2", (0.0, 0.05))})
+    few = one.assign(n=6.0, notebook="later", time="2099-01-01T00:00:00+00:00")
+    both = pd.concat([one.assign(notebook="first"), few], ignore_index=True)
+    assert gains.fullest(both).notebook.unique().tolist() == ["first"]
+    assert gains.fullest(one[:0]).empty
 
 
 def test_who_is_judged():
@@ -222,6 +286,8 @@ def test_who_is_judged():
         return [walk.name for walk in students.chosen(free, taught, ["dpm++-8"], named)]
 
     assert names([]) == ["dpm++-8", zoo] and names(["brief-1"]) == ["dpm++-8", "brief-1"]
+    (spoken,) = students.chosen(free, taught, [], ["brief-1-by-istft"])
+    assert (spoken.name, spoken.vocoder, spoken.student) == ("brief-1-by-istft", "istft", "distilled-1")
 
 
 def test_the_whole_gains_less_than_its_stage(tmp_path):
@@ -230,15 +296,19 @@ def test_the_whole_gains_less_than_its_stage(tmp_path):
         stages = {"decoder": decoder, "vocoder": 0.06, "acoustic_model": 0.04}
         run.add("tortoise", variant, "torch/cpu", "rtf", 1.0, source="clock", detail={"stages": stages})
     table = results.read(run.path)
+    words = pd.DataFrame({"variant": ["distilled-2"], "verdict": ["without audible loss"]})
     assert gains.stages(table).loc["distilled-2"].sum() == pytest.approx(0.13)
-    said = gains.amdahl(table)
-    assert (
-        "The decoder takes 90 % of the time of the converged teacher" in said
-        and "23 % with distilled-2" in said
-    )
+    said = gains.amdahl(table, words)
+    assert "The decoder takes 90 % of the time of the converged teacher" in said
+    assert "23 % with distilled-2 (without audible loss)" in said
     assert "its own 30 times are 7.7 times for the whole" in said and "1.30 times again" in said
     assert "now the vocoder takes most, 46 %" in said
-    assert gains.amdahl(table[table.variant == "converged"]) is None
+    assert gains.amdahl(table[table.variant == "converged"], words) is None
+    broken = {"decoder": 0.001, "vocoder": 0.06, "acoustic_model": 0.04}
+    run.add("tortoise", "ddim-1", "torch/cpu", "rtf", 1.0, source="clock", detail={"stages": broken})
+    both = pd.DataFrame({"variant": ["distilled-2", "ddim-1"], "verdict": ["without audible loss", "worse"]})
+    assert "with distilled-2" in gains.amdahl(results.read(run.path), both)  # the fastest is heard
+    assert gains.amdahl(table, words.assign(verdict="worse")) is None
 
 
 def test_the_claim_and_its_likely_origin():
@@ -294,6 +364,7 @@ def test_folding_is_asked_beside_a_ladder_without_it():
 def test_the_less_a_halving_has_to_learn_the_slower_it_learns():
     """An optimizer's noise is all that a student of many steps would gain."""
     made = students.plan(64, 4, (5, 5, 5, 5), leaps=[])
+    assert students.folded(3968, 1.0, 130)[0].rate == pytest.approx((4 / 3968) ** 0.5)
     assert [(r.changes["steps"], r.rate) for r in made][1:] == [(16, 0.5), (8, 0.5**0.5), (4, 1.0)]
     assert made[0].rate == pytest.approx(8**-0.5) and distill.rate(1) == 1.0
     assert distill.leap("interval", "distilled-4", 4).rate == 1.0
@@ -312,9 +383,9 @@ def test_what_poor_data_do_is_asked_of_the_student_that_leaps():
         [walk("interval-1", 1, 2.0, "interval-1"), walk("interval-1-in-2", 2, 1.5, "interval-1")]
         + [walk("interval-1-degraded-2", 1, 2.75, "interval-1-degraded-2")]
     ).assign(table=0)
-    said = gains.poorer(known)
+    said = schooling.poorer(known)
     assert "noise of 2 times its spread, interval-1 lies 2.75 dB from the converged walk, 2.00 without" in said
-    assert gains.poorer(KNOWN) is None and "degraded" not in ladder.finding(known)
+    assert schooling.poorer(KNOWN) is None and "degraded" not in ladder.finding(known)
 
 
 def test_ways_to_one_evaluation_are_told_with_what_each_cost():
@@ -333,16 +404,18 @@ def test_ways_to_one_evaluation_are_told_with_what_each_cost():
         learnt("interval-1-degraded-1", 1, 3.0, "interval", "distilled-4", 20.0),
     ]
     known = pd.DataFrame(lines)
-    assert gains.ways(known) == (
+    assert schooling.ways(known) == (
         "To a single evaluation lead, from distilled-4 on: interval 2.00 dB after 20 minutes, halving 2.20 dB after 20 "
         "minutes, consistency 2.90 dB after 21 minutes (on 2 sentences: an order and no more)."
     )
     known.loc[known.walk == "interval-1", "minutes"] = 7.0
-    assert "after 7 minutes" in gains.ways(known) and "too much to rank" in gains.ways(known)
+    assert "after 7 minutes" in schooling.ways(known) and "too much to rank" in schooling.ways(known)
     known.loc[known.walk == "distilled-2", "minutes"] = 0.0  # nobody knows
-    assert gains.ways(known) is None
-    assert gains.ways(pd.DataFrame(lines[:5]).assign(table=[0, 0, 0, 0, 1])) is None  # never two runs together
-    assert gains.ways(ladder.known(results.frame([]))) is None
+    assert schooling.ways(known) is None
+    assert (
+        schooling.ways(pd.DataFrame(lines[:5]).assign(table=[0, 0, 0, 0, 1])) is None
+    )  # never two runs together
+    assert schooling.ways(ladder.known(results.frame([]))) is None
 
 
 def test_known_takes_each_walk_from_one_run(voice, reading, tmp_path):
@@ -354,6 +427,9 @@ def test_known_takes_each_walk_from_one_run(voice, reading, tmp_path):
     known = ladder.known(*tables)
     assert known.walk.tolist() == ["ddim-1", "ddim-2"] and known.table.tolist() == [0, 1]
     assert ladder.known(results.frame([])).empty
+    later = tables[1].assign(commit="another", time="2099-01-01T00:00:00+00:00")
+    mixed = ladder.known(pd.concat([tables[1], later.assign(value=7.0)], ignore_index=True))
+    assert mixed.distance.tolist() == [7.0, 7.0]  # the newest of two runs, whichever file comes first
     assert json.loads(tables[0].detail[0])["evaluations"] == 1
 
 

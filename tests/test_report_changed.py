@@ -138,7 +138,10 @@ def test_times_are_compared_no_closer_than_they_scatter_and_each_notebook_in_its
     assert {round(c.pace.factor, 3) for c in found} == {0.5, 1.0}
     assert all(0.05 < c.pace.scatter < 0.1 for c in found)
     assert "takes 0.50 to 1.00 times as long" in changed.finding(found)
-    twice = [dataclasses.replace(one, value=2 * one.value, ci_low=2 * one.ci_low, ci_high=2 * one.ci_high) for one in after]
+    twice = [
+        dataclasses.replace(one, value=2 * one.value, ci_low=2 * one.ci_low, ci_high=2 * one.ci_high)
+        for one in after
+    ]
     (worse,) = [c for c in changed.changes(before, after[:-1] + twice[-1:]) if c.word in changed.BEYOND]
     assert worse.variant == "v8" and worse.word == changed.WORSE  # beyond what the others scatter
 

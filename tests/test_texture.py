@@ -1,9 +1,12 @@
 """Over-smoothing: averages of possible spectrograms move less, by as much as is known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
+from lib import results
 from lib.errors import AudioError
 from lib.measure import texture
 from lib.report import ladder as charts
@@ -49,21 +52,50 @@ def test_pauses_say_nothing_and_short_clips_are_refused():
         texture.texture([loud[:40]])
 
 
-def test_the_finding_says_who_is_nearer_to_the_voice():
-    full = mels()
-    by_hand = {
+def found(full, regression, drawn):
+    return {
         smoothness.VOICE: texture.texture(full),
-        "fastspeech2": texture.texture([0.5 * mel for mel in full]),
-        "converged": texture.texture([0.9 * mel for mel in full]),
+        "fastspeech2": texture.texture([regression * mel for mel in full]),
+        "converged": texture.texture([drawn * mel for mel in full]),
     }
-    said = smoothness.finding(by_hand)
-    assert "global variance 0.81 (regression 0.25)" in said and "nearer to the voice in all of it" in said
-    by_hand["fastspeech2"], by_hand["converged"] = by_hand["converged"], by_hand["fastspeech2"]
-    assert "nearer to the voice in none of it" in smoothness.finding(by_hand)
-    assert smoothness.table(by_hand).loc["converged", "contrast"] == 0.25
-    assert smoothness.finding({smoothness.VOICE: by_hand["converged"]}) is None
-    figure = charts.textures(by_hand, smoothness.VOICE)
+
+
+def test_a_clip_that_counts_twice_is_a_clip_given_twice():
+    full = mels(n=3)
+    twice, whole = texture.texture([full[0], full[0], full[2]]), texture.texture(full)
+    counted = texture.pooled(whole.clips, np.array([2, 0, 1]))
+    assert counted.band_variance == pytest.approx(twice.band_variance)
+    assert counted.contrast == pytest.approx(twice.contrast)
+    assert counted.modulation == pytest.approx(twice.modulation)
+
+
+def test_the_finding_says_who_is_nearer_to_the_voice():
+    full = mels(n=8)
+    said = smoothness.finding(found(full, 0.5, 0.9), temperature=0.5)
+    assert "temperature 0.5 keeps global variance 0.81 (regression 0.25)" in said
+    assert "nearer to the voice in global variance, contrast and fast modulation (8 sentences)" in said
+    assert "farther from it in global variance" in smoothness.finding(found(full, 0.9, 0.5), temperature=0.5)
+    even = found(full, 0.9, 0.9)
+    even["converged"] = texture.texture([mels(0.9, n=1)[0] for _ in full])
+    assert "neither, as far as can be told, in" in smoothness.finding(even, temperature=0.5)
+    few = found(full[:3], 0.5, 0.9)
+    assert "3 sentences, which decide nothing" in smoothness.finding(few, temperature=0.5)
+    assert smoothness.table(few).loc["converged", "contrast"] == 0.81
+    assert smoothness.finding({smoothness.VOICE: few["converged"]}, temperature=0.5) is None
+    figure = charts.textures(found(full, 0.9, 0.5), smoothness.VOICE)
     left = figure.axes[0]
     assert [text.get_text() for text in left.get_legend().get_texts()] == ["fastspeech2", "converged"]
     assert left.lines[1].get_ydata() == pytest.approx(20 * np.log10(0.5), abs=1e-4)
     plt.close("all")
+
+
+def test_a_row_s_interval_holds_its_value(tmp_path):
+    full = mels(n=8)
+    run = results.Run("05_distillation", tmp_path)
+    heard = {name: [SimpleNamespace(waveform=None, sample_rate=None)] * 8 for name in found(full, 0.5, 0.9)}
+    made = iter(found(full, 0.5, 0.9).values())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(texture, "of_clips", lambda clips: next(made))
+        smoothness.textures(run, heard)
+    rows = results.read(run.path)
+    assert len(rows) == 6 and (rows.ci_low <= rows.value).all() and (rows.value <= rows.ci_high).all()

@@ -208,6 +208,7 @@ def test_a_ladder_is_climbed_and_goes_on_where_it_was(speech, base, tmp_path, mo
     walks = [(walk.name, walk.how.sampler, walk.how.steps) for walk in study.walks(voice, folders)]
     assert walks == [
         ("guided-8-converged", "dpm++", study.MOST),
+        ("guided-8-converged-guided", "dpm++", study.MOST),
         ("distilled-4", "ddim", 4),
         ("distilled-2", "ddim", 2),
     ]

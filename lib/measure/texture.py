@@ -21,15 +21,35 @@ FLOOR_DB = 50.0  # frames this far below the loudest of a clip are pauses, which
 _DECIBELS = 20 / np.log(10)  # of a natural logarithm of amplitude
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """What each of n clips adds to a texture: the number of its spoken frames (n,), the sums of each band's values and
+    of their squares (n, 80), dB and dB^2, and of the frames' variances over the bands (n,); the number of its windows
+    (n,), and the sum of their power (n, 33).
+    """
+
+    frames: np.ndarray
+    total: np.ndarray
+    squares: np.ndarray
+    contrast: np.ndarray
+    windows: np.ndarray
+    power: np.ndarray
+
+    @property
+    def n(self) -> int:
+        return len(self.frames)
+
+
+@dataclass(frozen=True, eq=False)
 class Texture:
     """band_variance: (80,) of each band's log-mel over time, dB^2; contrast: mean variance over the bands of a frame,
-    dB^2; modulation: (33,) power of the bands' movement, dB^2, at `rates_hz`.
+    dB^2; modulation: (33,) power of the bands' movement, dB^2, at `rates_hz`; clips: what it was made of.
     """
 
     band_variance: np.ndarray
     contrast: float
     modulation: np.ndarray
+    clips: Clips
 
     @property
     def rates_hz(self) -> np.ndarray:
@@ -39,20 +59,36 @@ class Texture:
 
 def texture(log_mels: Sequence[np.ndarray]) -> Texture:
     """Of clips that belong together, each a log-mel (F, 80): all their spoken frames. AudioError for too short ones."""
-    decibels = [_DECIBELS * np.asarray(mel, np.float64) for mel in log_mels]
-    spoken = np.concatenate([mel[_loud(mel)] for mel in decibels])
-    windows = [
-        mel[begin : begin + WINDOW]
-        for mel in decibels
-        for begin in range(0, len(mel) - WINDOW + 1, WINDOW // 2)
-        if _loud(mel)[begin : begin + WINDOW].mean() > 0.5
-    ]
+    return pooled(Clips(*map(np.array, zip(*map(_sums, log_mels)))))
+
+
+def pooled(clips: Clips, counts: np.ndarray | None = None) -> Texture:
+    """The texture of clips. counts: (n,) how often each counts, by default once."""
+    counts = np.ones(clips.n) if counts is None else np.asarray(counts, float)
+    windows, frames = counts @ clips.windows, counts @ clips.frames
     if not windows:
         raise AudioError(f"no clip has {WINDOW} spoken frames in a row: give longer ones")
-    moving = np.stack(windows)  # (n, WINDOW, 80)
-    moving = (moving - moving.mean(1, keepdims=True)) * np.hanning(WINDOW)[None, :, None]
-    power = np.abs(np.fft.rfft(moving, axis=1)) ** 2
-    return Texture(spoken.var(0), float(spoken.var(1).mean()), power.mean((0, 2)))
+    mean = counts @ clips.total / frames
+    variance = counts @ clips.squares / frames - mean**2
+    return Texture(variance, float(counts @ clips.contrast / frames), counts @ clips.power / windows, clips)
+
+
+def _sums(log_mel: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, float, int, np.ndarray]:
+    """The fields of `Clips` for one clip (F, 80)."""
+    decibels = _DECIBELS * np.asarray(log_mel, np.float64)
+    loud = _loud(decibels)
+    spoken = decibels[loud]
+    windows = [
+        decibels[begin : begin + WINDOW]
+        for begin in range(0, len(decibels) - WINDOW + 1, WINDOW // 2)
+        if loud[begin : begin + WINDOW].mean() > 0.5
+    ]
+    power = np.zeros(WINDOW // 2 + 1)
+    if windows:
+        moving = np.stack(windows)  # (windows, WINDOW, 80)
+        moving = (moving - moving.mean(1, keepdims=True)) * np.hanning(WINDOW)[None, :, None]
+        power = (np.abs(np.fft.rfft(moving, axis=1)) ** 2).mean(2).sum(0)
+    return len(spoken), spoken.sum(0), np.square(spoken).sum(0), spoken.var(1).sum(), len(windows), power
 
 
 def of_clips(clips: Sequence[tuple[np.ndarray, int]]) -> Texture:

@@ -151,9 +151,10 @@ def finding(found: Sequence[Change]) -> str:
         factors = sorted({f"{pace.factor:.2f}" for pace in paces})
         scatter = max(pace.scatter for pace in paces)
         said.append(
-            f"A second of speech takes {' to '.join(dict.fromkeys((factors[0], factors[-1])))} times as long in this run "
-            "(median over systems and variants, notebook by notebook): the machine's hour, or something they share. "
-            f"Times are compared after that, and no closer than they scatter around it (up to {100 * scatter:.0f} %)."
+            f"A second of speech takes {' to '.join(dict.fromkeys((factors[0], factors[-1])))} times as long in this "
+            "run (median over systems and variants, notebook by notebook): the machine's hour, or something they "
+            f"share. Times are compared after that, and no closer than they scatter around it (up to "
+            f"{100 * scatter:.0f} %)."
         )
     others = [(word, count) for word, count in words.items() if word not in (*BEYOND, NOISE, SAME)]
     if others:
@@ -240,9 +241,7 @@ def _in_pace(row: Row, pace: Pace) -> Row:
     return dataclasses.replace(row, value=value, ci_low=value - low, ci_high=value + high)
 
 
-def _change(
-    identity: tuple[str, ...], before: Row | None, after: Row | None, paces: dict[str, Pace]
-) -> Change:
+def _change(identity: tuple[str, ...], before: Row | None, after: Row | None, paces: dict[str, Pace]) -> Change:
     notebook, *names = identity
     if before is None or after is None:
         known = before or after

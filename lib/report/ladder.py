@@ -185,8 +185,10 @@ def textures(found: Mapping[str, Texture], reference: str) -> Figure | None:
     return figure
 
 
-def stages(by_stage: pd.DataFrame) -> Figure | None:
-    """Where the time goes, a bar for each variant, slowest first. by_stage: of `lib.studies.gains.stages`."""
+def stages(by_stage: pd.DataFrame, words: Mapping[str, str] | None = None) -> Figure | None:
+    """Where the time goes, a bar for each variant, slowest first. by_stage: of `lib.studies.gains.stages`; words: what
+    the judges call a variant, which then stands behind its bar.
+    """
     if by_stage.empty:
         return None
     import matplotlib.pyplot as plt
@@ -204,7 +206,12 @@ def stages(by_stage: pd.DataFrame) -> Figure | None:
                 label=stage.replace("_", " "),
             )
             left += ordered[stage].to_numpy()
-        axis.set(xlabel="seconds of computing for a second of speech", xscale="linear")
+        for place, (name, whole) in enumerate(zip(ordered.index, left)):
+            text = " ".join([f"{whole:.3f}", (words or {}).get(name, "")]).strip()
+            axis.annotate(
+                text, (whole, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
+            )
+        axis.set(xlabel="seconds of computing for a second of speech", xlim=(0, 1.3 * left.max()))
         axis.legend(frameon=False, fontsize=8, ncols=len(ordered.columns))
         plt.close(figure)
     return figure

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 SYSTEM = "tortoise"
 REFERENCE = "converged"  # the variant that all walks and students are compared with
 DEGRADED = "-degraded-"  # in the names of students that were told what to say through noise, before its level
+SPOKEN_BY = "-by-"  # in the names of walks, before the vocoder that speaks them where it is not the teacher's
 PUBLISHED_STEPS = 4000  # of the schedule: where the published distillation begins
 
 

@@ -48,7 +48,7 @@ _REVISION = 1  # raised when the same decoder would get other placements
 @dataclass(frozen=True)
 class Walk:
     """A way from noise to a mel. name: of its rows; student: whose decoder walks, "" for the teacher's; about: that
-    student.
+    student; vocoder: who speaks the mel, "" for the one that the teacher speaks with.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Walk:
     student: str = ""
     spacing: str = field(default="even")
     about: Student | None = None
+    vocoder: str = ""
 
     @property
     def evaluations(self) -> int:
@@ -224,24 +225,25 @@ def _learnt(about: Student | None) -> dict[str, str | float]:
     """How a student learnt, for its rows."""
     if about is None:
         return {}
-    return {"method": about.method, "teacher": Path(about.teacher).name, "minutes": about.trained_minutes}
+    minutes = {"minutes": about.trained_minutes, "line_minutes": about.line_minutes}
+    return {"method": about.method, "teacher": Path(about.teacher).name, **minutes}
 
 
 def known(*tables: pd.DataFrame) -> pd.DataFrame:
     """Walks that were measured, a line each: walk, sampler, student, spacing, guidance, steps, evaluations,
-    decoder_s_per_audio_s, distance, ci_low, ci_high; of students method, teacher and minutes of training.
+    decoder_s_per_audio_s, distance, ci_low, ci_high, n; of students method, teacher, minutes of training and with all
+    teachers' line_minutes (0: unknown); table, the number of the run that measured it.
 
-    tables: of `lib.results.read`, this run's first; of a walk the first table that has it counts: all numbers of a line
-    are of one run.
+    tables: of `lib.results.read`, this run's first. A run is what a notebook measured on one host at one commit; those
+    of a table count from the newest on. Of a walk the first run that has it counts: all numbers of a line are of one
+    run, and only walks of one run began in the same noise.
     """
     import pandas as pd
 
     lines: dict[str, dict] = {}
-    for number, rows in enumerate(tables):
-        chosen = (
-            rows[rows.variant.str.endswith(SUFFIX) & (rows.metric == "mel_distance_db")] if len(rows) else rows
-        )
-        for row in chosen.itertuples():
+    runs = [run for rows in tables for run in _runs(rows)]
+    for number, rows in enumerate(runs):
+        for row in rows.itertuples():
             name = row.variant.removesuffix(SUFFIX)
             if name in lines and lines[name]["table"] < number:
                 continue
@@ -264,14 +266,24 @@ def known(*tables: pd.DataFrame) -> pd.DataFrame:
         "method",
         "teacher",
         "minutes",
+        "line_minutes",
         "n",
     ]
     return pd.DataFrame(list(lines.values()), columns=[*columns, "distance", "ci_low", "ci_high", "table"])
 
 
+def _runs(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """The walks of a table, run by run, the newest first."""
+    if not len(rows):
+        return []
+    walked = rows[rows.variant.str.endswith(SUFFIX) & (rows.metric == "mel_distance_db")]
+    runs = [run for _, run in walked.groupby(["notebook", "host", "commit"], sort=False)]
+    return sorted(runs, key=lambda run: run.time.max(), reverse=True)
+
+
 def rival(known: pd.DataFrame, distance: float, guidance: float = 0.0) -> pd.Series | None:
     """The training-free walk with the fewest evaluations that comes at least as near to the converged one; None where
-    no walk that was measured does.
+    no walk that was measured does. known: walks of one run.
     """
     free = known[(known.student == "") & (known.guidance == guidance) & (known.distance <= distance)]
     return None if free.empty else free.sort_values(["evaluations", "distance"], kind="stable").iloc[0]
@@ -289,7 +301,9 @@ def rivals(known: pd.DataFrame) -> str | None:
 
 
 def finding(known: pd.DataFrame) -> str | None:
-    """Every student beside the best training-free sampler that comes as near, in a sentence; None without students."""
+    """Every student beside what its number of steps gives untrained, and beside the best training-free sampler that
+    comes as near in the same run, in a sentence; None without students.
+    """
     taught = known[(known.student != "") & (known.guidance == 0.0) & (known.evaluations < CONVERGED)]
     taught = taught[~taught.student.str.contains(DEGRADED, regex=False)]
     taught = taught.sort_values("evaluations", ascending=False)
@@ -297,7 +311,10 @@ def finding(known: pd.DataFrame) -> str | None:
         return None
     said = []
     for row in taught.itertuples():
-        other = rival(known, row.distance)
+        beside = known[known.table == row.table]
+        plain = beside[beside.walk == f"ddim-{row.evaluations}"].distance
+        untrained = f" ({plain.iloc[0]:.2f} untrained)" if len(plain) else ""
+        other = rival(beside, row.distance)
         if other is None:
             against = "nearer than every training-free walk that was measured"
         elif other.evaluations <= row.evaluations:
@@ -307,7 +324,7 @@ def finding(known: pd.DataFrame) -> str | None:
             against = (
                 f"for which the best rival, {other.walk}, needs {other.evaluations} ({times:.1f} times as many)"
             )
-        said.append(f"{row.walk} with {row.evaluations} comes to {row.distance:.2f} dB, {against}")
+        said.append(f"{row.walk} with {row.evaluations} comes to {row.distance:.2f} dB{untrained}, {against}")
     return "Of the students, " + "; ".join(said) + few(taught) + "."
 
 

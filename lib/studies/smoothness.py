@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lib import systems
-from lib.measure import evaluate, texture
+from lib.measure import evaluate, stats, texture, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
     from lib.measure.texture import Texture
     from lib.results import Run
 
-WORTH_SAYING = 0.03  # of the voice's own: sentences differ by more
 VOICE = "the voice itself"  # that all have learnt, copied through their vocoder
+REGRESSION = "fastspeech2"  # that diffusion is conditioned on
+N_RESAMPLES = 1000
 
 
 def clips(
@@ -36,7 +39,7 @@ def clips(
     spoken = evaluate.speak(voice, sentences, seed=seed)
     _, copied = evaluate.copies(spoken, vocoder.vocode, "the voice through the vocoder")
     plain = evaluate.speak(systems.load("fastspeech2", threads=threads), sentences, seed=seed)
-    return {VOICE: copied, "fastspeech2": plain, **{name: one.clips for name, one in judged.items()}}
+    return {VOICE: copied, REGRESSION: plain, **{name: one.clips for name, one in judged.items()}}
 
 
 def textures(run: Run, heard: Mapping[str, Sequence[Clip]]) -> dict[str, Texture]:
@@ -48,9 +51,12 @@ def textures(run: Run, heard: Mapping[str, Sequence[Clip]]) -> dict[str, Texture
     for name, one in found.items():
         if name == VOICE:
             continue
-        system, variant = ("fastspeech2", "baseline") if name == "fastspeech2" else ("tortoise", name)
+        system, variant = (REGRESSION, "baseline") if name == REGRESSION else ("tortoise", name)
         ratios = texture.smoother(one, found[VOICE])
-        for metric, ratio in zip(("global_variance", "spectral_contrast", "fast_modulation"), ratios.values()):
+        drawn = [ratios_of[name] for ratios_of in _resampled({name: one, VOICE: found[VOICE]}, run.seed)]
+        ends = _interval([list(each.values()) for each in drawn], one.clips.n)
+        metrics = ("global_variance", "spectral_contrast", "fast_modulation")
+        for metric, ratio, ci in zip(metrics, ratios.values(), ends):
             run.add(
                 system,
                 variant,
@@ -58,6 +64,7 @@ def textures(run: Run, heard: Mapping[str, Sequence[Clip]]) -> dict[str, Texture
                 metric,
                 ratio,
                 n=len(heard[name]),
+                ci=ci,
                 source="the voice itself through the same vocoder is 1",
             )
     return found
@@ -71,18 +78,60 @@ def table(found: Mapping[str, Texture]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index").round(2)
 
 
-def finding(found: Mapping[str, Texture], diffusion: str = "converged") -> str | None:
-    """Whether diffusion moves more than the regression does, in a sentence; None where one of them is missing."""
-    if not {VOICE, "fastspeech2", diffusion} <= set(found):
+def finding(
+    found: Mapping[str, Texture], diffusion: str = "converged", *, temperature: float, seed: int = 0
+) -> str | None:
+    """Whether diffusion moves more as the voice does than the regression, in a sentence; None where one is missing.
+
+    temperature: of the noise that was walked from, to say it. What is nearer is decided by a bootstrap over sentences,
+    the same ones of all three in each draw.
+    """
+    three = (REGRESSION, diffusion, VOICE)
+    if not set(three) <= set(found):
         return None
-    regression, drawn = (texture.smoother(found[name], found[VOICE]) for name in ("fastspeech2", diffusion))
+    regression, drawn = (texture.smoother(found[name], found[VOICE]) for name in three[:2])
     said = ", ".join(f"{name} {drawn[name]:.2f} (regression {regression[name]:.2f})" for name in drawn)
-    nearer = [name for name in drawn if abs(drawn[name] - 1) < abs(regression[name] - 1) - WORTH_SAYING]
-    word = (
-        "in all of it"
-        if len(nearer) == len(drawn)
-        else f"in {', '.join(nearer)}"
-        if nearer
-        else "in none of it"
-    )
-    return f"Of what the voice itself moves, diffusion keeps {said}: it is nearer to the voice {word}."
+    n = found[diffusion].clips.n
+    told = f"Of what vits-joe moves, diffusion from noise of temperature {temperature:g} keeps {said}"
+    if n < verdict.MIN_SENTENCES:
+        return f"{told}: on {n} sentences, which decide nothing."
+    gaps = [
+        [abs(one[diffusion][name] - 1) - abs(one[REGRESSION][name] - 1) for name in drawn]
+        for one in _resampled({name: found[name] for name in three}, seed)
+    ]
+    words: dict[str, list[str]] = {}
+    for name, (low, high) in zip(drawn, _interval(gaps, n)):
+        word = (
+            "nearer to the voice"
+            if high < 0
+            else "farther from it"
+            if low > 0
+            else "neither, as far as can be told,"
+        )
+        words.setdefault(word, []).append(name)
+    return f"{told}: it is {'; '.join(f'{word} in {_and(names)}' for word, names in words.items())} ({n} sentences)."
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _resampled(found: Mapping[str, Texture], seed: int) -> list[dict[str, dict[str, float]]]:
+    """Of each draw of sentences, the same of all, the ratios of each texture to the voice's."""
+    n = found[VOICE].clips.n
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for counts in rng.multinomial(n, np.full(n, 1 / n), N_RESAMPLES if n >= verdict.MIN_SENTENCES else 0):
+        voice = texture.pooled(found[VOICE].clips, counts)
+        drawn.append(
+            {name: texture.smoother(texture.pooled(one.clips, counts), voice) for name, one in found.items()}
+        )
+    return drawn
+
+
+def _interval(drawn: Sequence[Sequence[float]], n: int) -> list[tuple[float, float] | None]:
+    """The 95 % interval of each column; None of each where the sentences are too few to have one."""
+    if n < verdict.MIN_SENTENCES:
+        return [None] * 3
+    tail = 50 * (1 - stats.CONFIDENCE)
+    return [tuple(np.percentile(column, [tail, 100 - tail])) for column in np.transpose(drawn)]

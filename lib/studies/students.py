@@ -18,7 +18,7 @@ from lib.errors import ParameterError
 from lib.measure import bench, evaluate
 from lib.optimize import distill
 from lib.studies import ladder
-from lib.studies.distillation_claim import DEGRADED, REFERENCE, SYSTEM
+from lib.studies.distillation_claim import DEGRADED, REFERENCE, SPOKEN_BY, SYSTEM
 from lib.systems.tortoise import students
 from lib.systems.tortoise.diffusion import Sampling
 from lib.training import recipe as recipes
@@ -153,16 +153,22 @@ def chosen(
     free: Sequence[ladder.Walk], taught: Sequence[ladder.Walk], rivals: Sequence[str], named: Sequence[str]
 ) -> list[ladder.Walk]:
     """Who is judged: of the untrained walks those of `rivals`; of the students' those named, or where none is, those of
-    `lib.zoo` as they are meant.
+    `lib.zoo` as they are meant. A name with a vocoder's behind it ("distilled-1-by-istft") is that walk, spoken by it.
     """
-    zoo = students.names()
-    return [walk for walk in free if walk.name in rivals] + [
-        walk for walk in taught if (walk.name in named if named else walk.name in zoo)
-    ]
+    named = named or students.names()
+    known = {walk.name: walk for walk in (*free, *taught)}
+    found = []
+    for name in (*rivals, *named):
+        walk, plus, vocoder = name.partition(SPOKEN_BY)
+        if walk in known:
+            found.append(dataclasses.replace(known[walk], name=name, vocoder=vocoder) if plus else known[walk])
+    return found
 
 
 def variant(voice: Tortoise, walk: ladder.Walk, folders: Sequence[str | Path], home: str | Path) -> Tortoise:
     """The whole system that speaks by a walk, such as any process can rebuild."""
+    if walk.vocoder:
+        voice = voice.adjusted(vocoder=walk.vocoder)
     if not walk.student:
         how = {field.name: getattr(walk.how, field.name) for field in dataclasses.fields(walk.how)}
         return voice.adjusted(variant=walk.name, **how)

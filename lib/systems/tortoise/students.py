@@ -26,7 +26,8 @@ DESCRIPTION, WEIGHTS = "student.json", "decoder.safetensors"
 class Student:
     """method: how it learnt; steps: of DDIM that it is to walk; guidance: the highest weight folded into it;
     temperature: the lowest and the highest of the noise that it knows; teacher: whose student it is; base: hash of the
-    checkpoint whose latents it follows; trained_steps, trained_minutes: what its training took (0: unknown).
+    checkpoint whose latents it follows; trained_steps, trained_minutes: what its training took, line_minutes: with
+    those of its teachers back to the base (0: unknown).
     """
 
     method: str
@@ -40,6 +41,7 @@ class Student:
     prediction: str = ""  # what it says, of `diffusion.PREDICTIONS` ("": what its base says)
     trained_steps: int = 0
     trained_minutes: float = 0.0
+    line_minutes: float = 0.0
 
 
 def key(folder: str | Path) -> str:
@@ -57,6 +59,12 @@ def save(folder: str | Path, about: Student, weights: dict[str, torch.Tensor], c
     write_atomic(folder / checkpoint.CARD, card.encode())
     write_atomic(folder / DESCRIPTION, json.dumps(asdict(about), indent=1).encode())
     return folder
+
+
+def line_minutes(teacher: str, own: float) -> float:
+    """What the training of a student took with those of all before it. teacher: its folder or name, "": the base."""
+    before = about(find(teacher)).line_minutes if teacher else 0.0
+    return round(before + own, 4) if before or not teacher else 0.0
 
 
 def names() -> list[str]:

@@ -97,6 +97,7 @@ class StudentTask(tortoise_task.AcousticTask):
             raise TrainingError(
                 f"checkpoint {checkpoint} holds no student: take the recipe it was trained with"
             )
+        minutes = loaded.state["seconds"] / 60
         about = students.Student(
             config.method,
             config.steps,
@@ -107,7 +108,8 @@ class StudentTask(tortoise_task.AcousticTask):
             folded=any(name.startswith("guidance_embed") for name in weights),
             interval=any(name.startswith("until_embed") for name in weights),
             trained_steps=loaded.step,
-            trained_minutes=round(loaded.state["seconds"] / 60, 4),
+            trained_minutes=round(minutes, 4),
+            line_minutes=students.line_minutes(config.teacher, minutes),
         )
         return students.save(folder, about, weights, card)
 
