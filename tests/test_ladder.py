@@ -147,8 +147,11 @@ def test_the_rival_is_the_cheapest_that_is_as_good():
     )
     assert "distilled-2 with 2 comes to 0.20 dB (3.00 untrained), nearer than" in said
     assert "distilled-4 with 4 comes to 1.10 dB, which unipc-4 reaches untrained with 4;" in said
-    of_another_run = KNOWN.assign(table=[*[1] * 5, 0, 0, 0])
-    assert "unipc" not in ladder.finding(of_another_run)  # it began in other noise
+    of_another_run = KNOWN.assign(table=[*[1] * 5, 0, 1, 0])
+    there = ladder.finding(of_another_run)
+    assert "unipc" not in there and "distilled-4" not in there  # they began in other noise
+    more = ladder.rivals(pd.concat([KNOWN, KNOWN[:1].assign(table=1, n=8, distance=2.5)]))
+    assert "2 2.50 (ddim-2) (on 8" in more and "unipc" not in more
     assert "2 3.00 (ddim-2), 4 1.00 (unipc-4), 8 0.30 (unipc-8)" in ladder.rivals(KNOWN)
     assert schooling.folding(KNOWN) is None
     folded = walk("guided-8-converged", ladder.CONVERGED, 0.7, "guided-8") | {"sampler": "student"}

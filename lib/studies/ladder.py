@@ -290,10 +290,13 @@ def rival(known: pd.DataFrame, distance: float, guidance: float = 0.0) -> pd.Ser
 
 
 def rivals(known: pd.DataFrame) -> str | None:
-    """How near the best training-free sampler comes with few evaluations, in a sentence."""
+    """How near the best training-free sampler comes with few evaluations, in a sentence: in the run that walked the
+    most sentences.
+    """
     free = known[(known.student == "") & (known.guidance == 0.0)]
     if free.empty:
         return None
+    free = free[free.table == free.sort_values(["n", "table"], ascending=[False, True]).table.iloc[0]]
     best = free.loc[free.groupby("evaluations").distance.idxmin()].sort_values("evaluations")
     said = ", ".join(f"{row.evaluations} {row.distance:.2f} ({row.walk})" for row in best.itertuples())
     far = "Without any training the mel lies so many dB from the converged walk's, by evaluations"
@@ -302,21 +305,22 @@ def rivals(known: pd.DataFrame) -> str | None:
 
 def finding(known: pd.DataFrame) -> str | None:
     """Every student beside what its number of steps gives untrained, and beside the best training-free sampler that
-    comes as near in the same run, in a sentence; None without students.
+    comes as near in the same run, in a sentence; None without students. Of several runs the first with students.
     """
     taught = known[(known.student != "") & (known.guidance == 0.0) & (known.evaluations < CONVERGED)]
     taught = taught[~taught.student.str.contains(DEGRADED, regex=False)]
     taught = taught.sort_values("evaluations", ascending=False)
     if taught.empty:
         return None
+    beside = known[known.table == taught.table.min()]
+    taught = taught[taught.table == taught.table.min()]
     said = []
     for row in taught.itertuples():
-        beside = known[known.table == row.table]
         plain = beside[beside.walk == f"ddim-{row.evaluations}"].distance
         untrained = f" ({plain.iloc[0]:.2f} untrained)" if len(plain) else ""
         other = rival(beside, row.distance)
         if other is None:
-            against = "nearer than every training-free walk that was measured"
+            against = "nearer than every training-free walk of the same run"
         elif other.evaluations <= row.evaluations:
             against = f"which {other.walk} reaches untrained with {other.evaluations}"
         else:
@@ -331,4 +335,5 @@ def finding(known: pd.DataFrame) -> str | None:
 def few(lines: pd.DataFrame) -> str:
     """On how many sentences distances stand, and what so few are worth."""
     least = int(lines.n.min())
-    return f" (on {least} sentences{'' if least >= stats.MIN_N else ': an order and no more'})"
+    plural, worth = "s" if least != 1 else "", "" if least >= stats.MIN_N else ": an order and no more"
+    return f" (on {least} sentence{plural}{worth})"
