@@ -29,7 +29,17 @@ FLOORS = (
     {"studies"},
     {"report"},
     {"listening"},
-    {"zoo_card", "adapt", "publish", "evaluation_card", "evaluation_set", "runner", "recorded", "speak"},
+    {
+        "zoo_card",
+        "adapt",
+        "publish",
+        "publish_student",
+        "evaluation_card",
+        "evaluation_set",
+        "runner",
+        "recorded",
+        "speak",
+    },
 )
 LONGEST = 120  # columns
 
