@@ -181,14 +181,15 @@ def test_it_becomes_a_variant_that_any_process_can_load(learnt, base, tmp_path):
         optimize.load(folder)
 
 
+class Ear:
+    """Who tells the same sound from another."""
+
+    def similarity(self, voice, sound):
+        (before, _), after = voice[0], sound[0]
+        return 1.0 if np.array_equal(before, after) else 0.5
+
+
 def test_what_is_lost_of_an_old_voice_is_a_row(learnt, newcomer, base, tmp_path):
-    class Ear:
-        """Who tells the same sound from another."""
-
-        def similarity(self, voice, sound):
-            (before, _), after = voice[0], sound[0]
-            return 1.0 if np.array_equal(before, after) else 0.5
-
     system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)
     full = taught(newcomer, base, tmp_path / "full", 2, "full")[3]
     made = {
@@ -207,6 +208,22 @@ def test_what_is_lost_of_an_old_voice_is_a_row(learnt, newcomer, base, tmp_path)
     assert json.loads(rows.detail[0]) == {"speaker": "hibari", "switched_off": "the same samples"}
     with pytest.raises(ParameterError, match="has no adapter"):
         old_voices.switched_off(system, system, person.sentences[0], "lora")
+
+
+def test_a_voice_that_cannot_speak_ends_no_other(learnt, base, tmp_path):
+    system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)
+    gone = tmp_path / "gone.safetensors"
+    made = {
+        "full@few": (Trial("full"), SimpleNamespace(file=gone)),
+        "lora-r2@few": (Trial("lora", 2), SimpleNamespace(file=learnt[3])),
+    }
+    person = SimpleNamespace(sentences=(Sentence("s", "Yes.", "test"),))
+    run = results.Run("03_finetuning", tmp_path)
+    said = old_voices.kept(run, SimpleNamespace(base=system, person=person, heard=made, made=made), Ear())
+    assert said[0].startswith(f"full@few: not known, for no adapter at {gone}")
+    assert said[1].startswith("lora-r2@few: similarity of hibari")
+    rows = results.read(run.path)
+    assert list(rows.kind) == ["not_run", "measured"] and str(gone) in rows.detail[0]
 
 
 def test_merged_it_is_a_checkpoint_like_any_other(learnt, base, tmp_path):
