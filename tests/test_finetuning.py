@@ -13,13 +13,14 @@ import pytest
 from lib import results
 from lib.corpora.base import Utterance
 from lib.errors import TrainingError
-from lib.optimize import variant
+from lib.optimize import new_voice, variant
 from lib.optimize.adapter_layers import METHODS
 from lib.report import finetuning as charts
 from lib.studies import finetuned, finetuning, trials
 from lib.studies.finetuned import Case
 from lib.studies.finetuning import Trained
 from lib.studies.trials import Trial
+from lib.training.tasks.fastspeech2 import AcousticConfig
 
 
 def test_trials_are_main_effects_each_once_and_full_comes_first():
@@ -257,6 +258,20 @@ def test_a_finished_training_is_read_back_and_one_cut_short_is_named(monkeypatch
     finetuning.write(run, trial, made)
     rows = results.read(run.path).set_index("metric")
     assert rows.loc["merge_error"].value == 1e-6
+
+
+def test_no_method_is_drawn_anywhere_by_weight_decay(monkeypatch, tmp_path):
+    asked = {}
+
+    def task(system, corpus, adapter, learning, base):
+        asked[adapter.method] = AcousticConfig(**learning).weight_decay
+        raise TrainingError("enough is known")
+
+    monkeypatch.setattr(new_voice, "task", task)
+    for method in METHODS:
+        with pytest.raises(TrainingError, match="enough is known"):
+            finetuning.train(Trial(method), SimpleNamespace(corpus=None), tmp_path)
+    assert asked == dict.fromkeys(METHODS, 0.0)
 
 
 def test_other_sound_or_text_under_the_same_name_is_another_training():

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RESULT = "trained.json"  # in a trial's folder: what its training came to
-_REVISION = 2  # of what a training is
+REVISION = 3  # of what a training is: raised when the same trial would learn something else
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def trained(trial: Trial, folder: str | Path) -> Trained:
     """The trial's training in a fresh process, under <folder>/<variant>; a finished one is read back, a stopped one
     goes on. Raises SpeechError with the process's own message where it fails.
     """
-    key = content_key(_REVISION, dataclasses.asdict(trial), trial.rate)
+    key = content_key(REVISION, dataclasses.asdict(trial), trial.rate)
     own = Path(folder) / trial.variant / key[:8]  # another learning rate is another training
     kept = own / RESULT
     if kept.is_file() and (finished := _finished(kept, key)):
@@ -137,7 +137,14 @@ def train(
     from lib.training.tasks.acoustic import MODULE
 
     steps = trial.steps
-    learning = {"learning_rate": trial.rate, "warm_up": max(1, steps // 10), "half_life": max(1, steps // 2)}
+    learning = {
+        "learning_rate": trial.rate,
+        "warm_up": max(1, steps // 10),
+        "half_life": max(1, steps // 2),
+        # AdamW's would draw by the rate, which differs with the method, and full fine-tuning and the row to 0, lora to
+        # the base, ia3's factors away from it.
+        "weight_decay": 0.0,
+    }
     task = new_voice.task(trial.system, portion.corpus, trial.adapter, learning, base)
     settings = recipe.Settings(
         steps,
