@@ -17,7 +17,7 @@ from lib.corpora import own, synthetic
 from lib.corpora.base import Corpus, Utterance
 from lib.corpora.duplicates import Known
 from lib.corpora.portion import Portion, apart, in_drawn_order, portion
-from lib.errors import AudioError, MissingDataError, ParameterError, TrainingError
+from lib.errors import AudioError, MissingDataError, ParameterError, StoppedError
 from lib.studies import finetuning
 from lib.studies.trials import Trial
 from lib.systems.fastspeech2 import checkpoints
@@ -243,7 +243,7 @@ def test_a_training_that_was_stopped_is_no_whole_one(monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "train", lambda *_: SimpleNamespace(step=2))
     taken = Portion(Corpus("menu", "", "", (utterance("a", "A sentence."),)), 3.0, ())
     with pytest.raises(
-        TrainingError, match="stopped at step 2 of 3: asked for again, the training goes on there"
+        StoppedError, match="stopped at step 2 of 3: asked for again, the training goes on there"
     ):
         finetuning.train(Trial("lora", steps=3), taken, tmp_path)
 
