@@ -147,8 +147,8 @@ def test_what_is_said_follows_from_the_rows(told):
     assert "0.50 for the base as it is, 0.79 for lora-r8@prompts, which has the lowest loss" in near
     assert "72 % of the way" in near and "Reached: a gain of +0.29" in near
     assert finetuned.recommended(told) == (
-        "**Take lora-r2@prompts**: 0.18 MB and 1.5 % of the parameters; loss of the mel on validation 0.305 (the "
-        "lowest, of lora-r8@prompts, is 0.300); 2 of 5 are within 2 % of the lowest, of these it is the smallest. On "
+        "**Take lora-r2@prompts**: 0.18 MB and 1.5 % of the parameters (loss of the mel on validation 0.305, the "
+        "lowest, of lora-r8@prompts, 0.300; 2 of 5 are within 2 % of the lowest, of these it is the smallest). On "
         "the sentences that are judged, which had no say in that: similarity 0.800, the base as it is 0.500, "
         "WER 5.0 %, predicted MOS 3.50."
     )
@@ -165,9 +165,9 @@ def test_few_sentences_decide_nothing(told):
     few, enough = (Case(told.found.assign(pairs=n), told.ends) for n in (7, 8))
     assert "[-0.018, -0.002], undecided" in finetuned.against_full(few)
     assert "[-0.250, -0.150], undecided" in finetuned.against_full(few)
-    assert "lora-r2@prompts, of these the one of the lowest loss on validation, is undecided" in (
-        finetuned.against_full(few)
-    )
+    said = finetuned.against_full(few)
+    assert "Undecided: within 0.02 of full fine-tuning" in said
+    assert "lora-r2@prompts, of these the one of the lowest loss on validation, is undecided" in said
     assert "[-0.018, -0.002], as near" in finetuned.against_full(enough)
 
 
@@ -204,7 +204,7 @@ def test_what_is_chosen_is_chosen_by_validation_whatever_is_heard(told):
 
 
 def test_a_missed_floor_is_called_missed(told):
-    low = Case(told.found.assign(low=-0.3), {"copy": 0.9, "unadapted": 0.7})
+    low = Case(told.found.assign(low=-0.3, high=-0.2), {"copy": 0.9, "unadapted": 0.7})
     assert "Missed: within 0.02 of full" in finetuned.against_full(low)
     assert "Missed: a gain of +0.09" in finetuned.nearness(low)
 
@@ -212,8 +212,10 @@ def test_a_missed_floor_is_called_missed(told):
 def test_what_is_no_nearer_than_the_base_is_not_recommended(told):
     worse = Case(told.found, told.ends | {"unadapted": 0.85})
     said = finetuned.recommended(worse)
-    assert said.startswith("**Take none yet**: lora-r2@prompts, loss of the mel on validation 0.305")
+    assert said.startswith("**Take none yet**: lora-r2@prompts (loss of the mel on validation 0.305")
     assert "has a similarity of 0.800, the base as it is 0.850. Learn longer than 300 steps" in said
+    alone = finetuned.recommended(Case(told.found.loc[["lora-r2@prompts"]], told.ends))
+    assert alone.startswith("**Take lora-r2@prompts**: 0.18 MB and 1.5 % of the parameters. On the sentences")
     unheard = Case(told.found.assign(wer=float("nan")), told.ends)
     assert "WER" not in finetuned.recommended(unheard)
 

@@ -24,6 +24,7 @@ MARGIN = 0.02  # of similarity, under which two voices count as equally near to 
 GAIN = 0.15  # of similarity over the unadapted base, that an adaptation should bring
 SMALL = 2.0  # percent of the base's parameters
 LOSS = "validation_mel"  # by which trials are chosen
+_FLOORS = {NEAR: "Reached", WORSE: "Missed", UNDECIDED: "Undecided"}
 # Whose similarity to the person frames that of the learnt voices: (system, what its variant begins with).
 ENDS = {"recordings": ("ground-truth", "recording"), "copy": ("istft", "copy")}
 METRICS = (
@@ -159,11 +160,11 @@ def against_full(case: Case) -> str | None:
     ]
     wanted = f"within {MARGIN:g} of full fine-tuning with at most {SMALL:g} % of the parameters"
     if case.small not in compared.index or compared.trainable_params_pct[case.small] > SMALL:
-        met = _floor(False, f"{wanted}: nothing that learns so few was compared")
+        met = f"Missed: {wanted}: nothing that learns so few was compared"
     else:
         word = _word(compared.loc[case.small])
         chosen = f"{case.small}, of these the one of the lowest loss on validation, is {word} by its interval"
-        met = _floor(word == NEAR, f"{wanted}: {chosen}")
+        met = f"{_FLOORS[word]}: {wanted}: {chosen}"
     return f"Similarity against full fine-tuning, in pairs: {'; '.join(said)}. {met}."
 
 
@@ -280,13 +281,15 @@ def recommended(case: Case) -> str | None:
     level = by_validation.level(last, LOSS)
     pick, before = level.iloc[0], case.ends.get("unadapted", float("-inf"))
     why = (
-        f"loss of the mel on validation {pick[LOSS]:.3f} (the lowest, of {lowest}, is {last[LOSS][lowest]:.3f}); "
+        f" (loss of the mel on validation {pick[LOSS]:.3f}, the lowest, of {lowest}, {last[LOSS][lowest]:.3f}; "
         f"{len(level)} of {len(last)} are within {100 * by_validation.LEVEL:.0f} % of the lowest, of these it is the "
-        "smallest"
+        "smallest)"
+        if len(last) > 1
+        else ""
     )
     if pick.speaker_similarity <= before:
         return (
-            f"**Take none yet**: {pick.name}, {why}, has a similarity of {pick.speaker_similarity:.3f}, the base as it "
+            f"**Take none yet**: {pick.name}{why} has a similarity of {pick.speaker_similarity:.3f}, the base as it "
             f"is {before:.3f}. Learn longer than {last.steps.max():,.0f} steps, or from more than "
             f"{last.minutes.max():.1f} minutes."
         )
@@ -295,8 +298,8 @@ def recommended(case: Case) -> str | None:
     heard += [f"WER {100 * pick.wer:.1f} %"] if pick.wer == pick.wer else []  # not NaN
     heard += [f"predicted MOS {pick.mos_predicted:.2f}"] if pick.mos_predicted == pick.mos_predicted else []
     return (
-        f"**Take {pick.name}**: {pick.adapter_mb:.2f} MB and {pick.trainable_params_pct:.3g} % of the parameters; "
-        f"{why}. On the sentences that are judged, which had no say in that: {', '.join(heard)}."
+        f"**Take {pick.name}**: {pick.adapter_mb:.2f} MB and {pick.trainable_params_pct:.3g} % of the "
+        f"parameters{why}. On the sentences that are judged, which had no say in that: {', '.join(heard)}."
     )
 
 
