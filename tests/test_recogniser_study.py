@@ -200,6 +200,12 @@ def test_sentences_say_what_the_rows_say(rows):
     assert "against it lora-r8 1.00 of the memory (300 MB of it for its steps) and 1.00 times the time" in costs
 
 
+def test_the_memory_of_a_training_is_not_that_of_what_was_deployed_afterwards(rows):
+    peak = rows[(rows.variant == "full@hard") & (rows.metric == "peak_rss_mb")]
+    later = pd.concat([rows, peak.assign(target="onnxruntime/cpu", value=100.0)], ignore_index=True)
+    assert heard_better.lines(later).loc["full", "peak_rss_mb"] == 900
+
+
 def test_what_is_recommended_is_chosen_by_validation_and_then_heard(rows):
     found = heard_better.lines(rows).assign(
         adapter_mb=[33.0, 1.2]

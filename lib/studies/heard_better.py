@@ -61,9 +61,8 @@ def lines(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
         change = line[f"{HARD_SET}_change"]  # None where the recogniser as it comes was not heard beside it
         before = 0.0 if change is None else line[HARD_SET] - change
         line["relative"] = change / before if before else float("nan")
-        own = mine[(mine.variant == row.variant) & mine.metric.isin(_TRAINING)].drop_duplicates(
-            "metric", keep="last"
-        )
+        own = mine[(mine.variant == row.variant) & (mine.target == row.target) & mine.metric.isin(_TRAINING)]
+        own = own.drop_duplicates("metric", keep="last")  # where it was deployed, it has another peak
         found[method] = {**line, **dict(zip(own.metric, own.value)), **json.loads(row.detail)}
     return pd.DataFrame.from_dict(found, orient="index")
 
