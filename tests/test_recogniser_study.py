@@ -215,6 +215,8 @@ def test_what_is_recommended_is_chosen_by_validation_and_then_heard(rows):
     assert "On test clips, which had no say in that: 6.7 % word errors on hard ones" in near
     apart = heard_better.recommended(found.assign(train_loss=[1.0, 1.1]))
     assert apart.startswith("**Take the recogniser as it comes**: full (loss on validation clips 1.000")
+    few = found.assign(hard_high=None)  # too few clips for an interval
+    assert heard_better.recommended(few).startswith("**Take the recogniser as it comes**: ")
     heard_worse = found.assign(train_loss=[1.0, 0.9], clean_change=0.0, hard=[0.0, 0.1])
     assert heard_better.recommended(heard_worse).startswith("**Take lora-r8**")
 

@@ -171,7 +171,8 @@ def recommended(found: pd.DataFrame) -> str | None:
         if len(found) > 1
         else ""
     )
-    if not (pick[f"{HARD_SET}_high"] < 0 and pick[f"{CLEAN}_change"] <= CLEAN_FLOOR):
+    high, change = pick[f"{HARD_SET}_high"], pick[f"{CLEAN}_change"]  # None: of too few clips, or not heard
+    if high is None or change is None or not (high < 0 and change <= CLEAN_FLOOR):
         return (
             f"**Take the recogniser as it comes**: {pick.name}{why} did not gain on hard test clips beyond chance "
             "and keep the clean ones."
