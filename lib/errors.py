@@ -42,6 +42,14 @@ class TrainingError(SpeechError, RuntimeError):
     """Training cannot go on: the loss is not a number, or a checkpoint is damaged or of another recipe."""
 
 
+class DivergedError(TrainingError):
+    """A loss or a gradient is no longer a number: the same training would come to that again."""
+
+
+class StoppedError(SpeechError, RuntimeError):
+    """Ended from outside, by a signal or because its time was up: what it would have come to nobody knows."""
+
+
 class OutputError(SpeechError, OSError):
     """A result cannot be written: no permission, no space, not a folder."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lib import environment, results
-from lib.errors import ParameterError, SpeechError
+from lib.errors import ParameterError, SpeechError, StoppedError
 from lib.measure import bench, bench_child, process
 from lib.measure.bench import Benched, Candidate
 
@@ -194,8 +194,12 @@ def test_failure_in_a_fresh_process_is_told_in_words():
         process.call("json:absent")
     with pytest.raises(SpeechError, match="code 3"):
         process.call("os:_exit", {"status": 3})
-    with pytest.raises(SpeechError, match="did not return within 0.001 s"):
+    with pytest.raises(StoppedError, match="did not return within 0.001 s"):
         process.call("json:dumps", {"obj": 1}, timeout_s=0.001)
+    with pytest.raises(StoppedError, match="os:abort was ended by signal 6, Aborted, in a fresh"):
+        process.call("os:abort")
+    with pytest.raises(ParameterError, match="unknown voice to learn 'nobody'"):
+        process.call("lib.corpora.unheard:load", {"name": "nobody"})
     with pytest.raises(ParameterError, match="module:function"):
         process.call("json.dumps")
 

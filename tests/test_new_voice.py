@@ -22,6 +22,7 @@ from lib.studies.trials import Trial
 from lib.systems import fastspeech2, speecht5
 from lib.training import checkpoint, recipe
 from lib.training.loop import train
+from lib.training.task import Validation
 from lib.training.tasks.acoustic import MODULE
 
 OLD = ("hibari", "vits-joe")
@@ -92,7 +93,27 @@ def test_the_old_voices_stay_bit_for_bit_and_the_new_one_is_another(learnt, base
     assert not torch.allclose(said(network), said(before), atol=1e-4)  # with the adapter on
 
 
-def test_a_new_voice_begins_as_the_likest_old_one_by_validation(newcomer, base):
+def test_a_new_voice_begins_as_the_likest_old_one_by_what_it_learns_from(newcomer, base):
+    task = new_voice.task("fastspeech2", newcomer, Adapter("speaker"), LEARNING, base)
+    network = task.plain[MODULE]
+    table = network.network.speaker_id_embedding
+    rows = (table.base.weight.mean(0), *table.base.weight)
+    likest = {"heard": rows[1], "held out": rows[2]}
+    table.own.data.zero_()
+
+    def losses(examples, step):
+        """Somebody of whom the held-out clips sound like another old voice than what is learnt from."""
+        which = likest["heard" if examples == task.examples[:8] else "held out"]
+        return {"mel": float((table.own.detach()[0] - which).square().sum())}
+
+    task.losses = losses
+    task.validate = lambda step: Validation(losses(task.validation, step))
+    new_voice.begin_as_the_likest(task)
+    assert torch.equal(table.own[0], likest["heard"])
+
+
+def test_it_begins_with_the_lowest_loss_of_the_mel_by_the_first_clips_alone(newcomer, base, monkeypatch):
+    monkeypatch.setattr(new_voice, "HEARD", 2)
     task = new_voice.task("fastspeech2", newcomer, Adapter("speaker"), LEARNING, base)
     network = task.plain[MODULE]
     table = network.network.speaker_id_embedding
@@ -100,7 +121,7 @@ def test_a_new_voice_begins_as_the_likest_old_one_by_validation(newcomer, base):
     network.eval()
     for row in (table.base.weight.mean(0), *table.base.weight):
         table.own.data.copy_(row)
-        losses.append((task.validate(0).scalars["mel"], row))
+        losses.append((task.losses(task.examples[:2], 0)["mel"], row))
     assert len({loss for loss, _ in losses}) == 3
     assert torch.equal(begun[0], min(losses, key=lambda pair: pair[0])[1])
 
@@ -181,14 +202,15 @@ def test_it_becomes_a_variant_that_any_process_can_load(learnt, base, tmp_path):
         optimize.load(folder)
 
 
+class Ear:
+    """Who tells the same sound from another."""
+
+    def similarity(self, voice, sound):
+        (before, _), after = voice[0], sound[0]
+        return 1.0 if np.array_equal(before, after) else 0.5
+
+
 def test_what_is_lost_of_an_old_voice_is_a_row(learnt, newcomer, base, tmp_path):
-    class Ear:
-        """Who tells the same sound from another."""
-
-        def similarity(self, voice, sound):
-            (before, _), after = voice[0], sound[0]
-            return 1.0 if np.array_equal(before, after) else 0.5
-
     system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)
     full = taught(newcomer, base, tmp_path / "full", 2, "full")[3]
     made = {
@@ -207,6 +229,22 @@ def test_what_is_lost_of_an_old_voice_is_a_row(learnt, newcomer, base, tmp_path)
     assert json.loads(rows.detail[0]) == {"speaker": "hibari", "switched_off": "the same samples"}
     with pytest.raises(ParameterError, match="has no adapter"):
         old_voices.switched_off(system, system, person.sentences[0], "lora")
+
+
+def test_a_voice_that_cannot_speak_ends_no_other(learnt, base, tmp_path):
+    system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)
+    gone = tmp_path / "gone.safetensors"
+    made = {
+        "full@few": (Trial("full"), SimpleNamespace(file=gone)),
+        "lora-r2@few": (Trial("lora", 2), SimpleNamespace(file=learnt[3])),
+    }
+    person = SimpleNamespace(sentences=(Sentence("s", "Yes.", "test"),))
+    run = results.Run("03_finetuning", tmp_path)
+    said = old_voices.kept(run, SimpleNamespace(base=system, person=person, heard=made, made=made), Ear())
+    assert said[0].startswith(f"full@few: not known, for no adapter at {gone}")
+    assert said[1].startswith("lora-r2@few: similarity of hibari")
+    rows = results.read(run.path)
+    assert list(rows.kind) == ["not_run", "measured"] and str(gone) in rows.detail[0]
 
 
 def test_merged_it_is_a_checkpoint_like_any_other(learnt, base, tmp_path):

@@ -191,10 +191,34 @@ def test_sentences_say_what_the_rows_say(rows):
     unsure = heard_better.forgotten(found.assign(clean_high=0.03))
     assert "at most on clean clips: lora-r8, by the mean; by the whole interval: none." in unsure
     assert "Reached: not to be told from full" in heard_better.against_full(found)
-    assert "**Take lora-r8**" in heard_better.recommended(found)  # full forgot clean speech
+    sized = found.assign(adapter_mb=[33.0, 1.2])
+    assert heard_better.recommended(sized).startswith(
+        "**Take lora-r8**: 0.8 % of the parameters, 1.2 MB to keep"
+    )
     costs = heard_better.costs(found)
     assert "peaked at 900 MB, 300 of them for its steps" in costs
     assert "against it lora-r8 1.00 of the memory (300 MB of it for its steps) and 1.00 times the time" in costs
+
+
+def test_the_memory_of_a_training_is_not_that_of_what_was_deployed_afterwards(rows):
+    peak = rows[(rows.variant == "full@hard") & (rows.metric == "peak_rss_mb")]
+    later = pd.concat([rows, peak.assign(target="onnxruntime/cpu", value=100.0)], ignore_index=True)
+    assert heard_better.lines(later).loc["full", "peak_rss_mb"] == 900
+
+
+def test_what_is_recommended_is_chosen_by_validation_and_then_heard(rows):
+    found = heard_better.lines(rows).assign(
+        adapter_mb=[33.0, 1.2]
+    )  # full hears hard clips best, and forgot clean ones
+    near = heard_better.recommended(found.assign(train_loss=[1.0, 1.01]))
+    assert near.startswith("**Take lora-r8**") and "1.010, the lowest, of full, 1.000; 2 of 2 methods" in near
+    assert "On test clips, which had no say in that: 6.7 % word errors on hard ones" in near
+    apart = heard_better.recommended(found.assign(train_loss=[1.0, 1.1]))
+    assert apart.startswith("**Take the recogniser as it comes**: full (loss on validation clips 1.000")
+    few = found.assign(hard_high=None)  # too few clips for an interval
+    assert heard_better.recommended(few).startswith("**Take the recogniser as it comes**: ")
+    heard_worse = found.assign(train_loss=[1.0, 0.9], clean_change=0.0, hard=[0.0, 0.1])
+    assert heard_better.recommended(heard_worse).startswith("**Take lora-r8**")
 
 
 def test_how_many_learning_rates_were_tried_is_said(rows):
@@ -215,7 +239,7 @@ def test_what_was_missed_is_said(run):
     assert "Missed: a quarter fewer, interval without zero: none" in heard_better.gained(found)
     assert "Missed: half a point more" in heard_better.forgotten(found)
     assert heard_better.against_full(found) is None and heard_better.costs(found) is None
-    assert "take the recogniser as it comes" in heard_better.recommended(found)
+    assert "**Take the recogniser as it comes**: full" in heard_better.recommended(found)
 
 
 def test_nothing_measured_says_nothing():

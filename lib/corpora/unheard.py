@@ -14,7 +14,8 @@ from lib.corpora import flite, gutenberg, prompts
 from lib.corpora.base import Corpus
 from lib.errors import unknown
 
-NAMES = ("prompts", "flite-slt")
+PERSON = "prompts"
+NAMES = (PERSON, "flite-slt")
 READ = 160  # sentences of the novel that the synthetic voice reads for training: some 12 minutes
 TEST = 40
 

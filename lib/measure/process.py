@@ -14,14 +14,15 @@ import atexit
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from lib import REPOSITORY
-from lib.errors import ParameterError, SpeechError
+from lib import REPOSITORY, errors
+from lib.errors import ParameterError, SpeechError, StoppedError
 from lib.graphs.session import ALONE
 from lib.measure import memory
 
@@ -61,7 +62,8 @@ def call(
     threads: what the environment of the child tells OpenMP and BLAS. alone: nothing else of ours computes
     meanwhile, so the child's runtimes may keep their cores: sessions spin (`graphs.session`), OpenMP waits as
     it likes best. An argument "started" with the value None becomes the parent's time.monotonic() of before the
-    process. Raises SpeechError with the child's own message when the call fails or does not return in time.
+    process. Raises the child's own kind of SpeechError, with its message, when the call fails; StoppedError when the
+    child is killed or does not return in time.
     """
     if ":" not in function:
         raise ParameterError(f"{function!r} is not of the form 'package.module:function'")
@@ -76,15 +78,26 @@ def call(
             timeout=timeout_s,
         )
     except subprocess.TimeoutExpired as error:
-        raise SpeechError(f"{function} did not return within {timeout_s:g} s in a fresh process") from error
+        raise StoppedError(f"{function} did not return within {timeout_s:g} s in a fresh process") from error
     answers = [line for line in child.stdout.splitlines() if line.startswith(_ANSWER)]
     if not answers:
         last = (child.stderr.strip().splitlines() or ["no message"])[-1]
+        if child.returncode < 0:
+            number = -child.returncode
+            why = " (the system does that where memory runs out)" if number == signal.SIGKILL else ""
+            said = f"was ended by signal {number}, {signal.strsignal(number)}{why}, in a fresh process"
+            raise StoppedError(f"{function} {said}: {last}")
         raise SpeechError(f"{function} ended with code {child.returncode} in a fresh process: {last}")
     answer = json.loads(answers[-1][len(_ANSWER) :])
     if "error" in answer:
-        raise SpeechError(f"{function} failed in a fresh process: {answer['error']}")
+        raise _kind(answer)(f"{function} failed in a fresh process: {answer['error']}")
     return Finished(**answer)
+
+
+def _kind(answer: dict[str, Any]) -> type[SpeechError]:
+    """The kind of error that a child tells of, where it is one of ours."""
+    kind = getattr(errors, answer["error"].partition(":")[0], SpeechError)
+    return kind if isinstance(kind, type) and issubclass(kind, SpeechError) else SpeechError
 
 
 def environment_of_child(threads: int, *, alone: bool) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 Words as in `lib.measure.verdict`: a method is as near as full fine-tuning where the paired interval of the difference
 in similarity lies above its margin, and worse where it lies below; of fewer sentences than decide there, undecided.
+Floors are judged by the trial that validation chooses, and so is what is recommended (`by_validation`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lib.measure.verdict import MIN_SENTENCES, UNDECIDED, WORSE
 from lib.results import newest_run
+from lib.studies import by_validation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +23,8 @@ NEAR = "as near"
 MARGIN = 0.02  # of similarity, under which two voices count as equally near to the person
 GAIN = 0.15  # of similarity over the unadapted base, that an adaptation should bring
 SMALL = 2.0  # percent of the base's parameters
+LOSS = "validation_mel"  # by which trials are chosen
+_FLOORS = {NEAR: "Reached", WORSE: "Missed", UNDECIDED: "Undecided"}
 # Whose similarity to the person frames that of the learnt voices: (system, what its variant begins with).
 ENDS = {"recordings": ("ground-truth", "recording"), "copy": ("istft", "copy")}
 METRICS = (
@@ -55,6 +59,17 @@ class Case:
             return self.found
         most = 0.0 if (self.found.asked_minutes == 0).any() else self.found.asked_minutes.max()
         return self.found[(self.found.asked_minutes == most) & (self.found.seed == self.found.seed.min())]
+
+    @property
+    def small(self) -> str | None:
+        """Of those the one by which the floor of few parameters is judged: of the lowest loss on validation among what
+        learns few; where nothing does, among all but full fine-tuning. None without one.
+        """
+        if self.found.empty:
+            return None
+        beside = self.last[self.last.method != "full"]
+        few = beside[beside.trainable_params_pct <= SMALL]
+        return by_validation.lowest(few if len(few) else beside, LOSS)
 
 
 def cases(
@@ -118,15 +133,16 @@ def told(known: Mapping[str, Case], *sayings: Callable[[Case], str | None]) -> l
 
 
 def nearness(case: Case) -> str | None:
-    """How near the best came, between the unadapted base and the vocoder's copy."""
+    """How near the one that validation chooses came, between the unadapted base and the vocoder's copy."""
     if case.found.empty or not {"copy", "unadapted"} <= case.ends.keys():
         return None
-    best = case.found.speaker_similarity.idxmax()
-    value, (low, high) = case.found.speaker_similarity[best], (case.ends["unadapted"], case.ends["copy"])
+    if (taken := by_validation.lowest(case.last, LOSS)) is None:
+        return None
+    value, (low, high) = case.last.speaker_similarity[taken], (case.ends["unadapted"], case.ends["copy"])
     return (
-        f"Similarity to the person: {low:.2f} for the base as it is, {value:.2f} for {best}, {high:.2f} for the "
-        "vocoder's copy of the person's own clips, which no adaptation can pass: "
-        f"{100 * (value - low) / (high - low):.0f} % of the way. "
+        f"Similarity to the person: {low:.2f} for the base as it is, {value:.2f} for {taken}, which has the lowest "
+        f"loss on validation, {high:.2f} for the vocoder's copy of the person's own clips, which no adaptation can "
+        f"pass: {100 * (value - low) / (high - low):.0f} % of the way. "
         f"{_floor(value - low >= GAIN, f'a gain of {value - low:+.2f}, {GAIN:+.2f} wanted')}."
     )
 
@@ -142,11 +158,13 @@ def against_full(case: Case) -> str | None:
         f"[{line.low:+.3f}, {line.high:+.3f}], {_word(line)}"
         for name, line in compared.sort_values("trainable_params_pct", kind="stable").iterrows()
     ]
-    close = compared[(compared.trainable_params_pct <= SMALL) & (compared.apply(_word, axis=1) == NEAR)]
     wanted = f"within {MARGIN:g} of full fine-tuning with at most {SMALL:g} % of the parameters"
-    met = _floor(
-        len(close) > 0, f"{wanted}: {', '.join(close.index) if len(close) else 'none, by the interval'}"
-    )
+    if case.small not in compared.index or compared.trainable_params_pct[case.small] > SMALL:
+        met = f"Missed: {wanted}: nothing that learns so few was compared"
+    else:
+        word = _word(compared.loc[case.small])
+        chosen = f"{case.small}, of these the one of the lowest loss on validation, is {word} by its interval"
+        met = f"{_FLOORS[word]}: {wanted}: {chosen}"
     return f"Similarity against full fine-tuning, in pairs: {'; '.join(said)}. {met}."
 
 
@@ -254,27 +272,34 @@ def quantized(case: Case) -> str | None:
 
 
 def recommended(case: Case) -> str | None:
-    """What to take: of the methods on the most data that are not worse than the best, the smallest adapter; none where
-    the best is no nearer to the person than the base was.
+    """What to take: of the trials on the most data whose loss on validation is as good as the lowest, the smallest
+    adapter; none where that is no nearer to the person than the base was.
     """
     last = case.last
-    if last.empty:
+    if last.empty or (lowest := by_validation.lowest(last, LOSS)) is None:
         return None
-    best = last.speaker_similarity.max()
-    if best <= (before := case.ends.get("unadapted", float("-inf"))):
+    level = by_validation.level(last, LOSS)
+    pick, before = level.iloc[0], case.ends.get("unadapted", float("-inf"))
+    why = (
+        f" (loss of the mel on validation {pick[LOSS]:.3f}, the lowest, of {lowest}, {last[LOSS][lowest]:.3f}; "
+        f"{len(level)} of {len(last)} are within {100 * by_validation.LEVEL:.0f} % of the lowest, of these it is the "
+        "smallest)"
+        if len(last) > 1
+        else ""
+    )
+    if pick.speaker_similarity <= before:
         return (
-            f"**Take none yet**: the best, {last.speaker_similarity.idxmax()}, has a similarity of {best:.3f}, the "
-            f"base as it is {before:.3f}. Learn longer than {last.steps.max():,.0f} steps, or from more than "
+            f"**Take none yet**: {pick.name}{why} has a similarity of {pick.speaker_similarity:.3f}, the base as it "
+            f"is {before:.3f}. Learn longer than {last.steps.max():,.0f} steps, or from more than "
             f"{last.minutes.max():.1f} minutes."
         )
-    near = last[last.speaker_similarity >= best - MARGIN]
-    equal = near[(near.wer <= near.wer.min() + 0.01) | near.wer.isna()]
-    pick = equal.sort_values("adapter_mb", kind="stable").iloc[0]
+    heard = [f"similarity {pick.speaker_similarity:.3f}"]
+    heard += [f"the base as it is {before:.3f}"] if "unadapted" in case.ends else []
+    heard += [f"WER {100 * pick.wer:.1f} %"] if pick.wer == pick.wer else []  # not NaN
+    heard += [f"predicted MOS {pick.mos_predicted:.2f}"] if pick.mos_predicted == pick.mos_predicted else []
     return (
-        f"**Take {pick.name}**: {pick.adapter_mb:.2f} MB and {pick.trainable_params_pct:.3g} % of the parameters, "
-        f"similarity {pick.speaker_similarity:.3f} (the best has {best:.3f}), WER {100 * pick.wer:.1f} %, predicted "
-        f"MOS {pick.mos_predicted:.2f}. {len(near)} of {len(last)} are within {MARGIN:g} of the best in similarity, "
-        f"{len(equal)} of them within a point of WER of the lowest; of these it is the smallest."
+        f"**Take {pick.name}**: {pick.adapter_mb:.2f} MB and {pick.trainable_params_pct:.3g} % of the "
+        f"parameters{why}. On the sentences that are judged, which had no say in that: {', '.join(heard)}."
     )
 
 
@@ -289,7 +314,7 @@ def _line(about: dict, own: pd.DataFrame) -> dict:
     line = {
         key: about[key] for key in ("method", "rank", "asked_minutes", "minutes", "seed", "steps", "added_mb")
     }
-    line |= {metric: own.value.get(metric, nan) for metric in METRICS}
+    line |= {LOSS: about.get(LOSS, nan), **{metric: own.value.get(metric, nan) for metric in METRICS}}
     line |= {"reference": "", "similarity_low": nan, "similarity_high": nan}
     paired: dict = {}
     if "speaker_similarity" in own.index:

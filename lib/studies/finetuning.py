@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import environment
-from lib.errors import SpeechError, TrainingError
+from lib.errors import DivergedError, SpeechError, StoppedError, TrainingError
 from lib.files import content_key, write_atomic
 from lib.measure import process
 from lib.studies.trials import Trial
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RESULT = "trained.json"  # in a trial's folder: what its training came to
-_REVISION = 2  # of what a training is
+DIVERGED = "diverged"  # there: why there is no adapter, and would be none again
+REVISION = 3  # of what a training is: raised when the same trial would learn something else
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,10 @@ class Trained:
 
 def trained(trial: Trial, folder: str | Path) -> Trained:
     """The trial's training in a fresh process, under <folder>/<variant>; a finished one is read back, a stopped one
-    goes on. Raises SpeechError with the process's own message where it fails.
+    goes on. Raises SpeechError with the process's own message where it fails: DivergedError, now and whenever it is
+    asked for again, where its loss is no longer a number, StoppedError where it was ended from outside.
     """
-    key = content_key(_REVISION, dataclasses.asdict(trial), trial.rate)
+    key = content_key(REVISION, dataclasses.asdict(trial), trial.rate)
     own = Path(folder) / trial.variant / key[:8]  # another learning rate is another training
     kept = own / RESULT
     if kept.is_file() and (finished := _finished(kept, key)):
@@ -68,9 +70,15 @@ def trained(trial: Trial, folder: str | Path) -> Trained:
     log.info("training %s of %s", trial.variant, trial.system)
     prepare(trial)
     arguments = {"trial": dataclasses.asdict(trial), "folder": str(own)}
-    done = process.call("lib.studies.finetuning:train_here", arguments, threads=trial.threads, timeout_s=36_000)
     by = f"{environment.commit()} on {environment.host()}, {date.today().isoformat()}"
-    stored = {"key": key, "trial": dataclasses.asdict(trial), "by": by, **done.value}
+    stored = {"key": key, "trial": dataclasses.asdict(trial), "by": by}
+    try:
+        done = process.call(
+            "lib.studies.finetuning:train_here", arguments, threads=trial.threads, timeout_s=36_000
+        )
+        stored |= done.value
+    except DivergedError as error:
+        stored[DIVERGED] = str(error)
     write_atomic(kept, json.dumps(stored, indent=1).encode())
     shutil.rmtree(own / "checkpoints", ignore_errors=True)  # which nobody goes on from
     return _trained(own, stored)
@@ -130,14 +138,21 @@ def train(
     """Train here: (how the loop ended, the adapter's file, how much learnt, the task). watch: of the memory that the
     steps take, without the loading before them and what comes behind.
 
-    Raises TrainingError where it was asked to stop before the last step: nobody is to take that for the whole.
+    Raises StoppedError where it was asked to stop before the last step: nobody is to take that for the whole.
     """
     from lib.optimize import lora, new_voice
     from lib.training import loop, recipe
     from lib.training.tasks.acoustic import MODULE
 
     steps = trial.steps
-    learning = {"learning_rate": trial.rate, "warm_up": max(1, steps // 10), "half_life": max(1, steps // 2)}
+    learning = {
+        "learning_rate": trial.rate,
+        "warm_up": max(1, steps // 10),
+        "half_life": max(1, steps // 2),
+        # AdamW's would draw by the rate, which differs with the method, and full fine-tuning and the row to 0, lora to
+        # the base, ia3's factors away from it.
+        "weight_decay": 0.0,
+    }
     task = new_voice.task(trial.system, portion.corpus, trial.adapter, learning, base)
     settings = recipe.Settings(
         steps,
@@ -159,7 +174,7 @@ def train(
     if watch:
         watch.end()
     if outcome.step < steps:
-        raise TrainingError(
+        raise StoppedError(
             f"stopped at step {outcome.step} of {steps}: asked for again, the training goes on there"
         )
     about = {"data": trial.data, "system": trial.system, "steps": steps, "seconds": round(portion.seconds, 1)}
@@ -243,7 +258,7 @@ def try_all(
 
 
 def _finished(file: Path, key: str) -> Trained | None:
-    """What a training kept; None of another one. TrainingError where its file is no whole one."""
+    """What a training kept; None of another one. TrainingError where its file is no whole one, or as `_trained`."""
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
         return _trained(file.parent, stored) if stored["key"] == key else None
@@ -254,6 +269,9 @@ def _finished(file: Path, key: str) -> Trained | None:
 
 
 def _trained(folder: Path, stored: dict) -> Trained:
+    """What a training came to; DivergedError where that is no adapter."""
+    if DIVERGED in stored:
+        raise DivergedError(f"{stored[DIVERGED]} ({stored['by']}; delete {folder} to train anew)")
     numbers = {
         "trainable_params_pct": stored["trainable_params_pct"],
         "adapter_mb": stored["adapter_bytes"] / 1e6,

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from lib.corpora.domains import CLEAN, HARD_SET, UNTRAINED
 from lib.results import newest_run
-from lib.studies import recogniser_speed
+from lib.studies import by_validation, recogniser_speed
 from lib.studies.misheard import BASELINE, SYSTEM, judged_on
 
 if TYPE_CHECKING:
     import pandas as pd
 
 HARD_FLOOR, CLEAN_FLOOR, SHARE_FLOOR = -0.25, 0.005, 1.1  # of the errors; fraction of the words; percent
+LOSS = "train_loss"  # on validation clips, the lowest of a training
 PAIRED = {"change": "difference", "low": "ci_low", "high": "ci_high"}  # ours -> in the detail of a row
 _TRAINING = ("trainable_params_pct", "adapter_mb", "train_loss", "peak_rss_mb", "train_steps_per_s")
 
@@ -60,9 +61,8 @@ def lines(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
         change = line[f"{HARD_SET}_change"]  # None where the recogniser as it comes was not heard beside it
         before = 0.0 if change is None else line[HARD_SET] - change
         line["relative"] = change / before if before else float("nan")
-        own = mine[(mine.variant == row.variant) & mine.metric.isin(_TRAINING)].drop_duplicates(
-            "metric", keep="last"
-        )
+        own = mine[(mine.variant == row.variant) & (mine.target == row.target) & mine.metric.isin(_TRAINING)]
+        own = own.drop_duplicates("metric", keep="last")  # where it was deployed, it has another peak
         found[method] = {**line, **dict(zip(own.metric, own.value)), **json.loads(row.detail)}
     return pd.DataFrame.from_dict(found, orient="index")
 
@@ -157,21 +157,30 @@ def fastest(table: pd.DataFrame, system: str = SYSTEM) -> str | None:
 
 
 def recommended(found: pd.DataFrame) -> str | None:
-    """What to take: of the methods that gain on hard clips and keep clean ones, the one that hears hard ones best; of
-    those not to be told from it by a point, the smallest.
+    """What to take: of the methods whose loss on validation clips is as good as the lowest, the smallest; the
+    recogniser as it comes where that does not gain on hard test clips, or forgets clean ones.
     """
     if found.empty:
         return None
-    sound = found[(found.hard_high < 0) & (found[f"{CLEAN}_change"] <= CLEAN_FLOOR)]
-    if sound.empty:
-        return "No method gained on hard clips beyond chance and kept the clean ones: take the recogniser as it comes."
-    near = sound[sound.hard <= sound.hard.min() + 0.01]
-    pick = near.sort_values("adapter_mb").iloc[0]
+    lowest, level = by_validation.lowest(found, LOSS), by_validation.level(found, LOSS)
+    pick = level.iloc[0]
+    why = (
+        f" (loss on validation clips {pick[LOSS]:.3f}, the lowest, of {lowest}, {found[LOSS][lowest]:.3f}; "
+        f"{len(level)} of {len(found)} methods are within {100 * by_validation.LEVEL:.0f} % of the lowest, of these it "
+        "is the smallest)"
+        if len(found) > 1
+        else ""
+    )
+    high, change = pick[f"{HARD_SET}_high"], pick[f"{CLEAN}_change"]  # None: of too few clips, or not heard
+    if high is None or change is None or not (high < 0 and change <= CLEAN_FLOOR):
+        return (
+            f"**Take the recogniser as it comes**: {pick.name}{why} did not gain on hard test clips beyond chance "
+            "and keep the clean ones."
+        )
     return (
-        f"**Take {pick.name}**: {100 * pick.hard:.1f} % word errors on hard clips, {100 * pick[CLEAN]:.1f} % on clean "
-        f"ones, {pick.trainable_params_pct:.2g} % of the parameters, {pick.adapter_mb:.1f} MB to keep. {len(near)} of "
-        f"{len(found)} methods gain beyond chance, keep the clean clips by the mean and are within a point of the best "
-        "of these on the hard ones; of these it is the smallest."
+        f"**Take {pick.name}**: {pick.trainable_params_pct:.2g} % of the parameters, {pick.adapter_mb:.1f} MB to "
+        f"keep{why}. On test clips, which had no say in that: {100 * pick[HARD_SET]:.1f} % word errors on hard ones, "
+        f"{100 * pick[CLEAN]:.1f} % on clean ones."
     )
 
 

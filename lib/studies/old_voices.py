@@ -4,12 +4,14 @@ on, or after full fine-tuning, what the base's first voice lacks in similarity t
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lib import optimize
 from lib.corpora.base import Sentence
+from lib.errors import SpeechError
 from lib.measure import evaluate, stats
 from lib.optimize import lora
 from lib.studies.person import TARGET, TRIED
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from lib.studies.new_voices import Learnt
     from lib.systems.base import System
 
+log = logging.getLogger(__name__)
+
 METRIC = "old_voice_similarity"
 MODULE = "acoustic_model"
 SAME, OTHER, GONE = "the same samples", "other samples", "no way back"
@@ -27,18 +31,25 @@ IN_4_BITS = f"{OTHER}, for its base is kept in 4 bits"
 
 
 def kept(run: Run, learnt: Learnt, scorer: Scorer) -> list[str]:
-    """The rows of each learnt voice, and a sentence for each. The person's first sentences are said in the base's first
-    voice, before (these clips are known from the choice of the nearest voice) and after.
+    """The rows of each learnt voice, and a sentence for each; one that cannot speak is a `not_run` row. The person's
+    first sentences are said in the base's first voice, before (these clips are known from the choice of the nearest
+    voice) and after.
     """
     speaker, sentences = learnt.base.speakers[0], learnt.person.sentences[:TRIED]
     before = learnt.base.adjusted(speaker=speaker)
     said = []
     for name in learnt.heard:
         trial, trained = learnt.made[name]
-        voice = optimize.make(learnt.base, trial.method, file=str(trained.file), variant=name)
-        voice = voice.adjusted(speaker=speaker)
-        near = likeness(before, voice, sentences, scorer)
-        off = switched_off(before, voice, sentences[0], trial.method)
+        try:
+            voice = optimize.make(learnt.base, trial.method, file=str(trained.file), variant=name)
+            voice = voice.adjusted(speaker=speaker)
+            near = likeness(before, voice, sentences, scorer)
+            off = switched_off(before, voice, sentences[0], trial.method)
+        except SpeechError as error:
+            log.warning("what %s keeps of %s cannot be heard: %s", name, speaker, error)
+            run.not_run(trial.system, name, TARGET, METRIC, str(error))
+            said.append(f"{name}: not known, for {error}.")
+            continue
         run.add(
             trial.system,
             name,

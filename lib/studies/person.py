@@ -1,6 +1,8 @@
 """Whose voice is learnt, what is the nearest that can be had without learning, and the best that the vocoder allows?
 
-Similarity is to clips of the validation split, which nobody learnt from and which say other sentences than are judged.
+Similarity is to clips of the validation split, which say other sentences than are judged. No weight learnt from them,
+neither an acoustic model's nor the vocoder's; some are those whose loss chooses the learning rates (`rates`). How a new
+voice begins is chosen by training clips (`lib.optimize.new_voice.begin_as_the_likest`), not here.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ if TYPE_CHECKING:
     from lib.measure.scorer import Scorer
     from lib.systems.base import System
 
-VOCODER = "istft"  # of the zoo: it learnt from both voices of `lib.corpora.unheard`
+VOCODER = "istft"  # of the zoo: it learnt from the train splits of both voices of `lib.corpora.unheard`
 TARGET = "torch/cpu"
 REFERENCES = 12  # clips of the person that similarity is to
-TRIED = 3  # sentences by which the nearest of the base's voices is chosen
+TRIED = 3  # of the judged sentences, by which the nearest of the base's voices is chosen
 SECONDS, WORDS = (1.2, 12.0), 3  # of a clip that is judged
 
 
@@ -80,7 +82,9 @@ def load_base(system: str, threads: int = 2) -> System:
 
 
 def nearest(base: System, person: Person, scorer: Scorer) -> System:
-    """The base in whichever of its voices is the most like the person."""
+    """The base in whichever of its voices is the most like the person when it says the first of the sentences that are
+    judged, which rather flatters it: a learnt voice is not chosen so.
+    """
     voice = [(clip.waveform, clip.sample_rate) for clip in person.references]
 
     def likeness(speaker: str) -> float:

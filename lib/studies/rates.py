@@ -1,8 +1,9 @@
 """With which learning rate does each method learn a voice, of how many that were tried, and who chose it? Validation.
 
 A search is a short training of each rate in `TRIED`, on the most data, with one seed; the lowest loss of the mel on the
-validation split counts, and the test split is not looked at. A run without time for that takes what the newest recorded
-run chose, and where none did the usual rate.
+validation split counts, and the test split is not looked at. Where that lies at the edge of a method's rates, whichever
+method it is, one more is tried beyond it. A run without time for that takes what the newest recorded run chose, and
+where none did the usual rate.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.errors import SpeechError
+from lib.errors import DivergedError, SpeechError, StoppedError
 from lib.results import newest_run
 from lib.studies import finetuning
 from lib.studies.trials import RATES, TRIED, Trial
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SEARCHED, RECORDED, USUAL = "searched", "recorded", "usual"  # who chose a rate
+FACTOR = 3.0  # between the rate at the edge of those tried and the one beyond it
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,10 @@ class Choice:
     @property
     def about(self) -> dict[str, Any]:
         """What the rows of a training say of its rate; `recorded` reads it."""
-        tried = {f"{rate:g}": round(loss, 4) for rate, loss in self.losses.items() if math.isfinite(loss)}
-        about = {"rate_by": self.by, "rates_tried": tried, "rates_failed": len(self.losses) - len(tried)}
+        tried = {
+            f"{rate:g}": round(loss, 4) if math.isfinite(loss) else None for rate, loss in self.losses.items()
+        }
+        about = {"rate_by": self.by, "rates_tried": tried}
         return about | {"search_steps": self.steps, "search_voice": self.voice}
 
 
@@ -65,7 +69,7 @@ def chosen(
     """The trials with their methods' learning rates, and who chose these.
 
     steps: of each training of a search under the folder, which goes on where it stopped; 0: no search. earlier: rows of
-    recorded runs.
+    recorded runs. Raises StoppedError where one of these trainings was ended from outside: it says nothing of its rate.
     """
     first: dict[tuple[str, str], Trial] = {}
     for trial in trials:
@@ -87,7 +91,8 @@ def recorded(table: pd.DataFrame, systems: Iterable[str]) -> dict[tuple[str, str
         searched = mine.loc[[_about(detail).get("rate_by") == SEARCHED for detail in mine.detail]]
         for detail in newest_run(searched).detail:
             about = _about(detail)
-            losses = {float(rate): loss for rate, loss in about["rates_tried"].items()}
+            tried = about["rates_tried"].items()
+            losses = {float(rate): math.inf if loss is None else loss for rate, loss in tried}
             who = system, about["method"]
             steps, voice = about["search_steps"], about["search_voice"]
             found.setdefault(who, Choice(*who, about["learning_rate"], RECORDED, losses, steps, voice))
@@ -107,7 +112,9 @@ def told(choices: Choices) -> list[str]:
 def _sentence(by: str, system: str, those: Sequence[Choice]) -> str:
     if by == USUAL:
         rates = ", ".join(f"{c.method} {c.rate:g}" for c in those)
-        return f"*{system}.* No learning rate was searched for here, nor in a recorded run; the usual ones: {rates}."
+        return (
+            f"*{system}.* No search, here or in a recorded run, found a learning rate; the usual ones: {rates}."
+        )
     listed = "; ".join(
         f"{c.method} {c.rate:g} of {', '.join(f'{rate:g} ({_loss(loss)})' for rate, loss in c.losses.items())}"
         + (", the edge of what was tried" if c.at_the_edge else "")
@@ -127,20 +134,39 @@ def _loss(loss: float) -> str:
 
 
 def _searched(trial: Trial, folder: Path, steps: int) -> Choice:
-    """The choice for one trial's system and method; the usual rate where not one training came to an end."""
-    losses = {}
-    for rate in TRIED[trial.method]:
-        short = dataclasses.replace(trial, learning_rate=rate, steps=steps)
-        try:
-            loss = finetuning.trained(short, folder / f"{rate:g}").losses["mel"]
-        except SpeechError as error:  # it diverged, or there is nothing to learn from here
-            log.warning("%s at a rate of %g: %s", trial.variant, rate, error)
-            loss = math.inf
-        losses[rate] = loss if math.isfinite(loss) else math.inf
-    if not any(map(math.isfinite, losses.values())):
+    """The choice for one trial's system and method; the usual rate where no training came to an end."""
+    grid = TRIED[trial.method]
+    try:
+        losses = {rate: _tried(trial, folder, steps, rate) for rate in grid}
+        best = min(losses, key=losses.get)
+        if math.isfinite(losses[best]) and best in (min(grid), max(grid)):
+            beyond = float(f"{best * FACTOR if best == max(grid) else best / FACTOR:.1g}")
+            losses[beyond] = _tried(trial, folder, steps, beyond)
+            best = min(losses, key=losses.get)
+    except StoppedError:
+        raise
+    except SpeechError as error:  # no clips, or no package: whatever the rate
+        log.warning("no learning rate can be searched for %s: %s", trial.variant, error)
         return Choice(*_learner(trial), RATES[trial.method])
-    best = min(losses, key=losses.get)
+    if not math.isfinite(losses[best]):
+        return Choice(*_learner(trial), RATES[trial.method])
     return Choice(*_learner(trial), best, SEARCHED, losses, steps, trial.voice)
+
+
+def _tried(trial: Trial, folder: Path, steps: int, rate: float) -> float:
+    """The loss on validation after a short training with this rate; infinite where that diverged."""
+    short = dataclasses.replace(trial, learning_rate=rate, steps=steps)
+    try:
+        loss = finetuning.trained(short, folder / f"{rate:g}").losses["mel"]
+    except DivergedError as error:
+        log.warning("%s at a rate of %g: %s", trial.variant, rate, error)
+        return math.inf
+    except StoppedError as error:
+        raise StoppedError(
+            f"the search for learning rates ended at {trial.variant} with a rate of {rate:g}, which has no result: "
+            f"{error}. Asked for again, the search goes on there"
+        ) from error
+    return loss if math.isfinite(loss) else math.inf
 
 
 def _learner(trial: Trial) -> tuple[str, str]:

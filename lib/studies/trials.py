@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 SYSTEM = "fastspeech2"
 USUAL = ("attention", "feed-forward")  # groups of layers, see `lib.optimize.adapter_layers`
-# The highest learning rates that a search tries (`finetuning.searched`), and the one of each method without a search.
+# The highest learning rates that a search begins with (`rates.chosen`), and the one of each method without a search.
 TRIED = {
     "full": (3e-4, 1e-3, 3e-3),
     "lora": (2e-3, 5e-3, 1e-2),
     "dora": (2e-3, 5e-3, 1e-2),
     "qlora": (2e-3, 5e-3, 1e-2),
     "ia3": (1e-2, 3e-2, 1e-1),
-    "speaker": (3e-2, 1e-1, 3e-1),
+    "speaker": (1e-2, 3e-2, 1e-1),
 }
 RATES = {"full": 1e-3, "lora": 5e-3, "dora": 5e-3, "qlora": 5e-3, "ia3": 3e-2, "speaker": 1e-1}
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from lib.errors import TrainingError
+from lib.errors import DivergedError
 
 
 class Scalars:
@@ -60,11 +60,11 @@ class Guard:
             self.look()
 
     def look(self) -> None:
-        """Raise TrainingError, naming step and utterances, where one of the numbers is NaN or infinite."""
+        """Raise DivergedError, naming step and utterances, where one of the numbers is NaN or infinite."""
         suspects, self._suspects = self._suspects, []
         for suspect, number in zip(suspects, on_host([s.value for s in suspects])):
             if not abs(number) < float("inf"):
-                raise TrainingError(
+                raise DivergedError(
                     f"the {suspect.what} for {', '.join(suspect.optimizers)} is {number} at step {suspect.step}, on "
                     f"utterances {', '.join(suspect.ids)}: look at these clips, or lower the learning rate; "
                     f"{self._kept()}"
