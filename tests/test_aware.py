@@ -42,6 +42,18 @@ def whole():
     return Decoding(decoder=network)
 
 
+def lessons(whole):
+    """What it makes of some noise."""
+    made = []
+    for seed in range(3, 9):
+        given = latents(seed, 40)
+        with torch.no_grad():
+            made.append(
+                recover.Lesson(given[0], whole.modules["decoder"](torch.from_numpy(given))[0, 0].numpy())
+            )
+    return made
+
+
 @pytest.fixture(scope="module")
 def rounding(whole):
     return optimize.make(whole, "int8-aware", sentences=TEXTS, variant="rounding")
@@ -109,14 +121,8 @@ def test_what_reads_one_tensor_shares_its_range(whole, rounding):
 
 def test_learning_to_round_beats_rounding_what_was_learnt(whole, rounding, tmp_path):
     """A few steps beside the int8 graph of the same network: nearer to the whole, on a lesson that taught nothing."""
-    lessons = []
-    for seed in range(3, 9):
-        given = latents(seed, 40)
-        with torch.no_grad():
-            lessons.append(
-                recover.Lesson(given[0], whole.modules["decoder"](torch.from_numpy(given))[0, 0].numpy())
-            )
-    task = recover.Recovery(rounding.derive("copy", lambda s: None), whole, "decoder", lessons, LEARNING, FEW)
+    taught = lessons(whole)
+    task = recover.Recovery(rounding.derive("copy", lambda s: None), whole, "decoder", taught, LEARNING, FEW)
     rng = np.random.default_rng(0)
     (update,) = task.updates(task.collate([task.item(index, rng) for index in (0, 1)]), 0)
     update.loss.backward()
@@ -126,17 +132,42 @@ def test_learning_to_round_beats_rounding_what_was_learnt(whole, rounding, tmp_p
     assert all(name.endswith("before.log_step") for name in still) and len(still) < 0.1 * len(slopes)
     few = dataclasses.replace(FEW, steps=60, validate_every=0, checkpoint_every=60)
     slow = dataclasses.replace(LEARNING, learning_rate=3e-4)
-    learnt = recover.recover(rounding, whole, lessons, tmp_path, learning=slow, training=few, name="int8-aware")
+    learnt = recover.recover(rounding, whole, taught, tmp_path, learning=slow, training=few, name="int8-aware")
 
     def far(system):
         graph = session.open(aware.exported(system.modules["decoder"]), 1)
-        (said,) = graph.run(None, {"latents": lessons[-1].inputs[None]})
-        parts = recover.distances(torch.from_numpy(said[0]), torch.from_numpy(lessons[-1].waveform)[None])
+        (said,) = graph.run(None, {"latents": taught[-1].inputs[None]})
+        parts = recover.distances(torch.from_numpy(said[0]), torch.from_numpy(taught[-1].waveform)[None])
         return sum(getattr(LEARNING, f"{name}_weight") * float(value) for name, value in parts.items())
 
     assert far(learnt) < 0.99 * far(rounding)
     moved = [a.range != b.range for a, b in zip(*(_roundings(s) for s in (rounding, learnt)))]
     assert all(moved) and learnt.made["recovery"]["steps"] == 60
+
+
+def test_a_range_that_begins_too_wide_shrinks_in_a_short_training(whole, rounding, tmp_path):
+    """At a rate of its own: at that of the weights it moves by a hundredth in as many steps."""
+    wide = rounding.derive("wide", _widened)
+    wide.made = rounding.made
+    few = dataclasses.replace(FEW, steps=100, ema=0.0, validate_every=0, checkpoint_every=100)
+    slow = dataclasses.replace(LEARNING, learning_rate=3e-4)
+    taught = lessons(whole)
+    learnt = recover.recover(wide, whole, taught, tmp_path, learning=slow, training=few)
+    before, after = (float(np.ptp(s.modules["decoder"].conv_post.after.range)) for s in (wide, learnt))
+    assert before > 1.3 * after
+    task = recover.Recovery(rounding.derive("copy", lambda s: None), whole, "decoder", taught, slow, few)
+    weights, ranges = task.optimizers["pupil"].param_groups
+    assert (weights["lr"], ranges["lr"], ranges["weight_decay"]) == (3e-4, 1e-2, 0.0)
+    assert weights["weight_decay"] > 0 and {id(p) for p in ranges["params"]} == {
+        id(r.log_step) for r in task.plain["pupil"].modules() if isinstance(r, aware.Rounding)
+    }
+    assert len(weights["params"]) + len(ranges["params"]) == len(list(task.plain["pupil"].parameters()))
+
+
+def _widened(system):
+    """What its last convolution makes may be three times as large as it ever was."""
+    with torch.no_grad():
+        system.modules["decoder"].conv_post.after.log_step += np.log(3)
 
 
 def test_a_real_vocoder_goes_to_onnx_runtime_as_it_spoke_on_torch(tmp_path):

@@ -141,6 +141,11 @@ def rounded(network: nn.Module) -> dict[str, RoundedConv1d]:
     return {path: layer for path, layer in network.named_modules() if isinstance(layer, RoundedConv1d)}
 
 
+def ranges(network: nn.Module) -> list[nn.Parameter]:
+    """What a network that rounds learns beside its weights: the logarithm of each step."""
+    return [part.log_step for part in network.modules() if isinstance(part, Rounding)]
+
+
 def exported(network: nn.Module) -> bytes:
     """The graph of a decoder whose convolutions round: in 8 bits, with the ranges that it has learnt."""
     from lib.systems.hifigan import export
