@@ -186,6 +186,7 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, monkeypatch, caplog):
     resumed.kept(tmp_path, lambda: ["bench", "another"], slow)  # a failed one was not kept
     assert len(asked) == 4
     monkeypatch.setattr(resumed.environment, "code", lambda: "another")
+    monkeypatch.setattr(resumed.environment, "code_now", lambda: "another")
     resumed.kept(tmp_path, key, slow)
     assert len(asked) == 5  # other code: measured anew
     for path in (tmp_path / "kept").iterdir():
@@ -212,16 +213,48 @@ def test_a_variant_of_the_same_code_is_not_made_twice(tmp_path, monkeypatch):
     assert [m.get("per_channel", "combined") for m in made] == [False, "combined"]
 
 
+@pytest.fixture
+def code(monkeypatch):
+    """A list of what the code on the disk is from now on."""
+    told = ["at first"]
+    monkeypatch.setattr(environment, "code_now", lambda: told[-1])
+    real = environment.code
+    real.cache_clear()
+    yield told
+    real.cache_clear()
+
+
+def test_what_came_out_after_the_code_was_changed_is_not_kept(tmp_path, monkeypatch, caplog, code):
+    """A bench's processes are of the code on the disk, its parent is of that which it once read."""
+    results.start("04_pruning_quantization", "smoke", outputs=tmp_path / "outputs")
+    code.append("somebody saved a file")
+    key = ["bench"]
+    assert resumed.kept(tmp_path, lambda: key, lambda: 3, label="bench of istft") == 3
+    assert "bench of istft is not kept for resuming: the code under" in caplog.text
+    assert not (tmp_path / "kept").exists()
+    base = systems.load("istft", target="torch/cpu", threads=1)
+    step = ("int8-dynamic", {"stages": ["trunk"]})
+    confirmed.make(base, [step], "small", tmp_path)
+    place = confirmed.home(tmp_path, base.name, base.target, "small")
+    assert not confirmed._lies_there(place, *step, base)
+    with monkeypatch.context() as patch:
+        patch.setattr(environment, "code", lambda: code[-1])
+        assert not confirmed._lies_there(place, *step, base)
+    code.append("at first")
+    resumed.kept(tmp_path, lambda: key, lambda: 3)
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
 def test_code_is_known_by_its_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "REPOSITORY", tmp_path)
     (tmp_path / "lib").mkdir()
-    told = [environment.code.__wrapped__()]
+    told = [environment.code_now()]
     for name, text in (("a.py", "x = 1"), ("b.py", "x = 1"), ("b.py", "x = 2"), ("notes.md", "words")):
         (tmp_path / "lib" / name).write_text(text)
-        told.append(environment.code.__wrapped__())
+        told.append(environment.code_now())
     assert len(set(told[:4])) == 4 and told[4] == told[3]
     monkeypatch.setattr(environment, "versions", lambda: {"torch": "another"})
-    assert environment.code.__wrapped__() not in told
+    assert environment.code_now() not in told
 
 
 def test_a_variant_of_other_code_is_made_anew(tmp_path, monkeypatch):
