@@ -14,6 +14,7 @@ from lib import optimize, systems
 from lib.errors import ParameterError
 from lib.graphs import operators, session
 from lib.optimize import aware, heard, quantize_graphs, recover
+from lib.studies import menu
 from lib.systems.base import Speech
 from lib.systems.hifigan import export
 
@@ -189,6 +190,32 @@ def test_a_real_vocoder_goes_to_onnx_runtime_as_it_spoke_on_torch(tmp_path):
     )
     # The first layers agree level for level; a sum that falls to the other side of one is carried on by the rest.
     assert (there - here).std() < 0.75 * min((here - before).std(), (there - before).std())
+
+
+def test_the_last_convolution_stays_as_it_is_in_what_learns_to_round_and_in_its_control(tmp_path):
+    """What is given to one is given to the other; the rest of a decoder's convolutions is in 8 bit in both."""
+    given = menu.of_decoder() | {"sentences": ["Go home."]}
+    learns = optimize.make(load("hifigan"), "int8-aware", **given)
+    control = optimize.make(
+        systems.load("hifigan", target="onnxruntime/cpu", threads=1), "int8-static", **given
+    )
+    single = []
+    for graph in (aware.exported(learns.modules["decoder"]), control.graphs["decoder"]):
+        known = {name: o for name, o in operators.weighted(graph).items() if o.type == "Conv"}
+        single.append([name for name, o in known.items() if o.stored != "int8"])
+        assert len(known) == 20
+    assert single == [["decoder/conv_post/Conv"]] * 2
+    trials = [
+        (one.system, given)
+        for one in menu.trials("study")
+        for name, given in one.steps
+        if name == control.variant
+    ]
+    assert {system for system, given in trials if menu.LAST in given.get("skip", ())} == {
+        "vits-joe",
+        "hifigan",
+        "speecht5",
+    }
 
 
 def test_ranges_need_sentences(whole):

@@ -95,7 +95,7 @@ def _variants(extent: str) -> dict[str, list[tuple[str, Steps]]]:
         return {CLAIMED_ON: [(menu.CLAIMED, on_torch[menu.CLAIMED])]}
     small, steps = menu.SMALL
     sentences = sensitivity.arguments_of("int8-static")["sentences"][:2]  # every tensor of the vocoder is noted
-    static = ("int8-static", {"stages": ["vocoder"], "sentences": sentences})
+    static = ("int8-static", {"stages": ["vocoder"], "skip": [menu.LAST], "sentences": sentences})
     return {
         CLAIMED_ON: [*on_torch.items(), ("int8-dynamic", steps[:1]), (small, steps)],
         "onnxruntime/cpu": [(small, steps), ("int8-dynamic+int8-static", (steps[0], static))],

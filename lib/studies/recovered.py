@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib import optimize, systems
 from lib.corpora import gutenberg
-from lib.studies import confirmed, sensitivity
+from lib.studies import confirmed, menu
 from lib.studies.menu import Trial
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def taught(
     trials: list[Trial] = []
     for name in names if steps or aware_steps else ():
         whole = systems.load(name, target=MADE_ON, threads=threads)
-        static = ("int8-static", {"stages": [STAGE], **sensitivity.arguments_of("int8-static")})
+        static = ("int8-static", menu.of_decoder())
         learning = _Lessons(whole, _lessons(whole, n_lessons, seed), Path(folder), seed)
         good = [whole]
         for share in shares if steps else ():
