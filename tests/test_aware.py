@@ -5,6 +5,7 @@ brings it nearer to the whole one than rounding it afterwards.
 import dataclasses
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from test_pruning import SENTENCE, Small, decoder, load
@@ -83,6 +84,8 @@ def test_untaught_it_is_plain_static_quantization(whole, rounding):
     names = [name for name, kind in quantize_graphs.known(graph, ("Conv",)).items() if kind == "Conv"]
     plain = quantize_graphs.static(graph, names, noted)
     own = aware.exported(rounding.modules["decoder"])
+    assert _largest(plain) == _largest(own) == {127}  # both use all 8 bits: see `reduce_range`
+    assert _largest(quantize_graphs.static(graph, names, noted, reduce_range=True)) == {64}
     given = latents(9, 40)
     one, other = (session.open(g, 1).run(None, {"latents": given})[0] for g in (plain, own))
     with torch.no_grad():
@@ -223,6 +226,12 @@ def test_ranges_need_sentences(whole):
         optimize.make(whole, "int8-aware")
     with pytest.raises(ParameterError, match="nothing is selected"):
         optimize.make(Decoding(decoder=torch.nn.Linear(3, 3)), "int8-aware", sentences=TEXTS)
+
+
+def _largest(graph):
+    """Of the whole numbers of each convolution's weights."""
+    arrays = map(onnx.numpy_helper.to_array, onnx.load_from_string(graph).graph.initializer)
+    return {int(np.abs(a.astype(int)).max()) for a in arrays if a.dtype == np.int8 and a.ndim == 3}
 
 
 def _roundings(system):
