@@ -14,8 +14,7 @@ from lib.errors import ParameterError
 from lib.measure import bench, evaluate, judgement
 from lib.measure.scores import ClipScores
 from lib.measure.verdict import RECOMMENDED, Verdict
-from lib.report import shrunk
-from lib.studies import compression, confirmed, listened, menu, promised, recovered, resumed, worst
+from lib.studies import compression, confirmed, listened, menu, promised, resumed, worst
 from lib.studies.compression import Tried
 from lib.studies.menu import trial
 from lib.systems.base import Transcript
@@ -283,108 +282,6 @@ def test_what_few_sentences_prove_worse_is_not_asked_about_all(monkeypatch):
     words[2] = "worse"
     assert confirmed.hear(None, base, "v", None, first=2).verdict.word == "worse" and len(asked) == 3
     assert confirmed.hear(None, base, "v", None).verdict.word == "without audible loss"
-
-
-def test_decoders_that_learnt_are_a_front():
-    """Of a decoder that was pruned, taught and quantized: what it loses, and what teaching brings back."""
-    values = {
-        "baseline": (0.030, 60.0, 4.2, 0.50),
-        "structured-50": (0.012, 40.0, 2.9, 0.90),
-        "structured-50+recovered": (0.012, 40.0, 4.0, 0.55),
-        "structured-50+recovered+int8-static": (0.008, 30.0, 3.9, 0.56),
-    }
-    table = rows(
-        *(
-            ("vits-joe", variant, metric, value)
-            for variant, numbers in values.items()
-            for metric, value in zip(recovered.METRICS, numbers)
-        )
-    ).assign(target="onnxruntime/cpu", notebook="04_pruning_quantization@study")
-    table["detail"] = [
-        json.dumps({"difference": value - values["baseline"][recovered.METRICS.index(metric)]})
-        if variant != "baseline" and metric in ("mos_predicted", "asr_nll")
-        else ""
-        for variant, metric, value in zip(table.variant, table.metric, table.value)
-    ]
-    table["baseline"] = ["" if variant == "baseline" else "baseline" for variant in table.variant]
-    table = table[(table.variant != "baseline") | ~table.metric.isin(("mos_predicted", "asr_nll"))]
-    front = recovered.front(results.read(), table)
-    assert front.mos_predicted[0] == pytest.approx(4.2) and front.asr_nll[0] == pytest.approx(0.5)
-    assert front.variant.tolist() == list(values)
-    assert front.mos_predicted[1] == pytest.approx(2.9)
-    # Proven worse on its first, easier sentences, it was not heard on all: what counts is how it did on these.
-    screened = (table.variant == "structured-50") & (table.metric == "mos_predicted")
-    few = table.assign(value=table.value + 0.3 * screened, n=np.where(screened, 20, 100))
-    assert recovered.finding(recovered.front(results.read(), few)) == recovered.finding(front)
-    assert recovered.finding(front) == (
-        "vits-joe structured-50 is 2.50 times as fast as the whole; it loses 1.30 of predicted MOS, once it has learnt "
-        "from the whole 0.20, in 8 bit 0.30 at 3.75 times the speed and 2.0 times as small."
-    )
-    figure = shrunk.draw(front)
-    assert len(figure.axes) == 2 and {t.get_text() for t in figure.axes[0].texts} == set(values)
-    assert shrunk.draw(front[:1]) is None and recovered.finding(front[:2]) is None
-
-
-def test_learning_to_round_is_laid_beside_rounding():
-    values = {
-        "baseline": (4.2, 0.50),
-        "int8-static+fp16-weights": (3.9, 0.60),
-        "int8-aware": (4.1, 0.52),
-        "structured-50+recovered+int8-static": (3.6, 0.70),
-        "structured-50+recovered+int8-aware": (3.8, 0.58),
-        "structured-30+recovered+int8-aware": (3.9, 0.56),  # beside nothing: not told
-    }
-    front = pd.DataFrame(
-        [
-            {"system": "hifigan", "variant": name, "mos_predicted": mos, "asr_nll": nll}
-            for name, (mos, nll) in values.items()
-        ]
-    )
-    assert recovered.finding(front) == (
-        "hifigan with all its channels in 8 bit loses 0.30 of predicted MOS and 0.100 nats a word, after it has learnt "
-        "to round 0.10 and 0.020; hifigan structured-50+recovered in 8 bit loses 0.60 of predicted MOS and 0.200 nats "
-        "a word, after it has learnt to round 0.40 and 0.080."
-    )
-
-
-def test_decoders_learn_again_and_to_round(tmp_path, monkeypatch):
-    """Whole ones, too; what is asked for in no step is not made, and every trial comes from a saved variant."""
-    learnt = []
-
-    class Decoder(Voice):
-        def __init__(self, variant):
-            self.variant, self.origin = variant, {"folder": f"saved/{variant}"}
-
-        def weights_key(self):
-            return "key"
-
-    def learn(pupil, from_whole, steps, label, rate=None):
-        learnt.append((pupil.variant, label, steps, rate))
-        return Decoder(label)
-
-    monkeypatch.setattr(recovered.systems, "load", lambda name, target, threads: Decoder("baseline"))
-    monkeypatch.setattr(recovered, "_lessons", lambda whole, n, seed: [])
-    monkeypatch.setattr(recovered, "_learnt", learn)
-    monkeypatch.setattr(recovered.confirmed, "make", lambda base, steps, name, folder, resume: Decoder(name))
-    assert recovered.taught(tmp_path, steps=0) == [] == learnt
-    made = recovered.taught(tmp_path, steps=0, aware_steps=5, names=["hifigan"])
-    assert [one.variant for one in made] == ["int8-aware"]
-    assert learnt == [("int8-aware-untaught", "int8-aware", 5, recovered.RATE)]
-    made = recovered.taught(tmp_path, steps=9, aware_steps=5, names=["hifigan"], shares=[0.5])
-    half = "structured-50"
-    assert [one.variant for one in made] == [
-        half,
-        f"{half}+recovered",
-        f"{half}+recovered+int8-static",
-        "int8-aware",
-        f"{half}+recovered+int8-aware",
-    ]
-    assert learnt[1] == (half, f"{half}+recovered", 9, None)
-    assert learnt[3][:3] == (f"{half}+recovered+int8-aware-untaught", f"{half}+recovered+int8-aware", 5)
-    assert made[-1].steps[0] == (
-        "from-torch",
-        {"folder": f"saved/{half}+recovered+int8-aware", "weights": "key", "stage": "decoder"},
-    )
 
 
 def test_the_worst_clip_is_the_one_to_listen_to():
