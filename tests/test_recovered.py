@@ -196,6 +196,12 @@ def test_a_training_of_other_settings_lessons_or_code_is_not_gone_on_with(monkey
         (pupil, dataclasses.replace(given, whole=other), learning, training),
         (pupil, dataclasses.replace(given, ids=["a", "c"]), learning, training),
         (pupil, dataclasses.replace(given, seed=1), learning, training),
+        (
+            pupil,
+            dataclasses.replace(given, lessons=[recover.Lesson(np.ones(2), np.ones(3))]),
+            learning,
+            training,
+        ),
         (pupil, given, dataclasses.replace(learning, range_rate=2e-2), training),
         (pupil, given, learning, dataclasses.replace(training, steps=9)),
         (pupil, given, learning, dataclasses.replace(training, batch_size=9)),

@@ -248,6 +248,9 @@ def _key(pupil: Model, given: _Lessons, learning: Learning, training: Settings) 
         given.whole.weights_key(),
         list(given.ids),
         given.seed,
+        *(
+            part.tobytes() for lesson in given.lessons for part in lesson
+        ),  # on other threads their last bits are others
         dataclasses.asdict(learning),
         dataclasses.asdict(training),
         [environment.code(), environment.code_now()],  # others where it was changed in between: a run of both
