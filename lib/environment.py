@@ -170,7 +170,12 @@ def commit() -> str:
 
 @functools.cache
 def code() -> str:
-    """What computes here: a hash of this project's modules as they lie on the disk and of the packages they run on.
+    """What computes here: `code_now` when somebody first asked, which `results.start` does."""
+    return code_now()
+
+
+def code_now() -> str:
+    """A hash of this project's modules as they lie on the disk and of the packages they run on.
 
     Two runs of one commit may be of different code, where something was changed and not committed; of two commits that
     differ in words alone it is the same.
@@ -178,6 +183,13 @@ def code() -> str:
     modules = sorted((REPOSITORY / "lib").rglob("*.py"))
     sources = (part for path in modules for part in (str(path.relative_to(REPOSITORY)), path.read_bytes()))
     return content_key(sys.version, versions(), *sources)
+
+
+def code_changed() -> bool:
+    """Whether the modules are others by now than when the run began: what is imported late, and every process that
+    starts anew, is then of other code than the rest.
+    """
+    return code_now() != code()
 
 
 def versions() -> dict[str, str]:

@@ -42,6 +42,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "n_choosing": (8, None),
     "recovery_steps": (0, None),
     "aware_steps": (0, None),
+    "n_lessons": (5, None),
     "n_screened": (1, None),
     "plan_most": (0, None),
     "n_copies": (1, None),

@@ -234,6 +234,7 @@ def start(notebook: str, profile: str, *, seed: int = 0, outputs: str | Path | N
 
     params.check_profile(profile)
     progress.log_steps()
+    environment.code()  # as it is now, not when the first result is kept, hours later
     folder = Path(outputs or os.environ.get("SPEECH_OUTPUTS") or REPOSITORY / "outputs")
     return Run(notebook, folder / profile, seed=seed)
 

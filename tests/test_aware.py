@@ -5,6 +5,7 @@ brings it nearer to the whole one than rounding it afterwards.
 import dataclasses
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from test_pruning import SENTENCE, Small, decoder, load
@@ -14,6 +15,7 @@ from lib import optimize, systems
 from lib.errors import ParameterError
 from lib.graphs import operators, session
 from lib.optimize import aware, heard, quantize_graphs, recover
+from lib.studies import menu
 from lib.systems.base import Speech
 from lib.systems.hifigan import export
 
@@ -40,6 +42,18 @@ def whole():
     with torch.no_grad():
         network.conv_post.weight.mul_(20)
     return Decoding(decoder=network)
+
+
+def lessons(whole):
+    """What it makes of some noise."""
+    made = []
+    for seed in range(3, 9):
+        given = latents(seed, 40)
+        with torch.no_grad():
+            made.append(
+                recover.Lesson(given[0], whole.modules["decoder"](torch.from_numpy(given))[0, 0].numpy())
+            )
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +84,8 @@ def test_untaught_it_is_plain_static_quantization(whole, rounding):
     names = [name for name, kind in quantize_graphs.known(graph, ("Conv",)).items() if kind == "Conv"]
     plain = quantize_graphs.static(graph, names, noted)
     own = aware.exported(rounding.modules["decoder"])
+    assert _largest(plain) == _largest(own) == {127}  # both use all 8 bits: see `reduce_range`
+    assert _largest(quantize_graphs.static(graph, names, noted, reduce_range=True)) == {64}
     given = latents(9, 40)
     one, other = (session.open(g, 1).run(None, {"latents": given})[0] for g in (plain, own))
     with torch.no_grad():
@@ -109,14 +125,8 @@ def test_what_reads_one_tensor_shares_its_range(whole, rounding):
 
 def test_learning_to_round_beats_rounding_what_was_learnt(whole, rounding, tmp_path):
     """A few steps beside the int8 graph of the same network: nearer to the whole, on a lesson that taught nothing."""
-    lessons = []
-    for seed in range(3, 9):
-        given = latents(seed, 40)
-        with torch.no_grad():
-            lessons.append(
-                recover.Lesson(given[0], whole.modules["decoder"](torch.from_numpy(given))[0, 0].numpy())
-            )
-    task = recover.Recovery(rounding.derive("copy", lambda s: None), whole, "decoder", lessons, LEARNING, FEW)
+    taught = lessons(whole)
+    task = recover.Recovery(rounding.derive("copy", lambda s: None), whole, "decoder", taught, LEARNING, FEW)
     rng = np.random.default_rng(0)
     (update,) = task.updates(task.collate([task.item(index, rng) for index in (0, 1)]), 0)
     update.loss.backward()
@@ -126,17 +136,42 @@ def test_learning_to_round_beats_rounding_what_was_learnt(whole, rounding, tmp_p
     assert all(name.endswith("before.log_step") for name in still) and len(still) < 0.1 * len(slopes)
     few = dataclasses.replace(FEW, steps=60, validate_every=0, checkpoint_every=60)
     slow = dataclasses.replace(LEARNING, learning_rate=3e-4)
-    learnt = recover.recover(rounding, whole, lessons, tmp_path, learning=slow, training=few, name="int8-aware")
+    learnt = recover.recover(rounding, whole, taught, tmp_path, learning=slow, training=few, name="int8-aware")
 
     def far(system):
         graph = session.open(aware.exported(system.modules["decoder"]), 1)
-        (said,) = graph.run(None, {"latents": lessons[-1].inputs[None]})
-        parts = recover.distances(torch.from_numpy(said[0]), torch.from_numpy(lessons[-1].waveform)[None])
+        (said,) = graph.run(None, {"latents": taught[-1].inputs[None]})
+        parts = recover.distances(torch.from_numpy(said[0]), torch.from_numpy(taught[-1].waveform)[None])
         return sum(getattr(LEARNING, f"{name}_weight") * float(value) for name, value in parts.items())
 
     assert far(learnt) < 0.99 * far(rounding)
     moved = [a.range != b.range for a, b in zip(*(_roundings(s) for s in (rounding, learnt)))]
     assert all(moved) and learnt.made["recovery"]["steps"] == 60
+
+
+def test_a_range_that_begins_too_wide_shrinks_in_a_short_training(whole, rounding, tmp_path):
+    """At a rate of its own: at that of the weights it moves by a hundredth in as many steps."""
+    wide = rounding.derive("wide", _widened)
+    wide.made = rounding.made
+    few = dataclasses.replace(FEW, steps=100, ema=0.0, validate_every=0, checkpoint_every=100)
+    slow = dataclasses.replace(LEARNING, learning_rate=3e-4)
+    taught = lessons(whole)
+    learnt = recover.recover(wide, whole, taught, tmp_path, learning=slow, training=few)
+    before, after = (float(np.ptp(s.modules["decoder"].conv_post.after.range)) for s in (wide, learnt))
+    assert before > 1.3 * after
+    task = recover.Recovery(rounding.derive("copy", lambda s: None), whole, "decoder", taught, slow, few)
+    weights, ranges = task.optimizers["pupil"].param_groups
+    assert (weights["lr"], ranges["lr"], ranges["weight_decay"]) == (3e-4, 1e-2, 0.0)
+    assert weights["weight_decay"] > 0 and {id(p) for p in ranges["params"]} == {
+        id(r.log_step) for r in task.plain["pupil"].modules() if isinstance(r, aware.Rounding)
+    }
+    assert len(weights["params"]) + len(ranges["params"]) == len(list(task.plain["pupil"].parameters()))
+
+
+def _widened(system):
+    """What its last convolution makes may be three times as large as it ever was."""
+    with torch.no_grad():
+        system.modules["decoder"].conv_post.after.log_step += np.log(3)
 
 
 def test_a_real_vocoder_goes_to_onnx_runtime_as_it_spoke_on_torch(tmp_path):
@@ -160,11 +195,43 @@ def test_a_real_vocoder_goes_to_onnx_runtime_as_it_spoke_on_torch(tmp_path):
     assert (there - here).std() < 0.75 * min((here - before).std(), (there - before).std())
 
 
+def test_the_last_convolution_stays_as_it_is_in_what_learns_to_round_and_in_its_control(tmp_path):
+    """What is given to one is given to the other; the rest of a decoder's convolutions is in 8 bit in both."""
+    given = menu.of_decoder() | {"sentences": ["Go home."]}
+    learns = optimize.make(load("hifigan"), "int8-aware", **given)
+    control = optimize.make(
+        systems.load("hifigan", target="onnxruntime/cpu", threads=1), "int8-static", **given
+    )
+    single = []
+    for graph in (aware.exported(learns.modules["decoder"]), control.graphs["decoder"]):
+        known = {name: o for name, o in operators.weighted(graph).items() if o.type == "Conv"}
+        single.append([name for name, o in known.items() if o.stored != "int8"])
+        assert len(known) == 20
+    assert single == [["decoder/conv_post/Conv"]] * 2
+    trials = [
+        (one.system, given)
+        for one in menu.trials("study")
+        for name, given in one.steps
+        if name == control.variant
+    ]
+    assert {system for system, given in trials if menu.LAST in given.get("skip", ())} == {
+        "vits-joe",
+        "hifigan",
+        "speecht5",
+    }
+
+
 def test_ranges_need_sentences(whole):
     with pytest.raises(ParameterError, match="calibration needs data"):
         optimize.make(whole, "int8-aware")
     with pytest.raises(ParameterError, match="nothing is selected"):
         optimize.make(Decoding(decoder=torch.nn.Linear(3, 3)), "int8-aware", sentences=TEXTS)
+
+
+def _largest(graph):
+    """Of the whole numbers of each convolution's weights."""
+    arrays = map(onnx.numpy_helper.to_array, onnx.load_from_string(graph).graph.initializer)
+    return {int(np.abs(a.astype(int)).max()) for a in arrays if a.dtype == np.int8 and a.ndim == 3}
 
 
 def _roundings(system):

@@ -3,8 +3,6 @@ enough to refuse one, and a study goes on where it stopped.
 """
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -12,12 +10,11 @@ import pytest
 from test_compression import Voice, answer, judged, rows
 
 from lib import environment, optimize, results, systems
-from lib.errors import ParameterError, SpeechError
+from lib.errors import ParameterError
 from lib.measure import bench, evaluate, judgement
 from lib.measure.scores import ClipScores
 from lib.measure.verdict import RECOMMENDED, Verdict
-from lib.report import shrunk
-from lib.studies import compression, confirmed, listened, menu, piper, promised, recovered, resumed, worst
+from lib.studies import compression, confirmed, listened, menu, promised, resumed, worst
 from lib.studies.compression import Tried
 from lib.studies.menu import trial
 from lib.systems.base import Transcript
@@ -186,6 +183,7 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, monkeypatch, caplog):
     resumed.kept(tmp_path, lambda: ["bench", "another"], slow)  # a failed one was not kept
     assert len(asked) == 4
     monkeypatch.setattr(resumed.environment, "code", lambda: "another")
+    monkeypatch.setattr(resumed.environment, "code_now", lambda: "another")
     resumed.kept(tmp_path, key, slow)
     assert len(asked) == 5  # other code: measured anew
     for path in (tmp_path / "kept").iterdir():
@@ -212,16 +210,48 @@ def test_a_variant_of_the_same_code_is_not_made_twice(tmp_path, monkeypatch):
     assert [m.get("per_channel", "combined") for m in made] == [False, "combined"]
 
 
+@pytest.fixture
+def code(monkeypatch):
+    """A list of what the code on the disk is from now on."""
+    told = ["at first"]
+    monkeypatch.setattr(environment, "code_now", lambda: told[-1])
+    real = environment.code
+    real.cache_clear()
+    yield told
+    real.cache_clear()
+
+
+def test_what_came_out_after_the_code_was_changed_is_not_kept(tmp_path, monkeypatch, caplog, code):
+    """A bench's processes are of the code on the disk, its parent is of that which it once read."""
+    results.start("04_pruning_quantization", "smoke", outputs=tmp_path / "outputs")
+    code.append("somebody saved a file")
+    key = ["bench"]
+    assert resumed.kept(tmp_path, lambda: key, lambda: 3, label="bench of istft") == 3
+    assert "bench of istft is not kept for resuming: the code under" in caplog.text
+    assert not (tmp_path / "kept").exists()
+    base = systems.load("istft", target="torch/cpu", threads=1)
+    step = ("int8-dynamic", {"stages": ["trunk"]})
+    confirmed.make(base, [step], "small", tmp_path)
+    place = confirmed.home(tmp_path, base.name, base.target, "small")
+    assert not confirmed._lies_there(place, *step, base)
+    with monkeypatch.context() as patch:
+        patch.setattr(environment, "code", lambda: code[-1])
+        assert not confirmed._lies_there(place, *step, base)
+    code.append("at first")
+    resumed.kept(tmp_path, lambda: key, lambda: 3)
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
 def test_code_is_known_by_its_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "REPOSITORY", tmp_path)
     (tmp_path / "lib").mkdir()
-    told = [environment.code.__wrapped__()]
+    told = [environment.code_now()]
     for name, text in (("a.py", "x = 1"), ("b.py", "x = 1"), ("b.py", "x = 2"), ("notes.md", "words")):
         (tmp_path / "lib" / name).write_text(text)
-        told.append(environment.code.__wrapped__())
+        told.append(environment.code_now())
     assert len(set(told[:4])) == 4 and told[4] == told[3]
     monkeypatch.setattr(environment, "versions", lambda: {"torch": "another"})
-    assert environment.code.__wrapped__() not in told
+    assert environment.code_now() not in told
 
 
 def test_a_variant_of_other_code_is_made_anew(tmp_path, monkeypatch):
@@ -252,177 +282,6 @@ def test_what_few_sentences_prove_worse_is_not_asked_about_all(monkeypatch):
     words[2] = "worse"
     assert confirmed.hear(None, base, "v", None, first=2).verdict.word == "worse" and len(asked) == 3
     assert confirmed.hear(None, base, "v", None).verdict.word == "without audible loss"
-
-
-def test_decoders_that_learnt_are_a_front():
-    """Of a decoder that was pruned, taught and quantized: what it loses, and what teaching brings back."""
-    values = {
-        "baseline": (0.030, 60.0, 4.2, 0.50),
-        "structured-50": (0.012, 40.0, 2.9, 0.90),
-        "structured-50+recovered": (0.012, 40.0, 4.0, 0.55),
-        "structured-50+recovered+int8-static": (0.008, 30.0, 3.9, 0.56),
-    }
-    table = rows(
-        *(
-            ("vits-joe", variant, metric, value)
-            for variant, numbers in values.items()
-            for metric, value in zip(recovered.METRICS, numbers)
-        )
-    ).assign(target="onnxruntime/cpu", notebook="04_pruning_quantization@study")
-    table["detail"] = [
-        json.dumps({"difference": value - values["baseline"][recovered.METRICS.index(metric)]})
-        if variant != "baseline" and metric in ("mos_predicted", "asr_nll")
-        else ""
-        for variant, metric, value in zip(table.variant, table.metric, table.value)
-    ]
-    table["baseline"] = ["" if variant == "baseline" else "baseline" for variant in table.variant]
-    table = table[(table.variant != "baseline") | ~table.metric.isin(("mos_predicted", "asr_nll"))]
-    front = recovered.front(results.read(), table)
-    assert front.mos_predicted[0] == pytest.approx(4.2) and front.asr_nll[0] == pytest.approx(0.5)
-    assert front.variant.tolist() == list(values)
-    assert front.mos_predicted[1] == pytest.approx(2.9)
-    # Proven worse on its first, easier sentences, it was not heard on all: what counts is how it did on these.
-    screened = (table.variant == "structured-50") & (table.metric == "mos_predicted")
-    few = table.assign(value=table.value + 0.3 * screened, n=np.where(screened, 20, 100))
-    assert recovered.finding(recovered.front(results.read(), few)) == recovered.finding(front)
-    assert recovered.finding(front) == (
-        "vits-joe structured-50 is 2.50 times as fast as the whole; it loses 1.30 of predicted MOS, once it has learnt "
-        "from the whole 0.20, in 8 bit 0.30 at 3.75 times the speed and 2.0 times as small."
-    )
-    figure = shrunk.draw(front)
-    assert len(figure.axes) == 2 and {t.get_text() for t in figure.axes[0].texts} == set(values)
-    assert shrunk.draw(front[:1]) is None and recovered.finding(front[:2]) is None
-
-
-def test_learning_to_round_is_laid_beside_rounding():
-    values = {
-        "baseline": (4.2, 0.50),
-        "int8-static+fp16-weights": (3.9, 0.60),
-        "int8-aware": (4.1, 0.52),
-        "structured-50+recovered+int8-static": (3.6, 0.70),
-        "structured-50+recovered+int8-aware": (3.8, 0.58),
-        "structured-30+recovered+int8-aware": (3.9, 0.56),  # beside nothing: not told
-    }
-    front = pd.DataFrame(
-        [
-            {"system": "hifigan", "variant": name, "mos_predicted": mos, "asr_nll": nll}
-            for name, (mos, nll) in values.items()
-        ]
-    )
-    assert recovered.finding(front) == (
-        "hifigan with all its channels in 8 bit loses 0.30 of predicted MOS and 0.100 nats a word, after it has learnt "
-        "to round 0.10 and 0.020; hifigan structured-50+recovered in 8 bit loses 0.60 of predicted MOS and 0.200 nats "
-        "a word, after it has learnt to round 0.40 and 0.080."
-    )
-
-
-def test_decoders_learn_again_and_to_round(tmp_path, monkeypatch):
-    """Whole ones, too; what is asked for in no step is not made, and every trial comes from a saved variant."""
-    learnt = []
-
-    class Decoder(Voice):
-        def __init__(self, variant):
-            self.variant, self.origin = variant, {"folder": f"saved/{variant}"}
-
-        def weights_key(self):
-            return "key"
-
-    def learn(pupil, from_whole, steps, label, rate=None):
-        learnt.append((pupil.variant, label, steps, rate))
-        return Decoder(label)
-
-    monkeypatch.setattr(recovered.systems, "load", lambda name, target, threads: Decoder("baseline"))
-    monkeypatch.setattr(recovered, "_lessons", lambda whole, n, seed: [])
-    monkeypatch.setattr(recovered, "_learnt", learn)
-    monkeypatch.setattr(recovered.confirmed, "make", lambda base, steps, name, folder, resume: Decoder(name))
-    assert recovered.taught(tmp_path, steps=0) == [] == learnt
-    made = recovered.taught(tmp_path, steps=0, aware_steps=5, names=["hifigan"])
-    assert [one.variant for one in made] == ["int8-aware"]
-    assert learnt == [("int8-aware-untaught", "int8-aware", 5, recovered.RATE)]
-    made = recovered.taught(tmp_path, steps=9, aware_steps=5, names=["hifigan"], shares=[0.5])
-    half = "structured-50"
-    assert [one.variant for one in made] == [
-        half,
-        f"{half}+recovered",
-        f"{half}+recovered+int8-static",
-        "int8-aware",
-        f"{half}+recovered+int8-aware",
-    ]
-    assert learnt[1] == (half, f"{half}+recovered", 9, None)
-    assert learnt[3][:3] == (f"{half}+recovered+int8-aware-untaught", f"{half}+recovered+int8-aware", 5)
-    assert made[-1].steps[0] == (
-        "from-torch",
-        {"folder": f"saved/{half}+recovered+int8-aware", "weights": "key", "stage": "decoder"},
-    )
-
-
-def test_piper_is_compared_with_where_it_is_and_not_run_elsewhere(tmp_path, monkeypatch):
-    run = results.Run("04_pruning_quantization", tmp_path)
-    monkeypatch.setattr(piper.targets.Target, "why_not", lambda self: "piper/cpu needs a Python of its own")
-    assert piper.compared(run, [], ["A text."], mode="off") is None
-    assert "needs a Python of its own" in piper.compared(run, [], ["A text."])
-    (row,) = results.read(run.path).itertuples()
-    assert (row.kind, row.target, row.detail) == ("not_run", "piper/cpu", "piper/cpu needs a Python of its own")
-    with pytest.raises(ParameterError, match="unknown mode of the comparison with piper-tts 'yes'"):
-        piper.compared(run, [], ["A text."], mode="yes")
-    monkeypatch.setattr(piper.targets.Target, "why_not", lambda self: None)
-    monkeypatch.setattr(
-        piper, "_ask", lambda texts, threads, turn: {"seconds": [0.05] * 8, "audio_s": [1.0] * 8}
-    )
-    monkeypatch.setattr(
-        piper.bench,
-        "bench",
-        lambda candidates, *a, **k: {
-            "int8": bench.Benched(
-                bench.Candidate("vits-joe", "int8", "onnxruntime/cpu", {}),
-                seconds=np.full((1, 1, 8), 0.02),
-                audio_s=np.ones(8),
-            )
-        },
-    )
-    monkeypatch.setattr(piper.Candidate, "of", staticmethod(lambda one: one))
-    ours = Voice([0.0], 1.0)
-    ours.variant = "int8"
-    said = piper.compared(run, [ours], ["A text."] * 8, rounds=3)
-    assert "at RTF 0.050" in said and "int8 2.50 times as fast" in said
-    (row,) = results.read(run.path).itertuples()
-    assert row.value == pytest.approx(0.05) and row.target == "piper/cpu" and '"times": 2.5' in row.detail
-
-
-PACKAGE = """
-import onnxruntime
-class Chunk:
-    audio_int16_bytes, sample_width, sample_channels, sample_rate = b"ab" * 11025, 2, 1, 22050
-class PiperVoice:
-    session = None  # the package's own, which knows no threads
-    load = classmethod(lambda cls, model, config_path: cls())
-    def synthesize(self, text):
-        assert isinstance(self.session, onnxruntime.InferenceSession)
-        yield Chunk()
-"""
-
-
-def test_piper_computes_on_as_many_threads_as_ours(tmp_path, monkeypatch):
-    """The package itself takes as many as there are cores. Its process is real here, the package is not."""
-    (tmp_path / "piper.py").write_text(PACKAGE)
-    (tmp_path / "python").write_text(
-        f'#!/bin/sh\nshift\nPYTHONPATH={tmp_path} exec {sys.executable} -P "$@"\n'
-    )  # without -I, which would hide it; -P: nor with the folder of the script, whose piper.py is ours
-    (tmp_path / "python").chmod(0o755)
-    monkeypatch.setattr(piper.targets.Target, "python", property(lambda self: tmp_path / "python"))
-    for threads in (1, 2):
-        answer = piper._ask(["A text.", "Another."], threads, 0)
-        assert answer["threads"] == threads and answer["audio_s"] == [0.5, 0.5] and min(answer["seconds"]) > 0
-    real = subprocess.run
-
-    def lying(*given, **more):
-        done = real(*given, **more)
-        done.stdout = done.stdout.replace('"threads": 1', '"threads": 2')
-        return done
-
-    monkeypatch.setattr(piper.subprocess, "run", lying)
-    with pytest.raises(SpeechError, match="computed on 2 threads instead of 1"):
-        piper._ask(["A text."], 1, 0)
 
 
 def test_the_worst_clip_is_the_one_to_listen_to():

@@ -1,10 +1,12 @@
 """Can a network learn to speak in 8 bits before it gets them? Its convolutions round while it learns, as the exported
 graph will, and the ranges that it learns meanwhile are the ones that the graph is given.
 
-Weights: int8, one scale per output channel, from their largest. What a convolution reads and makes: uint8, one scale
-per tensor, which learns with the weights (Esser et al. 2020, arXiv:1902.08153); its zero stays where calibration put
-it. Rounding passes gradients straight through. `torch.ao` and torchao round alike but follow the range of what they
-saw, whose rare peaks then decide how coarse all the rest is; and their layers have no way to ONNX Runtime's scales.
+Weights: int8, one scale per output channel, from their largest; in all 8 bits, as those of `int8-static` are unless it
+is told to `reduce_range`: processors with VNNI sum in 32 bits, and on those without, where a sum of two products may
+saturate in 16, both graphs do so alike. What a convolution reads and makes: uint8, one scale per tensor, which learns
+with the weights (Esser et al. 2020, arXiv:1902.08153); its zero stays where calibration put it. Rounding passes
+gradients straight through. `torch.ao` and torchao round alike but follow the range of what they saw, whose rare peaks
+then decide how coarse all the rest is; and their layers have no way to ONNX Runtime's scales.
 
 `int8-aware` makes a torch system that speaks as its int8 graph would. `recover` teaches it, `from-torch` exports it.
 """
@@ -139,6 +141,11 @@ def int8_aware(
 def rounded(network: nn.Module) -> dict[str, RoundedConv1d]:
     """The convolutions of a network that round, by their paths."""
     return {path: layer for path, layer in network.named_modules() if isinstance(layer, RoundedConv1d)}
+
+
+def ranges(network: nn.Module) -> list[nn.Parameter]:
+    """What a network that rounds learns beside its weights: the logarithm of each step."""
+    return [part.log_step for part in network.modules() if isinstance(part, Rounding)]
 
 
 def exported(network: nn.Module) -> bytes:

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from lib.errors import ParameterError
 from lib.features import HIFIGAN, log_mel_torch
 from lib.files import content_key
-from lib.optimize import heard
+from lib.optimize import aware, heard
 from lib.systems.model import Model
 from lib.training import checkpoint as checkpoints
 from lib.training import loop
@@ -51,6 +51,7 @@ class Learning:
     segment_frames: int = 48  # of a lesson in one step, 0.56 s
     context_frames: int = 8  # to either side, which the losses do not see
     learning_rate: float = 1e-3  # at first; falls along a cosine to a twentieth at the last step
+    range_rate: float = 1e-2  # the same of the ranges of what rounds: logarithms, which have some tenths to go
     waveform_weight: float = 10.0  # of the mean absolute difference of samples
     stft_weight: float = 2.5  # of the distance of spectra at three resolutions
     mel_weight: float = 15.0  # of the mean absolute difference of log-mels
@@ -149,7 +150,7 @@ class Recovery(Task):
         self.modules = {"pupil": pupil.modules[stage].requires_grad_(True)}
         self.plain = dict(self.modules)
         optimizer = torch.optim.AdamW(
-            self.modules["pupil"].parameters(), learning.learning_rate, betas=(0.8, 0.99)
+            _groups(self.modules["pupil"], learning), learning.learning_rate, betas=(0.8, 0.99)
         )
         self.optimizers = {"pupil": optimizer}
 
@@ -195,6 +196,18 @@ class Recovery(Task):
                 totals.setdefault(name, []).append(float(value))
         means = {f"{name}_l1" if name != "stft" else name: float(np.mean(v)) for name, v in totals.items()}
         return Validation(means)
+
+
+def _groups(network: nn.Module, learning: Learning) -> list[dict[str, Any]]:
+    """A network's parameters as its optimizer takes them: ranges apart, at a rate of their own, and without weight
+    decay, which would widen them: it draws a logarithm of less than 0 upwards.
+    """
+    ranges = aware.ranges(network)
+    known = set(map(id, ranges))
+    groups = [{"params": [p for p in network.parameters() if id(p) not in known]}]
+    if ranges:
+        groups.append({"params": ranges, "lr": learning.range_rate, "weight_decay": 0.0})
+    return groups
 
 
 def distances(fake: torch.Tensor, real: torch.Tensor) -> dict[str, torch.Tensor]:

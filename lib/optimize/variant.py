@@ -162,7 +162,9 @@ def save(
         "files": [str(path.relative_to(folder)) for path in files],
         "measured": dict(measured or {}),
         "commit": environment.commit(),
-        "code": environment.code(),
+        "code": ""
+        if environment.code_changed()
+        else environment.code(),  # of none: nobody finds it again as his own
         "host": environment.host(),
         "date": date.today().isoformat(),
     }

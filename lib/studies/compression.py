@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib import optimize, systems
-from lib.errors import SpeechError
 from lib.measure import evaluate, judgement, verdict
 from lib.optimize.plan import Answer
-from lib.studies import confirmed, worst
+from lib.studies import confirmed, failed, worst
 from lib.studies.menu import TORCH, Trial
 
 if TYPE_CHECKING:
@@ -60,7 +59,8 @@ def study(
     first: int = 0,
     resume: bool = False,
 ) -> list[Tried]:
-    """Try one after the other, baselines judged once; keep: clips of each variant, and of its baseline, for the report.
+    """Try one after the other, baselines judged once; what breaks has a row that says why. keep: clips of each variant,
+    and of its baseline, for the report.
 
     folder: where the variants are saved, by system, target and name; first: sentences that a variant is screened on
     (`confirmed.hear`); resume: whether variants and benches are taken that an interrupted run of this code left there.
@@ -92,27 +92,28 @@ def _group(run, group, sentences, texts, scorer, folder, rounds, threads, keep, 
         system = systems.load(one.system, target=one.target, threads=threads, **one.settings)
         base = confirmed.baseline(run, system, sentences, scorer)
         beside = _on_torch(system, one)
-    except (ImportError, SpeechError) as error:
+        _keep(run, system, base.judged.clips[: keep if system.kind != "recogniser" else 0])
+    except Exception as error:
         return [_not_run(run, one, error) for one in group]
-    _keep(run, system, base.judged.clips[: keep if system.kind != "recogniser" else 0])
     heard: dict[Trial, Heard] = {}
     data = f"judged on {len(sentences)} sentences"
     for number, one in enumerate(group, 1):
         try:
             made = confirmed.make(system, one.steps, one.variant, folder, data=data, resume=resume)
-            heard[one] = confirmed.hear(run, base, made, scorer, keep=max(1, keep), first=first)
-        except (
-            Exception
-        ) as error:  # whatever it is, one variant must not cost the others hours: its row says so
+            said = confirmed.hear(run, base, made, scorer, keep=max(1, keep), first=first)
+            _keep(run, made, said.clips[:keep])
+        except Exception as error:
             tried.append(_not_run(run, one, error))
             continue
-        _keep(run, made, heard[one].clips[:keep])
-        word = heard[one].verdict.word
+        heard[one], word = said, said.verdict.word
         log.info("%s %s on %s: %s (%d of %d)", one.system, one.variant, one.target, word, number, len(group))
     kept_in = folder if resume else None
-    answers = confirmed.weigh(
-        run, base, list(heard.values()), texts, rounds=rounds, resume=kept_in, beside=beside
-    )
+    try:
+        answers = confirmed.weigh(
+            run, base, list(heard.values()), texts, rounds=rounds, resume=kept_in, beside=beside
+        )
+    except Exception as error:
+        return tried + [_not_run(run, one, error) for one in heard]
     return tried + [Tried(one, said, worst=heard[one].worst) for one, said in zip(heard, answers)]
 
 
@@ -190,9 +191,4 @@ def _keep(run: Run, system: System, clips: Sequence[Clip]) -> None:
 
 
 def _not_run(run: Run, one: Trial, error: Exception) -> Tried:
-    ours = isinstance(error, (ImportError, SpeechError))
-    why = str(error) if ours else f"{type(error).__name__}: {error}"
-    names = (one.system, one.variant, one.target)
-    log.warning("%s %s on %s: not run: %s", *names, why, exc_info=None if ours else error)
-    run.not_run(*names, "rtf", why)
-    return Tried(one, None, why)
+    return Tried(one, None, failed.told(run, (one.system, one.variant, one.target), error))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +21,11 @@ from lib.errors import SpeechError, unknown
 from lib.measure import bench, process
 from lib.measure.bench_rows import CLOCK
 from lib.measure.benched import Benched, Candidate
-from lib.studies import devices
+from lib.studies import devices, failed
 
 if TYPE_CHECKING:
     from lib.results import Run
     from lib.systems.base import System
-
-log = logging.getLogger(__name__)
 
 SYSTEM, TARGET = "vits-joe", "piper/cpu"
 MODES = ("off", "here", "install")  # not at all; if it is there; after it was fetched
@@ -56,10 +53,9 @@ def compared(
         if why := targets.find(TARGET).why_not():
             raise SpeechError(said[0] if said else why)
         theirs, mine = _in_turns(run, ours, list(texts), rounds, threads)
-    except SpeechError as error:
-        log.warning("%s on %s: not run: %s", SYSTEM, TARGET, error)
-        run.not_run(SYSTEM, "baseline", TARGET, "rtf", str(error))
-        return f"piper-tts was not compared with: {error}."
+    except Exception as error:
+        why = failed.told(run, (SYSTEM, "baseline", TARGET), error)
+        return f"piper-tts was not compared with: {why}."
     times = {one.candidate.variant: bench.speedup(one, theirs) for one in mine if not one.why_not}
     detail = {name: {"times": t.value, "ci_low": t.low, "ci_high": t.high} for name, t in times.items()}
     run.add(

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from lib import systems
 from lib.errors import ParameterError
 from lib.optimize import plan as planning
-from lib.studies import confirmed, sensitivity
+from lib.optimize.plan import Answer
+from lib.studies import confirmed, failed, sensitivity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from lib.corpora.base import Sentence
     from lib.measure.benched import Benched
     from lib.measure.scorer import Scorer
-    from lib.optimize.plan import Answer, Chosen, Plan
+    from lib.optimize.plan import Chosen, Plan
     from lib.results import Run
     from lib.studies.confirmed import Baseline
     from lib.studies.sensitivity import Tried
@@ -71,6 +72,13 @@ def auto(
     asked: dict[int, Asked] = {}
 
     def ask(plan: Plan) -> Answer:
+        try:
+            return asked_in_full(plan)
+        except Exception as error:
+            names = (base.system.name, _name(plan), base.system.target)
+            return Answer("not run", False, failed.told(run, names, error), 0.0)
+
+    def asked_in_full(plan: Plan) -> Answer:
         steps = [(plan.technique, {**plan.arguments, "layers": plan.layers})]
         data = f"chosen by {len(base.sentences)} sentences"
         variant = confirmed.make(base.system, steps, _name(plan), folder, data=data, resume=resume)
@@ -108,6 +116,18 @@ def plan_of(
         raise ParameterError(
             f"{len(shared)} sentences would choose the plan and judge it, {min(shared)} among them: take others"
         )
+    try:
+        return _planned(
+            run, name, target, tried, choosing, held_out, texts, scorer, folder, rounds, most, threads, resume
+        )
+    except Exception as error:
+        return f"{name} on {target}: not planned: {failed.told(run, (name, AUTO, target), error)}."
+
+
+def _planned(
+    run, name, target, tried, choosing, held_out, texts, scorer, folder, rounds, most, threads, resume
+) -> str:
+    """The plan, arguments as of `plan_of`."""
     system = systems.load(name, target=target, threads=threads)
     base = confirmed.baseline(run, system, choosing, scorer, at=CHOOSING)
     candidates = {technique: sensitivity.arguments_of(technique) for technique in tried}

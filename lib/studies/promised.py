@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lib import systems
 from lib.measure import bench
 from lib.metrics import METRICS
-from lib.studies import confirmed, menu, sensitivity
+from lib.studies import confirmed, failed, menu, sensitivity
 from lib.studies.resumed import kept
 
 if TYPE_CHECKING:
@@ -62,25 +62,44 @@ def published(
     are random, so nobody judges it.
 
     extent: "quick" what is claimed, on torch; "study" what else can be had. Of every variant a row says how many times
-    as fast and as small it is as the whole network on torch.
+    as fast and as small it is as the whole network on torch; what cannot be made has one that says why.
     """
     candidates: dict[str, Candidate] = {}
     for target, variants in _variants(extent).items():
-        base = systems.load(BASE, target=target, threads=threads)
+        base = failed.tried(
+            run, (BASE, WHOLE, target), lambda: systems.load(BASE, target=target, threads=threads)
+        )
+        if base is None:
+            continue
         candidates[f"{WHOLE} on {target}"] = bench.Candidate.of(base)
         for name, steps in variants:
-            made = confirmed.make(base, steps, name, folder, resume=resume)
-            candidates[f"{name} on {target}"] = bench.Candidate.of(made)
+            try:
+                made = confirmed.make(base, steps, name, folder, resume=resume)
+                candidates[f"{name} on {target}"] = bench.Candidate.of(made)
+            except Exception as error:
+                failed.told(run, (BASE, name, target), error)
+                continue
             log.info("%s %s on %s: %.0f MB", BASE, name, target, made.size_mb)
+    kept_in = Path(folder) if resume else None
+    names = (BASE, WHOLE, CLAIMED_ON)
+    return (
+        failed.tried(run, names, lambda: _timed(run, candidates, list(texts), kept_in, rounds, threads)) or {}
+    )
+
+
+def _timed(run, candidates, texts, folder, rounds, threads) -> dict[str, Benched]:
+    """The bench, with its rows."""
     whose = [(*one.names, one.fingerprint) for one in candidates.values()]
     benched = kept(
-        Path(folder) if resume else None,
-        lambda: ["bench", whose, list(texts), rounds, threads, run.seed],
+        folder,
+        lambda: ["bench", whose, texts, rounds, threads, run.seed],
         lambda: bench.bench(candidates, texts, rounds=rounds, threads=threads, seed=run.seed),
         label=f"bench of {BASE}",
+        whole=lambda all_of_them: not any(one.why_not for one in all_of_them.values()),
     )
     bench.write(run, benched)
-    confirmed.lay_beside(run, benched, f"{WHOLE} on {CLAIMED_ON}")
+    if (whole := f"{WHOLE} on {CLAIMED_ON}") in benched:
+        confirmed.lay_beside(run, benched, whole)
     return benched
 
 
@@ -95,7 +114,7 @@ def _variants(extent: str) -> dict[str, list[tuple[str, Steps]]]:
         return {CLAIMED_ON: [(menu.CLAIMED, on_torch[menu.CLAIMED])]}
     small, steps = menu.SMALL
     sentences = sensitivity.arguments_of("int8-static")["sentences"][:2]  # every tensor of the vocoder is noted
-    static = ("int8-static", {"stages": ["vocoder"], "sentences": sentences})
+    static = ("int8-static", {"stages": ["vocoder"], "skip": [menu.LAST], "sentences": sentences})
     return {
         CLAIMED_ON: [*on_torch.items(), ("int8-dynamic", steps[:1]), (small, steps)],
         "onnxruntime/cpu": [(small, steps), ("int8-dynamic+int8-static", (steps[0], static))],

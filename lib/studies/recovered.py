@@ -11,21 +11,24 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib import optimize, systems
+from lib import environment, optimize, systems
 from lib.corpora import gutenberg
-from lib.studies import confirmed, sensitivity
+from lib.files import content_key
+from lib.studies import confirmed, failed, menu
 from lib.studies.menu import Trial
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lib.optimize.recover import Lesson
+    from lib.optimize.recover import Learning, Lesson
+    from lib.results import Run
     from lib.systems.model import Model
+    from lib.training.recipe import Settings
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +37,13 @@ STAGE, MADE_ON, SPOKEN_ON = "decoder", "torch/cpu", "onnxruntime/cpu"
 SHARES = (0.3, 0.5)  # of the channels, taken out of every layer
 N_LESSONS = 48  # training sentences that the whole decoder is heard on
 METRICS = ("rtf", "size_mb", "mos_predicted", "asr_nll")
-AWARE, RATE = (
-    "int8-aware",
-    3e-4,
-)  # learning to round is fine-tuning: slower than learning again what was taken out
+TAUGHT, AWARE = "recovered", "int8-aware"  # in names of variants
+LONGER = "longer"  # ends the name of one that learnt again, and then as long as another learnt to round
+RATE = 3e-4  # learning to round is fine-tuning: slower than learning again what was taken out
 
 
 def taught(
+    run: Run,
     folder: str | Path,
     *,
     steps: int,
@@ -53,27 +56,52 @@ def taught(
 ) -> list[Trial]:
     """Prune and teach the decoders; the trials of them on ONNX Runtime: pruned, taught again, and that in 8 bit.
 
-    steps: in which a pruned decoder learns; aware_steps: in which the whole one, and of those that have learnt again
-    the one of the first share, learn to round; 0 for not at all. folder: of the variants and of the runs that teach
-    them, which go on where they stopped.
+    steps: in which a pruned decoder learns; aware_steps: in which the whole one, and the first of those that have
+    learnt again, learn to round; 0 for not at all. The latter has a control, LONGER: it learns as many steps more
+    without rounding. folder: of the variants and of the runs that teach them, which go on where they stopped. What
+    cannot be taught has a row that says why.
     """
     trials: list[Trial] = []
     for name in names if steps or aware_steps else ():
-        whole = systems.load(name, target=MADE_ON, threads=threads)
-        static = ("int8-static", {"stages": [STAGE], **sensitivity.arguments_of("int8-static")})
-        learning = _Lessons(whole, _lessons(whole, n_lessons, seed), Path(folder), seed)
-        good = [whole]
-        for share in shares if steps else ():
-            arguments = {"share": share, "stages": [STAGE]}
-            pruned = confirmed.make(
-                whole, [("structured", arguments)], f"structured-{round(100 * share)}", folder, resume=True
-            )
-            good.append(_learnt(pruned, learning, steps, f"{pruned.variant}+recovered"))
-            trials += [_trial(name, pruned), _trial(name, good[-1]), _trial(name, good[-1], static)]
-        for one in good[:2] if aware_steps else ():
-            label = AWARE if one is whole else f"{one.variant}+{AWARE}"
-            untaught = confirmed.make(one, [(AWARE, static[1])], f"{label}-untaught", folder, resume=True)
-            trials.append(_trial(name, _learnt(untaught, learning, aware_steps, label, RATE)))
+        ids = [sentence.id for sentence in gutenberg.split("train", n_lessons)]
+        names_of = (name, TAUGHT, SPOKEN_ON)
+        if lessons := failed.tried(run, names_of, lambda: _lessons(name, ids, Path(folder), seed, threads)):
+            trials += _taught(run, lessons, steps, aware_steps, shares)
+    return trials
+
+
+def _taught(run: Run, given: _Lessons, steps: int, aware_steps: int, shares: Sequence[float]) -> list[Trial]:
+    """The trials of one system."""
+    trials: list[Trial] = []
+    whole, static = given.whole, ("int8-static", menu.of_decoder())
+
+    def made(variant: str, step: Callable[[], Model], *techniques: Sequence[tuple]) -> Model | None:
+        """What a step makes, and its trials: one for each of some techniques in turn."""
+        one = failed.tried(run, (whole.name, variant, SPOKEN_ON), step)
+        trials.extend(_trial(one, *then) for then in techniques if one is not None)
+        return one
+
+    def cut(share: float, variant: str) -> Model:
+        arguments = {"share": share, "stages": [STAGE]}
+        return confirmed.make(whole, [("structured", arguments)], variant, given.folder, resume=True)
+
+    def rounding(one: Model, variant: str) -> Model:
+        untaught = f"{variant}-untaught"
+        untaught = confirmed.make(one, [(AWARE, static[1])], untaught, given.folder, resume=True)
+        return _learnt(untaught, given, aware_steps, variant, RATE)
+
+    good = []
+    for share in shares if steps else ():
+        variant = f"structured-{round(100 * share)}"
+        again = f"{variant}+{TAUGHT}"
+        if pruned := made(variant, lambda: cut(share, variant), ()):
+            good.append(made(again, lambda: _learnt(pruned, given, steps, again), (), (static,)))
+    if aware_steps:
+        made(AWARE, lambda: rounding(whole, AWARE), ())
+    for one in list(filter(None, good))[:1] if aware_steps else ():
+        variant, control = f"{one.variant}+{AWARE}", f"{one.variant}+{LONGER}"
+        made(variant, lambda: rounding(one, variant), ())
+        made(control, lambda: _learnt(one, given, aware_steps, control, RATE), (static,))
     return trials
 
 
@@ -155,18 +183,22 @@ def finding(front: pd.DataFrame) -> str | None:
 
 
 def _rounded(front: pd.DataFrame) -> list[str]:
-    """What learning to round is worth: each decoder that did beside the same one, rounded as it was."""
+    """What learning to round is worth: each decoder that did beside the same one that learnt as long without, or else
+    as it was, rounded then.
+    """
     said = []
     for row in front[front.variant.str.endswith(AWARE)].itertuples():
         mine = front[front.system == row.system].set_index("variant")
         stem = row.variant.removesuffix(AWARE)
+        last = ("int8-static", "int8-static+fp16-weights")
         plain = next(
-            (n for n in (f"{stem}int8-static", f"{stem}int8-static+fp16-weights") if n in mine.index), ""
+            (n for n in (f"{stem}{LONGER}+{last[0]}", *(stem + one for one in last)) if n in mine.index), ""
         )
         if plain and "baseline" in mine.index:
             whole, before = mine.loc["baseline"], mine.loc[plain]
+            longer = ", taught as long without rounding," if LONGER in plain else ""
             said.append(
-                f"{row.system} {stem.removesuffix('+') or 'with all its channels'} in 8 bit loses "
+                f"{row.system} {stem.removesuffix('+') or 'with all its channels'}{longer} in 8 bit loses "
                 f"{whole.mos_predicted - before.mos_predicted:.2f} of predicted MOS and "
                 f"{before.asr_nll - whole.asr_nll:.3f} nats a word, after it has learnt to round "
                 f"{whole.mos_predicted - row.mos_predicted:.2f} and {row.asr_nll - whole.asr_nll:.3f}"
@@ -176,38 +208,56 @@ def _rounded(front: pd.DataFrame) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class _Lessons:
-    """Who teaches, what, and where the runs lie."""
+    """Who teaches, what, and where the runs lie. ids: of the sentences in which the whole decoder was heard."""
 
     whole: Model
     lessons: Sequence[Lesson]
+    ids: Sequence[str]
     folder: Path
     seed: int
 
 
-def _lessons(whole: Model, n: int, seed: int) -> Sequence[Lesson]:
+def _lessons(name: str, ids: Sequence[str], folder: Path, seed: int, threads: int) -> _Lessons:
     from lib.optimize import recover
 
-    return recover.lessons(whole, [s.id for s in gutenberg.split("train", n)], stage=STAGE, seed=seed)
+    whole = systems.load(name, target=MADE_ON, threads=threads)
+    return _Lessons(whole, recover.lessons(whole, ids, stage=STAGE, seed=seed), ids, folder, seed)
 
 
-def _learnt(pupil: Model, from_whole: _Lessons, steps: int, label: str, rate: float | None = None) -> Model:
+def _learnt(pupil: Model, given: _Lessons, steps: int, label: str, rate: float | None = None) -> Model:
     """A variant after it has learnt, saved under another name and loaded. rate: of learning, by default the usual."""
     from lib.optimize import recover
 
-    whole, lessons, folder = from_whole.whole, from_whole.lessons, from_whole.folder
+    whole, lessons = given.whole, given.lessons
     log.info("%s %s learns from the whole for %d steps", whole.name, pupil.variant, steps)
-    training = dataclasses.replace(recover.USUAL, steps=steps, seed=from_whole.seed)
+    training = dataclasses.replace(recover.USUAL, steps=steps, seed=given.seed)
     learning = recover.Learning() if rate is None else recover.Learning(learning_rate=rate)
-    run = folder / "recovery" / f"{whole.name}-{pupil.variant}-{pupil.weights_key()[:8]}-{steps}"
+    place = given.folder / "recovery" / f"{whole.name}-{label}-{_key(pupil, given, learning, training)}"
     learnt = recover.recover(
-        pupil, whole, lessons, run, stage=STAGE, learning=learning, training=training, name=label
+        pupil, whole, lessons, place, stage=STAGE, learning=learning, training=training, name=label
     )
-    place = confirmed.home(folder, whole.name, MADE_ON, learnt.variant)
-    optimize.save(learnt, place, data=f"{len(lessons)} sentences heard by the whole decoder, {steps} steps")
-    return optimize.load(place, threads=whole.threads)
+    home = confirmed.home(given.folder, whole.name, MADE_ON, learnt.variant)
+    optimize.save(learnt, home, data=f"{len(lessons)} sentences heard by the whole decoder, {steps} steps")
+    return optimize.load(home, threads=whole.threads)
 
 
-def _trial(name: str, on_torch: Model, *more: tuple[str, dict[str, Any]]) -> Trial:
+def _key(pupil: Model, given: _Lessons, learning: Learning, training: Settings) -> str:
+    """All that a training comes of, so that none of other settings, lessons or code is taken for it or gone on with."""
+    return content_key(
+        pupil.weights_key(),
+        given.whole.weights_key(),
+        list(given.ids),
+        given.seed,
+        *(
+            part.tobytes() for lesson in given.lessons for part in lesson
+        ),  # on other threads their last bits are others
+        dataclasses.asdict(learning),
+        dataclasses.asdict(training),
+        [environment.code(), environment.code_now()],  # others where it was changed in between: a run of both
+    )
+
+
+def _trial(on_torch: Model, *more: tuple[str, dict[str, Any]]) -> Trial:
     """A torch variant's decoder on ONNX Runtime, and what is done to it there; the rest is stored in half precision, as
     checkpoints are.
     """
@@ -216,4 +266,4 @@ def _trial(name: str, on_torch: Model, *more: tuple[str, dict[str, Any]]) -> Tri
         {"folder": on_torch.origin["folder"], "weights": on_torch.weights_key(), "stage": STAGE},
     )
     variant = "+".join((on_torch.variant, *(technique for technique, _ in more)))
-    return Trial(name, SPOKEN_ON, variant, (taken, *more, ("fp16-weights", {})))
+    return Trial(on_torch.name, SPOKEN_ON, variant, (taken, *more, ("fp16-weights", {})))

@@ -2,6 +2,7 @@
 them; variants lie where they were saved; what a clock said is kept here, beside the variants, until the code changes.
 
 The code is known by its bytes (`environment.code`), not by its commit: two trees with changes of their own share one.
+It is that of the run's begin: what came out after somebody changed it is of both, and is not kept.
 A time that was measured yesterday stands beside one of today only within one bench: so a bench is kept whole, with all
 its candidates, or not at all.
 """
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from lib import environment
+from lib import REPOSITORY, environment
 from lib.files import content_key, write_atomic
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,9 @@ def kept(
     whole: Callable[[Value], bool] = lambda value: True,
 ) -> Value:
     """What `make` returns; with a folder, what an earlier run of the same code on the same machine put there under the
-    same key. whole: whether a value is worth keeping; label: of the log line that says that nothing was made anew.
+    same key. Nothing is put there where the code has changed since the run began.
+
+    whole: whether a value is worth keeping; label: of the log line that says that nothing was made anew.
     """
     if folder is None:
         return make()
@@ -46,6 +49,12 @@ def kept(
             log.info("%s: as an earlier run left it", label or path.name)
             return value
     value = make()
-    if whole(value):
+    if environment.code_changed():
+        log.warning(
+            "%s is not kept for resuming: the code under %s has changed since this run began, so it is of neither",
+            label or path.name,
+            REPOSITORY / "lib",
+        )
+    elif whole(value):
         write_atomic(path, pickle.dumps(value))
     return value

@@ -20,12 +20,12 @@ import numpy as np
 
 from lib import optimize, progress, systems, targets
 from lib.corpora import gutenberg
-from lib.errors import SpeechError
 from lib.measure import evaluate, verdict
 from lib.measure.scores import compare
 from lib.optimize import plan as planning
 from lib.optimize import quantize
 from lib.optimize.plan import Effect, Group
+from lib.studies import failed
 from lib.studies.resumed import kept
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ def screen(
         try:
             variant = optimize.make(base, technique, variant=name, **given)
             return Tried(group, _effect(run, base, variant, group, sentences, before, scorer, passes, resume))
-        except SpeechError as error:
-            run.not_run(base.name, f"{name}{SUFFIX}", base.target, METRICS[0], str(error))
-            return Tried(group, None, str(error))
+        except Exception as error:
+            names = (base.name, f"{name}{SUFFIX}", base.target)
+            return Tried(group, None, failed.told(run, names, error, METRICS[0]))
 
     by_layers: dict[frozenset[str], Tried] = {}
     tried = []
@@ -106,22 +106,27 @@ def by_group(
     passes: int = 3,
     resume: str | Path | None = None,
 ) -> dict[str, list[Tried]]:
-    """Technique -> what it does to each group of a system's layers, see `screen`. axes: of `plan.groups`."""
-    base = systems.load(name, target=target, threads=threads)
+    """Technique -> what it does to each group of a system's layers, see `screen`; where it could not be screened at
+    all, why. axes: of `plan.groups`.
+    """
     screened = {}
     for technique in TECHNIQUES.get(targets.find(target).runtime, ()):
-        groups = planning.groups(base, quantize.treated(technique, base), axes=axes)
-        screened[technique] = screen(
-            run,
-            base,
-            technique,
-            groups,
-            sentences,
-            scorer,
-            passes=passes,
-            arguments=arguments_of(technique),
-            resume=resume,
-        )
+        try:
+            base = systems.load(name, target=target, threads=threads)
+            screened[technique] = screen(
+                run,
+                base,
+                technique,
+                planning.groups(base, quantize.treated(technique, base), axes=axes),
+                sentences,
+                scorer,
+                passes=passes,
+                arguments=arguments_of(technique),
+                resume=resume,
+            )
+        except Exception as error:
+            why = failed.told(run, (name, f"{technique}{SUFFIX}", target), error, METRICS[0])
+            screened[technique] = [Tried(Group("type", "none", ()), None, why)]
     return screened
 
 
