@@ -8,14 +8,14 @@ import pytest
 import torch
 from acoustic_checks import FASTSPEECH2
 
-from lib import results
+from lib import params, results
 from lib.errors import ParameterError
 from lib.optimize import distill
 from lib.report import ladder as charts
 from lib.studies import distillation_claim, gains, ladder, placement, schooling, student_goals, students
 from lib.systems import tortoise
 from lib.systems.fastspeech2.config import NetworkConfig as FrontConfig
-from lib.systems.tortoise.diffusion import Sampling
+from lib.systems.tortoise.diffusion import Sampling, Schedule
 
 FRONT = FrontConfig(**FASTSPEECH2)
 SIZES = tortoise.NetworkConfig(channels=16, heads=2, layers=1, end_layers=1, front=FRONT)
@@ -73,6 +73,17 @@ def test_walks_cost_what_was_asked_for():
     ]
     taught = ladder.Walk("distilled-4", guided[1].how, "distilled-4")
     assert taught.evaluations == 4  # folded in
+
+
+def test_steps_that_would_fall_together_are_left_out(voice):
+    """The evaluations of the study, on the schedule of the zoo: 80 steps by log-SNR were an error in its first cell."""
+    asked = params.load("study", params.find_notebook("05_distillation"))
+    made = ladder.walks(
+        asked["evaluations"], 0.5, samplers=["ddim"], spacings=["even", "log-snr"], schedule=Schedule("cosine")
+    )
+    names = {walk.name for walk in made}
+    assert {"ddim-80", "ddim-31", "ddim-31-log-snr"} <= names and "ddim-80-log-snr" not in names
+    assert all(walk.how.grid(Schedule("cosine")) for walk in made)
 
 
 def test_every_walk_is_measured_from_the_same_noise(voice, reading, tmp_path):

@@ -21,7 +21,12 @@ def study(tmp_path):
     rows = judged(tmp_path / "results", FOUND)
     run = results.Run("05_distillation", tmp_path)
     for variant in (*FOUND, "converged"):
-        for metric, value in (("mos_predicted", 3.9), ("wer", 0.083), ("asr_nll", 0.5), ("speaker_similarity", 0.9)):
+        for metric, value in (
+            ("mos_predicted", 3.9),
+            ("wer", 0.083),
+            ("asr_nll", 0.5),
+            ("speaker_similarity", 0.9),
+        ):
             baseline = "" if variant == "converged" or metric == "asr_nll" else "converged"
             detail = rows[(rows.variant == variant) & (rows.metric == metric)].detail
             given = json.loads(detail.iloc[0]) if len(detail) else ""

@@ -335,8 +335,8 @@ def read_aloud():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", students.names())
-def test_a_student_of_the_zoo_stays_near_its_teacher_and_in_one_step_comes_nearer_than_it(name, read_aloud):
-    """Folding guidance in has moved every student by some 1.1 dB: only in one step is that less than what it gains."""
+def test_a_student_of_the_zoo_comes_nearer_than_its_steps_do_untrained(name, read_aloud):
+    """Of many steps there is nothing to gain: they must lose nothing."""
     from lib.studies import ladder
     from lib.studies import students as study
 
@@ -347,7 +347,7 @@ def test_a_student_of_the_zoo_stays_near_its_teacher_and_in_one_step_comes_neare
         return float(np.mean(ladder.distances_db(ladder.draw(reading, walk.how, decoder), goals)))
 
     ours = apart(study.decoders(reading.voice, [folder])[name])
-    if students.about(folder).steps > 1:
-        assert ours < 1.6  # dB
+    if students.about(folder).steps > 4:
+        assert ours < 0.25  # dB
     else:
-        assert ours < apart()
+        assert ours < 0.75 * apart()

@@ -91,11 +91,13 @@ def walks(
     spacings: Sequence[str] = SPACINGS,
     guidance: float = 0.0,
     placements: Mapping[int, placement.Placement] | None = None,
+    schedule: diffusion.Schedule | None = None,
 ) -> list[Walk]:
     """Walks of the teacher that evaluate its network as often as said, by each sampler and spacing.
 
     guidance: 0, or the weight of all steps alike: a step then costs two evaluations. placements: number of steps ->
-    timesteps, of the spacing OPTIMISED; what it lacks is left out.
+    timesteps, of the spacing OPTIMISED; what it lacks is left out. schedule: that they walk on; steps that would fall
+    together there are left out, too.
     """
     made = []
     for sampler in samplers:
@@ -108,11 +110,20 @@ def walks(
                     continue
                 placed = {"timesteps": placements[steps]} if spacing == OPTIMISED else {"spacing": spacing}
                 how = Sampling(sampler, steps, guidance, ramp=False, temperature=temperature, **placed)
+                if schedule and not _fits(how, schedule):
+                    continue
                 name = "-".join(
                     [sampler, str(steps), *([spacing] * (spacing != "even")), *(["guided"] * bool(guidance))]
                 )
                 made.append(Walk(name, how, spacing=spacing))
     return made
+
+
+def _fits(how: Sampling, schedule: diffusion.Schedule) -> bool:
+    try:
+        return bool(how.grid(schedule))
+    except ParameterError:
+        return False
 
 
 def draw(reading: Reading, how: Sampling, decoder: torch.nn.Module | None = None) -> list[torch.Tensor]:
