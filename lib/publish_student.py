@@ -73,7 +73,7 @@ def card(
     """
     mine = table[(table.system == SYSTEM) & (table.variant == name)]
     first = mine.sort_values("time").iloc[0]
-    voices, n = recipe["data"]["voices"], int(judged.set_index("variant").sentences[name])
+    voices, n = recipe["data.voices"], int(judged.set_index("variant").sentences[name])
     walked = int(known.n.max())
     rivals = judged[judged.trained == "no"].variant
     words = judged.set_index("variant")
@@ -92,8 +92,8 @@ def card(
     lines = [
         begin.rstrip(),
         "",
-        f"- data: {' and '.join(voices)} reading {recipe['data']['train']} sentences each of the training split "
-        f"(synthetic speech; no recording of a person), {recipe['model']['segment']} frames of each at a time",
+        f"- data: {' and '.join(voices)} reading {recipe['data.train']} sentences each of the training split "
+        f"(synthetic speech; no recording of a person), {recipe['model.segment']} frames of each at a time",
         "- the moving average of the training's weights, half precision",
         f"- licence: MIT, as the code; for the voices see the card of `{SYSTEM}`",
         "- trained again by: `./run_all.sh study --only 05`, which climbs the whole ladder",

@@ -11,6 +11,8 @@ from lib.errors import MissingDataError
 from lib.studies import ladder
 from lib.systems import checkpoint
 from lib.systems.tortoise import students
+from lib.training import checkpoint as checkpoints
+from lib.training import recipe as recipes
 
 FOUND = {"distilled-2": (2, "distilled-2", (0.0, 0.05)), "unipc-8": (8, "", (0.0, 0.05))}
 
@@ -44,10 +46,8 @@ def study(tmp_path):
     home = tmp_path / "students" / "distilled-2"
     about = students.Student("halving", 2, 0.0, (0.5, 0.5), "distilled-4", "key")
     students.save(home, about, {}, "# distilled-2\n\nA student.\n")
-    last = home / "run" / "checkpoints" / "step-00000005"
-    last.mkdir(parents=True)
-    recipe = {"data": {"voices": ["vits-joe", "hibari"], "train": 800}, "model": {"segment": 192}}
-    (last / "recipe.json").write_text(json.dumps({"key": "k", "recipe": recipe}))
+    recipe = recipes.find("study", "tortoise-student")
+    checkpoints.save(home / "run" / "checkpoints", checkpoints.Checkpoint(5, {}, {}), recipe, keep=1)
     return tmp_path
 
 
