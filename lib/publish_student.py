@@ -51,7 +51,7 @@ def publish(folder: str | Path, names: Sequence[str], target: str | Path | None 
             )
         begin = (home / checkpoint.CARD).read_text(encoding="utf-8")
         trained = json.loads((newest(home / "run") / "recipe.json").read_text(encoding="utf-8"))["recipe"]
-        text = card(begin, name, trained, table, known, judged)
+        text = card(begin, name, students.about(home), trained, table, known, judged)
         place = Path(target or zoo.HERE / SYSTEM / "students") / name
         write_atomic(place / students.WEIGHTS, (home / students.WEIGHTS).read_bytes())
         write_atomic(place / checkpoint.CARD, text.encode())
@@ -63,13 +63,14 @@ def publish(folder: str | Path, names: Sequence[str], target: str | Path | None 
 def card(
     begin: str,
     name: str,
+    about: students.Student,
     recipe: dict[str, Any],
     table: pd.DataFrame,
     known: pd.DataFrame,
     judged: pd.DataFrame,
 ) -> str:
-    """The card (Markdown). begin: what the training wrote of the student; recipe: that it learnt by; tables: of the
-    study, as `results.read`, `ladder.known` and `gains.verdicts` give them.
+    """The card (Markdown). begin: what the training wrote of the student; about: it; recipe: that it learnt by; tables:
+    of the study, as `results.read`, `ladder.known` and `gains.verdicts` give them.
     """
     mine = table[(table.system == SYSTEM) & (table.variant == name)]
     first = mine.sort_values("time").iloc[0]
@@ -80,7 +81,9 @@ def card(
     heard = (
         f"Measured {first.time[:10]} ({first.host}, commit {first.commit}) on {n} held-out sentences, which no "
         "training sees, in the voice of vits-joe through `hifigan`, judged by whisper-tiny.en and DistillMOS (95 % "
-        f"intervals over sentences), and on the mels of {walked} validation sentences:"
+        f"intervals over sentences), and on the mels of {walked} validation sentences, by turns in the voices of "
+        f"{' and '.join(voices)}. The verdict is of paired differences from the converged teacher: predicted MOS, WER "
+        "or asr_nll, and speaker similarity (Resemblyzer); no person listened."
     )
     heads = (
         "who",
@@ -95,6 +98,10 @@ def card(
         f"- data: {' and '.join(voices)} reading {recipe['data.train']} sentences each of the training split "
         f"(synthetic speech; no recording of a person), {recipe['model.segment']} frames of each at a time",
         "- the moving average of the training's weights, half precision",
+        f"- knows noise of temperature {about.temperature[0]:g}"
+        + (f" to {about.temperature[1]:g}" if about.temperature[0] < about.temperature[1] else "")
+        + (f", and guidance up to {about.guidance:g}" if about.guidance else ", and no guidance"),
+        *([f"- took {about.line_minutes:.0f} minutes with all its teachers"] if about.line_minutes else []),
         f"- licence: MIT, as the code; for the voices see the card of `{SYSTEM}`",
         "- trained again by: `./run_all.sh study --only 05`, which climbs the whole ladder",
         "",
@@ -108,6 +115,21 @@ def card(
         who = f"**{one}**" if one == name else f"{one}, untrained"
         apart = known[known.walk == one].distance.iloc[0]
         lines.append(_line(who, one, table, apart, words.evaluations[one], words.verdict[one]))
+    own = known[known.walk == name].iloc[0]
+    beside = known[known.table == own.table].set_index("walk")
+    plain, nearest = f"ddim-{about.steps}", ladder.rival(known[known.table == own.table], own.distance)
+    said = (
+        [f"as many steps of DDIM untrained lie {beside.distance[plain]:.2f} dB off"]
+        if plain in beside.index
+        else []
+    )
+    if nearest is not None:
+        said.append(
+            f"the first walk without training that comes as near as {name} is {nearest.walk} "
+            f"({nearest.evaluations} evaluations, {nearest.distance:.2f} dB)"
+        )
+    if said:
+        lines += ["", f"On those mels {'; '.join(said)}."]
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pandas as pd
 import pytest
@@ -151,13 +152,20 @@ def test_the_rival_is_the_cheapest_that_is_as_good():
     assert ladder.rival(KNOWN, 1.1).walk == "unipc-4"
     assert ladder.rival(KNOWN, 5.0).walk == "ddim-2"
     assert ladder.rival(KNOWN, 0.2) is None  # the guided walk has another goal
+    lines = ladder.taught(KNOWN).set_index("walk")
+    assert lines.index.tolist() == ["distilled-4", "distilled-2", "distilled-1"]
+    assert (lines.rival["distilled-1"], lines.ratio["distilled-1"]) == ("unipc-8", 8.0)
+    assert lines.rival["distilled-4"] == "unipc-4" and lines.rival["distilled-2"] == ""
+    assert lines.untrained["distilled-2"] == 3.0 and math.isnan(lines.untrained["distilled-1"])
     said = ladder.finding(KNOWN)
     assert (
-        "distilled-1 with 1 comes to 0.90 dB, for which the best rival, unipc-8, needs 8 (8.0 times as many)"
+        "distilled-4 comes to 1.10 dB with 4; of the training-free walks that were tried the first as near is"
         in said
     )
-    assert "distilled-2 with 2 comes to 0.20 dB (3.00 untrained), nearer than" in said
-    assert "distilled-4 with 4 comes to 1.10 dB, which unipc-4 reaches untrained with 4;" in said
+    assert "distilled-2 comes to 0.20 dB with 2 (3.00 by DDIM untrained), nearer than every" in said
+    assert "is unipc-8 with 8" in ladder.finding(KNOWN[KNOWN.walk != "distilled-2"])
+    drawn = KNOWN[:1].assign(walk="ddpm-2", sampler="ddpm", distance=0.01)
+    assert "ddpm" not in ladder.rivals(pd.concat([KNOWN, drawn]))  # its distance says nothing
     of_another_run = KNOWN.assign(table=[*[1] * 5, 0, 1, 0])
     there = ladder.finding(of_another_run)
     assert "unipc" not in there and "distilled-4" not in there  # they began in other noise
@@ -170,10 +178,10 @@ def test_the_rival_is_the_cheapest_that_is_as_good():
     beneath = {"distilled-4": "guided-8", "distilled-2": "distilled-4", "distilled-1": "distilled-2"}
     of_it = pd.concat([taught.assign(teacher=taught.walk.map(beneath)), pd.DataFrame([folded])])
     told = schooling.folding(of_it)
-    assert "by 0.70 dB (guided-8" in told
+    assert "(guided-8) has moved the converged walk by 0.70 dB: whether" in told
     led = folded | {"walk": "guided-8-converged-guided", "guidance": 1.0, "distance": 0.4}
     both = schooling.folding(pd.concat([of_it, pd.DataFrame([led])]))
-    assert "by 0.70 dB and the guided one by 0.40 dB, at weight 1 (guided-8" in both
+    assert "by 0.70 dB and the guided one by 0.40 dB, at weight 1: whether folding costs that" in both
     assert "after all halvings it is 1.10 dB with 4 evaluations and 0.90 dB with 1" in told
     beside = of_it.assign(teacher=of_it.teacher.replace("guided-8", "tortoise"))
     assert "halvings of the teacher itself leave 1.10 dB with 4 evaluations and 0.90" in schooling.folding(
@@ -241,7 +249,17 @@ def test_every_speed_up_is_said_twice_and_a_rival_as_good_is_admitted(tmp_path):
 def test_what_is_too_few_never_contradicts_what_is_enough(tmp_path):
     found = {"ddim-1": (1, "", (0.0, 0.05)), "ddim-2": (2, "", (-0.5, 0.1)), "unipc-8": (8, "", (0.0, 0.05))}
     said = gains.fewest(gains.verdicts(judged(tmp_path, found), KNOWN))
-    assert "1 evaluation is enough (ddim-1, of 3 walks judged)" in said and "too few" not in said
+    assert "1 evaluation is enough (ddim-1, of 3 walks judged)" in said and "heard to be too few" not in said
+    assert "none is heard" not in said
+    fine = {name: (count, "", (0.0, 0.05)) for name, (count, *_) in found.items()}
+    unbroken = gains.fewest(gains.verdicts(judged(tmp_path / "fine", fine), KNOWN))
+    assert "none is heard to be worse, down to 1 evaluation: how few are too few was not found" in unbroken
+
+
+def test_of_as_many_evaluations_the_nearest_speaks_for_all(tmp_path):
+    found = {"ddim-2": (2, "", (0.0, 0.05)), "unipc-4": (4, "", (0.0, 0.05)), "dpm++-4": (4, "", (0.0, 0.05))}
+    table = gains.verdicts(judged(tmp_path, found), KNOWN)
+    assert gains.own_voiced(table).variant.tolist() == ["ddim-2", "unipc-4", "dpm++-4"]
 
 
 def goal_words(found, tmp_path, known=KNOWN):
@@ -254,7 +272,7 @@ def test_goals_are_reached_missed_or_undecided_by_what_is_proven(tmp_path):
     found = {
         "distilled-2": (2, "distilled-2", (0.0, 0.05)),
         "unipc-8": (8, "", (0.0, 0.05)),
-        "unipc-4": (4, "", (-0.4, 0.05)),
+        "unipc-6": (6, "", (-0.4, 0.05)),
     }
     known = KNOWN.assign(line_minutes=[0.0] * 7 + [200.0])
     words, made = goal_words(found, tmp_path / "a", known)
@@ -266,6 +284,9 @@ def test_goals_are_reached_missed_or_undecided_by_what_is_proven(tmp_path):
         made
     )
 
+    del found["unipc-6"]
+    found["unipc-4"] = (4, "", (-0.4, 0.05))  # rivals of 5 to 7 might be as good
+    assert goal_words(found, tmp_path / "far", known)[0]["4 times fewe"] == "undecided"
     found["unipc-4"] = (4, "", (0.0, 0.05))
     words, _ = goal_words(found, tmp_path / "b", known.assign(line_minutes=[0.0] * 7 + [300.0]))
     assert words["4 times fewe"] == "missed" and words["trained with"] == "missed"
@@ -311,6 +332,7 @@ def test_the_whole_gains_less_than_its_stage(tmp_path):
         run.add("tortoise", variant, "torch/cpu", "rtf", 1.0, source="clock", detail={"stages": stages})
     table = results.read(run.path)
     words = pd.DataFrame({"variant": ["distilled-2"], "verdict": ["without audible loss"]})
+    words = words.assign(**{"trained": "yes", "evaluations": 2, "mel distance, dB": 0.2})
     assert gains.stages(table).loc["distilled-2"].sum() == pytest.approx(0.13)
     said = gains.amdahl(table, words)
     assert "The decoder takes 90 % of the time of the converged teacher" in said
@@ -321,7 +343,16 @@ def test_the_whole_gains_less_than_its_stage(tmp_path):
     broken = {"decoder": 0.001, "vocoder": 0.06, "acoustic_model": 0.04}
     run.add("tortoise", "ddim-1", "torch/cpu", "rtf", 1.0, source="clock", detail={"stages": broken})
     both = pd.DataFrame({"variant": ["distilled-2", "ddim-1"], "verdict": ["without audible loss", "worse"]})
+    both = both.assign(**{"trained": ["yes", "no"], "evaluations": [2, 1], "mel distance, dB": [0.2, 2.0]})
     assert "with distilled-2" in gains.amdahl(results.read(run.path), both)  # the fastest is heard
+    free = {"trained": ["yes", "no"], "evaluations": [2, 3], "mel distance, dB": [0.2, 0.3]}
+    good = pd.DataFrame(
+        {"variant": ["distilled-2", "unipc-3"], "verdict": ["without audible loss"] * 2, **free}
+    )
+    assert "unipc-3, was not timed" in gains.amdahl(results.read(run.path), good)
+    slower = {"decoder": 0.056, "vocoder": 0.06, "acoustic_model": 0.04}
+    run.add("tortoise", "unipc-3", "torch/cpu", "rtf", 1.0, source="clock", detail={"stages": slower})
+    assert "unipc-3, takes 1.20 times as long as a whole" in gains.amdahl(results.read(run.path), good)
     assert gains.amdahl(table, words.assign(verdict="worse")) is None
 
 
@@ -378,7 +409,7 @@ def test_folding_is_asked_beside_a_ladder_without_it():
 def test_the_less_a_halving_has_to_learn_the_slower_it_learns():
     """An optimizer's noise is all that a student of many steps would gain."""
     made = students.plan(64, 4, (5, 5, 5, 5), leaps=[])
-    assert students.folded(3968, 1.0, 130)[0].rate == pytest.approx((4 / 3968) ** 0.5)
+    assert students.folded(3968, 1.0, 130)[0].rate == 1.0  # guidance is as much to learn at any number of steps
     assert [(r.changes["steps"], r.rate) for r in made][1:] == [(16, 0.5), (8, 0.5**0.5), (4, 1.0)]
     assert made[0].rate == pytest.approx(8**-0.5) and distill.rate(1) == 1.0
     assert distill.leap("interval", "distilled-4", 4).rate == 1.0

@@ -51,8 +51,8 @@ def rungs(steps: int = 3968, last: int = 31, guidance: float = 2.0, teacher: str
 
     made = []
     if guidance and not teacher:
-        first = {"method": "guidance", "steps": steps, "teacher": ""}
-        made.append(Rung(f"guided-{steps}", first, rate=rate(steps)))
+        # At the whole rate: what guidance adds does not shrink with the steps, as a halving's lesson does.
+        made.append(Rung(f"guided-{steps}", {"method": "guidance", "steps": steps, "teacher": ""}))
         teacher = made[0].name
     for half in distillation.ladder(steps, last)[1:]:
         changes = {"method": "halving", "steps": half, "teacher": teacher}
@@ -62,7 +62,7 @@ def rungs(steps: int = 3968, last: int = 31, guidance: float = 2.0, teacher: str
 
 
 def rate(steps: int) -> float:
-    """The learning rate of a student of so many steps, as a share of the one for few.
+    """The learning rate of a halving to so many steps, as a share of the one for few.
 
     The shorter the steps, the less a student differs from its teacher, and the more of what it learns is the noise of
     its optimizer, which every later student inherits: at one rate for all, five halvings from 3,968 to 124 steps had
@@ -142,9 +142,10 @@ def card(recipe: Recipe, name: str, outcome) -> str:
         if apart is not None
         else ""
     )
+    minutes = f"{max(1, round(outcome.seconds / 60))} minute{'s' if outcome.seconds >= 90 else ''}"
     return (
         f"# {name}\n\nA student of the diffusion decoder of `{base}`, taught by `{teacher}` by {model['method']}: "
-        f"{outcome.step} steps of batch {recipe.training.batch_size} in {outcome.seconds / 60:.0f} minutes. It walks "
+        f"{outcome.step} steps of batch {recipe.training.batch_size} in {minutes}. It walks "
         f"{model['steps']} step{'s' * (model['steps'] > 1)} of DDIM. {judged}It speaks with the voices of its base, "
         "whose card names data and licence.\n"
     )

@@ -49,12 +49,22 @@ def amdahl(table: pd.DataFrame, judged: pd.DataFrame) -> str | None:
     after = candidates.sum(axis=1).idxmin()
     best = by_stage.loc[after]
     share, rest = before.decoder / before.sum(), best.drop("decoder").idxmax()
+    rival = cheapest(judged, "no")
+    if rival is None or rival.variant == after:
+        beside = ""
+    elif rival.variant in by_stage.index:
+        times = by_stage.loc[rival.variant].sum() / best.sum()
+        beside = (
+            f" The best rival without training, {rival.variant}, takes {times:.2f} times as long as a whole."
+        )
+    else:
+        beside = f" The best rival without training, {rival.variant}, was not timed."
     return (
         f"The decoder takes {100 * share:.0f} % of the time of the converged teacher ({ladder.CONVERGED} evaluations), "
         f"{100 * best.decoder / best.sum():.0f} % with {after} ({words[after]}): its own "
         f"{before.decoder / best.decoder:.0f} times are {before.sum() / best.sum():.1f} times for the whole. No "
         f"decoder, however fast, could make more of it than {best.sum() / (best.sum() - best.decoder):.2f} times "
-        f"again: now the {rest.replace('_', ' ')} takes most, {100 * best[rest] / best.sum():.0f} %."
+        f"again: now the {rest.replace('_', ' ')} takes most, {100 * best[rest] / best.sum():.0f} %.{beside}"
     )
 
 
@@ -121,14 +131,23 @@ def fewest(table: pd.DataFrame) -> str | None:
             most = bad.iloc[-1]
             words += f", and {most.evaluations} are heard to be too few ({most.variant})"
         said.append(words)
+    own = own_voiced(table)
+    if not (own.verdict == verdict.WORSE).any():
+        least = own.evaluations.min()
+        said.append(
+            f"none is heard to be worse, down to {least} evaluation{'s' if least > 1 else ''}: how few are too few was "
+            "not found, and no person was asked"
+        )
     few = int(table.sentences.min())
     return f"By the verdict of the judges on {few} sentence{'s' * (few != 1)}, {'; '.join(said)}."
 
 
 def own_voiced(table: pd.DataFrame) -> pd.DataFrame:
-    """Of `verdicts` those that speak through the vocoder of the converged teacher, by evaluations."""
+    """Of `verdicts` those that speak through the vocoder of the converged teacher: by evaluations, of as many the one
+    that comes nearest to that teacher first.
+    """
     own = table[~table.variant.str.contains(SPOKEN_BY, regex=False)]
-    return own.sort_values(["evaluations", "variant"])
+    return own.sort_values(["evaluations", "mel distance, dB"])
 
 
 def cheapest(table: pd.DataFrame, trained: str) -> pd.Series | None:

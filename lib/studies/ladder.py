@@ -140,7 +140,7 @@ def draw(reading: Reading, how: Sampling, decoder: torch.nn.Module | None = None
 
 
 def converged(reading: Reading, guidance: float = 0.0) -> list[torch.Tensor]:
-    """The mels of a walk of so many steps that more would change nothing."""
+    """The mels of a walk of so many steps that more would move it by hundredths of a decibel."""
     how = Sampling("dpm++", CONVERGED, guidance, ramp=False, temperature=reading.temperature)
     return draw(reading, how)
 
@@ -304,7 +304,7 @@ def rivals(known: pd.DataFrame) -> str | None:
     """How near the best training-free sampler comes with few evaluations, in a sentence: in the run that walked the
     most sentences.
     """
-    free = known[(known.student == "") & (known.guidance == 0.0)]
+    free = known[(known.student == "") & (known.guidance == 0.0) & ~known.sampler.isin(STOCHASTIC)]
     if free.empty:
         return None
     free = free[free.table == free.sort_values(["n", "table"], ascending=[False, True]).table.iloc[0]]
@@ -314,33 +314,58 @@ def rivals(known: pd.DataFrame) -> str | None:
     return f"{far}: {said}{few(best)}."
 
 
-def finding(known: pd.DataFrame) -> str | None:
-    """Every student beside what its number of steps gives untrained, and beside the best training-free sampler that
-    comes as near in the same run, in a sentence; None without students. Of several runs the first with students.
+def taught(known: pd.DataFrame) -> pd.DataFrame:
+    """Every student of fewer steps than a converged walk, most evaluations first, beside what as many steps of DDIM
+    give untrained, and beside the training-free walk with the fewest evaluations that comes as near in the same run:
+    walk, evaluations, distance, untrained (NaN: not walked), rival ("": none came as near), its evaluations, ratio, n.
+    Of several runs the first with students.
     """
-    taught = known[(known.student != "") & (known.guidance == 0.0) & (known.evaluations < CONVERGED)]
-    taught = taught[~taught.student.str.contains(DEGRADED, regex=False)]
-    taught = taught.sort_values("evaluations", ascending=False)
-    if taught.empty:
-        return None
-    beside = known[known.table == taught.table.min()]
-    taught = taught[taught.table == taught.table.min()]
-    said = []
-    for row in taught.itertuples():
+    import pandas as pd
+
+    mine = known[(known.student != "") & (known.guidance == 0.0) & (known.evaluations < CONVERGED)]
+    mine = mine[~mine.student.str.contains(DEGRADED, regex=False)]
+    mine = mine[mine.table == mine.table.min()].sort_values("evaluations", ascending=False, kind="stable")
+    beside = known[known.table == mine.table.min()]
+    lines = []
+    for row in mine.itertuples():
         plain = beside[beside.walk == f"ddim-{row.evaluations}"].distance
-        untrained = f" ({plain.iloc[0]:.2f} untrained)" if len(plain) else ""
         other = rival(beside, row.distance)
-        if other is None:
-            against = "nearer than every training-free walk of the same run"
-        elif other.evaluations <= row.evaluations:
-            against = f"which {other.walk} reaches untrained with {other.evaluations}"
-        else:
-            times = other.evaluations / row.evaluations
-            against = (
-                f"for which the best rival, {other.walk}, needs {other.evaluations} ({times:.1f} times as many)"
-            )
-        said.append(f"{row.walk} with {row.evaluations} comes to {row.distance:.2f} dB{untrained}, {against}")
-    return "Of the students, " + "; ".join(said) + few(taught) + "."
+        count = float("nan") if other is None else other.evaluations
+        lines.append(
+            {
+                "walk": row.walk,
+                "evaluations": row.evaluations,
+                "distance": row.distance,
+                "untrained": plain.iloc[0] if len(plain) else float("nan"),
+                "rival": "" if other is None else other.walk,
+                "its evaluations": count,
+                "ratio": count / row.evaluations,
+                "n": row.n,
+            }
+        )
+    columns = ["walk", "evaluations", "distance", "untrained", "rival", "its evaluations", "ratio", "n"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def finding(known: pd.DataFrame) -> str | None:
+    """Of `taught` the student of the most evaluations and the one that gained most, in a sentence; None without any."""
+    lines = taught(known)
+    if lines.empty:
+        return None
+    alone = lines[lines.rival == ""]
+    gained = alone.iloc[0] if len(alone) else lines.loc[lines.ratio.idxmax()]
+    said = [_beside(one) for one in (lines.iloc[0], gained)]
+    listed = "; ".join(dict.fromkeys(said))
+    return f"Of {len(lines)} walks of students, {listed}{few(lines)}."
+
+
+def _beside(line: pd.Series) -> str:
+    untrained = "" if line.untrained != line.untrained else f" ({line.untrained:.2f} by DDIM untrained)"
+    said = f"{line.walk} comes to {line.distance:.2f} dB with {line.evaluations}{untrained}"
+    if not line.rival:
+        return f"{said}, nearer than every training-free walk of the same run"
+    count = int(line["its evaluations"])
+    return f"{said}; of the training-free walks that were tried the first as near is {line.rival} with {count}"
 
 
 def few(lines: pd.DataFrame) -> str:

@@ -37,10 +37,12 @@ def folding(known: pd.DataFrame) -> str | None:
         f" and the guided one by {row.distance:.2f} dB, at weight {row.guidance:g}"
         for row in guided.itertuples()
     )
+    spent = f" for {first.minutes:.0f} minutes" if first.get("minutes", 0) > 0 else ""
     return (
-        f"Folding guidance in has by itself moved the converged walk by {first.distance:.2f} dB{whole} "
-        f"({first.student}, without any halving); {halvings} {most.distance:.2f} dB with {most.evaluations} "
-        f"evaluations and {least.distance:.2f} dB with {least.evaluations}."
+        f"A student that learnt nothing but to fold guidance in{spent} ({first.student}) has moved the converged walk "
+        f"by {first.distance:.2f} dB{whole}: whether folding costs that, or so short a training, is not shown; "
+        f"{halvings} {most.distance:.2f} dB with {most.evaluations} evaluations and {least.distance:.2f} dB with "
+        f"{least.evaluations}."
     )
 
 

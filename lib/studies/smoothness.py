@@ -14,6 +14,7 @@ import numpy as np
 
 from lib import systems
 from lib.measure import evaluate, stats, texture, verdict
+from lib.studies.distillation_claim import SPOKEN_BY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,14 +33,15 @@ def clips(
     sentences: Sequence[Sentence], judged: Mapping[str, Judged], *, seed: int = 0, threads: int = 2
 ) -> dict[str, Sequence[Clip]]:
     """The same sentences by the voice itself, by the regression that diffusion is conditioned on, and by whom was
-    judged already.
+    judged already and speaks through the same vocoder.
     """
     voice = systems.load("vits-joe", target="onnxruntime/cpu", threads=threads)
     vocoder = systems.load("hifigan", threads=threads)
     spoken = evaluate.speak(voice, sentences, seed=seed)
     _, copied = evaluate.copies(spoken, vocoder.vocode, "the voice through the vocoder")
     plain = evaluate.speak(systems.load("fastspeech2", threads=threads), sentences, seed=seed)
-    return {VOICE: copied, REGRESSION: plain, **{name: one.clips for name, one in judged.items()}}
+    own = {name: one.clips for name, one in judged.items() if SPOKEN_BY not in name}
+    return {VOICE: copied, REGRESSION: plain, **own}
 
 
 def textures(run: Run, heard: Mapping[str, Sequence[Clip]]) -> dict[str, Texture]:
@@ -92,7 +94,7 @@ def finding(
     regression, drawn = (texture.smoother(found[name], found[VOICE]) for name in three[:2])
     said = ", ".join(f"{name} {drawn[name]:.2f} (regression {regression[name]:.2f})" for name in drawn)
     n = found[diffusion].clips.n
-    told = f"Of what vits-joe moves, diffusion from noise of temperature {temperature:g} keeps {said}"
+    told = f"Of what vits-joe moves, {diffusion} from noise of temperature {temperature:g} keeps {said}"
     if n < verdict.MIN_SENTENCES:
         return f"{told}: on {n} sentences, which decide nothing."
     gaps = [

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 REACHED, MISSED, UNDECIDED = "reached", "missed", "undecided"
 MOST_EVALUATIONS = 2
 FEWER = 4  # times fewer evaluations than the best rival of equal quality
+NEAR = 0.75  # of so many: rivals are not walked at every number
 BELOW_WHOLE, BELOW_GUIDED = 100, 10  # times below 4,000 steps, and below the preset with guidance
 MOST_HOURS = 4.0
 COLUMNS = ("goal", "what was measured", "word")
@@ -52,7 +53,10 @@ def said(found: pd.DataFrame) -> str | None:
 def _few_evaluations(table: pd.DataFrame, student: pd.Series | None) -> tuple[str, str, str]:
     goal = f"at most {MOST_EVALUATIONS} evaluations without audible loss"
     if student is not None and student.evaluations <= MOST_EVALUATIONS:
-        return goal, f"{student.variant} with {student.evaluations}", REACHED
+        free = gains.cheapest(table, "no")
+        too = free is not None and free.evaluations <= MOST_EVALUATIONS
+        beside = f"; {free.variant} without training, too" if too else ""
+        return goal, f"{student.variant} with {student.evaluations}{beside}", REACHED
     few = gains.own_voiced(table[(table.trained == "yes") & (table.evaluations <= MOST_EVALUATIONS)])
     told = ", ".join(f"{row.variant} {row.verdict}" for row in few.itertuples()) or "no such student was judged"
     return goal, told, MISSED if len(few) and (few.verdict == verdict.WORSE).all() else UNDECIDED
@@ -60,14 +64,14 @@ def _few_evaluations(table: pd.DataFrame, student: pd.Series | None) -> tuple[st
 
 def _fewer_than_rivals(table: pd.DataFrame, student: pd.Series | None) -> tuple[str, str, str]:
     """Missed where a rival with less than so many times the evaluations is proven to be as good; reached where the
-    one that comes nearest to so many is proven worse.
+    ones that come nearest to so many were judged, and are proven worse.
     """
     goal = f"{FEWER} times fewer evaluations than the best sampler without training"
     if student is None:
         return goal, _NO_STUDENT, UNDECIDED
     free = gains.own_voiced(table[table.trained == "no"])
     below = free[free.evaluations < FEWER * student.evaluations]
-    good, worse = (below[below.verdict == word] for word in (verdict.WITHOUT_LOSS, verdict.WORSE))
+    good = below[below.verdict == verdict.WITHOUT_LOSS]
     if len(good):
         rival = good.iloc[0]
         return (
@@ -75,8 +79,14 @@ def _fewer_than_rivals(table: pd.DataFrame, student: pd.Series | None) -> tuple[
             f"{student.variant} with {student.evaluations}, {rival.variant} with {rival.evaluations}",
             MISSED,
         )
-    if len(worse) and worse.evaluations.max() == below.evaluations.max():
-        return goal, f"{worse.iloc[-1].variant} is worse than {student.variant}'s teacher", REACHED
+    nearest = below[below.evaluations == below.evaluations.max()]
+    near = len(nearest) and nearest.evaluations.max() >= NEAR * FEWER * student.evaluations
+    if near and (nearest.verdict == verdict.WORSE).all():
+        return (
+            goal,
+            f"beside {student.variant} with {student.evaluations}, {_and(nearest.variant)} worse",
+            REACHED,
+        )
     told = ", ".join(f"{row.variant} {row.verdict}" for row in below.itertuples()) or "no such rival was judged"
     return goal, f"beside {student.variant} with {student.evaluations}: {told}", UNDECIDED
 
@@ -109,7 +119,11 @@ def _trained_in_time(student: pd.Series | None, known: pd.DataFrame) -> tuple[st
     if not minutes > 0:
         return goal, f"what {student.variant}'s teachers took is not known", UNDECIDED
     word = REACHED if minutes <= 60 * MOST_HOURS else MISSED
-    return goal, f"{student.variant} and all its teachers: {minutes:.0f} minutes of one core", word
+    return goal, f"{student.variant} and all its teachers: {minutes:.0f} minutes of training", word
+
+
+def _and(names: pd.Series) -> str:
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 _NO_STUDENT = "no student is proven to be without audible loss"

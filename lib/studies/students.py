@@ -127,7 +127,8 @@ def decoders(voice: Tortoise, folders: Sequence[str | Path]) -> dict[str, nn.Mod
 
 
 def walks(voice: Tortoise, folders: Sequence[str | Path]) -> list[ladder.Walk]:
-    """Every student's walk as it is meant; one that leaps also in 2 and in 4 steps. Students of more than MOST steps
+    """Every student's walk as it is meant; one of intervals also in 2 and in 4 steps (one that learnt consistency would
+    add noise between its steps, which no sampler here does). Students of more than MOST steps
     are only there to teach the next; what folding guidance in has cost is told by converged walks of that student,
     without guidance and with the highest that it knows.
     """
@@ -140,7 +141,7 @@ def walks(voice: Tortoise, folders: Sequence[str | Path]) -> list[ladder.Walk]:
                 made.append(ladder.Walk(f"{folder.name}-converged{end}", how, folder.name, about=known))
         if known.method == "guidance" or known.steps > MOST:
             continue
-        leaps = known.method in ("interval", "consistency") and DEGRADED not in folder.name
+        leaps = known.method == "interval" and DEGRADED not in folder.name
         several = (1, 2, 4) if leaps else (known.steps,)
         for steps in several:
             how = Sampling("ddim", steps, ramp=False, temperature=voice.sampling.temperature)
