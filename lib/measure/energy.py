@@ -252,6 +252,8 @@ class _Watch:
 
 
 def _cpu_seconds() -> float:
-    """CPU seconds of this process, all threads, and of its children that have ended."""
-    spent = os.times()
-    return spent.user + spent.system + spent.children_user + spent.children_system
+    """CPU seconds of this process, all threads, and of its children that have ended. Its own by the scheduler's clock:
+    that of `os.times` moves by ticks, and may stand still over work of some ten milliseconds.
+    """
+    ended = os.times()
+    return time.process_time() + ended.children_user + ended.children_system
