@@ -472,6 +472,8 @@ def test_known_takes_each_walk_from_one_run(voice, reading, tmp_path):
     known = ladder.known(*tables)
     assert known.walk.tolist() == ["ddim-1", "ddim-2"] and known.table.tolist() == [0, 1]
     assert ladder.known(results.frame([])).empty
+    whole = ladder.known(*tables, each=True)
+    assert list(zip(whole.walk, whole.table)) == [("ddim-1", 0), ("ddim-1", 1), ("ddim-2", 1)]
     later = tables[1].assign(commit="another", time="2099-01-01T00:00:00+00:00")
     mixed = ladder.known(pd.concat([tables[1], later.assign(value=7.0)], ignore_index=True))
     assert mixed.distance.tolist() == [7.0, 7.0]  # the newest of two runs, whichever file comes first

@@ -240,27 +240,29 @@ def _learnt(about: Student | None) -> dict[str, str | float]:
     return {"method": about.method, "teacher": Path(about.teacher).name, **minutes}
 
 
-def known(*tables: pd.DataFrame) -> pd.DataFrame:
+def known(*tables: pd.DataFrame, each: bool = False) -> pd.DataFrame:
     """Walks that were measured, a line each: walk, sampler, student, spacing, guidance, steps, evaluations,
     decoder_s_per_audio_s, distance, ci_low, ci_high, n; of students method, teacher, minutes of training and with all
     teachers' line_minutes (0: unknown); table, the number of the run that measured it.
 
     tables: of `lib.results.read`, this run's first. A run is what a notebook measured on one host at one commit; those
     of a table count from the newest on. Of a walk the first run that has it counts: all numbers of a line are of one
-    run, and only walks of one run began in the same noise.
+    run, and only walks of one run began in the same noise. each: the walks of all runs instead, for sentences, each of
+    which is of one run and must not lack what another has measured, too.
     """
     import pandas as pd
 
-    lines: dict[str, dict] = {}
+    lines: dict[tuple[str, int], dict] = {}
     runs = [run for rows in tables for run in _runs(rows)]
     for number, rows in enumerate(runs):
         for row in rows.itertuples():
             name = row.variant.removesuffix(SUFFIX)
-            if name in lines and lines[name]["table"] < number:
+            key = (name, number if each else 0)
+            if key in lines and lines[key]["table"] < number:
                 continue
             detail = json.loads(row.detail)
             detail.pop("timesteps", None)
-            lines[name] = {
+            lines[key] = {
                 "walk": name, **detail, "distance": row.value, "ci_low": row.ci_low, "ci_high": row.ci_high,
                 "n": row.n,
                 "table": number,
