@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lib import results, zoo
 from lib.errors import MissingDataError, SpeechError
 from lib.files import write_atomic
-from lib.studies import gains, ladder
+from lib.studies import gains, ladder, walked
 from lib.studies.distillation_claim import REFERENCE, SYSTEM
 from lib.systems import checkpoint
 from lib.systems.tortoise import students
@@ -39,7 +39,7 @@ def publish(folder: str | Path, names: Sequence[str], target: str | Path | None 
     """
     folder = Path(folder)
     table = results.read(folder / "results" / f"{NOTEBOOK}.jsonl")
-    known = ladder.known(table)
+    known = walked.known(table)
     judged = gains.verdicts(table, known)
     made = []
     for name in names:
@@ -70,18 +70,18 @@ def card(
     judged: pd.DataFrame,
 ) -> str:
     """The card (Markdown). begin: what the training wrote of the student; about: it; recipe: that it learnt by; tables:
-    of the study, as `results.read`, `ladder.known` and `gains.verdicts` give them.
+    of the study, as `results.read`, `walked.known` and `gains.verdicts` give them.
     """
     mine = table[(table.system == SYSTEM) & (table.variant == name)]
     first = mine.sort_values("time").iloc[0]
     voices, n = recipe["data.voices"], int(judged.set_index("variant").sentences[name])
-    walked = int(known.n.max())
+    n_walked = int(known.n.max())
     rivals = judged[judged.trained == "no"].variant
     words = judged.set_index("variant")
     heard = (
         f"Measured {first.time[:10]} ({first.host}, commit {first.commit}) on {n} held-out sentences, which no "
         "training sees, in the voice of vits-joe through `hifigan`, judged by whisper-tiny.en and DistillMOS (95 % "
-        f"intervals over sentences), and on the mels of {walked} validation sentences, by turns in the voices of "
+        f"intervals over sentences), and on the mels of {n_walked} validation sentences, by turns in the voices of "
         f"{' and '.join(voices)}. The verdict is of paired differences from the converged teacher: predicted MOS, WER "
         "or asr_nll, and speaker similarity (Resemblyzer); no person listened."
     )
@@ -117,7 +117,7 @@ def card(
         lines.append(_line(who, one, table, apart, words.evaluations[one], words.verdict[one]))
     own = known[known.walk == name].iloc[0]
     beside = known[known.table == own.table].set_index("walk")
-    plain, nearest = f"ddim-{about.steps}", ladder.rival(known[known.table == own.table], own.distance)
+    plain, nearest = f"ddim-{about.steps}", walked.rival(known[known.table == own.table], own.distance)
     said = (
         [f"as many steps of DDIM untrained lie {beside.distance[plain]:.2f} dB off"]
         if plain in beside.index

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 RECORDED = REPOSITORY / "outputs" / "recorded"  # rows that are kept in git
 
+RUN = ["notebook", "host", "commit"]  # what rows of one run have in common
 PARAMETERS = (
     ".parameters.json"  # beside a run's rows: what it was asked for, and what of that its profile does not say
 )
@@ -279,8 +280,12 @@ def frame(rows: Iterable[dict]) -> "pd.DataFrame":
 
 def newest_run(table: "pd.DataFrame") -> "pd.DataFrame":
     """The rows of the newest run (notebook, host, commit) among those given: a sentence never mixes two runs."""
-    columns = [name for name in ("notebook", "host", "commit") if name in table]
-    if table.empty or not columns:
+    if table.empty or not any(name in table for name in RUN):
         return table
-    newest = table.loc[table.time.astype(str).idxmax()] if "time" in table else table.iloc[-1]
-    return table[(table[columns] == newest[columns]).all(axis=1)]
+    return run_of(table, table.loc[table.time.astype(str).idxmax()] if "time" in table else table.iloc[-1])
+
+
+def run_of(table: "pd.DataFrame", row: "pd.Series") -> "pd.DataFrame":
+    """The rows of the run (notebook, host, commit) that one of them is of."""
+    columns = [name for name in RUN if name in table]
+    return table[(table[columns] == row[columns]).all(axis=1)]

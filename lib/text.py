@@ -1,4 +1,6 @@
-"""Text: what can be spoken, where it may be cut, how it becomes phonemes, and how transcripts are compared."""
+"""Text: what can be spoken, where it may be cut, how it becomes phonemes, how transcripts are compared, and how a
+sentence lists things.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import re
 import sys
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -189,3 +191,12 @@ def for_raw_comparison(transcript: str) -> str:
         for c in transcript.lower().replace("’", "'")
     )
     return " ".join("".join(kept).split())
+
+
+def listed(words: Sequence[str]) -> str:
+    """As a sentence lists them.
+
+    >>> listed(["a", "b", "c"]), listed(["a"]), listed([])
+    ('a, b and c', 'a', '')
+    """
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

@@ -13,7 +13,7 @@ from lib import params, results
 from lib.errors import ParameterError
 from lib.optimize import distill
 from lib.report import ladder as charts
-from lib.studies import distillation_claim, gains, ladder, placement, schooling, student_goals, students
+from lib.studies import distillation_claim, gains, ladder, placement, schooling, student_goals, students, walked
 from lib.systems import tortoise
 from lib.systems.fastspeech2.config import NetworkConfig as FrontConfig
 from lib.systems.tortoise.diffusion import Sampling, Schedule
@@ -93,7 +93,7 @@ def test_every_walk_is_measured_from_the_same_noise(voice, reading, tmp_path):
     same = ladder.Walk("itself", Sampling("dpm++", ladder.CONVERGED, temperature=0.5))
     taught = ladder.Walk("twin-4", dataclasses.replace(walks[1].how, sampler="dpm++"), "twin")
     ladder.measure(run, reading, [*walks, same, taught], {"twin": voice.modules["decoder"]})
-    known = ladder.known(results.read(run.path)).set_index("walk")
+    known = walked.known(results.read(run.path)).set_index("walk")
     assert known.distance["itself"] == 0 and known.evaluations.tolist() == [1, 4, 16, ladder.CONVERGED, 4]
     assert known.distance["dpm++-1"] > known.distance["dpm++-4"] > known.distance["dpm++-16"] > 0
     assert known.distance["twin-4"] == known.distance["dpm++-4"]
@@ -149,29 +149,29 @@ KNOWN = pd.DataFrame(
 
 
 def test_the_rival_is_the_cheapest_that_is_as_good():
-    assert ladder.rival(KNOWN, 1.1).walk == "unipc-4"
-    assert ladder.rival(KNOWN, 5.0).walk == "ddim-2"
-    assert ladder.rival(KNOWN, 0.2) is None  # the guided walk has another goal
-    lines = ladder.taught(KNOWN).set_index("walk")
+    assert walked.rival(KNOWN, 1.1).walk == "unipc-4"
+    assert walked.rival(KNOWN, 5.0).walk == "ddim-2"
+    assert walked.rival(KNOWN, 0.2) is None  # the guided walk has another goal
+    lines = walked.taught(KNOWN).set_index("walk")
     assert lines.index.tolist() == ["distilled-4", "distilled-2", "distilled-1"]
     assert (lines.rival["distilled-1"], lines.ratio["distilled-1"]) == ("unipc-8", 8.0)
     assert lines.rival["distilled-4"] == "unipc-4" and lines.rival["distilled-2"] == ""
     assert lines.untrained["distilled-2"] == 3.0 and math.isnan(lines.untrained["distilled-1"])
-    said = ladder.finding(KNOWN)
+    said = walked.finding(KNOWN)
     assert (
         "distilled-4 comes to 1.10 dB with 4; of the training-free walks that were tried the first as near is"
         in said
     )
     assert "distilled-2 comes to 0.20 dB with 2 (3.00 by DDIM untrained), nearer than every" in said
-    assert "is unipc-8 with 8" in ladder.finding(KNOWN[KNOWN.walk != "distilled-2"])
+    assert "is unipc-8 with 8" in walked.finding(KNOWN[KNOWN.walk != "distilled-2"])
     drawn = KNOWN[:1].assign(walk="ddpm-2", sampler="ddpm", distance=0.01)
-    assert "ddpm" not in ladder.rivals(pd.concat([KNOWN, drawn]))  # its distance says nothing
+    assert "ddpm" not in walked.rivals(pd.concat([KNOWN, drawn]))  # its distance says nothing
     of_another_run = KNOWN.assign(table=[*[1] * 5, 0, 1, 0])
-    there = ladder.finding(of_another_run)
+    there = walked.finding(of_another_run)
     assert "unipc" not in there and "distilled-4" not in there  # they began in other noise
-    more = ladder.rivals(pd.concat([KNOWN, KNOWN[:1].assign(table=1, n=8, distance=2.5)]))
+    more = walked.rivals(pd.concat([KNOWN, KNOWN[:1].assign(table=1, n=8, distance=2.5)]))
     assert "2 2.50 (ddim-2) (on 8" in more and "unipc" not in more
-    assert "2 3.00 (ddim-2), 4 1.00 (unipc-4), 8 0.30 (unipc-8)" in ladder.rivals(KNOWN)
+    assert "2 3.00 (ddim-2), 4 1.00 (unipc-4), 8 0.30 (unipc-8)" in walked.rivals(KNOWN)
     assert schooling.folding(KNOWN) is None
     folded = walk("guided-8-converged", ladder.CONVERGED, 0.7, "guided-8") | {"sampler": "student"}
     taught = KNOWN.assign(sampler=KNOWN.sampler.where(KNOWN.student == "", "student"))
@@ -187,8 +187,8 @@ def test_the_rival_is_the_cheapest_that_is_as_good():
     assert "halvings of the teacher itself leave 1.10 dB with 4 evaluations and 0.90" in schooling.folding(
         beside
     )
-    assert "guided-8" not in ladder.finding(pd.concat([taught, pd.DataFrame([folded])]))
-    assert ladder.finding(KNOWN[KNOWN.student == ""]) is None and ladder.rivals(KNOWN[:0]) is None
+    assert "guided-8" not in walked.finding(pd.concat([taught, pd.DataFrame([folded])]))
+    assert walked.finding(KNOWN[KNOWN.student == ""]) is None and walked.rivals(KNOWN[:0]) is None
 
 
 def judged(tmp_path, differences):
@@ -430,7 +430,7 @@ def test_what_poor_data_do_is_asked_of_the_student_that_leaps():
     ).assign(table=0)
     said = schooling.poorer(known)
     assert "noise of 2 times its spread, interval-1 lies 2.75 dB from the converged walk, 2.00 without" in said
-    assert schooling.poorer(KNOWN) is None and "degraded" not in ladder.finding(known)
+    assert schooling.poorer(KNOWN) is None and "degraded" not in walked.finding(known)
 
 
 def test_ways_to_one_evaluation_are_told_with_what_each_cost():
@@ -460,7 +460,7 @@ def test_ways_to_one_evaluation_are_told_with_what_each_cost():
     assert (
         schooling.ways(pd.DataFrame(lines[:5]).assign(table=[0, 0, 0, 0, 1])) is None
     )  # never two runs together
-    assert schooling.ways(ladder.known(results.frame([]))) is None
+    assert schooling.ways(walked.known(results.frame([]))) is None
 
 
 def test_known_takes_each_walk_from_one_run(voice, reading, tmp_path):
@@ -469,13 +469,13 @@ def test_known_takes_each_walk_from_one_run(voice, reading, tmp_path):
     ladder.measure(now, reading, walks[:1])
     ladder.measure(before, reading, walks)
     tables = [results.read(run.path) for run in (now, before)]
-    known = ladder.known(*tables)
+    known = walked.foremost(walked.known(*tables))
     assert known.walk.tolist() == ["ddim-1", "ddim-2"] and known.table.tolist() == [0, 1]
-    assert ladder.known(results.frame([])).empty
-    whole = ladder.known(*tables, each=True)
+    assert walked.known(results.frame([])).empty
+    whole = walked.known(*tables)
     assert list(zip(whole.walk, whole.table)) == [("ddim-1", 0), ("ddim-1", 1), ("ddim-2", 1)]
     later = tables[1].assign(commit="another", time="2099-01-01T00:00:00+00:00")
-    mixed = ladder.known(pd.concat([tables[1], later.assign(value=7.0)], ignore_index=True))
+    mixed = walked.foremost(walked.known(pd.concat([tables[1], later.assign(value=7.0)], ignore_index=True)))
     assert mixed.distance.tolist() == [7.0, 7.0]  # the newest of two runs, whichever file comes first
     assert json.loads(tables[0].detail[0])["evaluations"] == 1
 

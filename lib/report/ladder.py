@@ -65,7 +65,7 @@ def method(steps: int = 16) -> Figure:
 
 def distances(known: pd.DataFrame, *, by: str = "evaluations") -> Figure | None:
     """Distance from the converged walk over evaluations, or over `by`: a line for each sampler and spacing of the
-    teacher, guided and not, and a star for each student. known: of `lib.studies.ladder.known`; None where it is empty.
+    teacher, guided and not, and a star for each student. known: of `lib.studies.walked.known`; None where it is empty.
     """
     if known.empty:
         return None
@@ -128,7 +128,7 @@ def judged(
     table: pd.DataFrame, known: pd.DataFrame, metrics: tuple[str, ...] = ("mos_predicted", "asr_nll")
 ) -> Figure | None:
     """What the judges say over evaluations, with 95 % intervals; crosses: without training, stars: students, the
-    band: the converged teacher. table: rows, as `lib.results.read` returns them; known: of `lib.studies.ladder.known`.
+    band: the converged teacher. table: rows, as `lib.results.read` returns them; known: of `lib.studies.walked.known`.
     """
     import matplotlib.pyplot as plt
 

@@ -18,6 +18,7 @@ from lib.features import HIFIGAN
 from lib.report import style
 from lib.report.collect import records
 from lib.report.collect import stages as stage_seconds
+from lib.text import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,10 +132,10 @@ def finding(spoken: Mapping[str, Spoken]) -> str:
     straight = [label for label in spoken if label not in through]
     said = []
     if through:
-        said.append(f"{_and(through)} {'go' if len(through) > 1 else 'goes'} by way of a mel spectrogram")
+        said.append(f"{listed(through)} {'go' if len(through) > 1 else 'goes'} by way of a mel spectrogram")
     if straight:
         said.append(
-            f"{_and(straight)} {'make' if len(straight) > 1 else 'makes'} no mel that a vocoder would read"
+            f"{listed(straight)} {'make' if len(straight) > 1 else 'makes'} no mel that a vocoder would read"
         )
     costs = []
     for label, s in spoken.items():
@@ -230,7 +231,3 @@ def _tint(colour: str, strength: float) -> tuple[float, ...]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %"
-
-
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from lib import results
 from lib.corpora.sentences import TEST_SETS
 from lib.measure.evaluate import TEACHERS
 from lib.metrics import METRICS
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from lib.report.collect import Row
 
 CLOSE = 0.02  # of WER: two points
-_RUN = ["notebook", "host", "commit"]
 
 
 def rows(now: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
@@ -31,7 +31,7 @@ def rows(now: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
     """
     best = _of_voices(now)
     for _, one in (
-        _of_voices(earlier).sort_values("time", kind="stable", ascending=False).groupby(_RUN, sort=False)
+        _of_voices(earlier).sort_values("time", kind="stable", ascending=False).groupby(results.RUN, sort=False)
     ):
         if _cells(one) > _cells(best):
             best = one.sort_index()
@@ -120,9 +120,9 @@ def _of_voices(every: pd.DataFrame) -> pd.DataFrame:
         every.variant.isin(names) & every.metric.isin(SHOWN) & every.value.notna() & every.system.isin(voices)
     ]
     chosen = chosen.assign(test_set=chosen.variant.map(names))
-    counts = chosen.groupby([*_RUN, "system", "target"], sort=False).test_set.nunique()
-    best = list(counts.groupby([*_RUN, "system"], sort=False).idxmax()) if len(counts) else []
-    return chosen[pd.MultiIndex.from_frame(chosen[[*_RUN, "system", "target"]]).isin(best)]
+    counts = chosen.groupby([*results.RUN, "system", "target"], sort=False).test_set.nunique()
+    best = list(counts.groupby([*results.RUN, "system"], sort=False).idxmax()) if len(counts) else []
+    return chosen[pd.MultiIndex.from_frame(chosen[[*results.RUN, "system", "target"]]).isin(best)]
 
 
 def _cells(found: pd.DataFrame) -> int:

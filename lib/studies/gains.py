@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lib import results
 from lib.measure import judgement, verdict
 from lib.studies import ladder
 from lib.studies.distillation_claim import PUBLISHED_STEPS, REFERENCE, SPOKEN_BY, SYSTEM
@@ -70,7 +71,7 @@ def amdahl(table: pd.DataFrame, judged: pd.DataFrame) -> str | None:
 
 def verdicts(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """A line for each variant that was judged against the converged teacher: evaluations, whether it was trained, what
-    it is called, on how many sentences, and why. known: of `ladder.known`, which has the distances.
+    it is called, on how many sentences, and why. known: of `walked.known`, which has the distances.
     """
     import pandas as pd
 
@@ -101,9 +102,7 @@ def fullest(recorded: pd.DataFrame) -> pd.DataFrame:
     ours = recorded[(recorded.system == SYSTEM) & (recorded.baseline == REFERENCE) & recorded.n.notna()]
     if ours.empty:
         return recorded[:0]
-    last = ours.sort_values(["n", "time"]).iloc[-1]
-    columns = ["notebook", "host", "commit"]
-    return recorded[(recorded[columns] == last[columns]).all(axis=1)]
+    return results.run_of(recorded, ours.sort_values(["n", "time"]).iloc[-1])
 
 
 def fewest(table: pd.DataFrame) -> str | None:
@@ -169,7 +168,7 @@ class Costs:
 
     @classmethod
     def of(cls, known: pd.DataFrame, walk: str) -> Costs | None:
-        """Those of the run that measured a walk; None where none has. known: of `ladder.known`."""
+        """Those of the run that measured a walk; None where none has. known: of `walked.known`."""
         mine = known[known.walk == walk]
         if mine.empty:
             return None
@@ -185,7 +184,7 @@ def twice(table: pd.DataFrame, known: pd.DataFrame) -> str | None:
     """The speed-up of the cheapest student that is without audible loss, against 4,000 steps and against the cheapest
     such rival, in a sentence; None where no student is: of what is undecided nothing follows.
 
-    tables: of `verdicts` and of `ladder.known`.
+    tables: of `verdicts` and of `walked.known`.
     """
     student = cheapest(table, "yes")
     costs = None if student is None else Costs.of(known, student.variant)

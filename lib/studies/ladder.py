@@ -22,15 +22,12 @@ from lib.errors import ParameterError
 from lib.files import cache_folder, content_key, write_atomic
 from lib.measure import stats
 from lib.studies import placement
-from lib.studies.distillation_claim import DEGRADED
 from lib.systems import tortoise
 from lib.systems.tortoise import diffusion
 from lib.systems.tortoise.diffusion import Sampling
 from lib.systems.tortoise.students import Student
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from lib.corpora.base import Sentence
     from lib.results import Run
     from lib.systems.tortoise import Tortoise
@@ -238,140 +235,3 @@ def _learnt(about: Student | None) -> dict[str, str | float]:
         return {}
     minutes = {"minutes": about.trained_minutes, "line_minutes": about.line_minutes}
     return {"method": about.method, "teacher": Path(about.teacher).name, **minutes}
-
-
-def known(*tables: pd.DataFrame, each: bool = False) -> pd.DataFrame:
-    """Walks that were measured, a line each: walk, sampler, student, spacing, guidance, steps, evaluations,
-    decoder_s_per_audio_s, distance, ci_low, ci_high, n; of students method, teacher, minutes of training and with all
-    teachers' line_minutes (0: unknown); table, the number of the run that measured it.
-
-    tables: of `lib.results.read`, this run's first. A run is what a notebook measured on one host at one commit; those
-    of a table count from the newest on. Of a walk the first run that has it counts: all numbers of a line are of one
-    run, and only walks of one run began in the same noise. each: the walks of all runs instead, for sentences, each of
-    which is of one run and must not lack what another has measured, too.
-    """
-    import pandas as pd
-
-    lines: dict[tuple[str, int], dict] = {}
-    runs = [run for rows in tables for run in _runs(rows)]
-    for number, rows in enumerate(runs):
-        for row in rows.itertuples():
-            name = row.variant.removesuffix(SUFFIX)
-            key = (name, number if each else 0)
-            if key in lines and lines[key]["table"] < number:
-                continue
-            detail = json.loads(row.detail)
-            detail.pop("timesteps", None)
-            lines[key] = {
-                "walk": name, **detail, "distance": row.value, "ci_low": row.ci_low, "ci_high": row.ci_high,
-                "n": row.n,
-                "table": number,
-            }  # fmt: skip
-    columns = [
-        "walk",
-        "sampler",
-        "student",
-        "spacing",
-        "guidance",
-        "steps",
-        "evaluations",
-        "decoder_s_per_audio_s",
-        "method",
-        "teacher",
-        "minutes",
-        "line_minutes",
-        "n",
-    ]
-    return pd.DataFrame(list(lines.values()), columns=[*columns, "distance", "ci_low", "ci_high", "table"])
-
-
-def _runs(rows: pd.DataFrame) -> list[pd.DataFrame]:
-    """The walks of a table, run by run, the newest first."""
-    if not len(rows):
-        return []
-    walked = rows[rows.variant.str.endswith(SUFFIX) & (rows.metric == "mel_distance_db")]
-    runs = [run for _, run in walked.groupby(["notebook", "host", "commit"], sort=False)]
-    return sorted(runs, key=lambda run: run.time.max(), reverse=True)
-
-
-def rival(known: pd.DataFrame, distance: float, guidance: float = 0.0) -> pd.Series | None:
-    """The training-free walk with the fewest evaluations that comes at least as near to the converged one; None where
-    no walk that was measured does. known: walks of one run.
-    """
-    free = known[(known.student == "") & (known.guidance == guidance) & (known.distance <= distance)]
-    return None if free.empty else free.sort_values(["evaluations", "distance"], kind="stable").iloc[0]
-
-
-def rivals(known: pd.DataFrame) -> str | None:
-    """How near the best training-free sampler comes with few evaluations, in a sentence: in the run that walked the
-    most sentences.
-    """
-    free = known[(known.student == "") & (known.guidance == 0.0) & ~known.sampler.isin(STOCHASTIC)]
-    if free.empty:
-        return None
-    free = free[free.table == free.sort_values(["n", "table"], ascending=[False, True]).table.iloc[0]]
-    best = free.loc[free.groupby("evaluations").distance.idxmin()].sort_values("evaluations")
-    said = ", ".join(f"{row.evaluations} {row.distance:.2f} ({row.walk})" for row in best.itertuples())
-    far = "Without any training the mel lies so many dB from the converged walk's, by evaluations"
-    return f"{far}: {said}{few(best)}."
-
-
-def taught(known: pd.DataFrame) -> pd.DataFrame:
-    """Every student of fewer steps than a converged walk, most evaluations first, beside what as many steps of DDIM
-    give untrained, and beside the training-free walk with the fewest evaluations that comes as near in the same run:
-    walk, evaluations, distance, untrained (NaN: not walked), rival ("": none came as near), its evaluations, ratio, n.
-    Of several runs the first with students.
-    """
-    import pandas as pd
-
-    mine = known[(known.student != "") & (known.guidance == 0.0) & (known.evaluations < CONVERGED)]
-    mine = mine[~mine.student.str.contains(DEGRADED, regex=False)]
-    mine = mine[mine.table == mine.table.min()].sort_values("evaluations", ascending=False, kind="stable")
-    beside = known[known.table == mine.table.min()]
-    lines = []
-    for row in mine.itertuples():
-        plain = beside[beside.walk == f"ddim-{row.evaluations}"].distance
-        other = rival(beside, row.distance)
-        count = float("nan") if other is None else other.evaluations
-        lines.append(
-            {
-                "walk": row.walk,
-                "evaluations": row.evaluations,
-                "distance": row.distance,
-                "untrained": plain.iloc[0] if len(plain) else float("nan"),
-                "rival": "" if other is None else other.walk,
-                "its evaluations": count,
-                "ratio": count / row.evaluations,
-                "n": row.n,
-            }
-        )
-    columns = ["walk", "evaluations", "distance", "untrained", "rival", "its evaluations", "ratio", "n"]
-    return pd.DataFrame(lines, columns=columns)
-
-
-def finding(known: pd.DataFrame) -> str | None:
-    """Of `taught` the student of the most evaluations and the one that gained most, in a sentence; None without any."""
-    lines = taught(known)
-    if lines.empty:
-        return None
-    alone = lines[lines.rival == ""]
-    gained = alone.iloc[0] if len(alone) else lines.loc[lines.ratio.idxmax()]
-    said = [_beside(one) for one in (lines.iloc[0], gained)]
-    listed = "; ".join(dict.fromkeys(said))
-    return f"Of {len(lines)} walks of students, {listed}{few(lines)}."
-
-
-def _beside(line: pd.Series) -> str:
-    untrained = "" if line.untrained != line.untrained else f" ({line.untrained:.2f} by DDIM untrained)"
-    said = f"{line.walk} comes to {line.distance:.2f} dB with {line.evaluations}{untrained}"
-    if not line.rival:
-        return f"{said}, nearer than every training-free walk of the same run"
-    count = int(line["its evaluations"])
-    return f"{said}; of the training-free walks that were tried the first as near is {line.rival} with {count}"
-
-
-def few(lines: pd.DataFrame) -> str:
-    """On how many sentences distances stand, and what so few are worth."""
-    least = int(lines.n.min())
-    plural, worth = "s" if least != 1 else "", "" if least >= stats.MIN_N else ": an order and no more"
-    return f" (on {least} sentence{plural}{worth})"

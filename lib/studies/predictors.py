@@ -28,6 +28,7 @@ from lib.metrics import METRICS
 from lib.progress import track
 from lib.studies import damages
 from lib.studies.damages import CLEAN, CONTROL, DAMAGES, Damage
+from lib.text import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,7 +170,7 @@ def finding(table: pd.DataFrame, judge: str = "mos_predicted") -> str | None:
         parts += [f"{word} {', '.join(said)}"] if said else []
     n = max(sense.effects[-1].n for sense in known.values())
     right = [sense.damage.label for sense in known.values() if sense.ordered and sense.word == HEARS]
-    order = f" Of what it hears, it puts the levels of {_listed(right)} in their order." if right else ""
+    order = f" Of what it hears, it puts the levels of {listed(right)} in their order." if right else ""
     label = METRICS[judge].in_sentence
     return f"On {n} clips with known damage, {label} {'; '.join(parts)}.{order}"
 
@@ -185,12 +186,12 @@ def prosody(table: pd.DataFrame, judge: str = "mos_predicted") -> str | None:
     heard = [sense for sense in moved if sense.word == HEARS]
     reacts = [sense for sense in shifted if sense.word in (HEARS, PREFERS)]
     left = [sense for sense in (*moved, *shifted) if sense.word == OPEN]
-    parts = [f"misses {_listed([_said(s) for s in missed])}"] if missed else []
-    parts += [f"hears {_listed([_said(s) for s in heard])}"] if heard else []
+    parts = [f"misses {listed([_said(s) for s in missed])}"] if missed else []
+    parts += [f"hears {listed([_said(s) for s in heard])}"] if heard else []
     calm = [sense for sense in shifted if sense.word == MISSES]
-    parts += [f"reacts to {_listed([_said(s) for s in reacts])}"] if reacts else []
-    parts += [f"does not react to {_listed([_said(s) for s in calm])}"] if calm else []
-    parts += [f"leaves open {_listed([_said(s) for s in left])}"] if left else []
+    parts += [f"reacts to {listed([_said(s) for s in reacts])}"] if reacts else []
+    parts += [f"does not react to {listed([_said(s) for s in calm])}"] if calm else []
+    parts += [f"leaves open {listed([_said(s) for s in left])}"] if left else []
     whole = len(missed) == len(moved) and reacts
     partly = "holds here in part" if missed or reacts else "is left open here" if left else "fails here"
     holds = "holds here" if whole else partly
@@ -339,7 +340,3 @@ def _amount(judge: str, value: float) -> str:
     about = METRICS[judge]
     scale, digits = (100, about.digits - 2) if about.unit == "fraction" else (1, about.digits)
     return f"{scale * value:+.{digits}f}".replace("-", "−")
-
-
-def _listed(said: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(said[:-1]), said[-1]))) if said else ""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lib.studies import ladder
+from lib.studies import ladder, walked
 from lib.studies.distillation_claim import DEGRADED
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def folding(known: pd.DataFrame) -> str | None:
     """What folding guidance in costs by itself, with guidance and without, beside what halving costs, in a sentence;
     None where no student that learnt it was walked.
 
-    known: of `ladder.known`.
+    known: of `walked.known`.
     """
     taught = known[known.student != ""]
     folded = taught[(taught.evaluations >= ladder.CONVERGED) & (taught.guidance == 0.0)]
@@ -50,7 +50,7 @@ def ways(known: pd.DataFrame) -> str | None:
     """Which way leads to a single evaluation at what cost, in a sentence: halving upon halving, intervals, consistency,
     each from the student where they part; None where no run taught two of them.
 
-    known: of `ladder.known`. Minutes are those of each training's own clock, the rungs between counted in.
+    known: of `walked.known`. Minutes are those of each training's own clock, the rungs between counted in.
     """
     taught = known[known.method.notna() & ~known.student.str.contains(DEGRADED, regex=False)]
     for _, run in taught.groupby("table"):
@@ -74,7 +74,7 @@ def ways(known: pd.DataFrame) -> str | None:
         ]
         equal = max(spent.values()) <= 1.25 * min(spent.values())
         rest = "" if equal else "; their minutes differ too much to rank the methods by it"
-        return f"To a single evaluation lead, from {parting} on: {', '.join(said)}{rest}{ladder.few(last)}."
+        return f"To a single evaluation lead, from {parting} on: {', '.join(said)}{rest}{walked.few(last)}."
     return None
 
 
@@ -89,7 +89,7 @@ def _line(students: pd.DataFrame, name: str) -> list[str]:
 def poorer(known: pd.DataFrame) -> str | None:
     """What poor synthetic data does to a student, in a sentence; None where none was taught with it.
 
-    known: of `ladder.known`.
+    known: of `walked.known`.
     """
     said = []
     for row in known[known.student.str.contains(DEGRADED, regex=False)].itertuples():

@@ -15,6 +15,7 @@ import numpy as np
 from lib import systems
 from lib.measure import evaluate, stats, texture, verdict
 from lib.studies.distillation_claim import SPOKEN_BY
+from lib.text import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,13 +51,13 @@ def textures(run: Run, heard: Mapping[str, Sequence[Clip]]) -> dict[str, Texture
         name: texture.of_clips([(clip.waveform, clip.sample_rate) for clip in spoken])
         for name, spoken in heard.items()
     }
+    draws = _resampled(found, run.seed)
     for name, one in found.items():
         if name == VOICE:
             continue
         system, variant = (REGRESSION, "baseline") if name == REGRESSION else ("tortoise", name)
         ratios = texture.smoother(one, found[VOICE])
-        drawn = [ratios_of[name] for ratios_of in _resampled({name: one, VOICE: found[VOICE]}, run.seed)]
-        ends = _interval([list(each.values()) for each in drawn], one.clips.n)
+        ends = _interval([list(drawn[name].values()) for drawn in draws], one.clips.n)
         metrics = ("global_variance", "spectral_contrast", "fast_modulation")
         for metric, ratio, ci in zip(metrics, ratios.values(), ends):
             run.add(
@@ -111,11 +112,7 @@ def finding(
             else "neither, as far as can be told,"
         )
         words.setdefault(word, []).append(name)
-    return f"{told}: it is {'; '.join(f'{word} in {_and(names)}' for word, names in words.items())} ({n} sentences)."
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return f"{told}: it is {'; '.join(f'{word} in {listed(names)}' for word, names in words.items())} ({n} sentences)."
 
 
 def _resampled(found: Mapping[str, Texture], seed: int) -> list[dict[str, dict[str, float]]]:

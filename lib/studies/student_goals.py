@@ -26,7 +26,7 @@ COLUMNS = ("goal", "what was measured", "word")
 def goals(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """A line for each goal; empty where nothing was judged.
 
-    tables: of `gains.verdicts` and of `ladder.known`.
+    tables: of `gains.verdicts` and of `walked.known`.
     """
     import pandas as pd
 
