@@ -53,6 +53,13 @@ def opened(where, address: str, **look):
     return page
 
 
+def reloaded(page) -> None:
+    """Load a page anew and wait for its end: on a busy machine `reload` was seen to come back before the scripts ran,
+    when the old page's "load" is told after the new one has begun."""
+    page.reload()
+    page.wait_for_function("document.readyState === 'complete'")
+
+
 def fetched(page) -> set[str]:
     """What a page asked for beyond what it carries itself."""
     return {url for url in page.requested if not url.startswith(("data:", "blob:"))}

@@ -7,7 +7,7 @@ import threading
 
 import listening_kits as kits
 import pytest
-from browser import AXE, NEEDED, opened, playwright, violations
+from browser import ARGUMENTS, AXE, CHROMIUM, NEEDED, opened, playwright, reloaded, violations
 
 from lib.listening import kit, ratings, server
 
@@ -15,8 +15,16 @@ pytestmark = NEEDED
 
 
 @pytest.fixture
-def context(browser):
-    context = browser.new_context(viewport={"width": 1024, "height": 768}, accept_downloads=True)
+def context(browser, tmp_path_factory):
+    """A browser with a profile on the disk, as listeners have it: profiles in memory were seen to lose their local
+    storage on a busy machine, about one in a hundred, as they do when the process that holds it ends."""
+    context = browser.browser_type.launch_persistent_context(
+        tmp_path_factory.mktemp("profile"),
+        executable_path=CHROMIUM,
+        args=ARGUMENTS,
+        viewport={"width": 1024, "height": 768},
+        accept_downloads=True,
+    )
     yield context
     context.close()
 
@@ -85,7 +93,7 @@ def test_a_session_by_keyboard_with_a_reload_is_read_back_exactly(context, tmp_p
         if number == 4:  # a reload with a clip heard and a rating chosen, but not sent
             hear_all(page)
             page.keyboard.press("1")
-            page.reload()
+            reloaded(page)
             assert page.locator("#where").inner_text() == f"Page 5 of {len(mine)}"
             assert page.locator("#rate .clip.heard").count() == page.locator("#rate .clip").count()
             assert page.locator("#rate input:checked").count() == 1
@@ -95,7 +103,7 @@ def test_a_session_by_keyboard_with_a_reload_is_read_back_exactly(context, tmp_p
         answer(page, method, value_of(trial))
     page.wait_for_selector("#end:not([hidden])")
     files = [saved(page, kind, tmp_path) for kind in ("json", "csv")]
-    page.reload()
+    reloaded(page)
     assert page.locator("#end").is_visible()  # it is over, and stays so
     from_json, from_csv = (ratings.read([path], key) for path in files)
     assert from_json == from_csv and len(from_json) == len(mine)
@@ -205,8 +213,8 @@ def test_the_network_fails_in_the_middle_of_a_post_and_every_rating_arrives_once
                 context.set_offline(True)
             answer(page, "acr", value_of(trial))
             if number == 8:
-                page.reload()  # from the disk, still offline: what waits to be sent is still there
-                assert "still to be sent" in page.locator("#kept").inner_text()
+                reloaded(page)  # from the disk, still offline: what waits to be sent is still there
+                playwright.expect(page.locator("#kept")).to_contain_text("still to be sent")
                 context.set_offline(False)
         page.wait_for_selector("#end:not([hidden])")
         page.wait_for_selector("#outcome:text('All your answers have arrived')", timeout=60_000)
