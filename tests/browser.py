@@ -54,8 +54,7 @@ def opened(where, address: str, **look):
 
 
 def reloaded(page) -> None:
-    """Load a page anew and wait for its end: on a busy machine `reload` was seen to come back before the scripts ran,
-    when the old page's "load" is told after the new one has begun."""
+    """Load a page anew and wait for its end, also where it loads itself once more."""
     page.reload()
     page.wait_for_function("document.readyState === 'complete'")
 

@@ -7,7 +7,7 @@ import threading
 
 import listening_kits as kits
 import pytest
-from browser import ARGUMENTS, AXE, CHROMIUM, NEEDED, opened, playwright, reloaded, violations
+from browser import AXE, NEEDED, opened, playwright, reloaded, violations
 
 from lib.listening import kit, ratings, server
 
@@ -15,16 +15,8 @@ pytestmark = NEEDED
 
 
 @pytest.fixture
-def context(browser, tmp_path_factory):
-    """A browser with a profile on the disk, as listeners have it: profiles in memory were seen to lose their local
-    storage on a busy machine, about one in a hundred, as they do when the process that holds it ends."""
-    context = browser.browser_type.launch_persistent_context(
-        tmp_path_factory.mktemp("profile"),
-        executable_path=CHROMIUM,
-        args=ARGUMENTS,
-        viewport={"width": 1024, "height": 768},
-        accept_downloads=True,
-    )
+def context(browser):
+    context = browser.new_context(viewport={"width": 1024, "height": 768}, accept_downloads=True)
     yield context
     context.close()
 
@@ -94,7 +86,7 @@ def test_a_session_by_keyboard_with_a_reload_is_read_back_exactly(context, tmp_p
             hear_all(page)
             page.keyboard.press("1")
             reloaded(page)
-            assert page.locator("#where").inner_text() == f"Page 5 of {len(mine)}"
+            playwright.expect(page.locator("#where")).to_have_text(f"Page 5 of {len(mine)}")
             assert page.locator("#rate .clip.heard").count() == page.locator("#rate .clip").count()
             assert page.locator("#rate input:checked").count() == 1
             page.keyboard.press("2")
@@ -104,7 +96,7 @@ def test_a_session_by_keyboard_with_a_reload_is_read_back_exactly(context, tmp_p
     page.wait_for_selector("#end:not([hidden])")
     files = [saved(page, kind, tmp_path) for kind in ("json", "csv")]
     reloaded(page)
-    assert page.locator("#end").is_visible()  # it is over, and stays so
+    playwright.expect(page.locator("#end")).to_be_visible()  # it is over, and stays so
     from_json, from_csv = (ratings.read([path], key) for path in files)
     assert from_json == from_csv and len(from_json) == len(mine)
     second = kit.SCALES[method][0] + 1
@@ -226,6 +218,34 @@ def test_the_network_fails_in_the_middle_of_a_post_and_every_rating_arrives_once
     held = json.loads(saved(page, "json", tmp_path).read_text())
     assert [r["values"] for r in held["ratings"]] == [value_of(t) for t in mine]
     assert ratings.collected(tmp_path, running.key) == kept  # the file and the server say the same
+
+
+FORGETS = """
+    const loads = Number(window.name || 0);
+    window.name = loads + 1;
+    const own = {};
+    const empty = {getItem: key => own[key] ?? null, setItem: (key, value) => { own[key] = value; }};
+    if (FROM <= loads && loads < TO) Object.defineProperty(window, "localStorage", {get: () => empty});
+"""  # what Chromium does to one page from a disk in sixty: an empty storage, and what is written there is forgotten
+
+
+@pytest.mark.parametrize("loads", [(0, 1), (2, 3), (2, 99)])
+def test_a_page_whose_storage_comes_up_empty_finds_its_answers_again(context, tmp_path, loads):
+    built = kits.make(tmp_path, "acr", sentences=1, traps=0)
+    context.add_init_script(FORGETS.replace("FROM", str(loads[0])).replace("TO", str(loads[1])))
+    page = opened(context, built.pages[0].as_uri() + "#2")
+    page.wait_for_function("Number(window.name) >= 2")  # the first load found nothing and looked again
+    begin(page)
+    mine = trials(kit.read_key(tmp_path / "key.json"), 2)
+    for trial in mine[:2]:
+        answer(page, "acr", value_of(trial))
+    reloaded(page)
+    playwright.expect(page.locator("#where")).to_have_text(f"Page 3 of {len(mine)}")
+    answer(page, "acr", value_of(mine[2]))
+    reloaded(page)
+    playwright.expect(page.locator("#where")).to_have_text(f"Page 4 of {len(mine)}")
+    assert page.evaluate("localStorage.length > 0") == (loads != (2, 99))
+    assert page.complaints == []
 
 
 def test_a_page_that_its_own_server_serves_sends_there_and_from_a_disk_it_sends_nothing(context, tmp_path):
