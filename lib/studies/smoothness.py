@@ -14,7 +14,7 @@ import numpy as np
 
 from lib import systems
 from lib.measure import evaluate, stats, texture, verdict
-from lib.studies.distillation_claim import SPOKEN_BY
+from lib.studies.distillation_claim import SPOKEN_BY, SYSTEM
 from lib.text import listed
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def clips(
     return {VOICE: copied, REGRESSION: plain, **own}
 
 
-def textures(run: Run, heard: Mapping[str, Sequence[Clip]]) -> dict[str, Texture]:
-    """The texture of each; rows say how much smoother than the voice itself it is."""
+def textures(run: Run, heard: Mapping[str, Sequence[Clip]], end: str = "") -> dict[str, Texture]:
+    """The texture of each; rows say how much smoother than the voice itself it is. end: of the rows' variants."""
     found = {
         name: texture.of_clips([(clip.waveform, clip.sample_rate) for clip in spoken])
         for name, spoken in heard.items()
@@ -55,14 +55,14 @@ def textures(run: Run, heard: Mapping[str, Sequence[Clip]]) -> dict[str, Texture
     for name, one in found.items():
         if name == VOICE:
             continue
-        system, variant = (REGRESSION, "baseline") if name == REGRESSION else ("tortoise", name)
+        system, variant = (REGRESSION, "baseline") if name == REGRESSION else (SYSTEM, name)
         ratios = texture.smoother(one, found[VOICE])
         ends = _interval([list(drawn[name].values()) for drawn in draws], one.clips.n)
         metrics = ("global_variance", "spectral_contrast", "fast_modulation")
         for metric, ratio, ci in zip(metrics, ratios.values(), ends):
             run.add(
                 system,
-                variant,
+                variant + end,
                 "torch/cpu",
                 metric,
                 ratio,
