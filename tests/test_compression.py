@@ -49,6 +49,18 @@ def test_every_trial_has_a_name_of_its_own_and_a_technique_that_exists():
         menu.trials("all")
 
 
+def test_trials_of_some_systems_are_a_part_of_all_and_an_unknown_one_is_refused():
+    whole, joe = menu.trials("study"), menu.trials("study", ["vits-joe/onnxruntime/cpu"])
+    assert {(one.system, one.target) for one in joe} == {("vits-joe", "onnxruntime/cpu")}
+    assert [one.variant for one in joe] == [
+        one.variant for one in whole if (one.system, one.target) == ("vits-joe", "onnxruntime/cpu")
+    ]
+    both = menu.trials("study", ["vits-joe", "hifigan"])
+    assert {one.system for one in both} == {"vits-joe", "hifigan"} and len(both) > len(joe)
+    with pytest.raises(ParameterError, match="hifigan"):  # which smoke does not try
+        menu.trials("smoke", ["hifigan"])
+
+
 def rows(*values):
     """(system, variant, metric, value) as a table of results."""
     return results.frame(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,12 +51,28 @@ def halved(system: str, target: str, variant: str, technique: str = "", **argume
     return Trial(system, target, f"{variant}+fp16-weights", steps)
 
 
-def trials(extent: str) -> list[Trial]:
+def trials(extent: str, only: Collection[str] = ()) -> list[Trial]:
     """What is tried: "smoke" one variant that takes seconds, "quick" what is claimed of SpeechT5 and both sides of one
     voice on ONNX Runtime, "study" every technique on every system with weights. ParameterError for another extent.
+
+    only: those of these systems, of one on one target where it is given as "system/target"; none: all.
+    ParameterError where none is tried of one of them.
     """
     if extent not in EXTENTS:
         raise unknown("extent of the trials", extent, EXTENTS)
+    made = _trials(extent)
+    for name in only:
+        known = {label for one in made for label in _labels(one)}
+        if name not in known:
+            raise unknown(f"system of the trials {extent!r}", name, sorted(known))
+    return [one for one in made if not only or set(only) & _labels(one)]
+
+
+def _labels(one: Trial) -> set[str]:
+    return {one.system, f"{one.system}/{one.target}"}
+
+
+def _trials(extent: str) -> list[Trial]:
     joe = ("vits-joe", ONNX)
     if extent == "smoke":
         return [trial(*joe, "fp16-weights")]
