@@ -221,31 +221,66 @@ def test_the_network_fails_in_the_middle_of_a_post_and_every_rating_arrives_once
 
 
 FORGETS = """
-    const loads = Number(window.name || 0);
-    window.name = loads + 1;
+    const loads = ((history.state || {}).loads || 0) + 1;
+    history.replaceState({loads}, "");
     const own = {};
     const empty = {getItem: key => own[key] ?? null, setItem: (key, value) => { own[key] = value; }};
     if (FROM <= loads && loads < TO) Object.defineProperty(window, "localStorage", {get: () => empty});
 """  # what Chromium does to one page from a disk in sixty: an empty storage, and what is written there is forgotten
+LOADED = "history.state.loads"
 
 
-@pytest.mark.parametrize("loads", [(0, 1), (2, 3), (2, 99)])
-def test_a_page_whose_storage_comes_up_empty_finds_its_answers_again(context, tmp_path, loads):
+@pytest.mark.parametrize("forgetting, loads", [((0, 0), 2), ((1, 2), 3), ((2, 3), 3), ((2, 4), 4)])
+def test_a_page_begins_only_where_its_storage_keeps_what_is_written(context, tmp_path, forgetting, loads):
     built = kits.make(tmp_path, "acr", sentences=1, traps=0)
-    context.add_init_script(FORGETS.replace("FROM", str(loads[0])).replace("TO", str(loads[1])))
+    script = FORGETS.replace("FROM", str(forgetting[0])).replace("TO", str(forgetting[1]))
+    page = context.new_page()
+    page.add_init_script(script)
+    page.goto(built.pages[0].as_uri() + "#2")
+    playwright.expect(page.locator("#start")).to_be_visible()
+    assert page.evaluate(LOADED) == loads and page.evaluate("localStorage.length") == 1  # the mark
+    assert page.locator("#warning").is_hidden()
+    begin(page)
+    mine = trials(kit.read_key(tmp_path / "key.json"), 2)
+    for trial in mine[:2]:
+        answer(page, "acr", value_of(trial))
+    page.close()
+    again = opened(context, built.pages[0].as_uri() + "#2")  # another day, in another tab
+    playwright.expect(again.locator("#where")).to_have_text(f"Page 3 of {len(mine)}")
+
+
+@pytest.mark.parametrize("later, loads", [((3, 4), 4), ((3, 5), 5)])
+def test_a_page_whose_storage_comes_up_empty_later_finds_its_answers_again(context, tmp_path, later, loads):
+    built = kits.make(tmp_path, "acr", sentences=1, traps=0)
+    context.add_init_script(FORGETS.replace("FROM", str(later[0])).replace("TO", str(later[1])))
     page = opened(context, built.pages[0].as_uri() + "#2")
-    page.wait_for_function("Number(window.name) >= 2")  # the first load found nothing and looked again
     begin(page)
     mine = trials(kit.read_key(tmp_path / "key.json"), 2)
     for trial in mine[:2]:
         answer(page, "acr", value_of(trial))
     reloaded(page)
     playwright.expect(page.locator("#where")).to_have_text(f"Page 3 of {len(mine)}")
-    answer(page, "acr", value_of(mine[2]))
-    reloaded(page)
-    playwright.expect(page.locator("#where")).to_have_text(f"Page 4 of {len(mine)}")
-    assert page.evaluate("localStorage.length > 0") == (loads != (2, 99))
-    assert page.complaints == []
+    assert page.evaluate(LOADED) == loads and page.complaints == []
+
+
+def test_a_page_whose_storage_never_keeps_anything_says_so_and_stops_loading_itself(context, tmp_path):
+    built = kits.make(tmp_path, "acr", sentences=1, traps=0)
+    context.add_init_script(FORGETS.replace("FROM", "1").replace("TO", "99"))
+    page = opened(context, built.pages[0].as_uri() + "#2")
+    playwright.expect(page.locator("#warning")).to_contain_text("keeps nothing")
+    playwright.expect(page.locator("#start")).to_be_visible()
+    assert page.evaluate(LOADED) == 4
+
+
+def test_a_page_from_a_server_is_not_loaded_twice(context, tmp_path):
+    kits.make(tmp_path, "acr", sentences=1, post="/ratings", traps=0)
+    with server.Server(tmp_path) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        context.add_init_script(FORGETS.replace("FROM", "0").replace("TO", "0"))
+        page = opened(context, f"http://127.0.0.1:{running.server_port}/1#1")
+        playwright.expect(page.locator("#start")).to_be_visible()
+        assert page.evaluate(LOADED) == 1
+        running.shutdown()
 
 
 def test_a_page_that_its_own_server_serves_sends_there_and_from_a_disk_it_sends_nothing(context, tmp_path):

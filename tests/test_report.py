@@ -323,6 +323,16 @@ def test_card_takes_the_fastest_target_and_says_where_other_numbers_are_from():
     ]
 
 
+def test_a_card_is_not_of_another_voice_where_there_is_a_plain_variant():
+    """Without a "baseline" the first by name is shown, but no variant on other data before a plain one."""
+    rows = [
+        row("fastspeech2", "mos_predicted", 2.3, variant="a-by-griffin-lim@hibari"),
+        row("fastspeech2", "mos_predicted", 3.8, variant="taught-by-both"),
+    ]
+    assert cards.cards(rows)[0].variant == "taught-by-both"
+    assert cards.cards(rows[:1])[0].variant == "a-by-griffin-lim@hibari"
+
+
 def test_pareto_front_keeps_what_nothing_beats():
     assert tradeoff.pareto_front([(3, 3), (1, 1), (2, 2), (2, 1.5), (4, 3)]) == [1, 2, 0]
 

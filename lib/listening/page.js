@@ -10,33 +10,35 @@
     return element;
   };
 
-  // What is kept: one record in local storage, written at every step, so that a reload loses nothing. Of pages from a
-  // disk, Chromium gives one in sixty a storage that is empty and forgets what is written (seen on a busy machine; none
-  // of 400 pages from a server); loaded anew they have their own again. So a page that finds nothing loads itself anew,
-  // and the tab's history holds the record, too.
+  // What is kept: one record in local storage, written at every step, so that a reload loses nothing.
   const place = "listening-" + data.test + "-" + data.group;
   let keeps = true;
-  const stored = () => {
-    try { return JSON.parse(localStorage.getItem(place)); } catch { return null; }
-  };
-  const carried = () => history.state && history.state.place === place ? history.state : {record: null, loads: 0};
-  const carry = (record, loads) => {
-    try { history.replaceState({place, record, loads}, ""); } catch { /* too many at once: the next step's will do */ }
-  };
   const read = () => {
-    const here = stored(), there = carried().record;
-    return here && there ? (there.ratings.length > here.ratings.length ? there : here) : here || there;
+    try { return JSON.parse(localStorage.getItem(place)); } catch { return null; }
   };
   const write = () => {
     try { localStorage.setItem(place, JSON.stringify(state)); } catch { keeps = false; }
-    carry(state, 0);
     tell();
   };
-  if (location.protocol === "file:" && !stored() && carried().loads < (carried().record ? 3 : 1)) {
-    carry(carried().record, carried().loads + 1);
+  // Of pages from a disk, Chromium gives one in sixty a storage that is empty and forgets what is written (on a busy
+  // machine; none of 400 pages from a server); loaded anew they have their own again. So such a page leaves a mark and
+  // goes on where it finds it: else it loads itself anew, and after three times in vain says that nothing is kept. The
+  // window's name counts: it lasts as long as the tab; where even that is lost, nothing is loaded twice.
+  const forgets = () => {
+    if (location.protocol !== "file:") return false;
+    try {
+      if (localStorage.getItem(place + "-seen")) return false;
+      localStorage.setItem(place + "-seen", "yes");
+    } catch { keeps = false; return false; } // forbidden: no reload helps
+    return true;
+  };
+  const loads = /^listening-(\d)$/.exec(name);
+  if (!forgets()) name = "listening-0";
+  else if (loads ? loads[1] < 3 : performance.getEntriesByType("navigation")[0].type !== "reload") {
+    name = "listening-" + (loads ? Number(loads[1]) + 1 : 1);
     location.reload();
     return;
-  }
+  } else keeps = false;
   const warn = text => { byId("warning").hidden = !text; byId("warning").textContent = text; };
   let state = read();
   const session = () => data.sessions[state.number - 1];

@@ -90,7 +90,10 @@ def cards(rows: Iterable[Row]) -> list[Card]:
     made = []
     for system in {row.system for row in rows}:
         variants = {row.variant for row in rows if row.system == system}
-        made.append(headline(rows, system, "baseline" if "baseline" in variants else min(variants)))
+        usual = {
+            name for name in variants if "@" not in name
+        } or variants  # not on other data, in another voice
+        made.append(headline(rows, system, "baseline" if "baseline" in variants else min(usual)))
 
     def order(card: Card) -> tuple:
         mos = [

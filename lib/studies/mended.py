@@ -1,21 +1,23 @@
 """Does the diffusion decoder mend what a regression lacks, in both voices and through several vocoders?
 
 Three read the same sentences through the same vocoder: the voice itself, copied; the regression that diffusion is
-conditioned on; the converged diffusion. What is between the first two is what a mel of a mean lacks, what is between
-the last two is what diffusion gives.
+conditioned on, the acoustic model inside the teacher; the converged diffusion. What is between the first two is what a
+mel of a mean lacks, what is between the last two is what diffusion gives.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lib import systems
+from lib import results, systems
 from lib.errors import unknown
 from lib.measure import evaluate, verdict
 from lib.studies import smoothness, students
 from lib.studies.distillation_claim import REFERENCE, SPOKEN_BY, SYSTEM
+from lib.studies.ladder import CONVERGED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,11 +27,8 @@ if TYPE_CHECKING:
     from lib.results import Run
 
 COPIES = "copies"
-VOICES = {
-    "vits-joe": "onnxruntime/cpu",
-    "hibari": "onnxruntime/cpu",
-}  # that all have learnt, and where they run
-METRICS = ("mos_predicted", "asr_nll", "wer")
+ON = "onnxruntime/cpu"
+VOICES = {"vits-joe": ON, "hibari": ON}  # that all have learnt, and where they run
 
 
 def way(voice: str, vocoder: str) -> str:
@@ -61,76 +60,91 @@ def measure(
         )
         for voice in dict.fromkeys(voice for voice, _ in ways)
     }
-    plain, drawn = (
-        systems.load(smoothness.REGRESSION, threads=threads),
-        students.reference(students.load(threads)),
-    )
+    teacher = students.reference(students.load(threads))
     for voice, vocoder in ways:
-        end = way(voice, vocoder)
-        readers = {
-            one.name: one.adjusted(variant=f"{name}{end}", speaker=voice, vocoder=vocoder)
-            for name, one in (("baseline", plain), (REFERENCE, drawn))
-        }
-        own = readers[SYSTEM].vocoder
+        end, judge = (
+            way(voice, vocoder),
+            {"second_opinion": 0, "keep": keep, "group": f"{voice} through {vocoder}"},
+        )
+        diffusion = teacher.adjusted(variant=f"{REFERENCE}{end}", speaker=voice, vocoder=vocoder)
+        plain, own = smoothness.regression(diffusion), diffusion.vocoder
         _, copied = evaluate.copies(spoken[voice], own.vocode, f"{voice} through {vocoder}")
+        before = evaluate.quality(run, (own.name, f"{COPIES}@{voice}", own.target), copied, scorer, **judge)
         heard = {smoothness.VOICE: copied}
-        group = f"{voice} through {vocoder}"
-        before = evaluate.quality(
-            run, (own.name, f"{COPIES}@{voice}", own.target), copied, scorer,
-            second_opinion=0, keep=keep, group=group,
-        )  # fmt: skip
-        named = COPIES
-        for name, reader in readers.items():
-            clips = evaluate.speak(reader, sentences, seed=run.seed)
+        for reader, variant, name, baseline in (
+            (plain, f"{smoothness.FRONT}{end}", smoothness.REGRESSION, COPIES),
+            (diffusion, diffusion.variant, REFERENCE, smoothness.REGRESSION),
+        ):
+            heard[name] = evaluate.speak(reader, sentences, seed=run.seed)
             before = evaluate.quality(
-                run, (name, reader.variant, reader.target), clips, scorer,
-                baseline=before, baseline_name=named, second_opinion=0, keep=keep, group=group,
+                run, (reader.name, variant, reader.target), heard[name], scorer,
+                baseline=before, baseline_name=baseline, **judge,
             )  # fmt: skip
-            heard[name if name != SYSTEM else REFERENCE], named = clips, name
+        about = {"temperature": diffusion.sampling.temperature}
+        run.add(SYSTEM, diffusion.variant, diffusion.target, "nfe", CONVERGED, source="counted", detail=about)
         smoothness.textures(run, heard, end)
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """A line each voice and vocoder: predicted MOS of copies, regression and diffusion, what diffusion gives with its
-    95 % interval and p, the same of the recogniser's loss, and of how many sentences. Of several runs the newest.
+    """A line each voice and vocoder, all of the newest run: predicted MOS of copies, regression and diffusion; what the
+    regression lacks of the copies, at the least, by the 95 % interval (below 0: nothing is shown to lack); what
+    diffusion gives, with its interval and p, and of the recogniser's loss; from noise of which temperature.
 
     rows: as `lib.results.read` returns them.
     """
     import pandas as pd
 
+    columns = [
+        "voice",
+        "vocoder",
+        COPIES,
+        "regression",
+        "diffusion",
+        "lacking",
+        "difference",
+        "ci_low",
+        "ci_high",
+    ]
+    columns += ["p_value", "asr_nll", "temperature", "sentences"]
     ours = rows[(rows.system == SYSTEM) & (rows.baseline == smoothness.REGRESSION)]
-    ours = ours[ours.variant.str.startswith(REFERENCE + SPOKEN_BY)]
+    ours = ours[ours.variant.str.startswith(REFERENCE + SPOKEN_BY) & (ours.metric == "mos_predicted")]
+    if ours.empty:
+        return pd.DataFrame(columns=columns)
+    run = results.run_of(rows, ours.sort_values("time").iloc[-1])
+
+    def row(system: str, variant: str, metric: str) -> pd.Series:
+        return run[(run.system == system) & (run.variant == variant) & (run.metric == metric)].iloc[-1]
+
     lines = []
-    for row in ours[ours.metric == "mos_predicted"].drop_duplicates("variant", keep="last").itertuples():
-        vocoder, _, voice = row.variant.removeprefix(REFERENCE + SPOKEN_BY).partition("@")
-        same = rows[(rows.commit == row.commit) & (rows.host == row.host) & (rows.metric == "mos_predicted")]
-        others = [
-            same[(same.system == system) & (same.variant == variant)].value
-            for system, variant in (
-                (vocoder, f"{COPIES}@{voice}"),
-                (smoothness.REGRESSION, f"baseline{way(voice, vocoder)}"),
-            )
-        ]
-        gained = json.loads(row.detail)
-        loss = ours[(ours.variant == row.variant) & (ours.metric == "asr_nll") & (ours.commit == row.commit)]
+    for variant in run.loc[run.index.isin(ours.index), "variant"].unique():
+        vocoder, _, voice = variant.removeprefix(REFERENCE + SPOKEN_BY).partition("@")
+        plain = row(smoothness.REGRESSION, f"{smoothness.FRONT}{way(voice, vocoder)}", "mos_predicted")
+        drawn, loss = (row(SYSTEM, variant, metric) for metric in ("mos_predicted", "asr_nll"))
+        lacked, gained, lost = (_paired(one) for one in (plain, drawn, loss))
         lines.append(
             {
                 "voice": voice,
                 "vocoder": vocoder,
-                **{
-                    name: other.iloc[-1] if len(other) else float("nan")
-                    for name, other in zip((COPIES, "regression"), others)
-                },
-                "diffusion": row.value,
-                **{name: gained.get(name) for name in ("difference", "ci_low", "ci_high", "p_value")},
-                "asr_nll": json.loads(loss.iloc[-1].detail).get("difference") if len(loss) else None,
-                "sentences": int(row.n),
+                COPIES: row(vocoder, f"{COPIES}@{voice}", "mos_predicted").value,
+                "regression": plain.value,
+                "diffusion": drawn.value,
+                "lacking": -lacked["ci_high"],
+                **{name: gained[name] for name in ("difference", "ci_low", "ci_high", "p_value")},
+                "asr_nll": lost["difference"],
+                "temperature": json.loads(row(SYSTEM, variant, "nfe").detail)["temperature"],
+                "sentences": int(drawn.n),
             }
         )
-    columns = ["voice", "vocoder", COPIES, "regression", "diffusion"]
-    return pd.DataFrame(
-        lines, columns=[*columns, "difference", "ci_low", "ci_high", "p_value", "asr_nll", "sentences"]
-    )
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _paired(row: pd.Series) -> dict[str, float]:
+    """The paired difference of a row; NaN where the sentences were too few for an interval."""
+    told = json.loads(row.detail) if row.detail else {}
+    return {
+        name: math.nan if told.get(name) is None else told[name]
+        for name in ("difference", "ci_low", "ci_high", "p_value")
+    }
 
 
 def finding(found: pd.DataFrame) -> str | None:
@@ -147,7 +161,6 @@ def finding(found: pd.DataFrame) -> str | None:
         if line.sentences < verdict.MIN_SENTENCES:
             said.append(f"{head} ({line.sentences} sentences, which decide nothing)")
             continue
-        lacking = line.copies - line.regression
         word = (
             "better"
             if line.ci_low > 0
@@ -155,11 +168,13 @@ def finding(found: pd.DataFrame) -> str | None:
             if line.ci_high < 0
             else "no different, as far as can be told,"
         )
-        share = (
-            f", {100 * line.difference / lacking:.0f} % of what it lacked" if line.ci_low > 0 < lacking else ""
-        )
+        share = ""
+        if line.ci_low > 0 and line.lacking > 0:
+            share = f", {100 * line.difference / (line.copies - line.regression):.0f} % of what it lacked"
         said.append(
             f"{head}: {word} by {line.difference:+.2f} [{line.ci_low:+.2f}, {line.ci_high:+.2f}]{share} "
             f"({line.sentences} sentences)"
         )
-    return ". ".join(said) + "." if said else None
+    if not said:
+        return None
+    return f"From noise of temperature {found.temperature.iloc[0]:g}, converged: {'; '.join(said)}."

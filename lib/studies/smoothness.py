@@ -7,6 +7,7 @@ moves less than any of it. The teacher's clips are copied through the same vocod
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,23 +25,39 @@ if TYPE_CHECKING:
     from lib.measure.evaluate import Clip, Judged
     from lib.measure.texture import Texture
     from lib.results import Run
+    from lib.systems.fastspeech2 import FastSpeech2
+    from lib.systems.tortoise import Tortoise
 
 VOICE = "the voice itself"  # that all have learnt, copied through their vocoder
 REGRESSION = "fastspeech2"  # that diffusion is conditioned on
+FRONT = "front"  # its variant inside the teacher
 N_RESAMPLES = 1000
 
 
+def regression(teacher: Tortoise) -> FastSpeech2:
+    """What diffusion is conditioned on, speaking for itself: the acoustic model inside the teacher, which learnt on as
+    the system fastspeech2 of today and is another network since. It speaks with the teacher's speaker and vocoder.
+    """
+
+    def put(one: FastSpeech2) -> None:
+        one.modules["acoustic_model"] = copy.deepcopy(teacher.modules["front"])
+
+    settings = {"speaker": teacher.speaker, "vocoder": teacher.vocoder.name}
+    return systems.load(REGRESSION, threads=teacher.threads).derive(FRONT, put, **settings)
+
+
 def clips(
-    sentences: Sequence[Sentence], judged: Mapping[str, Judged], *, seed: int = 0, threads: int = 2
+    teacher: Tortoise, sentences: Sequence[Sentence], judged: Mapping[str, Judged], *, seed: int = 0
 ) -> dict[str, Sequence[Clip]]:
     """The same sentences by the voice itself, by the regression that diffusion is conditioned on, and by whom was
     judged already and speaks through the same vocoder.
     """
+    threads = teacher.threads
     voice = systems.load("vits-joe", target="onnxruntime/cpu", threads=threads)
     vocoder = systems.load("hifigan", threads=threads)
     spoken = evaluate.speak(voice, sentences, seed=seed)
     _, copied = evaluate.copies(spoken, vocoder.vocode, "the voice through the vocoder")
-    plain = evaluate.speak(systems.load("fastspeech2", threads=threads), sentences, seed=seed)
+    plain = evaluate.speak(regression(teacher), sentences, seed=seed)
     own = {name: one.clips for name, one in judged.items() if SPOKEN_BY not in name}
     return {VOICE: copied, REGRESSION: plain, **own}
 
@@ -55,7 +72,7 @@ def textures(run: Run, heard: Mapping[str, Sequence[Clip]], end: str = "") -> di
     for name, one in found.items():
         if name == VOICE:
             continue
-        system, variant = (REGRESSION, "baseline") if name == REGRESSION else (SYSTEM, name)
+        system, variant = (REGRESSION, FRONT) if name == REGRESSION else (SYSTEM, name)
         ratios = texture.smoother(one, found[VOICE])
         ends = _interval([list(drawn[name].values()) for drawn in draws], one.clips.n)
         metrics = ("global_variance", "spectral_contrast", "fast_modulation")
