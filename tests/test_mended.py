@@ -42,10 +42,10 @@ def test_a_line_holds_what_was_measured_of_the_three(tmp_path):
 @pytest.mark.parametrize(
     "measured, words, share",
     [
-        ({}, "better by +0.40 [+0.30, +0.50], 40 % of what it lacked", True),
-        ({"lacking": (-0.2, 0.1)}, "better by +0.40 [+0.30, +0.50] (100 sentences)", False),
-        ({"gain": -0.4, "low": -0.5, "high": -0.3}, "worse by -0.40", False),
-        ({"gain": 0.1, "low": -0.1, "high": 0.3}, "no different, as far as can be told, by +0.10", False),
+        ({}, "better (+0.40 [+0.30, +0.50], 100 sentences), 40 % of what it lacked", True),
+        ({"lacking": (-0.2, 0.1)}, "better (+0.40 [+0.30, +0.50], 100 sentences)", False),
+        ({"gain": -0.4, "low": -0.5, "high": -0.3}, "worse (-0.40", False),
+        ({"gain": 0.1, "low": -0.1, "high": 0.3}, "no different, as far as can be told (+0.10", False),
         ({"n": 3}, "(3 sentences, which decide nothing)", False),
     ],
 )

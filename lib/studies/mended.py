@@ -166,15 +166,13 @@ def finding(found: pd.DataFrame) -> str | None:
             if line.ci_low > 0
             else "worse"
             if line.ci_high < 0
-            else "no different, as far as can be told,"
+            else "no different, as far as can be told"
         )
         share = ""
         if line.ci_low > 0 and line.lacking > 0:
             share = f", {100 * line.difference / (line.copies - line.regression):.0f} % of what it lacked"
-        said.append(
-            f"{head}: {word} by {line.difference:+.2f} [{line.ci_low:+.2f}, {line.ci_high:+.2f}]{share} "
-            f"({line.sentences} sentences)"
-        )
+        amount = f"{line.difference:+.2f} [{line.ci_low:+.2f}, {line.ci_high:+.2f}]"
+        said.append(f"{head}: {word} ({amount}, {line.sentences} sentences){share}")
     if not said:
         return None
     return f"From noise of temperature {found.temperature.iloc[0]:g}, converged: {'; '.join(said)}."
