@@ -431,6 +431,8 @@ def test_what_poor_data_do_is_asked_of_the_student_that_leaps():
     said = schooling.poorer(known)
     assert "noise of 2 times its spread, interval-1 lies 2.75 dB from the converged walk, 2.00 without" in said
     assert schooling.poorer(KNOWN) is None and "degraded" not in walked.finding(known)
+    again = known.assign(table=1, n=known.n + 1, distance=known.distance + 1)  # a fuller run of the same
+    assert schooling.poorer(pd.concat([known, again])) == said.replace("2.75", "3.75").replace("2.00", "3.00")
 
 
 def test_ways_to_one_evaluation_are_told_with_what_each_cost():
