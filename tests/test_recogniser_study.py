@@ -181,18 +181,23 @@ def test_rows_hold_the_change_and_what_it_took(rows):
 
 
 def test_sentences_say_what_the_rows_say(rows):
-    found = heard_better.lines(rows)
+    found = heard_better.lines(rows).assign(adapter_mb=[33.0, 1.2])
     assert "15.0 % of hard clips" in heard_better.before(rows)
     gained = heard_better.gained(found)
-    assert "lora-r8 15.0 % to 6.7 % (-56 % of them" in gained and "Reached: a quarter fewer" in gained
+    assert "lora-r8 15.0 % to 6.7 % (-56 % of them" in gained
+    assert "Reached by lora-r8, which validation chooses; a quarter fewer" in gained
     forgotten = heard_better.forgotten(found)
-    assert "full clean +6.7" in forgotten and "at most on clean clips: lora-r8" in forgotten
+    assert "full clean +6.7" in forgotten and "at most on clean clips: lora-r8." in forgotten
+    assert "Reached by lora-r8" in forgotten
+    rival = found.assign(
+        train_loss=[0.9, 1.0], adapter_mb=[33.0, 1.2]
+    )  # full fine-tuning, which forgot clean clips
+    assert "Missed by full, which validation chooses; half a point more" in heard_better.forgotten(rival)
     assert "by the mean" not in forgotten  # its interval has no width: nothing changed
     unsure = heard_better.forgotten(found.assign(clean_high=0.03))
     assert "at most on clean clips: lora-r8, by the mean; by the whole interval: none." in unsure
-    assert "Reached: not to be told from full" in heard_better.against_full(found)
-    sized = found.assign(adapter_mb=[33.0, 1.2])
-    assert heard_better.recommended(sized).startswith(
+    assert "Reached by lora-r8, which validation chooses; not to be" in heard_better.against_full(found)
+    assert heard_better.recommended(found).startswith(
         "**Take lora-r8**: 0.8 % of the parameters, 1.2 MB to keep"
     )
     costs = heard_better.costs(found)
@@ -236,8 +241,11 @@ def test_what_was_missed_is_said(run):
     retaught.record(run, retaught.SYSTEM, "full", JUDGE, none.heard, before.heard)
     retaught.record_training(run, recogniser_clips.Plan(), none.taught)
     found = heard_better.lines(results.read(run.path))
-    assert "Missed: a quarter fewer, interval without zero: none" in heard_better.gained(found)
-    assert "Missed: half a point more" in heard_better.forgotten(found)
+    assert (
+        "Missed by full, which validation chooses; a quarter fewer, interval without zero: none"
+        in heard_better.gained(found)
+    )
+    assert "Missed by full, which validation chooses; half a point more" in heard_better.forgotten(found)
     assert heard_better.against_full(found) is None and heard_better.costs(found) is None
     assert "**Take the recogniser as it comes**: full" in heard_better.recommended(found)
 
