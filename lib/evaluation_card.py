@@ -12,15 +12,6 @@ from lib.audio import SPEECH_LEVEL_DBFS
 from lib.corpora import gutenberg, prompts, wordnet
 from lib.metrics import METRICS
 
-# Whose clip it is -> what its licence asks. Of a pupil the voice that it learnt counts.
-VOICE_LICENCES = {
-    "vits-joe": "synthetic; voice `joe`: CC0 data, MIT package; it was fine-tuned from Piper's `lessac`, whose data "
-    "(Blizzard Challenge 2013) are licensed for research",
-    "hibari": "synthetic; Apache-2.0, distilled from Kokoro-82M (Apache-2.0)",
-    "espeak-ng": "synthetic; made by eSpeak NG (GPL-3.0, which covers the program)",
-    "ground-truth": f"a recorded person; {prompts.LICENCE}",
-}
-UNKNOWN = "not known here: ask whoever made the system"
 TEXTS = {  # how the ids of a corpus's sentences begin -> (what it is, its licence)
     "botchan": (gutenberg.SOURCE, gutenberg.LICENCE),
     "wordnet": (wordnet.SOURCE, wordnet.LICENCE),

@@ -29,13 +29,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib import REPOSITORY, audio, params, systems
+from lib import REPOSITORY, audio, params
 from lib.errors import MissingDataError, OutputError, ParameterError, SpeechError, require
-from lib.evaluation_card import UNKNOWN, VOICE_LICENCES, Facts, card, text_licence
+from lib.evaluation_card import Facts, card, text_licence
 from lib.files import write_atomic
 from lib.measure.scorer import Scorer, source
 from lib.measure.scores import ClipScores
 from lib.report.collect import Clip, Findings, Row, collect
+from lib.systems import licences
 
 log = logging.getLogger(__name__)
 
@@ -113,23 +114,12 @@ def lines(clips: Sequence[Clip], scorer: Scorer, scores: Sequence[str] = SCORES)
                 "sample_rate": rate,
                 "seconds": round(len(waveform) / rate, 3),
                 "sha256": hashlib.sha256(clip.path.read_bytes()).hexdigest(),
-                "licence": licence(clip.system, clip.variant),
+                "licence": licences.of(clip.system, clip.variant),
                 "text_source": text_licence(clip.sentence),
                 **_score_columns(found, scores),
             }
         )
     return made
-
-
-def licence(system: str, variant: str = "baseline") -> str:
-    """Under which terms a clip's sound stands: those of the voice itself, or of the one that its system learnt."""
-    if system in VOICE_LICENCES:
-        return VOICE_LICENCES[system]
-    spoken_like = variant.rpartition("@")[2]  # "istft@hibari"
-    teacher = spoken_like if spoken_like in VOICE_LICENCES else systems.teachers().get(system)
-    if teacher in VOICE_LICENCES:
-        return f"by {system}, after {teacher}: {VOICE_LICENCES[teacher]}"
-    return UNKNOWN
 
 
 def _judge(

@@ -1,6 +1,7 @@
 """A voice that is taken away says the same samples in a Python that has NumPy and ONNX Runtime and nothing else."""
 
 import json
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -8,10 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from lib import optimize, systems
-from lib.deploy import bare
+from lib.deploy import bare, bare_speaker
 from lib.errors import ParameterError
+from lib.systems import symbols
+from lib.systems.vits_joe import piper
+from lib.text import phonemes
 
 SENTENCE = "Is it late?"
 # What the interpreter is told: no site-packages (-S), no environment (-I); beside the standard library one folder.
@@ -65,6 +70,111 @@ def test_the_voice_needs_numpy_and_onnx_runtime_alone(packages, tmp_path):
     assert done.stdout.splitlines()[-1] == "[] ['torch', 'transformers', 'onnx', 'lib', 'scipy']"
     assert np.array_equal(np.load(names["said.npy"]), voice.synthesize(SENTENCE, seed=3).waveform)
     assert (tmp_path / "said.wav").stat().st_size > 10_000 and files[-1].name == bare.SPEAKER
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The voice with its folder."""
+    voice, folder = systems.load("vits-joe", target="onnxruntime/cpu"), tmp_path_factory.mktemp("voice")
+    bare.write(voice, folder, sentences=[SENTENCE])
+    return voice, folder
+
+
+_READ = """
+import sys
+sys.path[:0] = [{folder!r}, {packages!r}]
+import speak
+speak.main([{text!r}, {wav!r}])
+"""
+
+
+def read(text, packages, folder, wav, programs):
+    """What becomes of plain text in a Python with NumPy and ONNX Runtime alone; programs: the folder where it looks."""
+    script = _READ.format(folder=str(folder), packages=str(packages), text=text, wav=str(wav))
+    command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={"PATH": str(programs)})
+
+
+def test_plain_text_is_read_with_its_punctuation_where_espeak_is(packages, written, tmp_path):
+    voice, folder = written
+    text = "Is it late? Yes, he\nsaid."
+    # As the program does: a line for each clause, with a space before it.
+    clauses = {clause: phonemes(clause) for clause in ("Is it late", "Yes", "he said")}
+    cases = "\n".join(f"'{clause}') echo ' {said}';;" for clause, said in clauses.items())
+    program = tmp_path / "espeak-ng"
+    program.write_text(f"#!/bin/sh\nread -r clause\ncase $clause in\n{cases}\n*) exit 1;;\nesac\n")
+    program.chmod(0o755)
+    done = read(text, packages, folder, tmp_path / "said.wav", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert phonemes(text) in done.stdout and not done.stderr
+    samples, _ = soundfile.read(tmp_path / "said.wav", dtype="int16")
+    whole = voice.speak(text, 0).waveform
+    assert np.array_equal(samples, (whole.clip(-1, 1) * 32767).round())
+
+
+def test_spelling_is_not_spoken_as_phonemes(packages, written, tmp_path):
+    done = read("hello world", packages, written[1], tmp_path / "said.wav", tmp_path)
+    assert done.returncode == 1 and not (tmp_path / "said.wav").exists()
+    assert done.stderr.startswith("'hello world' is spelling") and "Traceback" not in done.stderr
+    assert "`espeak-ng -q --ipa -v en-us 'hello world'`" in done.stderr
+    with pytest.raises(ValueError, match="'Hello.' is spelling, and the voice reads phonemes"):
+        bare_speaker.Voice(written[1]).ids("Hello.")
+
+
+@pytest.mark.parametrize(
+    ("said", "spelled"),
+    [
+        ("Hello world, my name is Joe.", True),
+        ("it is late", True),
+        ("Ça va?", True),
+        ("naïve café", True),
+        ("3", True),
+        ("həlˈoʊ wˈɜːld", False),
+        ("tˈɪp", False),
+        ("jɛs", False),
+    ],
+)
+def test_spelling_is_told_from_phonemes(said, spelled):
+    assert bare_speaker.spelled(said) is spelled
+
+
+def test_phonemes_become_the_symbols_that_they_are_here(written, capsys):
+    voice, folder = written
+    speaker = bare_speaker.Voice(folder)
+    for text in (SENTENCE, *bare.SENTENCES):
+        said = piper.padded_ids(symbols.of(text)).tolist()
+        assert speaker.ids(phonemes(text)).tolist() == speaker.ids(symbols.of(text)).tolist() == [said]
+    # A line for each clause, as espeak-ng writes them; a letter in one piece or in two.
+    assert np.array_equal(speaker.ids(" həlˈoʊ\n jˈɛs\n"), speaker.ids("həlˈoʊ jˈɛs"))
+    assert np.array_equal(speaker.ids("ˈɪç"), speaker.ids("ˈɪc\u0327"))
+    assert not capsys.readouterr().err
+    assert np.array_equal(speaker.ids("hˈa%ßi"), speaker.ids("hˈai"))
+    assert capsys.readouterr().err == "not spoken, unknown to the voice: % ß\n"
+    with pytest.raises(ValueError, match="knows no phoneme of '...'"):
+        speaker.ids("...")
+
+
+@pytest.mark.skipif(not shutil.which("espeak-ng"), reason="no program espeak-ng: apt-get install espeak-ng")
+def test_espeak_reads_as_it_does_here():
+    text = 'Hello — "world", (my name) is Joe;\nnaïve...'
+    assert bare_speaker.phonemes_of(text) == phonemes(text)
+
+
+def test_the_folder_says_what_made_it_and_under_which_licence(written, tmp_path):
+    voice, folder = written
+    about = json.loads((folder / bare.VOICE).read_text())
+    made = about["made_with"]
+    assert made["onnxruntime"] == metadata.version("onnxruntime") and made["opset"]["ai.onnx"] >= 13
+    assert about["language"] == "en-us" and about["variant"] == "baseline"
+    assert "MIT" in about["licence"] and "licensed for research" in about["licence"]
+    learnt = voice.adjusted()
+    learnt.origin = {**voice.origin, "checkpoint": "outputs/voices/prompts"}
+    files = bare.write(learnt, tmp_path / "learnt", sentences=[SENTENCE])
+    about = json.loads((tmp_path / "learnt" / bare.VOICE).read_text())
+    assert about["licence"].endswith("it learnt further, see the card of its checkpoint, prompts")
+    told = bare.told(voice, files)
+    assert told.startswith("vits-joe baseline: 5 files, 6") and told.endswith("this is the voice as it is.")
+    assert bare.told(voice.adjusted(variant="int8-static"), files).endswith("speak.py` speaks.")
 
 
 _COPY = """

@@ -16,6 +16,7 @@ from lib import audio, evaluation_card, evaluation_set, results, systems
 from lib.errors import AudioError, MissingDataError, OutputError, ParameterError
 from lib.measure import evaluate
 from lib.measure.scorer import Scorer
+from lib.systems import licences
 
 TEXTS = {"botchan-00000001": "We had dinner at half past six.", "prompt-thanks": "Thank you for calling."}
 
@@ -166,8 +167,6 @@ def test_the_command_says_in_one_line_what_is_wrong(finished, tmp_path, monkeypa
 
 
 def test_every_pupil_stands_under_its_teachers_licence():
-    assert "joe" in evaluation_set.licence("fastspeech2") and "Kokoro" in evaluation_set.licence(
-        "fastspeech2", "istft@hibari"
-    )
-    assert evaluation_set.licence("facebook/mms-tts-eng") == evaluation_card.UNKNOWN
+    assert "joe" in licences.of("fastspeech2") and "Kokoro" in licences.of("fastspeech2", "istft@hibari")
+    assert licences.of("facebook/mms-tts-eng") == licences.UNKNOWN
     assert evaluation_card.text_licence("harvard-01") == "not known here"

@@ -106,6 +106,32 @@ def test_a_replaced_graph_is_what_speaks(name, target):
     assert changed.fingerprint() != base.fingerprint()
 
 
+def test_a_system_whose_sessions_would_stay_behind_says_so():
+    class Kept(systems.base.System):
+        """Opens what it speaks with when it is made, and never again."""
+
+        name, target, sample_rate = "kept", "onnxruntime/cpu", 16_000
+
+        def __init__(self):
+            self.graphs = {"voice": b"one"}
+            self.opened = self.graphs["voice"]
+
+        def speak(self, sentence, seed):
+            raise NotImplementedError
+
+    class Opened(Kept):
+        def _changed(self):
+            self.opened = self.graphs["voice"]
+
+    def change(system):
+        system.graphs["voice"] = b"other"
+
+    with pytest.raises(ParameterError, match="Kept has graphs and no `_changed`.* sessions of its baseline"):
+        Kept().derive("changed", change)
+    assert Opened().derive("changed", change).opened == b"other"
+    assert Kept().derive("renamed").opened == b"one"  # nothing was replaced
+
+
 def test_weights_changed_under_a_used_name_get_no_old_clips(tmp_path, monkeypatch):
     monkeypatch.setenv("SPEECH_CACHE", str(tmp_path))
     voice = systems.load("vits-joe", target="torch/cpu")

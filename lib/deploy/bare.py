@@ -3,7 +3,7 @@ needs ONNX Runtime and NumPy alone.
 
     <stage>.onnx   the graphs, quantized or not, as the variant has them
     voice.json     which tensor of which graph is what, the symbols' ids, some sentences in phonemes; of a vocoder what
-                   a mel is
+                   a mel is; what made the folder, and its licence
     speak.py       `bare_speaker` or `bare_vocoder`: run it, or import it
     mel.npy        of a vocoder: a mel to begin with
 
@@ -22,14 +22,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lib import targets
 from lib.errors import ParameterError
 from lib.files import write_atomic
-from lib.systems import symbols
+from lib.optimize import variant
+from lib.systems import licences, symbols
 
 if TYPE_CHECKING:
     from lib.systems.model import Model
 
 SPEAKER, VOICE, MEL = "speak.py", "voice.json", "mel.npy"
+WHOLE = "baseline"
 SENTENCES = ("The birch canoe slid on the smooth planks.", "Glue the sheet to the dark blue background.")
 WALKED = "its decoder goes step by step and finds out itself where the sentence ends"
 WHY_NOT = {
@@ -53,6 +56,12 @@ def write(
     from lib.systems.vits_joe import stages
 
     folder = Path(folder)
+    general = {
+        "sample_rate": voice.sample_rate,
+        "variant": voice.variant,
+        "licence": _licence(voice),
+        "made_with": {**targets.versions(("onnxruntime",)), "opset": _opset(voice.graphs.values())},
+    }
     if voice.name == stages.VitsJoeOnnx.name and voice.graphs.keys() == stages.STAGES.keys():
         about, others, script = _of_voice(voice, stages, sentences), [], "bare_speaker.py"
     elif voice.name == "hifigan" and "decoder" in voice.graphs:
@@ -67,7 +76,7 @@ def write(
     return [
         *(write_atomic(folder / f"{stage}.onnx", graph) for stage, graph in voice.graphs.items()),
         *others,
-        write_atomic(folder / VOICE, json.dumps(about, ensure_ascii=False, indent=1).encode()),
+        write_atomic(folder / VOICE, json.dumps({**general, **about}, ensure_ascii=False, indent=1).encode()),
         write_atomic(folder / SPEAKER, Path(__file__).with_name(script).read_bytes()),
     ]
 
@@ -82,12 +91,44 @@ def lacking(names: Iterable[str]) -> str | None:
     return f"Without such a folder: {said}." if said else None
 
 
+def told(voice: Model, files: Sequence[Path]) -> str:
+    """What was written of a voice or vocoder, in a sentence or two. files: of `write`."""
+    size = sum(file.stat().st_size for file in files) / 1e6
+    kind = "vocoder" if voice.kind == "vocoder" else "voice"
+    whole = f" Nothing was recommended, so this is the {kind} as it is." if voice.variant == WHOLE else ""
+    return (
+        f"{voice.name} {voice.variant}: {len(files)} files, {size:.0f} MB; `python {files[-1]}` speaks.{whole}"
+    )
+
+
+def _licence(voice: Model) -> str:
+    """Of the script and of what it says; of a voice that was trained further, that there is more to look up."""
+    origin = (voice.made or {}).get("base", {}).get("origin") or voice.origin or {}
+    while "folder" in origin:  # a variant of a variant
+        description = Path(origin["folder"], variant.DESCRIPTION).read_text(encoding="utf-8")
+        origin = json.loads(description)["base"]["origin"]
+    learnt = origin.get("checkpoint")
+    more = f"; it learnt further, see the card of its checkpoint, {Path(learnt).name}" if learnt else ""
+    return f"{SPEAKER}: MIT; what it says: {licences.of(voice.name)}{more}"
+
+
+def _opset(graphs: Iterable[bytes]) -> dict[str, int]:
+    """Domain of operators -> the newest version that the graphs ask for."""
+    import onnx
+
+    asked: dict[str, int] = {}
+    for graph in graphs:
+        for one in onnx.load_from_string(graph).opset_import:
+            domain = one.domain or "ai.onnx"
+            asked[domain] = max(asked.get(domain, 0), one.version)
+    return asked
+
+
 def _of_voice(voice: Model, stages, sentences: Sequence[str]) -> dict:
     table = symbols.voice_config()["phoneme_id_map"]
     said = {text: "".join(symbols.of(text)[1:-1]) for text in sentences}
     return {
-        "sample_rate": voice.sample_rate,
-        "variant": voice.variant,
+        "language": symbols.voice_config()["espeak"]["voice"],
         "scales": [float(value) for value in voice.scales.array()],
         "stages": {stage: _ends(stages, *ends) for stage, ends in stages.STAGES.items()},
         "marks": [symbols.BOS, symbols.EOS, symbols.PAD],
@@ -97,12 +138,7 @@ def _of_voice(voice: Model, stages, sentences: Sequence[str]) -> dict:
 
 
 def _of_vocoder(vocoder: Model) -> dict:
-    return {
-        "sample_rate": vocoder.sample_rate,
-        "variant": vocoder.variant,
-        "stages": list(vocoder.graphs),
-        "mel": dataclasses.asdict(vocoder.mel),
-    }
+    return {"stages": list(vocoder.graphs), "mel": dataclasses.asdict(vocoder.mel)}
 
 
 def _read(vocoder: Model, text: str) -> np.ndarray:

@@ -2,19 +2,28 @@
 
     python speak.py                                  the first of the sentences in voice.json -> said.wav
     python speak.py "ðə bˈɜːtʃ kənˈuː" said.wav      phonemes as eSpeak NG writes them -> a file
+    python speak.py "The birch canoe." said.wav      a sentence, where the program espeak-ng is installed
 
-    from speak import Voice
+    from speak import Voice, phonemes_of
     waveform = Voice(".").speak("ðə bˈɜːtʃ kənˈuː")  # float32 in [-1, 1] at Voice.sample_rate
+    waveform = Voice(".").speak(phonemes_of("The birch canoe."))
 
-Phonemes of any text: `espeak-ng -q --ipa -v en-us "..."`, or the package piper-phonemize.
+Elsewhere `espeak-ng -q --ipa -v en-us "..."` writes phonemes, a line for each clause and without its punctuation, which
+the voice reads, too: put it back.
 """
 
 import json
+import re
+import shutil
+import subprocess
 import sys
+import unicodedata
 import wave
 from pathlib import Path
 
 import numpy as np
+
+PUNCTUATION = ';:,.!?¡¿—…"«»“”(){}[]'  # what eSpeak NG leaves out
 
 
 class Voice:
@@ -57,13 +66,46 @@ class Voice:
         return known["waveform"].reshape(-1)
 
     def ids(self, phonemes):
-        """(1, T) int64: every symbol but the last is followed by the padding."""
-        table, (begin, end, pad) = self.about["ids"], self.about["marks"]
-        symbols = [symbol for symbol in phonemes if symbol in table and symbol not in (begin, end, pad)]
-        if not symbols:
-            raise ValueError(f"the voice knows no symbol of {phonemes!r}")
+        """(1, T) int64: every symbol but the last is followed by the padding. What the voice does not know is named."""
+        table, marks = self.about["ids"], self.about["marks"]
+        if isinstance(phonemes, str) and spelled(phonemes):
+            raise ValueError(f"{phonemes!r} is spelling, and the voice reads phonemes: give phonemes_of(it)")
+        said = re.sub(r"\s*\n\s*", " ", unicodedata.normalize("NFD", "".join(phonemes)).strip())
+        symbols = [symbol for symbol in said if symbol in table and symbol not in marks]
+        if not any(symbol.isalpha() for symbol in symbols):
+            raise ValueError(f"the voice knows no phoneme of {phonemes!r}")
+        if unknown := {*said} - table.keys() - {*PUNCTUATION}:
+            print(f"not spoken, unknown to the voice: {' '.join(sorted(unknown))}", file=sys.stderr)
+        begin, end, pad = marks
         numbers = [i for symbol in (begin, *symbols, end) for i in (table[symbol], table[pad])]
         return np.array([numbers[:-1]], np.int64)
+
+
+def spelled(text):
+    """Whether this is plain text: it has a capital, or nothing but plain letters and digits, no stress mark even."""
+    signs = [sign for sign in unicodedata.normalize("NFD", text) if sign.isalnum()]
+    return any(map(str.isupper, signs)) or (bool(signs) and all(map(str.isascii, signs)))
+
+
+def phonemes_of(text, language="en-us"):
+    """The phonemes of a sentence with its punctuation, by the program espeak-ng; ValueError where there is none."""
+    program = shutil.which("espeak-ng")
+    if program is None:
+        raise ValueError(
+            f"{text!r} is spelling, the voice reads phonemes, and espeak-ng, which makes them, is not here: install it "
+            f"(Debian, Ubuntu: apt-get install espeak-ng), or hand in what `espeak-ng -q --ipa -v {language} {text!r}` "
+            "writes elsewhere"
+        )
+    line = " ".join(unicodedata.normalize("NFKC", text).split())
+    parts = re.split(rf"(\s*[{re.escape(PUNCTUATION)}][\s{re.escape(PUNCTUATION)}]*)", line)
+    for i in range(0, len(parts), 2):  # between them stands punctuation
+        if parts[i]:
+            command = [program, "-q", "--ipa", "-v", language, "--stdin"]
+            done = subprocess.run(command, input=parts[i], capture_output=True, encoding="utf-8", check=True)
+            parts[i] = re.sub(
+                r"\([a-z-]+\)", "", " ".join(done.stdout.split())
+            )  # "(fr)": a foreign word follows
+    return "".join(parts).strip()
 
 
 def save(path, waveform, sample_rate):
@@ -80,7 +122,11 @@ def main(arguments):
     voice = Voice(Path(__file__).parent)
     phonemes = arguments[0] if arguments else next(iter(voice.about["sentences"].values()))
     place = arguments[1] if len(arguments) > 1 else "said.wav"
-    save(place, voice.speak(phonemes), voice.sample_rate)
+    try:
+        phonemes = phonemes_of(phonemes, voice.about["language"]) if spelled(phonemes) else phonemes
+        save(place, voice.speak(phonemes), voice.sample_rate)
+    except ValueError as error:
+        sys.exit(str(error))
     print(f"{place}: {phonemes}")
 
 

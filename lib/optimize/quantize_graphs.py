@@ -83,8 +83,8 @@ def static(
 
     seen: what went into it (`calibration.feeds`); method, percentile: of `calibration.ranges`; activations: "uint8" or
     "int8"; symmetric: whether their zero is 0; equalise: how far the channels that a convolution reads are brought
-    into one range first (`lib.graphs.channels`), 0 for not at all; reduce_range: weights in 7 bit, for processors
-    without VNNI, whose sums of two products may overflow.
+    into one range first (SmoothQuant's scaling: `lib.graphs.channels`), 0 for not at all; reduce_range: weights in
+    7 bit, for processors without VNNI, whose sums of two products may overflow.
     """
     if activations not in ACTIVATIONS:
         raise unknown("type of activations", activations, ACTIVATIONS)

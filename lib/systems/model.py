@@ -176,7 +176,14 @@ class Model(ABC):
         self.modules = copy.deepcopy(dict(self.modules))  # one call: what two stages share, they go on sharing
 
     def _changed(self) -> None:
-        """Called after networks or graphs were replaced: whatever is built from them is built anew."""
+        """Called after networks or graphs were replaced: whatever is built from them is built anew. Who has graphs
+        says how: a variant that went on with its baseline's sessions would be found to lose nothing.
+        """
+        if self.graphs:
+            raise ParameterError(
+                f"{type(self).__name__} has graphs and no `_changed`, so a variant of {self.name} would go on with the "
+                "sessions of its baseline: open them in a method of their own, and let `_changed` call that, too"
+            )
 
 
 class Part(MutableMapping):
