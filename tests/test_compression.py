@@ -1,5 +1,7 @@
 """Variants beside their baselines: what is said of them, groups of layers treated alone, claims, the plan's words."""
 
+import json
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -126,8 +128,23 @@ def test_two_systems_are_timed_in_turns(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(sensitivity.time, "perf_counter", lambda: clock[0])
     slow, fast = Voice(clock, 3.0), Voice(clock, 2.0)
-    assert sensitivity.in_turns(slow, fast, ["a", "b"], passes=2, seed=7) == 1.5
-    assert slow.said == fast.said == [("a", 7)] * 3 + [("b", 8)] * 3
+    assert sensitivity.in_turns(slow, fast, ["a", "b"], passes=2, seed=7) == (pytest.approx(1.5), 1.0)
+    assert fast.said == [("a", 7)] * 3 + [("b", 8)] * 3
+    assert slow.said == [("a", 7)] * 6 + [("b", 8)] * 6  # beside itself, so that its spread is known
+
+
+def test_how_far_a_system_lies_from_itself_is_told(monkeypatch):
+    """A base that takes 3, 2, 3, 2, ... seconds differs from itself by half: a gain of that size is none."""
+    clock = [0.0]
+    monkeypatch.setattr(sensitivity.time, "perf_counter", lambda: clock[0])
+
+    class Wavering(Voice):
+        def synthesize(self, text, seed):
+            self.seconds = 5.0 - self.seconds
+            super().synthesize(text, seed)
+
+    turns = sensitivity.in_turns(Wavering(clock, 2.0), Voice(clock, 2.0), ["a", "b"], passes=1)
+    assert turns.spread == pytest.approx(1.5) and turns.times == pytest.approx(6**0.5 / 2)
 
 
 def judged(nll, mos):
@@ -147,7 +164,7 @@ def test_groups_are_tried_alone_once_and_their_rows_are_found_again(tmp_path, mo
             raise ParameterError("no kernel")
         made.append(variant)
         voice = Voice([0.0], 1.0)
-        voice.variant, voice.made = variant, {"technique": technique}
+        voice.variant, voice.made = variant, {"technique": technique, "changed": {"layers": 1}}
         return voice
 
     monkeypatch.setattr(optimize, "make", make)
@@ -157,7 +174,7 @@ def test_groups_are_tried_alone_once_and_their_rows_are_found_again(tmp_path, mo
         "judge",
         lambda clips, scorer, seed: judged(*((0.5, 4.0) if clips == "baseline" else (0.54, 3.95))),
     )
-    monkeypatch.setattr(sensitivity, "in_turns", lambda *a, **k: 1.25)
+    monkeypatch.setattr(sensitivity, "in_turns", lambda *a, **k: sensitivity.Turns(1.25, 1.1))
     groups = [
         Group("type", "Linear", ("a", "b")),
         Group("stage", "decoder", ("b", "a")),  # the same layers
@@ -174,11 +191,65 @@ def test_groups_are_tried_alone_once_and_their_rows_are_found_again(tmp_path, mo
     known = sensitivity.known(results.read(run.path), results.read(run.path))
     assert known[["axis", "group"]].values.tolist() == [["type", "Linear"]]
     assert known.times.tolist() == [1.25] and known.loss.tolist() == pytest.approx([2.0], abs=1e-3)
+    detail = json.loads(
+        results.read(run.path).detail[0]
+    )  # of two layers that were asked for one was left as it is
+    assert (detail["layers"], detail["asked"], detail["spread"]) == (1, 2, 1.1)
     assert "Linear gains most" in sensitivity.finding(tried, "voice")
     still_open = plt.get_fignums()
     assert charts.draw(known).axes[0].get_title("left") == "voice on torch/cpu: int8-dynamic"
     assert plt.get_fignums() == still_open  # what stays open a notebook shows once more
     assert charts.draw(known.iloc[:0]) is None
+
+
+def group_tried(name, times, nll, sentences=20, spread=1.02):
+    effect = Effect(Group("stage", name, (name,)), times, {"asr_nll": nll, "mos_predicted": 0.0})
+    return sensitivity.Tried(effect.group, effect, sentences=sentences, spread=spread)
+
+
+def test_what_differs_by_less_than_the_baseline_from_itself_is_neither_slower_nor_faster():
+    noise = [group_tried("encoder", 1.01, 1.9), group_tried("flow", 0.997, 0.5)]
+    assert sensitivity.finding(noise, "joe") == (
+        "Of 2 groups of joe, none makes the whole faster by more than the baseline differs from itself (1.02 times); "
+        "encoder loses most (1.9 times what is allowed)."
+    )
+    real = [*noise, group_tried("decoder", 1.22, 15.8), group_tried("front", 0.9, 0.0)]
+    assert sensitivity.finding(real, "joe") == (
+        "Of 4 groups of joe, decoder gains most (the whole is 1.22 times as fast); decoder loses most (15.8 times what "
+        "is allowed). Slower than in fp32 are 1: front."
+    )
+    assert "none loses anything that was measured" in sensitivity.finding([group_tried("a", 1.1, 0.0)], "joe")
+
+
+def test_three_sentences_tell_only_of_what_nobody_could_overlook():
+    noise = [group_tried("encoder", 1.1, 1.9, 3), group_tried("flow", 1.2, 0.5, 3)]
+    assert "none loses so much that 3 sentences could show it." in sensitivity.finding(noise, "joe")
+    assert "1.9" not in sensitivity.finding(noise, "joe")
+    said = sensitivity.finding([*noise, group_tried("decoder", 1.22, 15.8, 3)], "joe")
+    assert said.endswith(
+        "decoder loses most (15.8 times what is allowed); of the others 3 sentences decide nothing."
+    )
+
+
+def test_a_chart_of_groups_is_of_one_run(tmp_path):
+    """Of three sentences and of twenty: the loudest of both would be nobody's."""
+
+    def screened(group, loss, n, commit, time, recorded=True):
+        detail = {"axis": "stage", "group": group, "times": 1.1, "difference": 0.02 * loss}
+        row = rows(("joe", f"int8+stage+{group}@sensitivity", "asr_nll", 0.5))
+        told = {"n": float(n), "commit": commit, "time": time, "recorded": recorded, "notebook": f"04@{commit}"}
+        return row.assign(detail=json.dumps(detail), **told)
+
+    few = pd.concat([screened(name, 5.0, 3, "new", "2026-11-24") for name in ("decoder", "flow")])
+    many = screened("decoder", 1.5, 20, "old", "2026-11-22")
+    known = sensitivity.known(results.read(), pd.concat([few, many], ignore_index=True))
+    assert known[["group", "loss", "origin"]].values.tolist() == [
+        ["decoder", pytest.approx(1.5), "recorded 2026-11-22, here, commit old"]
+    ]
+    assert charts.draw(known).axes[0].get_title("left").endswith("\nrecorded 2026-11-22, here, commit old")
+    now = screened("flow", 0.5, 3, "now", "2026-11-25", recorded=False)
+    known = sensitivity.known(now, pd.concat([few, many], ignore_index=True))
+    assert known[["group", "origin"]].values.tolist() == [["flow", ""]]
 
 
 def test_scales_are_set_by_sentences_that_judge_nothing():

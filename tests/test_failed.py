@@ -207,7 +207,7 @@ def test_a_group_or_a_technique_that_breaks_is_a_row(run, monkeypatch):
     monkeypatch.setattr(sensitivity, "arguments_of", lambda technique: {})
     monkeypatch.setattr(evaluate, "speak", lambda system, sentences, seed: ())
     monkeypatch.setattr(evaluate, "judge", lambda clips, scorer, seed: judged(0.5, 4.0))
-    monkeypatch.setattr(sensitivity, "_effect", lambda *given: effect)
+    monkeypatch.setattr(sensitivity, "_treated", lambda *given: sensitivity.Tried(groups[1], effect))
     monkeypatch.setattr(
         optimize,
         "make",
