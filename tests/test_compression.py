@@ -323,6 +323,52 @@ def test_a_plan_is_chosen_and_then_judged_on_other_sentences(planned):
     assert plans.recalled(results.read()) is None
 
 
+def test_a_plan_is_made_of_the_finest_groups_that_were_screened(planned):
+    """Of stages, where nobody asked for blocks; never of both, which hold the same layers."""
+    arguments, _, saved, _ = planned
+    stage, of_types = Group("stage", "decoder", ("decoder/a", "decoder/b")), Group("type", "Conv", ("flow/a",))
+    tried = arguments[3]["int8-dynamic"]
+    blocks = [*tried]
+    tried[:] = [sensitivity.Tried(group, Effect(group, 1.22, {"asr_nll": 0.1})) for group in (of_types, stage)]
+    plans.plan_of(*arguments)
+    assert [given["layers"] for _, ((_, given),) in saved] == [["decoder/a", "decoder/b"]]
+    assert [e.group.axis for e in plans.finest([*tried, *blocks])] == ["block"]
+
+
+def test_of_groups_that_nobody_could_treat_nothing_is_claimed(planned):
+    """That none makes the voice faster would be a falsehood: none was tried."""
+    arguments, *_ = planned
+    arguments[3]["int8-dynamic"][:] = [sensitivity.Tried(Group("block", "a", ("a",)), None, "no kernel")]
+    said = plans.plan_of(*arguments)
+    assert said == (
+        "voice on torch/cpu: not planned: no group of its layers could be treated, so nothing is known of any plan "
+        "(no kernel)."
+    )
+    (row,) = results.read(arguments[0].path).itertuples()
+    assert row.variant == "auto" and "leave it in fp32" not in row.detail
+    arguments[3].clear()
+    assert "(none was screened)" in plans.plan_of(*arguments)
+
+
+def test_of_earlier_plans_the_newest_of_each_system_is_told():
+    def plan(system, reason, commit, host, day):
+        row = rows((system, "auto", "rtf", 0.1)).assign(detail=reason, commit=commit, host=host, recorded=True)
+        return row.assign(time=f"2026-11-{day}T00:00:00", notebook=f"04@study@{commit}")
+
+    table = pd.concat(
+        [
+            plan("joe", "leave it", "old", "here", 20),
+            plan("joe", "take it", "new", "there", 22),
+            plan("ann", "leave it", "old", "here", 20),
+        ],
+        ignore_index=True,
+    )
+    assert plans.recalled(table) == (
+        "Recorded 2026-11-22, there, commit new: joe on torch/cpu: take it. "
+        "Recorded 2026-11-20, here, commit old: ann on torch/cpu: leave it."
+    )
+
+
 def test_no_sentence_chooses_a_plan_and_judges_it(planned):
     arguments = list(planned[0])
     arguments[5] = [*arguments[5], arguments[4][0]]

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import systems
-from lib.errors import ParameterError
+from lib.errors import ParameterError, SpeechError
 from lib.optimize import plan as planning
 from lib.optimize.plan import Answer
-from lib.studies import confirmed, failed, sensitivity
+from lib.results import newest_run
+from lib.studies import confirmed, failed, origins, sensitivity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lib.corpora.base import Sentence
     from lib.measure.benched import Benched
     from lib.measure.scorer import Scorer
-    from lib.optimize.plan import Chosen, Plan
+    from lib.optimize.plan import Chosen, Effect, Plan
     from lib.results import Run
     from lib.studies.confirmed import Baseline
     from lib.studies.sensitivity import Tried
@@ -58,16 +59,19 @@ def auto(
     """The fastest variant of a system that is without audible loss, or the reasons why it is left in fp32; and, by the
     plan's id, what was made of every plan that was asked about.
 
-    candidates: technique -> its arguments beside the layers; tried: technique -> what `screen` found of its blocks;
-    base: judged on the sentences that are to choose; texts: of the bench; folder: where variants are saved. Rows of
-    every variant that was asked about are written.
+    candidates: technique -> its arguments beside the layers; tried: technique -> what `screen` found of its groups, of
+    which the finest are planned with; base: judged on the sentences that are to choose; texts: of the bench; folder:
+    where variants are saved. Rows of every variant that was asked about are written. SpeechError where no group could
+    be treated: of what nobody tried, nobody knows that it makes nothing faster.
     """
+    effects = {technique: finest(tried[technique]) for technique in candidates}
+    if not any(effects.values()):
+        why = next((t.why for found in tried.values() for t in found if t.why), "none was screened")
+        raise SpeechError(f"no group of its layers could be treated, so nothing is known of any plan ({why})")
     made = [
         plan
         for technique, arguments in candidates.items()
-        for plan in planning.plans(
-            technique, arguments, [t.effect for t in tried[technique] if t.effect and t.group.axis == "block"]
-        )
+        for plan in planning.plans(technique, arguments, effects[technique])
     ]
     asked: dict[int, Asked] = {}
 
@@ -89,6 +93,14 @@ def auto(
         return confirmed.answer(base.system, heard, one.timed, one.before)
 
     return planning.auto(made, ask, whose=f"{base.system.name} on {base.system.target}", most=most), asked
+
+
+def finest(tried: Sequence[Tried]) -> list[Effect]:
+    """What the groups of the finest axis did that was screened; groups of two axes would hold the same layers."""
+    for axis in planning.AXES[::-1]:
+        if found := [t.effect for t in tried if t.effect and t.group.axis == axis]:
+            return found
+    return []
 
 
 def plan_of(
@@ -170,10 +182,15 @@ def _name(plan: Plan) -> str:
 
 
 def recalled(rows: pd.DataFrame) -> str | None:
-    """What earlier plans came to, in sentences; None without any. rows: of `lib.results.read`."""
-    plans = rows[rows.variant == AUTO]
+    """What earlier plans came to, in sentences, of each system by its newest run; None without any. rows: of
+    `lib.results.read`.
+    """
     said = []
-    for row in plans.itertuples():
-        reason = json.loads(row.detail)["plan"] if row.detail.startswith("{") else row.detail
-        said.append(f"{row.system} on {row.target}: {reason}.")
-    return " ".join(dict.fromkeys(said)) or None
+    for _, own in rows[rows.variant == AUTO].groupby("system", sort=False):
+        newest = newest_run(own)
+        reasons = []
+        for row in newest.itertuples():
+            reason = json.loads(row.detail)["plan"] if row.detail.startswith("{") else row.detail
+            reasons.append(f"{row.system} on {row.target}: {reason}.")
+        said.append(origins.told(newest, " ".join(dict.fromkeys(reasons))))
+    return " ".join(said) or None
