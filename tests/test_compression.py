@@ -1,13 +1,14 @@
 """Variants beside their baselines: what is said of them, groups of layers treated alone, claims, the plan's words."""
 
 import json
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from lib import optimize, results
+from lib import REPOSITORY, optimize, results
 from lib.errors import ParameterError
 from lib.measure import evaluate
 from lib.optimize.plan import Answer, Effect, Group, Plan
@@ -61,6 +62,30 @@ def test_trials_of_some_systems_are_a_part_of_all_and_an_unknown_one_is_refused(
     assert {one.system for one in both} == {"vits-joe", "hifigan"} and len(both) > len(joe)
     with pytest.raises(ParameterError, match="hifigan"):  # which smoke does not try
         menu.trials("smoke", ["hifigan"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"axes": ["stage", "blocks"]}, "unknown axis 'blocks': did you mean 'block'?"),
+        ({"piper_tts": "instal"}, "piper-tts 'instal': did you mean 'install'?"),
+        ({"only": ["whisper"]}, "'whisper'"),
+        ({"extent": "quik"}, "did you mean 'quick'?"),
+    ],
+)
+def test_what_a_study_would_stumble_over_after_hours_is_said_before_it_begins(given, said):
+    right = {"extent": "quick", "only": ["vits-joe"], "axes": ["block"], "piper_tts": "install"}
+    menu.checked(**right)
+    with pytest.raises(ParameterError, match=re.escape(said)):
+        menu.checked(**right | given)
+
+
+def test_notebook_04_checks_what_it_was_given_before_its_rows_begin():
+    """What an earlier run measured is set aside by the first row of the next."""
+    cells = json.loads((REPOSITORY / "notebooks" / "04_pruning_quantization.ipynb").read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    assert 0 < code.index("menu.checked(trials, systems, axes=axes, piper_tts=piper_tts)")
+    assert code.index("menu.checked(") < code.index("results.start(")
 
 
 def rows(*values):
