@@ -13,7 +13,7 @@ from lib.errors import ParameterError
 from lib.measure import evaluate
 from lib.optimize.plan import Answer, Effect, Group, Plan
 from lib.report import sensitivity as charts
-from lib.studies import compression, confirmed, menu, plans, promised, sensitivity
+from lib.studies import automatic, compression, confirmed, menu, plans, promised, sensitivity
 from lib.studies.compression import Tried
 from lib.studies.menu import trial
 
@@ -330,7 +330,7 @@ def planned(tmp_path, monkeypatch):
 def test_a_plan_is_chosen_and_then_judged_on_other_sentences(planned):
     arguments, said, saved, heard = planned
     run = arguments[0]
-    assert plans.plan_of(*arguments) == (
+    assert plans.plan_of(*arguments).said == (
         "voice on torch/cpu: take int8-dynamic on decoder/0, judged on 2 sentences that had no part in choosing it: "
         "because (1.31 times as fast)."
     )
@@ -340,9 +340,9 @@ def test_a_plan_is_chosen_and_then_judged_on_other_sentences(planned):
         "voice on torch/cpu: int8-dynamic on decoder/0, judged"
     )
     said[""] = answer("worse", False)  # what looked best where it was chosen
-    assert "leave it in fp32: int8-dynamic on decoder/0: because; judged on 2" in plans.plan_of(*arguments)
+    assert "leave it in fp32: int8-dynamic on decoder/0: because; judged on 2" in plans.plan_of(*arguments).said
     said["@validation"] = answer("worse", False)
-    assert "leave it in fp32: none of 1 plans" in plans.plan_of(*arguments)
+    assert "leave it in fp32: none of 1 plans" in plans.plan_of(*arguments).said
     assert len(heard) == 5 and heard[-1][0] == "@validation"  # nobody was asked again
     assert "leave it in fp32" in plans.recalled(results.read(run.path))
     assert plans.recalled(results.read()) is None
@@ -360,11 +360,58 @@ def test_a_plan_is_made_of_the_finest_groups_that_were_screened(planned):
     assert [e.group.axis for e in plans.finest([*tried, *blocks])] == ["block"]
 
 
+def paired(run, variant, low, high):
+    """The row of a variant's predicted MOS beside its baseline."""
+    detail = {"difference": (low + high) / 2, "ci_low": low, "ci_high": high}
+    run.add("voice", variant, "torch/cpu", "mos_predicted", 4.0, baseline="baseline", detail=detail)
+
+
+def test_narrower_margins_are_asked_of_a_plan_where_it_is_chosen_and_where_it_is_judged(planned):
+    arguments, *_ = planned
+    run, narrow = arguments[0], {"mos_predicted": -0.03}
+    paired(run, "another", -0.01, 0.01)
+    assert "predicted MOS not known is not inside" in plans.plan_of(*arguments, margins=narrow).said
+    for there, here, taken in ((-0.05, -0.01, False), (-0.01, -0.05, False), (-0.01, -0.02, True)):
+        paired(run, "int8-dynamic-1@validation", there, 0.01)
+        paired(run, "int8-dynamic-1", here, 0.01)
+        found = plans.plan_of(*arguments, margins=narrow)
+        assert (found.variant is not None) == taken == ("leave it in fp32" not in found.said)
+        reason = "predicted MOS [-0.05, +0.01] is not inside the margin of -0.03 that was asked for"
+        assert taken or reason in found.said
+        assert plans.plan_of(*arguments).variant.variant == "int8-dynamic-1"  # the verdict's own allow it
+
+
+def test_one_call_finds_the_fastest_that_nobody_hears_or_leaves_it(planned, monkeypatch, tmp_path):
+    """Blocks are screened and plans chosen on validation sentences, judged on test sentences; wider margins than the
+    verdict's are refused before anything is spoken.
+    """
+    arguments, said, saved, heard = planned
+    asked = []
+
+    def by_group(run, system, target, axes, sentences, scorer, **more):
+        asked.append((system, target, axes, {s.split for s in sentences}))
+        return arguments[3]
+
+    monkeypatch.setattr(automatic.sensitivity, "by_group", by_group)
+    monkeypatch.setattr(automatic.systems, "load", lambda name, *, target, threads: Voice([0.0], 1.0))
+    found = automatic.auto("voice", "torch/cpu", folder=tmp_path, n_choosing=3, n_sentences=4, threads=1)
+    assert asked == [("voice", "torch/cpu", ["block"], {"validation"})]
+    assert found.variant.variant == "int8-dynamic-1" and "take int8-dynamic on decoder/0" in found.said
+    assert [(at, len(sentences)) for at, sentences in heard] == [("@validation", 3), ("", 4)]
+    said["@validation"] = answer("worse", False)
+    found = automatic.auto("voice", "torch/cpu", folder=tmp_path, threads=1)
+    assert found.variant.variant == "baseline" and "leave it in fp32" in found.said
+    with pytest.raises(ParameterError, match="a margin of -0.3 for mos_predicted: give one between 0 and -0.1"):
+        automatic.auto("voice", "torch/cpu", {"mos_predicted": -0.3}, folder=tmp_path)
+    with pytest.raises(ParameterError, match="unknown metric with a margin 'mos'"):
+        automatic.auto("voice", "torch/cpu", {"mos": -0.05}, folder=tmp_path)
+
+
 def test_of_groups_that_nobody_could_treat_nothing_is_claimed(planned):
     """That none makes the voice faster would be a falsehood: none was tried."""
     arguments, *_ = planned
     arguments[3]["int8-dynamic"][:] = [sensitivity.Tried(Group("block", "a", ("a",)), None, "no kernel")]
-    said = plans.plan_of(*arguments)
+    said = plans.plan_of(*arguments).said
     assert said == (
         "voice on torch/cpu: not planned: no group of its layers could be treated, so nothing is known of any plan "
         "(no kernel)."
@@ -372,7 +419,7 @@ def test_of_groups_that_nobody_could_treat_nothing_is_claimed(planned):
     (row,) = results.read(arguments[0].path).itertuples()
     assert row.variant == "auto" and "leave it in fp32" not in row.detail
     arguments[3].clear()
-    assert "(none was screened)" in plans.plan_of(*arguments)
+    assert "(none was screened)" in plans.plan_of(*arguments).said
 
 
 def test_of_earlier_plans_the_newest_of_each_system_is_told():

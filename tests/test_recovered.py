@@ -110,8 +110,9 @@ def test_learning_to_round_is_laid_beside_the_best_rounding():
     ):
         for metric, sign in (("mos_predicted", 1), ("asr_nll", -0.4)):
             low, high = sorted(sign * end for end in ends) if ends else (None, None)
-            detail = {"difference": sign * mos, "ci_low": low, "ci_high": high}
-            row = rows(("hifigan", variant, metric, 4.0)).assign(detail=json.dumps(detail), baseline=plain)
+            paired = {"difference": sign * mos, "ci_low": low, "ci_high": high}
+            detail = json.dumps({"beside": plain, "paired": paired})
+            row = rows(("hifigan", variant, metric, 4.0)).assign(detail=detail)
             known.append(
                 row.assign(
                     target="onnxruntime/cpu", notebook="04_pruning_quantization", n=100.0, recorded=False
@@ -365,7 +366,10 @@ def test_learning_to_round_is_paired_with_its_control(run, tmp_path, monkeypatch
     names = ["int8-static-entropy", "int8-aware", "structured-50+int8-static", "structured-50+int8-aware"]
     recovered.beside(run, [menu.trial("vits-joe", "onnxruntime/cpu", n) for n in names], [], None, tmp_path)
     mos, nll, broken = results.read(run.path).itertuples()
-    assert (mos.variant, mos.baseline) == ("int8-aware@rounding", "int8-static-entropy")
-    assert json.loads(mos.detail)["difference"] == pytest.approx(0.1)
-    assert json.loads(nll.detail)["difference"] == pytest.approx(-0.04)
+    assert (
+        mos.variant == nll.variant == "int8-aware@rounding" and mos.baseline == ""
+    )  # no verdict on a variant of it
+    assert json.loads(mos.detail)["beside"] == "int8-static-entropy"
+    paired = [json.loads(row.detail)["paired"]["difference"] for row in (mos, nll)]
+    assert paired == pytest.approx([0.1, -0.04])
     assert broken.kind == "not_run" and broken.variant == "structured-50+int8-aware@rounding"

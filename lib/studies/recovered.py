@@ -126,8 +126,10 @@ def _laid(run, names, learnt, plain, sentences, scorer, folder, threads) -> None
             n=estimate.n,
             ci=estimate.ci,
             source="the same sentences and seeds, paired",
-            baseline=plain.variant,
-            detail=paired_detail(differences[metric]),
+            detail={
+                "beside": plain.variant,
+                "paired": paired_detail(differences[metric]),
+            },  # no verdict on a baseline
         )
 
 

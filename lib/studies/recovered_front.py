@@ -144,11 +144,11 @@ def _rounded(rows: pd.DataFrame) -> list[str]:
         by_metric = {row.metric: row for row in own.itertuples()}
         if {"mos_predicted", "asr_nll"} <= set(by_metric):
             mos, nll = by_metric["mos_predicted"], by_metric["asr_nll"]
-            stem = variant.partition(AWARE)[0].removesuffix("+")
-            longer = ", taught as long," if LONGER in mos.baseline else ""
+            stem, plain = variant.partition(AWARE)[0].removesuffix("+"), _detail(mos)["beside"]
+            longer = ", taught as long," if LONGER in plain else ""
             said.append(
                 f"{mos.system} {stem or 'with all its channels'} after it has learnt to round, beside "
-                f"{mos.baseline}{longer} on the same {mos.n:.0f} sentences: {_change(mos, 2)} of predicted MOS, "
+                f"{plain}{longer} on the same {mos.n:.0f} sentences: {_change(mos, 2)} of predicted MOS, "
                 f"{_change(nll, 3)} nats a word"
             )
     return said
@@ -160,7 +160,7 @@ def _of_times(row: Any) -> str:
 
 def _change(row: Any, digits: int) -> str:
     """A paired difference with its interval, as in "+0.12 [+0.05, +0.19]"."""
-    about, form = _detail(row), f"+.{digits}f"
+    about, form = _detail(row)["paired"], f"+.{digits}f"
     low, high = (about[end] if about[end] is not None else math.nan for end in ("ci_low", "ci_high"))
     return f"{about['difference']:{form}}" + (_interval(low, high, form) or " (too few for an interval)")
 
