@@ -1,16 +1,19 @@
 """Variants beside their baselines: what is said of them, groups of layers treated alone, claims, the plan's words."""
 
+import json
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from lib import optimize, results
+from lib import REPOSITORY, optimize, results
 from lib.errors import ParameterError
 from lib.measure import evaluate
 from lib.optimize.plan import Answer, Effect, Group, Plan
 from lib.report import sensitivity as charts
-from lib.studies import compression, confirmed, menu, plans, promised, sensitivity
+from lib.studies import automatic, compression, confirmed, menu, plans, promised, sensitivity
 from lib.studies.compression import Tried
 from lib.studies.menu import trial
 
@@ -59,6 +62,30 @@ def test_trials_of_some_systems_are_a_part_of_all_and_an_unknown_one_is_refused(
     assert {one.system for one in both} == {"vits-joe", "hifigan"} and len(both) > len(joe)
     with pytest.raises(ParameterError, match="hifigan"):  # which smoke does not try
         menu.trials("smoke", ["hifigan"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"axes": ["stage", "blocks"]}, "unknown axis 'blocks': did you mean 'block'?"),
+        ({"piper_tts": "instal"}, "piper-tts 'instal': did you mean 'install'?"),
+        ({"only": ["whisper"]}, "'whisper'"),
+        ({"extent": "quik"}, "did you mean 'quick'?"),
+    ],
+)
+def test_what_a_study_would_stumble_over_after_hours_is_said_before_it_begins(given, said):
+    right = {"extent": "quick", "only": ["vits-joe"], "axes": ["block"], "piper_tts": "install"}
+    menu.checked(**right)
+    with pytest.raises(ParameterError, match=re.escape(said)):
+        menu.checked(**right | given)
+
+
+def test_notebook_04_checks_what_it_was_given_before_its_rows_begin():
+    """What an earlier run measured is set aside by the first row of the next."""
+    cells = json.loads((REPOSITORY / "notebooks" / "04_pruning_quantization.ipynb").read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    assert 0 < code.index("menu.checked(trials, systems, axes=axes, piper_tts=piper_tts)")
+    assert code.index("menu.checked(") < code.index("results.start(")
 
 
 def rows(*values):
@@ -126,8 +153,23 @@ def test_two_systems_are_timed_in_turns(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(sensitivity.time, "perf_counter", lambda: clock[0])
     slow, fast = Voice(clock, 3.0), Voice(clock, 2.0)
-    assert sensitivity.in_turns(slow, fast, ["a", "b"], passes=2, seed=7) == 1.5
-    assert slow.said == fast.said == [("a", 7)] * 3 + [("b", 8)] * 3
+    assert sensitivity.in_turns(slow, fast, ["a", "b"], passes=2, seed=7) == (pytest.approx(1.5), 1.0)
+    assert fast.said == [("a", 7)] * 3 + [("b", 8)] * 3
+    assert slow.said == [("a", 7)] * 6 + [("b", 8)] * 6  # beside itself, so that its spread is known
+
+
+def test_how_far_a_system_lies_from_itself_is_told(monkeypatch):
+    """A base that takes 3, 2, 3, 2, ... seconds differs from itself by half: a gain of that size is none."""
+    clock = [0.0]
+    monkeypatch.setattr(sensitivity.time, "perf_counter", lambda: clock[0])
+
+    class Wavering(Voice):
+        def synthesize(self, text, seed):
+            self.seconds = 5.0 - self.seconds
+            super().synthesize(text, seed)
+
+    turns = sensitivity.in_turns(Wavering(clock, 2.0), Voice(clock, 2.0), ["a", "b"], passes=1)
+    assert turns.spread == pytest.approx(1.5) and turns.times == pytest.approx(6**0.5 / 2)
 
 
 def judged(nll, mos):
@@ -147,7 +189,7 @@ def test_groups_are_tried_alone_once_and_their_rows_are_found_again(tmp_path, mo
             raise ParameterError("no kernel")
         made.append(variant)
         voice = Voice([0.0], 1.0)
-        voice.variant, voice.made = variant, {"technique": technique}
+        voice.variant, voice.made = variant, {"technique": technique, "changed": {"layers": 1}}
         return voice
 
     monkeypatch.setattr(optimize, "make", make)
@@ -157,7 +199,7 @@ def test_groups_are_tried_alone_once_and_their_rows_are_found_again(tmp_path, mo
         "judge",
         lambda clips, scorer, seed: judged(*((0.5, 4.0) if clips == "baseline" else (0.54, 3.95))),
     )
-    monkeypatch.setattr(sensitivity, "in_turns", lambda *a, **k: 1.25)
+    monkeypatch.setattr(sensitivity, "in_turns", lambda *a, **k: sensitivity.Turns(1.25, 1.1))
     groups = [
         Group("type", "Linear", ("a", "b")),
         Group("stage", "decoder", ("b", "a")),  # the same layers
@@ -174,11 +216,65 @@ def test_groups_are_tried_alone_once_and_their_rows_are_found_again(tmp_path, mo
     known = sensitivity.known(results.read(run.path), results.read(run.path))
     assert known[["axis", "group"]].values.tolist() == [["type", "Linear"]]
     assert known.times.tolist() == [1.25] and known.loss.tolist() == pytest.approx([2.0], abs=1e-3)
+    detail = json.loads(
+        results.read(run.path).detail[0]
+    )  # of two layers that were asked for one was left as it is
+    assert (detail["layers"], detail["asked"], detail["spread"]) == (1, 2, 1.1)
     assert "Linear gains most" in sensitivity.finding(tried, "voice")
     still_open = plt.get_fignums()
     assert charts.draw(known).axes[0].get_title("left") == "voice on torch/cpu: int8-dynamic"
     assert plt.get_fignums() == still_open  # what stays open a notebook shows once more
     assert charts.draw(known.iloc[:0]) is None
+
+
+def group_tried(name, times, nll, sentences=20, spread=1.02):
+    effect = Effect(Group("stage", name, (name,)), times, {"asr_nll": nll, "mos_predicted": 0.0})
+    return sensitivity.Tried(effect.group, effect, sentences=sentences, spread=spread)
+
+
+def test_what_differs_by_less_than_the_baseline_from_itself_is_neither_slower_nor_faster():
+    noise = [group_tried("encoder", 1.01, 1.9), group_tried("flow", 0.997, 0.5)]
+    assert sensitivity.finding(noise, "joe") == (
+        "Of 2 groups of joe, none makes the whole faster by more than the baseline differs from itself (1.02 times); "
+        "encoder loses most (1.9 times what is allowed)."
+    )
+    real = [*noise, group_tried("decoder", 1.22, 15.8), group_tried("front", 0.9, 0.0)]
+    assert sensitivity.finding(real, "joe") == (
+        "Of 4 groups of joe, decoder gains most (the whole is 1.22 times as fast); decoder loses most (15.8 times what "
+        "is allowed). Slower than in fp32 are 1: front."
+    )
+    assert "none loses anything that was measured" in sensitivity.finding([group_tried("a", 1.1, 0.0)], "joe")
+
+
+def test_three_sentences_tell_only_of_what_nobody_could_overlook():
+    noise = [group_tried("encoder", 1.1, 1.9, 3), group_tried("flow", 1.2, 0.5, 3)]
+    assert "none loses so much that 3 sentences could show it." in sensitivity.finding(noise, "joe")
+    assert "1.9" not in sensitivity.finding(noise, "joe")
+    said = sensitivity.finding([*noise, group_tried("decoder", 1.22, 15.8, 3)], "joe")
+    assert said.endswith(
+        "decoder loses most (15.8 times what is allowed); of the others 3 sentences decide nothing."
+    )
+
+
+def test_a_chart_of_groups_is_of_one_run(tmp_path):
+    """Of three sentences and of twenty: the loudest of both would be nobody's."""
+
+    def screened(group, loss, n, commit, time, recorded=True):
+        detail = {"axis": "stage", "group": group, "times": 1.1, "difference": 0.02 * loss}
+        row = rows(("joe", f"int8+stage+{group}@sensitivity", "asr_nll", 0.5))
+        told = {"n": float(n), "commit": commit, "time": time, "recorded": recorded, "notebook": f"04@{commit}"}
+        return row.assign(detail=json.dumps(detail), **told)
+
+    few = pd.concat([screened(name, 5.0, 3, "new", "2026-11-24") for name in ("decoder", "flow")])
+    many = screened("decoder", 1.5, 20, "old", "2026-11-22")
+    known = sensitivity.known(results.read(), pd.concat([few, many], ignore_index=True))
+    assert known[["group", "loss", "origin"]].values.tolist() == [
+        ["decoder", pytest.approx(1.5), "recorded 2026-11-22, here, commit old"]
+    ]
+    assert charts.draw(known).axes[0].get_title("left").endswith("\nrecorded 2026-11-22, here, commit old")
+    now = screened("flow", 0.5, 3, "now", "2026-11-25", recorded=False)
+    known = sensitivity.known(now, pd.concat([few, many], ignore_index=True))
+    assert known[["group", "origin"]].values.tolist() == [["flow", ""]]
 
 
 def test_scales_are_set_by_sentences_that_judge_nothing():
@@ -234,7 +330,7 @@ def planned(tmp_path, monkeypatch):
 def test_a_plan_is_chosen_and_then_judged_on_other_sentences(planned):
     arguments, said, saved, heard = planned
     run = arguments[0]
-    assert plans.plan_of(*arguments) == (
+    assert plans.plan_of(*arguments).said == (
         "voice on torch/cpu: take int8-dynamic on decoder/0, judged on 2 sentences that had no part in choosing it: "
         "because (1.31 times as fast)."
     )
@@ -244,12 +340,105 @@ def test_a_plan_is_chosen_and_then_judged_on_other_sentences(planned):
         "voice on torch/cpu: int8-dynamic on decoder/0, judged"
     )
     said[""] = answer("worse", False)  # what looked best where it was chosen
-    assert "leave it in fp32: int8-dynamic on decoder/0: because; judged on 2" in plans.plan_of(*arguments)
+    assert "leave it in fp32: int8-dynamic on decoder/0: because; judged on 2" in plans.plan_of(*arguments).said
     said["@validation"] = answer("worse", False)
-    assert "leave it in fp32: none of 1 plans" in plans.plan_of(*arguments)
+    assert "leave it in fp32: none of 1 plans" in plans.plan_of(*arguments).said
     assert len(heard) == 5 and heard[-1][0] == "@validation"  # nobody was asked again
     assert "leave it in fp32" in plans.recalled(results.read(run.path))
     assert plans.recalled(results.read()) is None
+
+
+def test_a_plan_is_made_of_the_finest_groups_that_were_screened(planned):
+    """Of stages, where nobody asked for blocks; never of both, which hold the same layers."""
+    arguments, _, saved, _ = planned
+    stage, of_types = Group("stage", "decoder", ("decoder/a", "decoder/b")), Group("type", "Conv", ("flow/a",))
+    tried = arguments[3]["int8-dynamic"]
+    blocks = [*tried]
+    tried[:] = [sensitivity.Tried(group, Effect(group, 1.22, {"asr_nll": 0.1})) for group in (of_types, stage)]
+    plans.plan_of(*arguments)
+    assert [given["layers"] for _, ((_, given),) in saved] == [["decoder/a", "decoder/b"]]
+    assert [e.group.axis for e in plans.finest([*tried, *blocks])] == ["block"]
+
+
+def paired(run, variant, low, high):
+    """The row of a variant's predicted MOS beside its baseline."""
+    detail = {"difference": (low + high) / 2, "ci_low": low, "ci_high": high}
+    run.add("voice", variant, "torch/cpu", "mos_predicted", 4.0, baseline="baseline", detail=detail)
+
+
+def test_narrower_margins_are_asked_of_a_plan_where_it_is_chosen_and_where_it_is_judged(planned):
+    arguments, *_ = planned
+    run, narrow = arguments[0], {"mos_predicted": -0.03}
+    paired(run, "another", -0.01, 0.01)
+    assert "predicted MOS not known is not inside" in plans.plan_of(*arguments, margins=narrow).said
+    for there, here, taken in ((-0.05, -0.01, False), (-0.01, -0.05, False), (-0.01, -0.02, True)):
+        paired(run, "int8-dynamic-1@validation", there, 0.01)
+        paired(run, "int8-dynamic-1", here, 0.01)
+        found = plans.plan_of(*arguments, margins=narrow)
+        assert (found.variant is not None) == taken == ("leave it in fp32" not in found.said)
+        reason = "predicted MOS [-0.05, +0.01] is not inside the margin of -0.03 that was asked for"
+        assert taken or reason in found.said
+        assert plans.plan_of(*arguments).variant.variant == "int8-dynamic-1"  # the verdict's own allow it
+
+
+def test_one_call_finds_the_fastest_that_nobody_hears_or_leaves_it(planned, monkeypatch, tmp_path):
+    """Blocks are screened and plans chosen on validation sentences, judged on test sentences; wider margins than the
+    verdict's are refused before anything is spoken.
+    """
+    arguments, said, saved, heard = planned
+    asked = []
+
+    def by_group(run, system, target, axes, sentences, scorer, **more):
+        asked.append((system, target, axes, {s.split for s in sentences}))
+        return arguments[3]
+
+    monkeypatch.setattr(automatic.sensitivity, "by_group", by_group)
+    monkeypatch.setattr(automatic.systems, "load", lambda name, *, target, threads: Voice([0.0], 1.0))
+    found = automatic.auto("voice", "torch/cpu", folder=tmp_path, n_choosing=3, n_sentences=4, threads=1)
+    assert asked == [("voice", "torch/cpu", ["block"], {"validation"})]
+    assert found.variant.variant == "int8-dynamic-1" and "take int8-dynamic on decoder/0" in found.said
+    assert [(at, len(sentences)) for at, sentences in heard] == [("@validation", 3), ("", 4)]
+    said["@validation"] = answer("worse", False)
+    found = automatic.auto("voice", "torch/cpu", folder=tmp_path, threads=1)
+    assert found.variant.variant == "baseline" and "leave it in fp32" in found.said
+    with pytest.raises(ParameterError, match="a margin of -0.3 for mos_predicted: give one between 0 and -0.1"):
+        automatic.auto("voice", "torch/cpu", {"mos_predicted": -0.3}, folder=tmp_path)
+    with pytest.raises(ParameterError, match="unknown metric with a margin 'mos'"):
+        automatic.auto("voice", "torch/cpu", {"mos": -0.05}, folder=tmp_path)
+
+
+def test_of_groups_that_nobody_could_treat_nothing_is_claimed(planned):
+    """That none makes the voice faster would be a falsehood: none was tried."""
+    arguments, *_ = planned
+    arguments[3]["int8-dynamic"][:] = [sensitivity.Tried(Group("block", "a", ("a",)), None, "no kernel")]
+    said = plans.plan_of(*arguments).said
+    assert said == (
+        "voice on torch/cpu: not planned: no group of its layers could be treated, so nothing is known of any plan "
+        "(no kernel)."
+    )
+    (row,) = results.read(arguments[0].path).itertuples()
+    assert row.variant == "auto" and "leave it in fp32" not in row.detail
+    arguments[3].clear()
+    assert "(none was screened)" in plans.plan_of(*arguments).said
+
+
+def test_of_earlier_plans_the_newest_of_each_system_is_told():
+    def plan(system, reason, commit, host, day):
+        row = rows((system, "auto", "rtf", 0.1)).assign(detail=reason, commit=commit, host=host, recorded=True)
+        return row.assign(time=f"2026-11-{day}T00:00:00", notebook=f"04@study@{commit}")
+
+    table = pd.concat(
+        [
+            plan("joe", "leave it", "old", "here", 20),
+            plan("joe", "take it", "new", "there", 22),
+            plan("ann", "leave it", "old", "here", 20),
+        ],
+        ignore_index=True,
+    )
+    assert plans.recalled(table) == (
+        "Recorded 2026-11-22, there, commit new: joe on torch/cpu: take it. "
+        "Recorded 2026-11-20, here, commit old: ann on torch/cpu: leave it."
+    )
 
 
 def test_no_sentence_chooses_a_plan_and_judges_it(planned):

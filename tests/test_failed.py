@@ -207,7 +207,7 @@ def test_a_group_or_a_technique_that_breaks_is_a_row(run, monkeypatch):
     monkeypatch.setattr(sensitivity, "arguments_of", lambda technique: {})
     monkeypatch.setattr(evaluate, "speak", lambda system, sentences, seed: ())
     monkeypatch.setattr(evaluate, "judge", lambda clips, scorer, seed: judged(0.5, 4.0))
-    monkeypatch.setattr(sensitivity, "_effect", lambda *given: effect)
+    monkeypatch.setattr(sensitivity, "_treated", lambda *given: sensitivity.Tried(groups[1], effect))
     monkeypatch.setattr(
         optimize,
         "make",
@@ -244,8 +244,8 @@ def test_a_plan_that_breaks_costs_its_row_and_the_next_is_asked(run, study, monk
         ),
     )
     given = (run, "voice", HERE, tried, [], [], [], None, tmp_path)
-    assert plans.plan_of(*given).startswith("voice on torch/cpu: take int8-dynamic on a, judged on")
+    assert plans.plan_of(*given).said.startswith("voice on torch/cpu: take int8-dynamic on a, judged on")
     assert why(run) == {("int8-dynamic-2", HERE): SAID}
     monkeypatch.setattr(confirmed, "baseline", fail)
-    assert plans.plan_of(*given) == f"voice on torch/cpu: not planned: {SAID}."
+    assert plans.plan_of(*given).said == f"voice on torch/cpu: not planned: {SAID}."
     assert why(run)[("auto", HERE)] == SAID

@@ -78,3 +78,5 @@ def test_groups_of_nothing_are_refused():
 
     with pytest.raises(ParameterError, match="joe on torch/cpu has no layers"):
         plan.groups(Voice(), {})
+    with pytest.raises(ParameterError, match="unknown axis 'blocks': did you mean 'block'?"):
+        plan.groups(Voice(), {"decoder/a": "Conv"}, axes=["blocks"])

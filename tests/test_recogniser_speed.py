@@ -6,6 +6,7 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lib import results
@@ -202,6 +203,17 @@ def test_every_form_of_the_published_recogniser_hears_the_same_clips(run, fake, 
     assert shown.target.tolist() == ["torch/cpu", "ctranslate2/cpu", "ctranslate2/cpu", "faster-whisper/cpu"]
     recorded = table.assign(recorded=True)
     assert len(listener_forms.newest(recorded)) == len(recorded) and listener_forms.newest(recorded[:0]).empty
+    assert (
+        len(listener_forms.table(table)) == 4 and listener_forms.table(recorded[:0]) is None
+    )  # no headers of nothing
+    assert (
+        listener_forms.finding(table).startswith("Of 3 forms") and listener_forms.finding(recorded[:0]) is None
+    )
+    # Two machines: one run is told, whose is said, and its forms alone are counted.
+    other = recorded.assign(host="there", commit="old", time="2020-01-01T00:00:00")
+    said = listener_forms.finding(listener_forms.newest(pd.concat([recorded, other], ignore_index=True)))
+    day, host, commit = table.time.max()[:10], table.host[0], table.commit[0]
+    assert said == f"Recorded {day}, {host}, commit {commit}: {listener_forms.finding(table)}"
 
 
 def test_one_round_decides_nothing(run, fake):

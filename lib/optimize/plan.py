@@ -16,19 +16,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.errors import ParameterError
+from lib.errors import ParameterError, unknown
 from lib.systems.model import Model
 
 log = logging.getLogger(__name__)
 
 LEAVE = "leave it in fp32"
+AXES = ("type", "stage", "block")  # how layers are grouped, from coarse to fine
 NOISE = 0.02  # share of a margin that is charged for every group: what loses nothing measurable is not free
 HOPELESS = 2.0  # margins that a plan may be guessed to lose and still be asked about: guesses err to both sides
 
 
 @dataclass(frozen=True)
 class Group:
-    """Layers that are treated together. axis: "type", "stage" or "block", what they share; layers: their names."""
+    """Layers that are treated together. axis: of AXES, what they share; layers: their names."""
 
     axis: str
     name: str
@@ -95,12 +96,10 @@ class Chosen:
     asked: tuple[tuple[Plan, Answer], ...] = field(default_factory=tuple)
 
 
-def groups(
-    system: Model, layers: Mapping[str, str], *, axes: Sequence[str] = ("type", "stage", "block")
-) -> list[Group]:
+def groups(system: Model, layers: Mapping[str, str], *, axes: Sequence[str] = AXES) -> list[Group]:
     """The groups of some layers (name "<stage>/<path>" -> type): by type, by stage, by block of a stage.
 
-    ParameterError where there are no layers.
+    ParameterError where there are no layers, and for an unknown axis.
 
     >>> layers = {"dec/ups.0": "Up", "dec/blocks.0.a": "Conv", "dec/blocks.0.b": "Conv", "dec/blocks.1.a": "Conv"}
     >>> [group.name for group in groups(None, layers)]
@@ -108,6 +107,9 @@ def groups(
     """
     if not layers:
         raise ParameterError(f"{system.name} on {system.target} has no layers that this technique could treat")
+    for axis in axes:
+        if axis not in AXES:
+            raise unknown("axis", axis, AXES)
     keys = {"type": lambda name: layers[name], "stage": lambda name: name.partition("/")[0], "block": block}
     made = []
     for axis in axes:

@@ -43,7 +43,10 @@ def draw(groups: pd.DataFrame) -> Figure | None:
                 )
             axis.set_yscale("symlog", linthresh=1.0)
             axis.yaxis.set_major_formatter("{x:g}")
-            axis.set_title(f"{system} on {target}: {technique}", fontsize=10)
+            origin = part.origin.iloc[0]
+            axis.set_title(
+                f"{system} on {target}: {technique}" + (f"\n{origin}" if origin else ""), fontsize=10
+            )
             axis.set_xlabel("times as fast, the whole")
             axis.set_ylabel("lost, in margins of the verdict")
         plt.close(figure)  # else a notebook shows it twice

@@ -17,7 +17,7 @@ AREA = 5.0  # square points for a megabyte
 
 
 def draw(front: pd.DataFrame) -> Figure | None:
-    """A column for each system of `lib.studies.recovered.front`, a row for each measure; None without a variant."""
+    """A column for each system of `lib.studies.recovered_front.front`, a row for each measure; None of baselines."""
     systems = [name for name, part in front.groupby("system", sort=False) if len(part) > 1]
     if not systems:
         return None
@@ -37,8 +37,10 @@ def draw(front: pd.DataFrame) -> Figure | None:
             for axes, (metric, label) in zip(panels[:, column], SAID.items()):
                 _panel(axes, part, metric)
                 axes.set_ylabel(label)
-            panels[0, column].set_title(f"{system}: area is the download", fontsize=10)
-            panels[-1, column].set_xlabel("RTF, seconds for a second of speech")
+            origin = part.origin.iloc[0]
+            title = f"{system}: area is the download" + (f"\n{origin}" if origin else "")
+            panels[0, column].set_title(title, fontsize=10)
+            panels[-1, column].set_xlabel("times as fast as the whole, in one bench")
     plt.close(figure)
     return figure
 
@@ -48,11 +50,11 @@ def _panel(axes, part: pd.DataFrame, metric: str) -> None:
         value, low, high = (getattr(row, f"{metric}{end}") for end in ("", "_low", "_high"))
         colour = style.INK if row.variant == "baseline" else style.color(row.system)
         if low == low:  # there is an interval
-            axes.plot([row.rtf, row.rtf], [low, high], color=colour, linewidth=1.1, zorder=2)
-        if row.rtf_low == row.rtf_low:
-            axes.plot([row.rtf_low, row.rtf_high], [value, value], color=colour, linewidth=1.1, zorder=2)
-        axes.scatter(row.rtf, value, s=AREA * row.size_mb, color=colour, alpha=0.75, linewidths=0, zorder=3)
+            axes.plot([row.times, row.times], [low, high], color=colour, linewidth=1.1, zorder=2)
+        if row.times_low == row.times_low:
+            axes.plot([row.times_low, row.times_high], [value, value], color=colour, linewidth=1.1, zorder=2)
+        axes.scatter(row.times, value, s=AREA * row.size_mb, color=colour, alpha=0.75, linewidths=0, zorder=3)
         axes.annotate(
-            row.variant, (row.rtf, value), xytext=(6, 5), textcoords="offset points", fontsize=8, zorder=4
+            row.variant, (row.times, value), xytext=(6, 5), textcoords="offset points", fontsize=8, zorder=4
         )
     axes.margins(0.15)

@@ -15,7 +15,7 @@ from lib import systems
 from lib.errors import SpeechError
 from lib.measure import evaluate
 from lib.results import newest_run
-from lib.studies import confirmed, listened, menu, recogniser_speed
+from lib.studies import confirmed, listened, menu, origins, recogniser_speed
 from lib.studies.recogniser_speed import PACKAGE, REFERENCE, Form
 
 if TYPE_CHECKING:
@@ -77,6 +77,20 @@ def newest(table: pd.DataFrame) -> pd.DataFrame:
         return table[:0]
     one = timed.iloc[0]
     return mine[(mine.notebook == one.notebook) & (mine.host == one.host) & (mine.commit == one.commit)]
+
+
+def finding(rows: pd.DataFrame) -> str | None:
+    """The fastest form of a run, in a sentence, of an earlier run behind where that comes from; None where none was
+    timed.
+    """
+    mine = rows[rows.system == SYSTEM]
+    return origins.told(mine, recogniser_speed.finding(mine, SYSTEM))
+
+
+def table(rows: pd.DataFrame) -> pd.DataFrame | None:
+    """A line for each form (`recogniser_speed.deployed`); None without any."""
+    forms = recogniser_speed.deployed(rows, SYSTEM)
+    return forms if len(forms) else None
 
 
 def _on(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from lib.errors import unknown
-from lib.studies import sensitivity
+from lib.optimize.plan import AXES
+from lib.studies import piper, sensitivity
 
 EXTENTS = ("smoke", "quick", "study")
 TORCH, ONNX = "torch/cpu", "onnxruntime/cpu"
@@ -66,6 +67,28 @@ def trials(extent: str, only: Collection[str] = ()) -> list[Trial]:
         if name not in known:
             raise unknown(f"system of the trials {extent!r}", name, sorted(known))
     return [one for one in made if not only or set(only) & _labels(one)]
+
+
+def asked(only: Collection[str], *names: str) -> list[str]:
+    """Those of some systems that a run is about. only: as of `trials`; none: all.
+
+    >>> asked([], "vits-joe", "hifigan"), asked(["hifigan/onnxruntime/cpu"], "vits-joe", "hifigan")
+    (['vits-joe', 'hifigan'], ['hifigan'])
+    """
+    wanted = {label.partition("/")[0] for label in only}
+    return [name for name in names if not only or name in wanted]
+
+
+def checked(extent: str, only: Collection[str], *, axes: Sequence[str] = (), piper_tts: str = "off") -> None:
+    """Raise ParameterError for what the study would only stumble over after hours. extent, only: of `trials`; axes: of
+    `lib.optimize.plan`; piper_tts: of `piper.compared`.
+    """
+    trials(extent, only)
+    for axis in axes:
+        if axis not in AXES:
+            raise unknown("axis", axis, AXES)
+    if piper_tts not in piper.MODES:
+        raise unknown("mode of the comparison with piper-tts", piper_tts, piper.MODES)
 
 
 def _labels(one: Trial) -> set[str]:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib import systems
-from lib.errors import ParameterError
+from lib import results, systems
+from lib.errors import ParameterError, SpeechError
 from lib.optimize import plan as planning
 from lib.optimize.plan import Answer
-from lib.studies import confirmed, failed, sensitivity
+from lib.results import METRICS, newest_run
+from lib.studies import confirmed, failed, origins, sensitivity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lib.corpora.base import Sentence
     from lib.measure.benched import Benched
     from lib.measure.scorer import Scorer
-    from lib.optimize.plan import Chosen, Plan
+    from lib.optimize.plan import Chosen, Effect, Plan
     from lib.results import Run
     from lib.studies.confirmed import Baseline
     from lib.studies.sensitivity import Tried
@@ -42,6 +43,14 @@ class Asked:
     before: Benched
 
 
+@dataclass(frozen=True)
+class Found:
+    """variant: to take, saved and loaded, None for the system as it is; said: why, in words."""
+
+    variant: System | None
+    said: str
+
+
 def auto(
     run: Run,
     base: Baseline,
@@ -54,20 +63,24 @@ def auto(
     rounds: int = 3,
     most: int = 4,
     resume: bool = False,
+    margins: Mapping[str, float] = {},
 ) -> tuple[Chosen, dict[int, Asked]]:
     """The fastest variant of a system that is without audible loss, or the reasons why it is left in fp32; and, by the
     plan's id, what was made of every plan that was asked about.
 
-    candidates: technique -> its arguments beside the layers; tried: technique -> what `screen` found of its blocks;
-    base: judged on the sentences that are to choose; texts: of the bench; folder: where variants are saved. Rows of
-    every variant that was asked about are written.
+    candidates: technique -> its arguments beside the layers; tried: technique -> what `screen` found of its groups, of
+    which the finest are planned with; base: judged on the sentences that are to choose; texts: of the bench; folder:
+    where variants are saved; margins: of `strict`. Rows of every variant that was asked about are written. SpeechError
+    where no group could be treated: of what nobody tried, nobody knows that it makes nothing faster.
     """
+    effects = {technique: finest(tried[technique]) for technique in candidates}
+    if not any(effects.values()):
+        why = next((t.why for found in tried.values() for t in found if t.why), "none was screened")
+        raise SpeechError(f"no group of its layers could be treated, so nothing is known of any plan ({why})")
     made = [
         plan
         for technique, arguments in candidates.items()
-        for plan in planning.plans(
-            technique, arguments, [t.effect for t in tried[technique] if t.effect and t.group.axis == "block"]
-        )
+        for plan in planning.plans(technique, arguments, effects[technique])
     ]
     asked: dict[int, Asked] = {}
 
@@ -86,9 +99,18 @@ def auto(
         kept_in = Path(folder) if resume else None
         timed = confirmed.timed(run, base.system, [variant], texts, rounds=rounds, resume=kept_in)
         one = asked[id(plan)] = Asked(variant, timed[variant.variant], timed[base.system.variant])
-        return confirmed.answer(base.system, heard, one.timed, one.before)
+        answer = confirmed.answer(base.system, heard, one.timed, one.before)
+        return strict(run, answer, base, variant, margins)
 
     return planning.auto(made, ask, whose=f"{base.system.name} on {base.system.target}", most=most), asked
+
+
+def finest(tried: Sequence[Tried]) -> list[Effect]:
+    """What the groups of the finest axis did that was screened; groups of two axes would hold the same layers."""
+    for axis in planning.AXES[::-1]:
+        if found := [t.effect for t in tried if t.effect and t.group.axis == axis]:
+            return found
+    return []
 
 
 def plan_of(
@@ -106,11 +128,12 @@ def plan_of(
     most: int = 4,
     threads: int = 2,
     resume: bool = False,
-) -> str:
-    """The plan for a system from what its groups did, in words; its row has the variant "auto".
+    margins: Mapping[str, float] = {},
+) -> Found:
+    """The plan for a system from what its groups did; its row has the variant "auto".
 
     choosing: sentences that choose among the plans; held_out: others, on which the one that was chosen is judged: the
-    best of several on the very sentences that chose it looks better than it is.
+    best of several on the very sentences that chose it looks better than it is. margins: of `strict`.
     """
     if shared := {s.id for s in choosing} & {s.id for s in held_out}:
         raise ParameterError(
@@ -118,21 +141,64 @@ def plan_of(
         )
     try:
         return _planned(
-            run, name, target, tried, choosing, held_out, texts, scorer, folder, rounds, most, threads, resume
+            run,
+            name,
+            target,
+            tried,
+            choosing,
+            held_out,
+            texts,
+            scorer,
+            folder,
+            rounds,
+            most,
+            threads,
+            resume,
+            margins,
         )
     except Exception as error:
-        return f"{name} on {target}: not planned: {failed.told(run, (name, AUTO, target), error)}."
+        return Found(None, f"{name} on {target}: not planned: {failed.told(run, (name, AUTO, target), error)}.")
+
+
+def strict(run: Run, answer: Answer, base: Baseline, variant: System, margins: Mapping[str, float]) -> Answer:
+    """An answer that may be taken only where the whole interval of a variant's differences lies inside margins that are
+    narrower than the verdict's. margins: metric -> the largest change for the worse, in its unit; none: as it is.
+    """
+    if not margins or not answer.recommended:
+        return answer
+    names = (variant.name, f"{variant.variant}{base.at}", variant.target)
+    rows = results.read(run.path)
+    mine = rows[(rows[["system", "variant", "target"]] == names).all(axis=1)].set_index("metric")
+    for metric, margin in margins.items():
+        told = json.loads(mine.detail[metric]) if metric in mine.index else {}
+        sign = METRICS[metric].better
+        ends = [told[end] for end in ("ci_low", "ci_high") if told.get(end) is not None]
+        if not ends or min(sign * end for end in ends) <= sign * margin:
+            shown = f"[{ends[0]:+g}, {ends[1]:+g}]" if ends else "not known"
+            why = f"{METRICS[metric].in_sentence} {shown} is not inside the margin of {margin:+g} that was asked for"
+            return replace(answer, recommended=False, why=why)
+    return answer
 
 
 def _planned(
-    run, name, target, tried, choosing, held_out, texts, scorer, folder, rounds, most, threads, resume
-) -> str:
+    run, name, target, tried, choosing, held_out, texts, scorer, folder, rounds, most, threads, resume, margins
+) -> Found:
     """The plan, arguments as of `plan_of`."""
     system = systems.load(name, target=target, threads=threads)
     base = confirmed.baseline(run, system, choosing, scorer, at=CHOOSING)
     candidates = {technique: sensitivity.arguments_of(technique) for technique in tried}
     chosen, asked = auto(
-        run, base, candidates, tried, texts, scorer, folder, rounds=rounds, most=most, resume=resume
+        run,
+        base,
+        candidates,
+        tried,
+        texts,
+        scorer,
+        folder,
+        rounds=rounds,
+        most=most,
+        resume=resume,
+        margins=margins,
     )
     if chosen.plan is None:
         return _left(run, name, target, chosen.reason)
@@ -140,6 +206,7 @@ def _planned(
     others = confirmed.baseline(run, system, held_out, scorer)
     heard = confirmed.hear(run, others, one.variant, scorer)
     answer = confirmed.answer(system, heard, one.timed, one.before)
+    answer = strict(run, answer, others, one.variant, margins)
     where = f"judged on {len(held_out)} sentences that had no part in choosing it"
     if not answer.recommended:
         reason = f"{planning.LEAVE}: {chosen.reason}; {where}: {answer.word} ({answer.why})"
@@ -155,13 +222,13 @@ def _planned(
         source="the bench: baseline over variant",
         detail={"plan": reason, "technique": chosen.plan.technique, "layers": chosen.plan.layers},
     )
-    return f"{name} on {target}: take {reason} ({answer.times:.2f} times as fast)."
+    return Found(one.variant, f"{name} on {target}: take {reason} ({answer.times:.2f} times as fast).")
 
 
-def _left(run: Run, name: str, target: str, reason: str) -> str:
+def _left(run: Run, name: str, target: str, reason: str) -> Found:
     """The row and the words of a system that stays as it is."""
     run.not_run(name, AUTO, target, "rtf", reason)
-    return f"{name} on {target}: {reason}."
+    return Found(None, f"{name} on {target}: {reason}.")
 
 
 def _name(plan: Plan) -> str:
@@ -170,10 +237,15 @@ def _name(plan: Plan) -> str:
 
 
 def recalled(rows: pd.DataFrame) -> str | None:
-    """What earlier plans came to, in sentences; None without any. rows: of `lib.results.read`."""
-    plans = rows[rows.variant == AUTO]
+    """What earlier plans came to, in sentences, of each system by its newest run; None without any. rows: of
+    `lib.results.read`.
+    """
     said = []
-    for row in plans.itertuples():
-        reason = json.loads(row.detail)["plan"] if row.detail.startswith("{") else row.detail
-        said.append(f"{row.system} on {row.target}: {reason}.")
-    return " ".join(dict.fromkeys(said)) or None
+    for _, own in rows[rows.variant == AUTO].groupby("system", sort=False):
+        newest = newest_run(own)
+        reasons = []
+        for row in newest.itertuples():
+            reason = json.loads(row.detail)["plan"] if row.detail.startswith("{") else row.detail
+            reasons.append(f"{row.system} on {row.target}: {reason}.")
+        said.append(origins.told(newest, " ".join(dict.fromkeys(reasons))))
+    return " ".join(said) or None

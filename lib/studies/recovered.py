@@ -1,16 +1,16 @@
 """How much of what channels and bits cost does a decoder learn again from the whole one?
 
 The decoders of `vits-joe` and `hifigan` lose a share of their channels, learn from the whole ones on what these were
-fed (`lib.optimize.recover`), and go to ONNX Runtime, where they are quantized: as they are, or after they have learnt
-to round (`lib.optimize.aware`), the decoder with all its channels, too. Nobody seems to have published a pruned
-and quantized HiFi-GAN with its predicted opinion score and its speed on a processor side by side: `front` is that.
+fed (`lib.optimize.recover`), and go to ONNX Runtime, where they are quantized: as they are, in the best way of setting
+scales that costs no training (`scales`), or after they have learnt to round (`lib.optimize.aware`); the decoder with
+all its channels, too. Nobody seems to have published a pruned and quantized HiFi-GAN with its predicted opinion score
+and its speed on a processor side by side: `recovered_front` is that.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,17 @@ from typing import TYPE_CHECKING, Any
 from lib import environment, optimize, systems
 from lib.corpora import gutenberg
 from lib.files import content_key
-from lib.studies import confirmed, failed, menu
+from lib.measure.evaluate import paired_detail
+from lib.measure.scores import compare
+from lib.studies import confirmed, failed, menu, scales
 from lib.studies.menu import Trial
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from lib.corpora.base import Sentence
+    from lib.measure.scorer import Scorer
     from lib.optimize.recover import Learning, Lesson
     from lib.results import Run
+    from lib.systems.base import System
     from lib.systems.model import Model
     from lib.training.recipe import Settings
 
@@ -36,10 +39,14 @@ SYSTEMS = ("vits-joe", "hifigan")
 STAGE, MADE_ON, SPOKEN_ON = "decoder", "torch/cpu", "onnxruntime/cpu"
 SHARES = (0.3, 0.5)  # of the channels, taken out of every layer
 N_LESSONS = 48  # training sentences that the whole decoder is heard on
-METRICS = ("rtf", "size_mb", "mos_predicted", "asr_nll")
-TAUGHT, AWARE = "recovered", "int8-aware"  # in names of variants
+TAUGHT, AWARE, STATIC = "recovered", "int8-aware", "int8-static"  # in names of variants
+# Whose own download lies in half precision: the graphs of its variants would be larger in single, so all that is left
+# of them in that is halved, and their names say so. The others' bytes are those of pruning and of 8 bit alone.
+HALVED, HALF = ("hifigan",), "fp16-weights"
 LONGER = "longer"  # ends the name of one that learnt again, and then as long as another learnt to round
 RATE = 3e-4  # learning to round is fine-tuning: slower than learning again what was taken out
+BESIDE = "@rounding"  # of a variant that learnt to round in rows about its difference from one that did not
+HEARD = ("mos_predicted", "asr_nll")  # of such rows
 
 
 def taught(
@@ -57,9 +64,9 @@ def taught(
     """Prune and teach the decoders; the trials of them on ONNX Runtime: pruned, taught again, and that in 8 bit.
 
     steps: in which a pruned decoder learns; aware_steps: in which the whole one, and the first of those that have
-    learnt again, learn to round; 0 for not at all. The latter has a control, LONGER: it learns as many steps more
-    without rounding. folder: of the variants and of the runs that teach them, which go on where they stopped. What
-    cannot be taught has a row that says why.
+    learnt again, learn to round; 0 for not at all. Each has a control in the best fixed scales of `scales`; that of the
+    latter, LONGER, learns as many steps more without rounding. folder: of the variants and of the runs that teach them,
+    which go on where they stopped. What cannot be taught has a row that says why.
     """
     trials: list[Trial] = []
     for name in names if steps or aware_steps else ():
@@ -70,16 +77,81 @@ def taught(
     return trials
 
 
+def beside(
+    run: Run,
+    trials: Sequence[Trial],
+    sentences: Sequence[Sentence],
+    scorer: Scorer,
+    folder: str | Path,
+    *,
+    threads: int = 2,
+) -> None:
+    """Rows of every decoder that learnt to round, paired with its control in fixed scales on the same sentences: of
+    HEARD, the variant ending with BESIDE. trials: of `taught`, which were tried: the variants lie in the folder.
+    """
+    for learnt, plain in controls(trials):
+        names = (learnt.system, f"{learnt.variant}{BESIDE}", learnt.target)
+        failed.tried(run, names, lambda: _laid(run, names, learnt, plain, sentences, scorer, folder, threads))
+
+
+def controls(trials: Sequence[Trial]) -> list[tuple[Trial, Trial]]:
+    """(one that learnt to round, the same decoder in fixed scales: if there is one, that which learnt as long)."""
+    pairs = []
+    for learnt in trials:
+        stem, aware, _ = learnt.variant.partition(AWARE)
+        same = [one for one in trials if aware and one.system == learnt.system]
+        for start in (f"{stem}{LONGER}+{STATIC}", f"{stem}{STATIC}"):
+            if found := [one for one in same if one.variant.startswith(start)]:
+                pairs.append((learnt, found[0]))
+                break
+    return pairs
+
+
+def _laid(run, names, learnt, plain, sentences, scorer, folder, threads) -> None:
+    """The rows of a pair, see `beside`."""
+
+    def judged(one: Trial):
+        home = confirmed.home(folder, one.system, one.target, one.variant)
+        system: System = optimize.load(home, threads=threads)
+        return confirmed.baseline(run, system, sentences, scorer).judged
+
+    one, other = judged(learnt), judged(plain)
+    differences = compare(one.scores, other.scores, seed=run.seed)
+    for metric in HEARD:
+        estimate = one.summary[metric]
+        run.add(
+            *names,
+            metric,
+            estimate.value,
+            n=estimate.n,
+            ci=estimate.ci,
+            source="the same sentences and seeds, paired",
+            detail={
+                "beside": plain.variant,
+                "paired": paired_detail(differences[metric]),
+            },  # no verdict on a baseline
+        )
+
+
 def _taught(run: Run, given: _Lessons, steps: int, aware_steps: int, shares: Sequence[float]) -> list[Trial]:
     """The trials of one system."""
     trials: list[Trial] = []
-    whole, static = given.whole, ("int8-static", menu.of_decoder())
+    whole = given.whole
 
-    def made(variant: str, step: Callable[[], Model], *techniques: Sequence[tuple]) -> Model | None:
-        """What a step makes, and its trials: one for each of some techniques in turn."""
+    def made(variant: str, step: Callable[[], Model], *, alone: bool = True) -> Model | None:
+        """What a step makes, and its trial; alone: whether it is one by itself."""
         one = failed.tried(run, (whole.name, variant, SPOKEN_ON), step)
-        trials.extend(_trial(one, *then) for then in techniques if one is not None)
+        if one is not None and alone:
+            trials.append(_trial(one))
         return one
+
+    def in_8_bit(one: Model) -> None:
+        """The trial of a decoder in fixed scales, as they suit it best; of the whole one it begins with nothing."""
+        taken = () if one is whole else (_taken(one),)
+        variant = STATIC if one is whole else f"{one.variant}+{STATIC}"
+        step = failed.tried(run, (whole.name, variant, SPOKEN_ON), lambda: _scaled(given, taken))
+        if step is not None:
+            trials.append(_named(whole.name, one.variant if taken else "", taken, step))
 
     def cut(share: float, variant: str) -> Model:
         arguments = {"share": share, "stages": [STAGE]}
@@ -87,123 +159,26 @@ def _taught(run: Run, given: _Lessons, steps: int, aware_steps: int, shares: Seq
 
     def rounding(one: Model, variant: str) -> Model:
         untaught = f"{variant}-untaught"
-        untaught = confirmed.make(one, [(AWARE, static[1])], untaught, given.folder, resume=True)
+        untaught = confirmed.make(one, [(AWARE, menu.of_decoder())], untaught, given.folder, resume=True)
         return _learnt(untaught, given, aware_steps, variant, RATE)
 
     good = []
     for share in shares if steps else ():
         variant = f"structured-{round(100 * share)}"
         again = f"{variant}+{TAUGHT}"
-        if pruned := made(variant, lambda: cut(share, variant), ()):
-            good.append(made(again, lambda: _learnt(pruned, given, steps, again), (), (static,)))
+        if pruned := made(variant, lambda: cut(share, variant)):
+            if one := made(again, lambda: _learnt(pruned, given, steps, again)):
+                good.append(one)
+                in_8_bit(one)
     if aware_steps:
-        made(AWARE, lambda: rounding(whole, AWARE), ())
-    for one in list(filter(None, good))[:1] if aware_steps else ():
+        in_8_bit(whole)
+        made(AWARE, lambda: rounding(whole, AWARE))
+    for one in good[:1] if aware_steps else ():
         variant, control = f"{one.variant}+{AWARE}", f"{one.variant}+{LONGER}"
-        made(variant, lambda: rounding(one, variant), ())
-        made(control, lambda: _learnt(one, given, aware_steps, control, RATE), (static,))
+        made(variant, lambda: rounding(one, variant))
+        if longer := made(control, lambda: _learnt(one, given, aware_steps, control, RATE), alone=False):
+            in_8_bit(longer)
     return trials
-
-
-def front(*tables: pd.DataFrame) -> pd.DataFrame:
-    """A line for each variant of the decoders on ONNX Runtime with its speed, size, predicted MOS and recogniser's
-    loss: system, variant, and for each of METRICS value, low, high.
-
-    tables: of `lib.results.read`, this run's first; an earlier run's rows of a system count where this has none. What
-    the baseline sounds like follows from its differences to the variants; one that was judged on fewer sentences, for
-    these proved it worse, is laid where its paired difference puts it beside the baseline of all.
-    """
-    import pandas as pd
-
-    lines: list[dict[str, Any]] = []
-    for table in tables:
-        chosen = table[
-            table.system.isin(SYSTEMS)
-            & ~table.system.isin([line["system"] for line in lines])
-            & (table.target == SPOKEN_ON)
-            & table.metric.isin(METRICS)
-            & table.notebook.str.startswith("04_")  # recorded: with the profile behind it
-            & table.value.notna()
-        ]
-        for system, rows in chosen.groupby("system", sort=False):
-            lines += [{"system": system, **line} for line in _lines(rows)]
-    ends = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]
-    return pd.DataFrame(lines, columns=["system", "variant", *ends])
-
-
-def _lines(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Of one system: the newest numbers of each variant that has all of METRICS."""
-    newest = rows.sort_values("time", kind="stable").drop_duplicates(["variant", "metric"], keep="last")
-    whole: dict[str, tuple] = {}
-    for row in newest.sort_values("n", kind="stable").itertuples():  # those of most sentences last
-        if row.baseline == "baseline" and (before := confirmed.before(row)) is not None:
-            whole[row.metric] = (before, math.nan, math.nan)
-    lines = []
-    for variant, own in newest.groupby("variant", sort=False):
-        numbers = {row.metric: _laid(row, whole) for row in own.itertuples()}
-        if variant == "baseline":
-            numbers = whole | numbers
-        if set(METRICS) <= set(numbers):
-            ends = {f"{m}{end}": numbers[m][i] for m in METRICS for i, end in enumerate(("", "_low", "_high"))}
-            lines.append({"variant": variant, **ends})
-    return lines
-
-
-def _laid(row: Any, whole: dict[str, tuple]) -> tuple[float, float, float]:
-    """(value, low, high) of a row, moved by what its own sentences are easier or harder for the baseline than all."""
-    before = confirmed.before(row) if row.baseline == "baseline" else None
-    moved = whole[row.metric][0] - before if before is not None and row.metric in whole else 0.0
-    return row.value + moved, row.ci_low + moved, row.ci_high + moved
-
-
-def finding(front: pd.DataFrame) -> str | None:
-    """What teaching brings back, in a sentence for each pruned variant that was taught; None without one."""
-    said = []
-    for row in front[front.variant.str.endswith("+recovered")].itertuples():
-        mine = front[front.system == row.system].set_index("variant")
-        before = row.variant.removesuffix("+recovered")
-        if not {"baseline", before} <= set(mine.index):
-            continue
-        whole, pruned = mine.loc["baseline"], mine.loc[before]
-        text = (
-            f"{row.system} {before} is {whole.rtf / row.rtf:.2f} times as fast as the whole; it loses "
-            f"{whole.mos_predicted - pruned.mos_predicted:.2f} of predicted MOS, once it has learnt from the whole "
-            f"{whole.mos_predicted - row.mos_predicted:.2f}"
-        )
-        small = f"{row.variant}+int8-static"
-        if small in mine.index:
-            last = mine.loc[small]
-            text += (
-                f", in 8 bit {whole.mos_predicted - last.mos_predicted:.2f} at {whole.rtf / last.rtf:.2f} times the "
-                f"speed and {whole.size_mb / last.size_mb:.1f} times as small"
-            )
-        said.append(text)
-    said += _rounded(front)
-    return f"{'; '.join(said)}." if said else None
-
-
-def _rounded(front: pd.DataFrame) -> list[str]:
-    """What learning to round is worth: each decoder that did beside the same one that learnt as long without, or else
-    as it was, rounded then.
-    """
-    said = []
-    for row in front[front.variant.str.endswith(AWARE)].itertuples():
-        mine = front[front.system == row.system].set_index("variant")
-        stem = row.variant.removesuffix(AWARE)
-        last = ("int8-static", "int8-static+fp16-weights")
-        plain = next(
-            (n for n in (f"{stem}{LONGER}+{last[0]}", *(stem + one for one in last)) if n in mine.index), ""
-        )
-        if plain and "baseline" in mine.index:
-            whole, before = mine.loc["baseline"], mine.loc[plain]
-            longer = ", taught as long without rounding," if LONGER in plain else ""
-            said.append(
-                f"{row.system} {stem.removesuffix('+') or 'with all its channels'}{longer} in 8 bit loses "
-                f"{whole.mos_predicted - before.mos_predicted:.2f} of predicted MOS and "
-                f"{before.asr_nll - whole.asr_nll:.3f} nats a word, after it has learnt to round "
-                f"{whole.mos_predicted - row.mos_predicted:.2f} and {row.asr_nll - whole.asr_nll:.3f}"
-            )
-    return said
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,13 +232,33 @@ def _key(pupil: Model, given: _Lessons, learning: Learning, training: Settings) 
     )
 
 
-def _trial(on_torch: Model, *more: tuple[str, dict[str, Any]]) -> Trial:
-    """A torch variant's decoder on ONNX Runtime, and what is done to it there; the rest is stored in half precision, as
-    checkpoints are.
+def _scaled(given: _Lessons, taken: Sequence[tuple[str, dict[str, Any]]]) -> tuple[str, dict[str, Any]]:
+    """`int8-static` with the method that suits a decoder best, as a step behind others."""
+    from lib.optimize import recover
+
+    base = systems.load(given.whole.name, target=SPOKEN_ON, threads=given.whole.threads)
+    heard = given.lessons[-recover.Learning().validation :]
+    method = scales.best(base, taken, menu.of_decoder(), heard, STAGE)
+    return STATIC, {**menu.of_decoder(), **({} if method == scales.USUAL else {"method": method})}
+
+
+def _taken(on_torch: Model) -> tuple[str, dict[str, Any]]:
+    """The step by which a saved torch variant's decoder comes to ONNX Runtime."""
+    folder = on_torch.origin["folder"]
+    return "from-torch", {"folder": folder, "weights": on_torch.weights_key(), "stage": STAGE}
+
+
+def _trial(on_torch: Model) -> Trial:
+    """A torch variant's decoder on ONNX Runtime, as it is."""
+    return _named(on_torch.name, on_torch.variant, (_taken(on_torch),))
+
+
+def _named(system: str, variant: str, *steps: Any) -> Trial:
+    """A trial on ONNX Runtime that is called after all that is done there: variant, method of scales, half precision.
+
+    steps: those that take a decoder over, in a tuple, then one by one what else is done.
     """
-    taken = (
-        "from-torch",
-        {"folder": on_torch.origin["folder"], "weights": on_torch.weights_key(), "stage": STAGE},
-    )
-    variant = "+".join((on_torch.variant, *(technique for technique, _ in more)))
-    return Trial(on_torch.name, SPOKEN_ON, variant, (taken, *more, ("fp16-weights", {})))
+    taken, *more = steps
+    more += [(HALF, {})] if system in HALVED else []
+    names = ["-".join(filter(None, (name, given.get("method")))) for name, given in more]
+    return Trial(system, SPOKEN_ON, "+".join(filter(None, (variant, *names))), (*taken, *more))

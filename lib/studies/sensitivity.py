@@ -2,19 +2,21 @@
 
 A technique treats one group of layers at a time (a type, a stage, a block), everything else stays as it is. What is
 lost is paired with the baseline on the same sentences and seeds: the recogniser's loss and predicted MOS, in units of
-the verdict's margins. What is gained is the time of the whole system, both spoken in turns in this process: good enough
-to order the groups, not to be quoted; `lib.studies.plans` confirms a plan by the bench and by more sentences.
+the verdict's margins. What is gained is the time of the whole system, both spoken in turns in this process, the base
+once more to see how far two times of the same thing lie apart: good enough to order the groups, not to be quoted;
+`lib.studies.plans` confirms a plan by the bench and by more sentences.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +27,8 @@ from lib.measure.scores import compare
 from lib.optimize import plan as planning
 from lib.optimize import quantize
 from lib.optimize.plan import Effect, Group
-from lib.studies import failed
+from lib.results import run_of
+from lib.studies import failed, origins
 from lib.studies.resumed import kept
 
 if TYPE_CHECKING:
@@ -45,13 +48,32 @@ TECHNIQUES = {"torch": ("int8-dynamic",), "onnxruntime": ("int8-static", "int8-d
 CALIBRATED = 8
 
 
+class Turns(NamedTuple):
+    """What two systems in turns said. times: how many times as fast the variant is; spread: how far the base lay from
+    itself, as a factor of 1 or more: what lies within it is no difference.
+    """
+
+    times: float
+    spread: float
+
+
 @dataclass(frozen=True)
 class Tried:
-    """A group with what it did, or with why it could not be treated (`effect` is None then)."""
+    """A group with what it did, or with why it could not be treated (`effect` is None then). sentences: on which it was
+    heard; spread: of `Turns`.
+    """
 
     group: Group
     effect: Effect | None
     why: str = ""
+    sentences: int = 0
+    spread: float = 1.0
+
+    @property
+    def unmistakable(self) -> bool:
+        """Whether it loses more than any damage that was ever found harmless (`verdict.WORSE_BEYOND`)."""
+        limits = {m: verdict.WORSE_BEYOND[m] / verdict.MARGINS[m] for m in METRICS}
+        return any(loss > limits[m] for m, loss in self.effect.losses.items() if m in limits)
 
 
 def screen(
@@ -78,7 +100,7 @@ def screen(
         given = {**(arguments or {}), "layers": list(group.layers)}
         try:
             variant = optimize.make(base, technique, variant=name, **given)
-            return Tried(group, _effect(run, base, variant, group, sentences, before, scorer, passes, resume))
+            return _treated(run, base, variant, group, sentences, before, scorer, passes, resume)
         except Exception as error:
             names = (base.name, f"{name}{SUFFIX}", base.target)
             return Tried(group, None, failed.told(run, names, error, METRICS[0]))
@@ -90,7 +112,7 @@ def screen(
         if layers not in by_layers:
             by_layers[layers] = alone(group)
         same = by_layers[layers]
-        tried.append(Tried(group, same.effect and replace(same.effect, group=group), same.why))
+        tried.append(replace(same, group=group, effect=same.effect and replace(same.effect, group=group)))
     return tried
 
 
@@ -143,79 +165,100 @@ def arguments_of(technique: str) -> dict[str, Any]:
 
 
 def known(*tables: pd.DataFrame) -> pd.DataFrame:
-    """Groups that were screened, a line each: system, target, technique, axis, group, times, loss in margins.
+    """Groups that were screened, a line each: system, target, technique, axis, group, times, loss in margins, origin
+    (`origins.stamp`).
 
-    tables: of `lib.results.read`, this run's first; an earlier run's groups of a system count where this has none.
+    tables: of `lib.results.read`, this run's first; an earlier run's groups of a system on a target count where this
+    has none, and of several runs those of the one that heard most sentences, of these the newest.
     """
     import pandas as pd
 
+    names = ["system", "target", "technique", "axis", "group"]
     lines: dict[tuple, dict[str, Any]] = {}
     seen: set[tuple[str, str]] = set()
     for rows in tables:
         chosen = rows[rows.variant.str.endswith(SUFFIX) & rows.value.notna()] if len(rows) else rows
-        added = set()
-        for row in chosen.itertuples():
-            if (row.system, row.target) in seen:
+        for where, own in chosen.groupby(["system", "target"], sort=False):
+            if where in seen:
                 continue
-            detail = json.loads(row.detail)
-            added.add((row.system, row.target))
-            technique = row.variant.partition(JOINT)[0]
-            line = lines.setdefault(
-                (row.system, row.target, technique, detail["axis"], detail["group"]),
-                {"times": detail["times"], "loss": planning.NOISE},
-            )
-            line["loss"] = max(line["loss"], detail["difference"] / verdict.MARGINS[row.metric])
-        seen |= added
-    names = ["system", "target", "technique", "axis", "group"]
+            seen.add(where)
+            mine = run_of(own, own.sort_values(["n", "time"], kind="stable").iloc[-1])
+            for row in mine.itertuples():
+                detail = json.loads(row.detail)
+                key = (*where, row.variant.partition(JOINT)[0], detail["axis"], detail["group"])
+                fresh = {"times": detail["times"], "loss": planning.NOISE, "origin": origins.stamp(mine)}
+                line = lines.setdefault(key, fresh)
+                line["loss"] = max(line["loss"], detail["difference"] / verdict.MARGINS[row.metric])
     return pd.DataFrame(
-        [{**dict(zip(names, key)), **line} for key, line in lines.items()], columns=[*names, "times", "loss"]
+        [{**dict(zip(names, key)), **line} for key, line in lines.items()],
+        columns=[*names, "times", "loss", "origin"],
     )
 
 
 def finding(tried: Sequence[Tried], whose: str) -> str:
-    """Which groups gain, which lose most, in a sentence."""
-    known = [t.effect for t in tried if t.effect]
+    """Which groups gain, and which lose most, in a sentence; of fewer sentences than decide anything only what nobody
+    could overlook. Faster or slower is what lies beyond the spread of the baseline against itself.
+    """
+    known = [t for t in tried if t.effect]
     if not known:
         return f"No group of {whose} could be treated: {tried[0].why if tried else 'there is none'}."
-    fastest = max(known, key=lambda e: e.times)
-    worst = max(known, key=lambda e: e.loss)
-    slower = [e.group.name for e in known if e.times < 1]
-    text = (
-        f"Of {len(known)} groups of {whose}, {fastest.group.name} gains most (the whole is {fastest.times:.2f} times "
-        f"as fast), {worst.group.name} loses most ({worst.loss:.1f} of what is allowed)."
-    )
+    spread = max(t.spread for t in known)
+    fastest = max(known, key=lambda t: t.effect.times)
+    said = f"{fastest.group.name} gains most (the whole is {fastest.effect.times:.2f} times as fast)"
+    if fastest.effect.times <= spread:
+        said = f"none makes the whole faster by more than the baseline differs from itself ({spread:.2f} times)"
+    text = f"Of {len(known)} groups of {whose}, {said}; {_loses(known)}."
+    slower = [t.group.name for t in known if t.effect.times < 1 / spread]
     if slower:
         text += f" Slower than in fp32 are {len(slower)}: {', '.join(slower[:4])}{', ...' if len(slower) > 4 else ''}."
     return text
 
 
-def in_turns(base: System, variant: System, texts: Sequence[str], *, passes: int = 3, seed: int = 0) -> float:
-    """How many times as fast a variant speaks as its base, both in turns, each text after a first one not timed; the
-    median over texts of ratios of the fastest passes.
+def _loses(known: Sequence[Tried]) -> str:
+    """Who loses most, as far as the sentences can tell."""
+    worst = max(known, key=lambda t: t.effect.loss)
+    lost = f"{worst.group.name} loses most ({worst.effect.loss:.1f} times what is allowed)"
+    few = min(t.sentences for t in known)
+    if few >= verdict.MIN_SENTENCES:
+        return lost if worst.effect.loss > planning.NOISE else "none loses anything that was measured"
+    if any(t.unmistakable for t in known):
+        return f"{lost}; of the others {few} sentences decide nothing"
+    return f"none loses so much that {few} sentences could show it"
+
+
+def in_turns(base: System, variant: System, texts: Sequence[str], *, passes: int = 3, seed: int = 0) -> Turns:
+    """How many times as fast a variant speaks as its base, all in turns, each text after a first one not timed; the
+    median over texts of ratios of the fastest passes. The base takes two of the turns, so that its spread is known: the
+    largest of any text.
     """
-    ratios = []
+    ratios, apart = [], [1.0]
+    order = [base, variant, base]
     for number, text in enumerate(texts):
-        spent = {id(base): [], id(variant): []}
+        spent: list[list[float]] = [[] for _ in order]
         for turn in range(passes + 1):
-            for system in (base, variant) if turn % 2 else (variant, base):
+            for place in sorted(range(len(order)), key=lambda place: (place + turn) % len(order)):
                 begin = time.perf_counter()
-                system.synthesize(text, seed + number)
-                spent[id(system)].append(time.perf_counter() - begin)
-        ratios.append(min(spent[id(base)][1:]) / min(spent[id(variant)][1:]))
-    return float(np.median(ratios))
+                order[place].synthesize(text, seed + number)
+                spent[place].append(time.perf_counter() - begin)
+        one, other, again = (min(own[1:]) for own in spent)
+        ratios.append(math.sqrt(one * again) / other)
+        apart.append(max(one / again, again / one))
+    return Turns(float(np.median(ratios)), max(apart))
 
 
-def _effect(run, base, variant, group, sentences, before, scorer, passes, resume) -> Effect:
+def _treated(run, base, variant, group, sentences, before, scorer, passes, resume) -> Tried:
+    """What a variant does, with its rows."""
     judged = evaluate.judge(evaluate.speak(variant, sentences, seed=run.seed), scorer, seed=run.seed)
     differences = compare(judged.scores, before.scores, seed=run.seed)
     texts = [s.text for s in sentences[:passes]]
-    times = kept(
+    times, spread = kept(
         resume,
         lambda: ["in turns", base.fingerprint(), variant.fingerprint(), texts, passes, run.seed, base.threads],
         lambda: in_turns(base, variant, texts, passes=passes, seed=run.seed),
         label=f"{variant.variant} of {base.name}",
     )
     losses = {m: differences[m].value / verdict.MARGINS[m] for m in METRICS}
+    changed = variant.made["changed"]["layers"]  # whoever asks for 40 may be given 20, and not be told
     for metric in METRICS:
         estimate, difference = judged.summary[metric], differences[metric]
         low, high = difference.ci or (None, None)
@@ -227,16 +270,18 @@ def _effect(run, base, variant, group, sentences, before, scorer, passes, resume
             estimate.value,
             n=estimate.n,
             ci=estimate.ci,
-            source=f"{variant.made['technique']} on {len(group.layers)} layers alone",
+            source=f"{variant.made['technique']} changed {changed} layers, {len(group.layers)} were asked for",
             baseline=base.variant,
             detail={
                 "axis": group.axis,
                 "group": group.name,
-                "layers": len(group.layers),
+                "layers": changed,
+                "asked": len(group.layers),
                 "times": round(times, 3),
+                "spread": round(spread, 3),
                 "difference": round(difference.value, 4),
                 "ci_low": low,
                 "ci_high": high,
             },
         )
-    return Effect(group, times, losses)
+    return Tried(group, Effect(group, times, losses), sentences=len(sentences), spread=spread)

@@ -1,0 +1,22 @@
+"""Of which run is what is said? A sentence or a picture never mixes two, and who reads an earlier one's is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def stamp(rows: pd.DataFrame) -> str:
+    """Where the rows of one run come from, "recorded 2026-11-23, <host>, commit 249c57a5f3"; "" of this run's."""
+    if rows.empty or not bool(rows.recorded.iloc[0]):
+        return ""
+    row = rows.loc[rows.time.astype(str).idxmax()]
+    return f"recorded {row.time[:10]}, {row.host}, commit {row.commit}"
+
+
+def told(rows: pd.DataFrame, said: str | None) -> str | None:
+    """A sentence computed from the rows of one run, behind where they come from; None of None."""
+    origin = stamp(rows)
+    return f"{origin[0].upper()}{origin[1:]}: {said}" if said and origin else said
