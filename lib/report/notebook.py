@@ -100,15 +100,19 @@ def answer(table: "pd.DataFrame"):
     return Markdown("\n\n".join(filter(None, [needs, *said, cards.markdown(made)])))
 
 
-def claims(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Every headline of the reference studies: theirs, ours, verdict, reason, a line each."""
+def claims(table: "pd.DataFrame", study: str = "") -> "pd.DataFrame":
+    """Every headline of the reference studies: theirs, ours, verdict, reason, a line each. study: of that one alone,
+    by the beginning of its name.
+    """
     import pandas as pd
 
     from lib.report import claims as told
 
-    columns = ["study", "system", "of", "theirs", "ours", "verdict", "reason"]
-    lines = [[getattr(line, name) for name in columns] for line in told.lines(records(table))]
-    return pd.DataFrame(lines, columns=columns).set_index(columns[:2])
+    columns = {name: name for name in ("study", "system", "of", "theirs", "ours", "n", "verdict", "reason")}
+    columns["source"] = "stated by"
+    lines = [line for line in told.lines(records(table)) if line.study.startswith(study)]
+    cells = [[getattr(line, name) or "" for name in columns] for line in lines]
+    return pd.DataFrame(cells, columns=list(columns.values())).set_index(["study", "system"])
 
 
 def players(clips: Mapping[str, "Clip"], *, text: bool = True):

@@ -1,4 +1,7 @@
-"""What somebody promises of a quantized and pruned SpeechT5, beside what came out here."""
+"""What does somebody promise of a quantized and pruned SpeechT5, and how much faster and smaller is ours?
+
+`lib.report.claims` lays the two beside each other.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from lib import systems
 from lib.measure import bench
-from lib.metrics import METRICS
 from lib.studies import confirmed, failed, menu, sensitivity
 from lib.studies.resumed import kept
 
@@ -133,54 +135,6 @@ def smallest(benched: Mapping[str, Benched]) -> str | None:
             ends = f" [{gain.low:.2f}, {gain.high:.2f}]" if gain.ci else ""
             said.append(f"{name} is {gain.value:.2f}{ends} times as fast and {size:.2f} times as small")
     return f"Against the published SpeechT5 in fp32 on PyTorch: {'; '.join(said)}." if said else None
-
-
-def claims(
-    rows: pd.DataFrame, variant: str = menu.CLAIMED, *, base: str = BASE, small: str = "speecht5"
-) -> pd.DataFrame:
-    """Theirs, ours, and whether ours agrees: sizes and times of the published size (random weights), quality of the
-    trained small one. rows: of `lib.results.read`; variant: the one that was promised.
-
-    A change agrees where ours, after over before, lies between the least and the most that theirs can mean.
-    """
-    import pandas as pd
-
-    rows, lines = rows[rows.target == CLAIMED_ON], []
-    for claim in CLAIMS:
-        system = base if claim.metric in ("size_mb", "latency_ms_p50") else small
-        mine = rows[(rows.system == system) & (rows.metric == claim.metric) & rows.value.notna()]
-        whole, made = (list(mine[mine.variant == name].itertuples()) for name in (WHOLE, variant))
-        start = whole[-1].value if whole else confirmed.before(made[-1]) if made else None
-        ours = [None if x is None else claim.scale * x for x in (start, made[-1].value if made else None)]
-        lines.append(
-            {
-                "measure": f"{METRICS[claim.metric].label}, {claim.unit}",
-                "theirs before": _range(claim.before),
-                "theirs after": _range(claim.after),
-                "of": system,
-                "ours before": "not measured" if ours[0] is None else f"{ours[0]:.4g}",
-                "ours after": "not measured" if ours[1] is None else f"{ours[1]:.4g}",
-                "verdict": _agreement(claim, *ours),
-            }
-        )
-    return pd.DataFrame(lines)
-
-
-def _agreement(claim: Claim, before: float | None, after: float | None) -> str:
-    if before is None or after is None:
-        return "not comparable: not measured"
-    least, most = claim.after[0] / claim.before[1], claim.after[1] / claim.before[0]
-    change = after / before
-    there = claim.before[0] <= before <= claim.before[1]
-    where = "the start agrees" if there else "the start does not"
-    if least <= change <= most:
-        return f"the change agrees ({change:.2f} times, theirs {least:.2f} to {most:.2f}), {where}"
-    word = "better" if (METRICS[claim.metric].better > 0) == (change > most) else "worse"
-    return f"{word} than promised ({change:.2f} times, theirs {least:.2f} to {most:.2f}), {where}"
-
-
-def _range(ends: tuple[float, float]) -> str:
-    return f"{ends[0]:g}" if ends[0] == ends[1] else f"{ends[0]:g} to {ends[1]:g}"
 
 
 def saved(rows: pd.DataFrame) -> str | None:
