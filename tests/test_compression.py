@@ -69,8 +69,8 @@ def rows(*values):
     return results.frame(
         {
             "system": s, "variant": v, "target": "torch/cpu", "metric": m, "value": x, "unit": METRICS[m].unit,
-            "kind": "measured", "n": 10, "ci_low": None, "ci_high": None, "source": "test", "baseline": "", "host": "here", "commit": "c",
-            "time": "2026-11-22T00:00:00", "detail": "",
+            "kind": "measured", "n": 10, "ci_low": None, "ci_high": None, "source": "test", "baseline": "",
+            "host": "here", "commit": "c", "time": "2026-11-22T00:00:00", "detail": "",
         }
         for s, v, m, x in values
     )  # fmt: skip
