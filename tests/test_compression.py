@@ -18,8 +18,8 @@ from lib.studies.headlines import HEADLINES
 from lib.studies.menu import trial
 
 
-def answer(word, recommended, times=1.5):
-    return Answer(word, recommended, "because", times)
+def answer(word, recommended, times=1.5, **more):
+    return Answer(word, recommended, "because", times, **more)
 
 
 TRIED = [
@@ -30,16 +30,28 @@ TRIED = [
 ]
 
 
-def test_all_variants_are_counted_and_none_is_flattered():
-    assert compression.finding(TRIED) == (
-        "Of 4 variants: 1 recommended (int8 of a); "
-        "1 without audible loss but not shown to be worth having (pruned-30 of a); "
-        "1 worse (int8 of b); 1 not run (nf4 of b). 1 of them are slower than their baseline."
+def test_each_system_is_told_what_to_take_and_none_is_flattered():
+    faster = Tried(trial("b", "onnxruntime/cpu", "int8"), answer("without audible loss", True, 1.6))
+    fastest = Tried(trial("b", "onnxruntime/cpu", "plan"), answer("without audible loss", True, 1.7))
+    slow = Tried(
+        trial("b", "onnxruntime/cpu", "nf4"), answer("undecided", False, 0.8, undecided=True, slower=True)
     )
-    assert compression.finding([]) is None
-    table = compression.table(TRIED)
-    assert table["take it"].tolist() == ["yes", "no", "no", ""] and table.verdict.tolist()[3] == "not run"
-    assert table.why.tolist()[3] == "no kernel"
+    assert compression.findings([*TRIED, faster, fastest, slow]) == [
+        "a on torch/cpu: take int8, because; of 2 tried 1 is recommended, 1 is without audible loss but not worth "
+        "having, 0 are significantly slower than the baseline.",
+        "b on torch/cpu: leave it as it is; of 2 tried 1 is worse, 1 could not run, "
+        "0 are significantly slower than the baseline.",
+        "b on onnxruntime/cpu: take plan, because; of 3 tried 2 are recommended, 1 is undecided, "
+        "1 is significantly slower than the baseline.",
+    ]
+    assert compression.findings([slow])[0].startswith(
+        "b on onnxruntime/cpu: leave it as it is until more is measured;"
+    )
+    assert compression.findings(TRIED[3:]) == ["b on torch/cpu: leave it as it is; of 1 tried 1 could not run."]
+    assert compression.findings([]) == []
+    table = compression.table([*TRIED, slow])
+    assert table["take it"].tolist() == ["yes", "no", "no", "", "undecided"]
+    assert table.verdict.tolist()[3] == "not run" and table.why.tolist()[3] == "no kernel"
 
 
 def test_every_trial_has_a_name_of_its_own_and_a_technique_that_exists():
@@ -232,7 +244,7 @@ def planned(tmp_path, monkeypatch):
         "@validation": answer("without audible loss", True, 1.31),
         "": answer("without audible loss", True, 1.31),
     }
-    monkeypatch.setattr(confirmed, "answer", lambda base, heard, one, before: said[heard])
+    monkeypatch.setattr(confirmed, "answer", lambda run, base, heard, one, before: said[heard])
     sentences = [Sentence(name, "A text.", "test") for name in "abcd"]
     arguments = (run, "voice", "torch/cpu", tried, sentences[:2], sentences[2:], [], None, tmp_path)
     return arguments, said, saved, heard

@@ -148,6 +148,20 @@ def test_tables_and_page_carry_the_word(tmp_path):
     assert len(longest) > 50 and longest in html.unescape(notebook.full(frame).data)
 
 
+def test_a_notebook_says_what_its_words_mean(monkeypatch):
+    from IPython import display
+
+    shown = []
+    monkeypatch.setattr(display, "display", lambda *given: shown.extend(one.data for one in given))
+    notebook.terms("rtf", "asr_nll")
+    assert [line[: line.index(":")] for line in shown[0].splitlines()] == [
+        "- **RTF**",
+        "- **Recogniser's loss on the true words**",
+        "- **Without audible loss**",
+    ]
+    assert "Predicted MOS −0.10 points" in shown[0] and "nats a word" in shown[0]
+
+
 def test_claims_stand_apart_from_what_was_published_and_measured(tmp_path):
     run = results.Run("02_training", tmp_path / "quick")
     run.add("tacotron2", "training", "torch/cpu", "train_frames_per_s", 2345)

@@ -154,6 +154,13 @@ def clip_of(utterance: "Utterance", waveform=None) -> "Clip":
     )
 
 
+def terms(*metrics: str) -> None:
+    """What metrics mean, and "without audible loss" with its margins, as a list, where they are first met."""
+    said = [f"**{METRICS[metric].label}**: {vocabulary.DEFINITIONS[metric]}" for metric in metrics]
+    loss = "the 95 % intervals of all differences from the baseline lie inside their margins"
+    points(*said, f"**Without audible loss**: {loss} ({verdicts_module.margins()}).")
+
+
 def say(*sentences: str | None) -> None:
     """Print computed sentences as one paragraph; those without numbers (None) are left out."""
     from IPython.display import Markdown, display
