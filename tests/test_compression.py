@@ -72,8 +72,11 @@ def test_trials_of_some_systems_are_a_part_of_all_and_an_unknown_one_is_refused(
     ]
     both = menu.trials("study", ["vits-joe", "hifigan"])
     assert {one.system for one in both} == {"vits-joe", "hifigan"} and len(both) > len(joe)
-    with pytest.raises(ParameterError, match="hifigan"):  # which smoke does not try
-        menu.trials("smoke", ["hifigan"])
+    for extent in ("smoke", "quick"):
+        with pytest.raises(ParameterError, match=f"^{extent} tries nothing of hifigan; `trials=study` does$"):
+            menu.trials(extent, ["hifigan"])
+    with pytest.raises(ParameterError, match="unknown system of the trials 'quick'"):
+        menu.trials("quick", ["hifi"])
 
 
 def rows(*values):
