@@ -107,7 +107,9 @@ def test_a_notebook_lays_claims_beside_as_the_report_does():
     shown = notebook.claims(known, "SpeechT5")
     said = shown.set_index("of")
     size = said.loc["Download size"]
-    assert size.ours == "628.6 (estimated) → 202.1 MB" and size.verdict == "agrees"
+    assert (
+        size.ours == "628.6 (estimated) → 202.1 MB" and size.verdict == "agrees" and size.measured == "this run"
+    )
     assert size.reason == (
         "the change is 0.322 times, theirs 0.2 to 0.4 times; ours starts at 628.6 MB, theirs at 1,000.0 to 1,500.0"
     )

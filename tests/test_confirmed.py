@@ -182,6 +182,9 @@ def test_the_published_size_is_made_smaller_on_both_runtimes_and_laid_beside_tor
     run = results.Run("04_pruning_quantization", tmp_path)
     quick = promised.published(run, ["A text."], tmp_path, extent="quick")
     assert list(quick) == ["baseline on torch/cpu", f"{menu.CLAIMED} on torch/cpu"]
+    assert promised.published(run, ["A text."], tmp_path, extent="quick", only=["hifigan"]) == {}
+    only = ["hifigan", "speecht5/torch/cpu"]
+    assert list(promised.published(run, ["A text."], tmp_path, extent="quick", only=only)) == list(quick)
     made = promised.published(run, ["A text."], tmp_path, extent="study")
     small = "int8-dynamic+fp16-weights"
     assert {"baseline on onnxruntime/cpu", f"{small} on torch/cpu", f"{small} on onnxruntime/cpu"} <= set(made)

@@ -101,8 +101,8 @@ def answer(table: "pd.DataFrame"):
 
 
 def claims(table: "pd.DataFrame", study: str = "") -> "pd.DataFrame":
-    """Every headline of the reference studies: theirs, ours, verdict, reason, a line each. study: of that one alone,
-    by the beginning of its name.
+    """Every headline of the reference studies: theirs, ours, verdict, reason, a line each, and where ours was measured.
+    study: of that one alone, by the beginning of its name.
     """
     import pandas as pd
 
@@ -112,7 +112,9 @@ def claims(table: "pd.DataFrame", study: str = "") -> "pd.DataFrame":
     columns["source"] = "stated by"
     lines = [line for line in told.lines(records(table)) if line.study.startswith(study)]
     cells = [[getattr(line, name) or "" for name in columns] for line in lines]
-    return pd.DataFrame(cells, columns=list(columns.values())).set_index(["study", "system"])
+    where = [line.origin or "this run" if line.ours else "" for line in lines]
+    made = pd.DataFrame(cells, columns=list(columns.values())).assign(measured=where)
+    return made.set_index(["study", "system"])
 
 
 def players(clips: Mapping[str, "Clip"], *, text: bool = True):

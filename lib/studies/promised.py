@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BASE, WHOLE = "speecht5-base", "baseline"
+BASE, SMALL, WHOLE = "speecht5-base", "speecht5", "baseline"  # the published size, the one trained here
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,17 @@ def published(
     rounds: int = 1,
     threads: int = 2,
     resume: bool = False,
+    only: Collection[str] = (),
 ) -> dict[str, Benched]:
     """Size and speed of the published SpeechT5 as it is and made smaller, on both runtimes, in one bench; its weights
     are random, so nobody judges it.
 
     extent: "quick" what is claimed, on torch; "study" what else can be had. Of every variant a row says how many times
-    as fast and as small it is as the whole network on torch; what cannot be made has one that says why.
+    as fast and as small it is as the whole network on torch; what cannot be made has one that says why. only: systems
+    that a run is about (`menu.trials`): nothing is done where SpeechT5 is not among them.
     """
+    if only and not {BASE, SMALL} & {label.partition("/")[0] for label in only}:
+        return {}
     candidates: dict[str, Candidate] = {}
     for target, variants in _variants(extent).items():
         base = failed.tried(
@@ -110,7 +114,7 @@ def _variants(extent: str) -> dict[str, list[tuple[str, Steps]]]:
     on_torch = {
         one.variant: one.steps
         for one in menu.trials("quick")
-        if (one.system, one.target) == ("speecht5", CLAIMED_ON)
+        if (one.system, one.target) == (SMALL, CLAIMED_ON)
     }
     if extent != "study":
         return {CLAIMED_ON: [(menu.CLAIMED, on_torch[menu.CLAIMED])]}
@@ -144,11 +148,7 @@ def saved(rows: pd.DataFrame) -> str | None:
     rows, ratios = rows[rows.target == CLAIMED_ON], {}
     for metric in ("size_mb", "rtf"):
         values = [
-            rows[
-                (rows.variant == name)
-                & (rows.metric == metric)
-                & rows.system.isin(("speecht5", "speecht5-base"))
-            ]
+            rows[(rows.variant == name) & (rows.metric == metric) & rows.system.isin((SMALL, BASE))]
             .dropna(subset=["value"])
             .groupby("system")
             .value.last()
