@@ -87,7 +87,8 @@ CLAIM = "claim without a publication: "  # how the source of a figure begins tha
 ON_PURPOSE = (
     "@damage",
     "@predictors",
-)  # variants that end so are damaged to ask the judges, and nobody's proposal
+    "@sensitivity",
+)  # variants that end so are damaged to ask the judges, or in one group of layers to learn of it: nobody's proposal
 
 
 def deliberate(variant: str) -> bool:

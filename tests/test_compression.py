@@ -11,15 +11,19 @@ import pytest
 from lib import REPOSITORY, optimize, results
 from lib.errors import ParameterError
 from lib.measure import evaluate
+from lib.metrics import METRICS
 from lib.optimize.plan import Answer, Effect, Group, Plan
+from lib.report import claims, notebook
 from lib.report import sensitivity as charts
+from lib.report.collect import records
 from lib.studies import automatic, compression, confirmed, menu, plans, promised, sensitivity
 from lib.studies.compression import Tried
+from lib.studies.headlines import HEADLINES
 from lib.studies.menu import trial
 
 
-def answer(word, recommended, times=1.5):
-    return Answer(word, recommended, "because", times)
+def answer(word, recommended, times=1.5, **more):
+    return Answer(word, recommended, "because", times, **more)
 
 
 TRIED = [
@@ -30,16 +34,28 @@ TRIED = [
 ]
 
 
-def test_all_variants_are_counted_and_none_is_flattered():
-    assert compression.finding(TRIED) == (
-        "Of 4 variants: 1 recommended (int8 of a); "
-        "1 without audible loss but not shown to be worth having (pruned-30 of a); "
-        "1 worse (int8 of b); 1 not run (nf4 of b). 1 of them are slower than their baseline."
+def test_each_system_is_told_what_to_take_and_none_is_flattered():
+    faster = Tried(trial("b", "onnxruntime/cpu", "int8"), answer("without audible loss", True, 1.6))
+    fastest = Tried(trial("b", "onnxruntime/cpu", "plan"), answer("without audible loss", True, 1.7))
+    slow = Tried(
+        trial("b", "onnxruntime/cpu", "nf4"), answer("undecided", False, 0.8, undecided=True, slower=True)
     )
-    assert compression.finding([]) is None
-    table = compression.table(TRIED)
-    assert table["take it"].tolist() == ["yes", "no", "no", ""] and table.verdict.tolist()[3] == "not run"
-    assert table.why.tolist()[3] == "no kernel"
+    assert compression.findings([*TRIED, faster, fastest, slow]) == [
+        "a on torch/cpu: take int8, because; of 2 tried 1 is recommended, 1 is without audible loss but not worth "
+        "having, 0 are significantly slower than the baseline.",
+        "b on torch/cpu: leave it as it is; of 2 tried 1 is worse, 1 could not run, "
+        "0 are significantly slower than the baseline.",
+        "b on onnxruntime/cpu: take plan, because; of 3 tried 2 are recommended, 1 is undecided, "
+        "1 is significantly slower than the baseline.",
+    ]
+    assert compression.findings([slow])[0].startswith(
+        "b on onnxruntime/cpu: leave it as it is until more is measured;"
+    )
+    assert compression.findings(TRIED[3:]) == ["b on torch/cpu: leave it as it is; of 1 tried 1 could not run."]
+    assert compression.findings([]) == []
+    table = compression.table([*TRIED, slow])
+    assert table["take it"].tolist() == ["yes", "no", "no", "", "undecided"]
+    assert table.verdict.tolist()[3] == "not run" and table.why.tolist()[3] == "no kernel"
 
 
 def test_every_trial_has_a_name_of_its_own_and_a_technique_that_exists():
@@ -60,8 +76,11 @@ def test_trials_of_some_systems_are_a_part_of_all_and_an_unknown_one_is_refused(
     ]
     both = menu.trials("study", ["vits-joe", "hifigan"])
     assert {one.system for one in both} == {"vits-joe", "hifigan"} and len(both) > len(joe)
-    with pytest.raises(ParameterError, match="hifigan"):  # which smoke does not try
-        menu.trials("smoke", ["hifigan"])
+    for extent in ("smoke", "quick"):
+        with pytest.raises(ParameterError, match=f"^{extent} tries nothing of hifigan; `trials=study` does$"):
+            menu.trials(extent, ["hifigan"])
+    with pytest.raises(ParameterError, match="unknown system of the trials 'quick'"):
+        menu.trials("quick", ["hifi"])
 
 
 @pytest.mark.parametrize(
@@ -92,39 +111,45 @@ def rows(*values):
     """(system, variant, metric, value) as a table of results."""
     return results.frame(
         {
-            "system": s, "variant": v, "target": "torch/cpu", "metric": m, "value": x, "unit": "", "kind": "measured",
-            "n": 10, "ci_low": None, "ci_high": None, "source": "test", "baseline": "", "host": "here", "commit": "c",
-            "time": "2026-11-22T00:00:00", "detail": "",
+            "system": s, "variant": v, "target": "torch/cpu", "metric": m, "value": x, "unit": METRICS[m].unit,
+            "kind": "measured", "n": 10, "ci_low": None, "ci_high": None, "source": "test", "baseline": "",
+            "host": "here", "commit": "c", "time": "2026-11-22T00:00:00", "detail": "",
         }
         for s, v, m, x in values
     )  # fmt: skip
 
 
-def test_a_claim_is_compared_by_its_change_and_its_start():
+def test_a_notebook_lays_claims_beside_as_the_report_does():
     both = menu.CLAIMED
     known = rows(
-        ("speecht5-base", "baseline", "size_mb", 629.0), ("speecht5-base", both, "size_mb", 200.0),
-        ("speecht5", "baseline", "mos_predicted", 4.3), ("speecht5", both, "mos_predicted", 2.0),
-        ("speecht5", "baseline", "wer", 0.055), ("speecht5", both, "wer", 0.05),
+        ("speecht5-base", "baseline", "size_mb", 628.6), ("speecht5-base", both, "size_mb", 202.1),
+        ("speecht5-base", "baseline", "latency_ms_p50", 1500.0), ("speecht5-base", both, "latency_ms_p50", 500.0),
         ("speecht5", "baseline", "size_mb", 9.0), ("speecht5", both, "size_mb", 9.0),
+        ("speecht5", both, "wer", 0.05),
     )  # fmt: skip
-    graphs = rows(("speecht5-base", "baseline", "size_mb", 1.0)).assign(
-        target="onnxruntime/cpu"
-    )  # not claimed of
-    table = promised.claims(pd.concat([known, graphs], ignore_index=True), both)
-    said = dict(zip([name.split(",")[0] for name in table.measure], table.verdict))
-    assert said["Download size"] == "the change agrees (0.32 times, theirs 0.20 to 0.40), the start does not"
-    assert said["Predicted MOS"].startswith("worse than promised (0.47 times") and said[
-        "Predicted MOS"
-    ].endswith("agrees")
-    assert said["WER"].startswith("better than promised (0.91 times, theirs 1.17 to 1.60)")
-    assert said["PESQ wideband"] == "not comparable: not measured"
-    known = known[
-        ~((known.variant == "baseline") & (known.metric == "wer"))
-    ]  # in its variant's row all the same
-    known.loc[(known.variant == both) & (known.metric == "wer"), "detail"] = '{"difference": -0.005}'
-    assert promised.claims(known, both).equals(table)
-    assert table["ours before"].tolist()[0] == "629" and table["ours after"].tolist()[-1] == "5"
+    known.loc[(known.metric == "size_mb") & (known.value > 600), "kind"] = "estimated"
+    known.loc[known.metric == "latency_ms_p50", "n"] = 1
+    known.loc[known.metric == "wer", "detail"] = (
+        '{"difference": -0.005, "ci_low": -0.006, "ci_high": 0.0, "n": 10}'
+    )
+    shown = notebook.claims(known, "SpeechT5")
+    said = shown.set_index("of")
+    size = said.loc["Download size"]
+    assert (
+        size.ours == "628.6 (estimated) → 202.1 MB" and size.verdict == "agrees" and size.measured == "this run"
+    )
+    assert size.reason == (
+        "the change is 0.322 times, theirs 0.2 to 0.4 times; ours starts at 628.6 MB, theirs at 1,000.0 to 1,500.0"
+    )
+    once = said.loc["Latency, median"]  # one sentence in one process proves nothing, however fast
+    assert (once.verdict, once.n) == ("undecided", 1) and "too few for an interval" in once.reason
+    words = said.loc["WER, normalised"]
+    assert (words.verdict, words.ours, words.n) == ("better than claimed", "5.5 → 5.0 %", 10)
+    assert "starts" not in words.reason and words["stated by"].startswith("the description of a project")
+    assert said.loc["PESQ wideband"].verdict == "not run" and len(shown) == len(promised.CLAIMS)
+    assert len(notebook.claims(known)) == len(HEADLINES)
+    told = {(line.of, line.verdict, line.reason) for line in claims.lines(records(known))}
+    assert {(one.Index, one.verdict, one.reason) for one in said.itertuples()} <= told
 
 
 def test_zeros_are_told_to_save_nothing():
@@ -321,7 +346,7 @@ def planned(tmp_path, monkeypatch):
         "@validation": answer("without audible loss", True, 1.31),
         "": answer("without audible loss", True, 1.31),
     }
-    monkeypatch.setattr(confirmed, "answer", lambda base, heard, one, before: said[heard])
+    monkeypatch.setattr(confirmed, "answer", lambda run, base, heard, one, before: said[heard])
     sentences = [Sentence(name, "A text.", "test") for name in "abcd"]
     arguments = (run, "voice", "torch/cpu", tried, sentences[:2], sentences[2:], [], None, tmp_path)
     return arguments, said, saved, heard

@@ -2,6 +2,7 @@
 enough to refuse one, and a study goes on where it stopped.
 """
 
+import dataclasses
 import json
 
 import numpy as np
@@ -20,9 +21,9 @@ from lib.studies.menu import trial
 from lib.systems.base import Transcript
 
 
-def benched(variant, seconds, megabytes, target="torch/cpu", n=8):
+def benched(variant, seconds, megabytes, target="torch/cpu", n=8, wavering=0.01):
     """A bench of three rounds in which every sentence of a second took so long, give or take a little."""
-    wavering = 1 + 0.01 * np.random.default_rng(len(variant)).standard_normal((3, 1, n))
+    wavering = 1 + wavering * np.random.default_rng(len(variant)).standard_normal((3, 1, n))
     candidate = bench.Candidate("voice", variant, target, {"system": "voice"})
     footprint = {"size_mb": megabytes}
     once = {name: np.ones(3) for name in ("cold_start_s", "load_s", "first_sentence_s", "peak_rss_mb", "cpu_s")}
@@ -32,8 +33,19 @@ def benched(variant, seconds, megabytes, target="torch/cpu", n=8):
 class Sized:
     """A system of a size."""
 
+    name, variant = "voice", "baseline"
+
     def __init__(self, megabytes):
         self.size_mb = megabytes
+
+
+def answered(folder, one, base=None):
+    """What a bench of a variant, heard without loss, and its baseline comes to."""
+    base = base or benched("baseline", 1.0, 10.0)
+    run = results.Run("04_pruning_quantization", folder)
+    bench.write(run, {"baseline": base, "int8": one})
+    heard = confirmed.Heard(Sized(5.0), Verdict("without audible loss", ("all inside",)), ())
+    return confirmed.answer(run, Sized(10.0), heard, one, base)
 
 
 @pytest.mark.parametrize(
@@ -46,16 +58,34 @@ class Sized:
         (2.0, 20.0, False, "better in nothing"),
     ],
 )
-def test_what_is_slower_or_larger_is_never_recommended(seconds, megabytes, recommended, why):
+def test_what_is_slower_or_larger_is_never_recommended(seconds, megabytes, recommended, why, tmp_path):
     """However well it sounds, and whatever else it saves."""
-    heard = confirmed.Heard(Sized(megabytes), Verdict("without audible loss", ("all inside",)), ())
-    said = confirmed.answer(
-        Sized(10.0), heard, benched("int8", seconds, megabytes), benched("baseline", 1.0, 10.0)
-    )
-    assert said.recommended == recommended and why in said.why
+    said = answered(tmp_path, benched("int8", seconds, megabytes))
+    assert said.recommended == recommended and why in said.why and said.slower == (seconds > 1)
     tried = [Tried(trial("voice", "torch/cpu", "int8"), said)]
     assert ("yes" in compression.table(tried)["take it"].tolist()) == recommended
-    assert ("1 recommended (int8 of voice)" in compression.finding(tried)) == recommended
+    (finding,) = compression.findings(tried)
+    assert ("take int8, without audible loss and" in finding) == recommended
+    assert f"{int(seconds > 1)} {'is' if seconds > 1 else 'are'} significantly slower" in finding
+
+
+def test_what_is_hardly_slower_is_not_counted_as_slower(tmp_path):
+    """0.99 times as fast, with an interval across 1."""
+    said = answered(tmp_path, benched("int8", 1.01, 10.0, wavering=0.05))
+    assert said.times == pytest.approx(0.99, abs=0.03) and said.times < 1 and not said.slower
+    (finding,) = compression.findings([Tried(trial("voice", "torch/cpu", "int8"), said)])
+    assert "0 are significantly slower" in finding
+
+
+def test_memory_counts_as_it_does_in_the_report(tmp_path):
+    """What a notebook says of a variant the page says, too."""
+    frugal = benched("int8", 1.0, 10.0)
+    frugal = dataclasses.replace(frugal, peak_rss_mb=np.array([0.5, 0.51, 0.5]))
+    said = answered(tmp_path, frugal)
+    assert said.recommended and "more frugal with memory (1.99 times" in said.why
+    table = results.read(tmp_path / "results" / "04_pruning_quantization.jsonl")
+    gains = judgement.from_rows(table, "voice", "int8", "torch/cpu").gains
+    assert {gain.text in said.why for gain in gains if gain.saves} == {True}
 
 
 def test_nothing_that_was_recorded_is_recommended_and_slower_or_larger():
@@ -152,6 +182,9 @@ def test_the_published_size_is_made_smaller_on_both_runtimes_and_laid_beside_tor
     run = results.Run("04_pruning_quantization", tmp_path)
     quick = promised.published(run, ["A text."], tmp_path, extent="quick")
     assert list(quick) == ["baseline on torch/cpu", f"{menu.CLAIMED} on torch/cpu"]
+    assert promised.published(run, ["A text."], tmp_path, extent="quick", only=["hifigan"]) == {}
+    only = ["hifigan", "speecht5/torch/cpu"]
+    assert list(promised.published(run, ["A text."], tmp_path, extent="quick", only=only)) == list(quick)
     made = promised.published(run, ["A text."], tmp_path, extent="study")
     small = "int8-dynamic+fp16-weights"
     assert {"baseline on onnxruntime/cpu", f"{small} on torch/cpu", f"{small} on onnxruntime/cpu"} <= set(made)
@@ -357,6 +390,23 @@ def test_a_recogniser_is_judged_by_the_words_it_hears_in_the_same_clips(tmp_path
     (row,) = results.read(run.path).query("metric == 'wer'").itertuples()
     assert row.value == pytest.approx(11 / 70) and row.baseline == "baseline" and row.n == 10
     assert confirmed.before(row) == pytest.approx(0, abs=1e-4)
+
+
+def test_a_baseline_stands_beside_its_variants_on_the_same_sentences():
+    """It has no rows of its own: what a variant was compared with is its value less the difference."""
+    table = rows(
+        ("hifigan", "int8", "rtf", 0.1), ("vits-joe", "first", "wer", 0.15), ("vits-joe", "all", "wer", 0.13),
+        ("vits-joe", "all", "mos_predicted", 3.9), ("vits-joe", "baseline", "rtf", 0.1),
+    )  # fmt: skip
+    differences = ["", {"difference": 0.10}, {"difference": 0.04}, {"difference": -0.2}, ""]
+    table["detail"] = [json.dumps(one) if one else "" for one in differences]
+    table["baseline"], table["n"] = ["", "baseline", "baseline", "baseline", ""], [10, 5, 10, 10, 10]
+    told = compression.with_baselines(table)
+    whole = told[told.variant == "baseline"].set_index("metric")
+    assert whole.value.to_dict() == pytest.approx({"wer": 0.09, "mos_predicted": 4.1, "rtf": 0.1})
+    assert told.variant.tolist() == ["int8", "baseline", "baseline", "first", "all", "all", "baseline"]
+    assert whole.ci_low.isna().all() and len(compression.with_baselines(told)) == len(told)
+    assert compression.with_baselines(table[:0]).empty
 
 
 def test_a_vocoder_copies_what_its_teacher_read(tmp_path, monkeypatch):

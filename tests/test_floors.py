@@ -112,7 +112,7 @@ def test_a_voice_is_faster_by_its_paired_speed_up_and_its_verdict():
     line = told("vits-joe", faster(2.5, 2.1, 2.9), heard(*on))
     assert (
         line.word == MET
-        and line.ours == "int8 on onnxruntime/cpu: 2.5 [2.1, 2.9] times as fast; without audible loss"
+        and line.ours == "int8 on onnxruntime/cpu: 2.5 [2.1, 2.9] times as fast; heard: without audible loss"
     )
     assert line.rows == ("vits-joe int8 onnxruntime/cpu rtf",) and line.why == "" and line.origin == ""
     assert told("vits-joe", faster(2.5, 1.9, 2.9), heard(*on)).word == UNDECIDED
@@ -199,13 +199,91 @@ def test_where_the_time_goes_says_what_is_left_to_win():
     assert bottleneck.told(results.frame([])) == []
 
 
-def test_a_run_that_meets_it_stands_before_one_that_does_not():
-    old = [one | {"recorded": True, "commit": "a"} for one in heard("vits-joe", "int8", "onnxruntime/cpu")]
-    now = heard("vits-joe", "int8", "onnxruntime/cpu")
-    line = told("vits-joe", faster(1.1, 1.0, 1.2), now, faster(2.5, 2.1, 2.9, recorded=True, commit="a"), old)
-    assert line.word == MET and line.origin
-    line = told("vits-joe", faster(1.1, 1.0, 1.2), now, faster(1.2, 1.1, 1.3, recorded=True, commit="a"), old)
+def earlier(commit, *rows, day="2026-11-22"):
+    """The same rows as an earlier run has them."""
+    given = [one for part in rows for one in (part if isinstance(part, list) else [part])]
+    when = {"recorded": True, "commit": commit, "time": f"{day}T06:00:00+00:00"}
+    return [one | when for one in given]
+
+
+def test_of_the_same_variant_the_newest_run_decides():
+    """Not the best of all that ever ran: what was met once, and is missed now, is missed."""
+    good = heard("vits-joe", "int8", "onnxruntime/cpu")
+    fast, slow, unclear = faster(2.5, 2.1, 2.9), faster(1.1, 1.0, 1.2), faster(2.0, 1.7, 2.3)
+    line = told("vits-joe", slow, good, earlier("a", fast, good))
     assert line.word == MISSED and not line.origin
+    was = "was met by int8 on onnxruntime/cpu (recorded 2026-11-22, here, commit a)"
+    assert line.why == f"missed: 1.1 [1, 1.2] times as fast (the only one tried); {was}"
+    line = told("vits-joe", earlier("a", fast, good), earlier("b", slow, good, day="2026-11-24"))
+    assert line.word == MISSED and line.origin.endswith("commit b") and line.why.endswith(was)
+    line = told("vits-joe", earlier("a", slow, good), earlier("b", fast, good, day="2026-11-24"))
+    assert line.word == MET and line.origin.endswith("commit b") and line.why == ""
+    line = told("vits-joe", fast, good, earlier("a", slow, good))
+    assert line.word == MET and not line.origin
+    elsewhere = [one | {"host": "there"} for one in [slow, *good]]
+    assert (
+        told("vits-joe", elsewhere, earlier("a", fast, good)).word == MISSED
+    )  # this run's machine is asked first
+    line = told("vits-joe", unclear, good, earlier("a", fast, good))  # too little to take anything back
+    assert line.word == MET and line.origin
+    assert (
+        line.why
+        == "this run has too little to decide it: 2 [1.7, 2.3] times as fast; heard: without audible loss"
+    )
+    assert told("vits-joe", slow, earlier("a", fast, good)).word == MISSED  # too slow, whoever judged it
+
+
+def test_a_run_that_tried_little_takes_back_nothing_of_others():
+    """A quick run tries two variants; the one that met the floor is not among them."""
+    here, other = heard("vits-joe", "int8", "onnxruntime/cpu"), heard("vits-joe", "plan", "onnxruntime/cpu")
+    met = earlier("a", faster(2.5, 2.1, 2.9, "plan"), other, faster(1.1, 1.0, 1.2), here)
+    line = told("vits-joe", faster(1.1, 1.0, 1.2), here, met)
+    assert line.word == MET and line.ours.startswith("plan on") and line.origin.endswith("commit a")
+
+
+def test_what_is_slower_or_larger_than_its_baseline_meets_no_floor():
+    """No optimization, by the rule of the recommendation, whatever the floor itself asks about."""
+    on = ("vits-joe", "int8", "onnxruntime/cpu")
+
+    def sizes(small, large=20.0):
+        return [row(on[0], name, on[2], "size_mb", mb) for name, mb in (("baseline", large), (on[1], small))]
+
+    whole = row(on[0], "baseline", on[2], "rtf", 0.1)
+    for ends, word in (
+        ((0.80, 0.94), MISSED),
+        ((0.9, 1.05), MET),
+        ((1.1, 1.2), MET),
+        ((None, None), UNDECIDED),
+    ):
+        line = told("download of vits-joe", sizes(10.0), whole, faster(0.88, *ends), heard(*on))
+        assert line.word == word, ends
+    line = told("download of vits-joe", sizes(10.0), whole, faster(0.87, 0.80, 0.94), heard(*on))
+    assert line.why == "missed: beside its baseline there slower (1.15 times [1.06, 1.25]) (the only one tried)"
+    assert told("vits-joe", whole, faster(2.5, 2.1, 2.9), sizes(10.0), heard(*on)).word == MET
+    line = told("vits-joe", whole, faster(2.5, 2.1, 2.9), sizes(21.0), heard(*on))
+    assert line.word == MISSED and "larger (1.05 times)" in line.why
+
+
+def test_what_only_runs_elsewhere_is_told_from_what_was_compressed():
+    here = "onnxruntime/cpu"
+    slow = row("hifigan", "baseline", "torch/cpu", "rtf", 0.4, (0.39, 0.41))
+    whole = row("hifigan", "baseline", here, "rtf", 0.1, (0.09, 0.11))
+    line = told("vocoder hifigan", slow, whole)
+    assert line.word == MET
+    assert line.ours.endswith("as fast; the whole network on another runtime, nothing compressed")
+    small = row("hifigan", "int8", here, "rtf", 0.08, (0.07, 0.09))
+    line = told("vocoder hifigan", slow, whole, small, heard("hifigan", "int8", here))
+    assert line.word == MET and line.ours.startswith("int8 on")  # named before what nothing was done to
+    untried = told("vocoder hifigan", slow, whole | {"value": 0.3, "ci_low": 0.29, "ci_high": 0.31})
+    assert untried.word == NOT_RUN and untried.why.startswith("no variant tried yet: ")
+
+
+def test_what_kept_it_from_being_met_is_said_once():
+    on = ("tortoise", "int8", "torch/cpu")
+    sizes = [row(on[0], name, on[2], "size_mb", mb) for name, mb in (("baseline", 20), (on[1], 19))]
+    line = told("download of tortoise", sizes, heard(*on, good=False))
+    assert line.ours == "int8 on torch/cpu: 1.05 times as small; heard: worse"
+    assert line.why == "missed: 1.05 times as small; heard: worse (the only one tried)"
 
 
 def test_the_published_speecht5_borrows_the_verdict_of_the_small_one():
@@ -244,13 +322,25 @@ def test_packages_are_laid_beside_by_their_own_row():
 
 def test_a_recogniser_is_faster_only_where_it_hears_as_well():
     def form(low, worst):
-        detail = {"of": "whisper-tiny.en full+merged@hard on torch/cpu", "wer": paired(0.0, -0.004, worst)}
-        return row("whisper-tiny.en", "full@hard", "onnxruntime/cpu", "speedup", 3.5, (low, 4.0), detail=detail)
+        detail = {"of": "whisper-tiny.en baseline on torch/cpu", "wer": paired(0.0, -0.004, worst)}
+        return row("whisper-tiny.en", "int8", "onnxruntime/cpu", "speedup", 3.5, (low, 4.0), detail=detail)
 
     assert told("whisper-tiny.en", form(3.1, 0.004)).word == MET
     assert told("whisper-tiny.en", form(3.1, 0.006)).word == UNDECIDED
     assert told("whisper-tiny.en", form(2.9, 0.004)).word == UNDECIDED
     assert told("whisper-tiny.en", form(3.1, None)).word == UNDECIDED
+    whole = told("whisper-tiny.en", form(3.1, 0.004) | {"variant": "baseline"})
+    assert whole.word == MET and whole.ours.endswith("nothing compressed")
+    slow = told("whisper-tiny.en", form(2.0, 0.006) | {"variant": "baseline"})
+    assert slow.word == NOT_RUN and slow.why.startswith("no variant tried yet: ")
+
+
+def test_a_recogniser_that_was_taught_something_answers_for_no_floor_of_the_published_one():
+    about = {"of": "whisper-tiny.en full+merged@hard on torch/cpu", "wer": paired(0.0, -0.004, 0.004)}
+    about["over faster-whisper"] = {"times": 1.2, "ci_low": 1.1, "ci_high": 1.3}
+    taught = row("whisper-tiny.en", "full@hard", "ctranslate2/cpu", "speedup", 3.5, (3.1, 4.0), detail=about)
+    for name in ("whisper-tiny.en", "whisper-tiny.en beside faster-whisper in int8"):
+        assert told(name, taught).word == told(name, taught | {"variant": "int8"}).word == NOT_RUN
 
 
 @pytest.mark.parametrize(
@@ -391,6 +481,17 @@ def test_a_voice_is_judged_by_what_validation_chooses_of_the_person_on_the_most_
     assert less.word == MISSED and less.ours.startswith("lora-r2@prompts on")
     synthetic = voice("lora-r2", 0.8, near, 1.5, data="flite-slt", who="flite-slt", asked=0.0)
     assert told(name, synthetic).word == NOT_RUN and told(name, synthetic, chosen).word == MISSED
+
+
+def test_what_another_run_chose_is_no_second_try():
+    name, near, far = "a person's voice", (-0.005, -0.015, 0.005), (-0.05, -0.06, -0.03)
+    line = told(name, voice("lora-r2", 0.7, far, 1.5), earlier("a", voice("ia3", 0.8, near, 1.5)))
+    assert line.word == MISSED and "was met by ia3@prompts-1min" in line.why
+    fits, not_all = (
+        [row("whisper-tiny.en", f"{method}@hard", "torch/cpu", "merge_error", value)]
+        for method, value in (("lora-r8", 2e-5), ("dora-r8", 2e-4))
+    )
+    assert told("adapter within the weights", not_all, earlier("a", fits)).word == MISSED
 
 
 def test_every_adapter_fits_into_the_weights():

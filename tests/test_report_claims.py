@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -71,8 +72,34 @@ def test_bytes_are_counted_and_need_no_interval():
     estimated = [*sides("size_mb", (100,), (30,), kind="estimated")]
     made = line(SMALLER, estimated)
     assert (made.verdict, made.ours) == ("better than claimed", "100.0 → 30.0 MB (estimated)")
-    mixed = [estimated[0], sides("size_mb", (100,), (30,))[1]]  # one estimated, one measured: no change
-    assert line(SMALLER, mixed).verdict == "not run"
+    mixed = [estimated[0], sides("size_mb", (100,), (50,))[1]]  # bytes in memory beside bytes of files
+    made = line(SMALLER, mixed)
+    assert (made.verdict, made.ours) == ("agrees", "100.0 (estimated) → 50.0 MB")
+    before, after = sides("latency_ms_p50", (100, 99, 101), (50, 49, 51))
+    timed = line(FASTER, [dataclasses.replace(before, kind="estimated"), after])  # of times it makes no change
+    assert timed.verdict == "not run"
+
+
+def test_nothing_measured_is_said_only_where_no_row_is():
+    assert line(SMALLER, []).reason.startswith("nothing measured download size of speecht5 int8")
+    (_, alone) = sides("size_mb", (100,), (50,))
+    assert line(SMALLER, [alone]).reason == (
+        "download size of speecht5 int8 is 50.0 MB, and no baseline of the same run was laid beside it"
+    )
+
+
+def test_a_change_from_elsewhere_says_where_it_starts():
+    elsewhere = dataclasses.replace(SMALLER, before=(200, 300))
+    reason = line(elsewhere, sides("size_mb", (100,), (50,))).reason
+    assert reason.endswith("; ours starts at 100.0 MB, theirs at 200.0 to 300.0")
+    there = dataclasses.replace(SMALLER, before=(100, 100))
+    assert "starts" not in line(there, sides("size_mb", (100,), (50,))).reason
+
+
+def test_few_sentences_decide_no_claim():
+    detail = json.dumps({"difference": 0.0, "ci_low": -0.05, "ci_high": 0.05, "n": 7})
+    made = line(BETTER, [row("speecht5", "mos_predicted", 4.0, variant="int8", detail=detail)])
+    assert (made.verdict, made.n) == ("undecided", 7)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,24 @@ def test_a_single_variant_is_named_and_earlier_runs_answer_where_this_one_change
     )
 
 
+def test_what_earlier_runs_recommend_is_counted_apart():
+    worse = [*baseline(), *paired("int4", wer=0.1, size=10.0), *paired("nf4", wer=0.1, size=10.0)]
+    earlier = [*baseline(recorded=True), *paired("int8", wer=0.001, recorded=True)]
+    alone = str(summary.sentences(worse)[-1])
+    assert alone == "None is recommended of the 2 variants compared with a baseline: 2 worse."
+    assert str(summary.sentences([*worse, *earlier])[-1]) == (
+        "Of this run&#39;s 2 variants compared with a baseline none is recommended (2 worse); 1 of earlier runs is."
+    ).replace("&#39;", "'")
+
+
+def test_a_group_of_layers_treated_alone_is_no_variant():
+    """It is treated to learn of it, on few sentences, and nobody would take it: neither judged nor called the best."""
+    name = "int8-static+stage+flow@sensitivity"
+    rows = [*baseline(), *paired(name, wer=0.1, mos=0.5), *paired("int4", wer=0.1, size=10.0)]
+    assert [entry.variant for entry in verdicts.judged(rows)] == ["int4"]
+    assert {line.variant for table in tables.wide(rows) for line in table.lines} == {"baseline", "int4"}
+
+
 def test_a_speed_up_across_recordings_is_none():
     def timed(variant, value, commit):
         interval = {"ci": (0.9 * value, 1.1 * value)}
@@ -146,6 +164,20 @@ def test_tables_and_page_carry_the_word(tmp_path):
     assert frame.loc[("vits-joe", "int8", "onnxruntime/cpu"), "verdict"] == "without audible loss"
     longest = max(map(str, frame.to_numpy().ravel()), key=len)
     assert len(longest) > 50 and longest in html.unescape(notebook.full(frame).data)
+
+
+def test_a_notebook_says_what_its_words_mean(monkeypatch):
+    from IPython import display
+
+    shown = []
+    monkeypatch.setattr(display, "display", lambda *given: shown.extend(one.data for one in given))
+    notebook.terms("rtf", "asr_nll")
+    assert [line[: line.index(":")] for line in shown[0].splitlines()] == [
+        "- **RTF**",
+        "- **Recogniser's loss on the true words**",
+        "- **Without audible loss**",
+    ]
+    assert "Predicted MOS −0.10 points" in shown[0] and "nats a word" in shown[0]
 
 
 def test_claims_stand_apart_from_what_was_published_and_measured(tmp_path):

@@ -76,13 +76,16 @@ class Plan:
 @dataclass(frozen=True)
 class Answer:
     """What became of a plan. word: of `verdict.quality_verdict`; recommended: whether it is worth having; why: in
-    words; times: how many times as fast it is, measured.
+    words; times: how many times as fast it is, measured; undecided: whether that it is worth having may still come out;
+    slower: whether it is so by the whole interval.
     """
 
     word: str
     recommended: bool
     why: str
     times: float
+    undecided: bool = False
+    slower: bool = False
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ _OTHERS = "Others"  # claims in the rows that belong to none of the studies
 @dataclass(frozen=True)
 class Line:
     """A headline with our answer. kind: "claimed" or "published"; origin: where ours was measured, if not in this
-    run.
+    run; n: sentences or timings that ours rests on, 0 where nothing counted them.
     """
 
     study: str
@@ -43,6 +43,7 @@ class Line:
     verdict: str
     reason: str
     origin: str = ""
+    n: int = 0
 
 
 def lines(rows: Iterable[Row], headlines: Sequence[Headline] = HEADLINES) -> list[Line]:
@@ -72,7 +73,7 @@ def _line(headline: Headline, rows: list[Row], parts: list[list[Row]], entries: 
         answer = _equal(headline, entries)
     else:
         answer = _changed(headline, parts)
-    ours, word, reason, origin = answer or ("", NOT_RUN, _why(headline, rows), "")
+    ours, word, reason, origin, n = answer or ("", NOT_RUN, _why(headline, rows), "", 0)
     return Line(
         headline.study,
         headline.system,
@@ -85,6 +86,7 @@ def _line(headline: Headline, rows: list[Row], parts: list[list[Row]], entries: 
         word,
         reason,
         origin,
+        n,
     )
 
 
@@ -101,7 +103,7 @@ def _laid_beside(headline: Headline, rows: list[Row]) -> tuple | None:
         return None
     said = dict.fromkeys(f"{vocabulary.amount(r.metric, r.value)} ({r.variant}, {r.target})" for r in mine)
     origin = mine[0].stamp if all(row.recorded for row in mine) else ""
-    return "; ".join(tuple(said)[:_MOST]), INCOMPARABLE, headline.incomparable, origin
+    return "; ".join(tuple(said)[:_MOST]), INCOMPARABLE, headline.incomparable, origin, 0
 
 
 def _equal(headline: Headline, entries: list[Judged]) -> tuple | None:
@@ -111,7 +113,7 @@ def _equal(headline: Headline, entries: list[Judged]) -> tuple | None:
             continue
         quality = entry.judgement.quality
         word = {verdict.WITHOUT_LOSS: AGREES, verdict.WORSE: WORSE}.get(quality.word, UNDECIDED)
-        return quality.word, word, "; ".join(quality.reasons), entry.origin
+        return quality.word, word, "; ".join(quality.reasons), entry.origin, 0
     return None
 
 
@@ -126,12 +128,7 @@ def _changed(headline: Headline, parts: list[list[Row]]) -> tuple | None:
         change = _ratio(before, after) if cost else _difference(before, after)
         if change is None:
             continue
-        value, low, high, start = change
-        ours = (
-            f"{vocabulary.number(headline.metric, start)} → {vocabulary.amount(headline.metric, after.value)}"
-        )
-        if after.kind != "measured":
-            ours += f" ({after.kind})"
+        value, low, high, start, n = change
         word = _agreement(headline, value, low, high)
         form = (lambda x: f"{x:.3g}") if cost else (lambda x: vocabulary.signed(headline.metric, x))
         interval = f" [{form(low)}, {form(high)}]" if low is not None else ""
@@ -140,8 +137,27 @@ def _changed(headline: Headline, parts: list[list[Row]]) -> tuple | None:
         theirs = f"{form(least)} to {form(most)}" if least or not cost else f"at most {form(most)}"
         counted = "" if low is not None or headline.metric in verdict.COUNTED else "; too few for an interval"
         reason = f"the change is {form(value)}{unit}{interval}, theirs {theirs}{unit}{counted}"
-        return ours, word, reason, after.stamp if after.recorded else ""
+        reason += _other_start(headline, start)
+        ours = _sides(headline.metric, start, before, after)
+        return ours, word, reason, after.stamp if after.recorded else "", n
     return None
+
+
+def _sides(metric: str, start: float, before: Row | None, after: Row) -> str:
+    """ "629 (estimated) → 202 MB": what was not measured says so, once where neither side was."""
+    kinds = [after.kind if before is None else before.kind, after.kind]
+    first, last = ("" if kind == "measured" else f" ({kind})" for kind in kinds)
+    first = "" if first == last else first
+    return f"{vocabulary.number(metric, start)}{first} → {vocabulary.amount(metric, after.value)}{last}"
+
+
+def _other_start(headline: Headline, start: float) -> str:
+    """That ours begins elsewhere: a change from there need not be the same."""
+    if headline.before is None or headline.before[0] <= start <= headline.before[1]:
+        return ""
+    low, high = (vocabulary.number(headline.metric, end) for end in headline.before)
+    theirs = low if low == high else f"{low} to {high}"
+    return f"; ours starts at {vocabulary.amount(headline.metric, start)}, theirs at {theirs}"
 
 
 def _agreement(headline: Headline, value: float, low: float | None, high: float | None) -> str:
@@ -162,28 +178,31 @@ def _agreement(headline: Headline, value: float, low: float | None, high: float 
 
 
 def _ratio(before: Row | None, after: Row) -> tuple | None:
-    """(after over before, its ends or None, before); the ends from both intervals, which is cautious."""
-    if before is None or before.value <= 0 or before.kind != after.kind:
+    """(after over before, its ends or None, before, n); the ends from both intervals, which is cautious. Bytes are
+    counted, in files or in memory; of anything else an estimate and a measurement make no change.
+    """
+    if before is None or before.value <= 0:
+        return None
+    if before.kind != after.kind and after.metric not in verdict.COUNTED:
         return None
     ends = (None, None)
     if None not in (before.ci_low, after.ci_low) and before.ci_low > 0:
         ends = (after.ci_low / before.ci_high, after.ci_high / before.ci_low)
-    return after.value / before.value, *ends, before.value
+    return after.value / before.value, *ends, before.value, after.n or 0
 
 
 def _difference(before: Row | None, after: Row) -> tuple | None:
-    """(after minus before, its ends or None, before), paired where the row carries it."""
+    """(after minus before, its ends or None, before, n), paired where the row carries it."""
     try:
         detail = json.loads(after.detail)
+        value, n = detail["difference"], detail.get("n") or after.n or 0
         low, high = detail.get("ci_low"), detail.get("ci_high")
-        return (
-            detail["difference"],
-            low,
-            high if low is not None else None,
-            after.value - detail["difference"],
-        )
+        ends = (None, None) if None in (low, high) or 0 < n < verdict.MIN_SENTENCES else (low, high)
+        return value, *ends, after.value - value, n
     except (ValueError, TypeError, KeyError, AttributeError):
-        return None if before is None else (after.value - before.value, None, None, before.value)
+        if before is None:
+            return None
+        return after.value - before.value, None, None, before.value, after.n or 0
 
 
 def _newest(part: list[Row], headline: Headline, variant: str, like: Row | None = None) -> Row | None:
@@ -205,18 +224,23 @@ def _set(row: Row) -> str:
 
 def _why(headline: Headline, rows: list[Row]) -> str:
     """What a row says that could not run, else what has to run first."""
-    said = [
-        row.detail
+    mine = [
+        row
         for row in rows
-        if row.kind == "not_run"
-        and row.system == headline.system
+        if row.system == headline.system
         and row.variant.partition("@")[0] == headline.variant
         and row.metric == headline.metric
+        and not row.claimed
     ]
+    said = [row.detail for row in mine if row.kind == "not_run"]
     what = f"{headline.system} {headline.variant}".strip()
     if said:
         return said[-1]
-    return f"nothing measured {METRICS[headline.metric].in_sentence} of {what}: {headline.lacking}"
+    name = METRICS[headline.metric].in_sentence
+    if known := [row for row in mine if row.value is not None]:
+        value = vocabulary.amount(headline.metric, max(known, key=lambda row: row.time).value)
+        return f"{name} of {what} is {value}, and no {headline.baseline} of the same run was laid beside it"
+    return f"nothing measured {name} of {what}: {headline.lacking}"
 
 
 def _other(claim: tables.Claim) -> Line:

@@ -100,15 +100,21 @@ def answer(table: "pd.DataFrame"):
     return Markdown("\n\n".join(filter(None, [needs, *said, cards.markdown(made)])))
 
 
-def claims(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Every headline of the reference studies: theirs, ours, verdict, reason, a line each."""
+def claims(table: "pd.DataFrame", study: str = "") -> "pd.DataFrame":
+    """Every headline of the reference studies: theirs, ours, verdict, reason, a line each, and where ours was measured.
+    study: of that one alone, by the beginning of its name.
+    """
     import pandas as pd
 
     from lib.report import claims as told
 
-    columns = ["study", "system", "of", "theirs", "ours", "verdict", "reason"]
-    lines = [[getattr(line, name) for name in columns] for line in told.lines(records(table))]
-    return pd.DataFrame(lines, columns=columns).set_index(columns[:2])
+    columns = {name: name for name in ("study", "system", "of", "theirs", "ours", "n", "verdict", "reason")}
+    columns["source"] = "stated by"
+    lines = [line for line in told.lines(records(table)) if line.study.startswith(study)]
+    cells = [[getattr(line, name) or "" for name in columns] for line in lines]
+    where = [line.origin or "this run" if line.ours else "" for line in lines]
+    made = pd.DataFrame(cells, columns=list(columns.values())).assign(measured=where)
+    return made.set_index(["study", "system"])
 
 
 def players(clips: Mapping[str, "Clip"], *, text: bool = True):
@@ -148,6 +154,13 @@ def clip_of(utterance: "Utterance", waveform=None) -> "Clip":
     return Clip(
         utterance.id, utterance.text, utterance.load() if waveform is None else waveform, utterance.sample_rate
     )
+
+
+def terms(*metrics: str) -> None:
+    """What metrics mean, and "without audible loss" with its margins, as a list, where they are first met."""
+    said = [f"**{METRICS[metric].label}**: {vocabulary.DEFINITIONS[metric]}" for metric in metrics]
+    loss = "the 95 % intervals of all differences from the baseline lie inside their margins"
+    points(*said, f"**Without audible loss**: {loss} ({verdicts_module.margins()}).")
 
 
 def say(*sentences: str | None) -> None:

@@ -23,9 +23,10 @@ def sentences(rows: Iterable[Row]) -> list[Markup]:
     every = list(rows)
     current = [row for row in every if not row.recorded]
     rows = [row for row in current if row.kind == "measured"]
-    made = [_best_voice(rows), tradeoff.finding(rows), _speed(rows, current), verdicts.finding(rows)]
+    older = [row for row in every if row.recorded and row.kind == "measured"]
+    made = [_best_voice(rows), tradeoff.finding(rows), _speed(rows, current), verdicts.finding(rows, older)]
     if any(made) and not made[-1]:  # whether a listener would notice is the question: earlier runs may know
-        earlier = verdicts.finding(row for row in every if row.recorded and row.kind == "measured")
+        earlier = verdicts.finding(older)
         made[-1] = (
             Markup("{} That was measured by earlier runs; the run above compared no variant.").format(earlier)
             if earlier

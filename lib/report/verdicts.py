@@ -71,8 +71,11 @@ def _judged(rows: tuple[Row, ...]) -> tuple[Judged, ...]:
     return tuple(sorted(made, key=lambda j: (bool(j.origin), _ORDER.index(j.judgement.recommendation.word))))
 
 
-def finding(rows: Iterable[Row]) -> Markup | None:
-    """The recommended variant that saves most, and how the others did, in a sentence; None without variants."""
+def finding(rows: Iterable[Row], earlier: Iterable[Row] = ()) -> Markup | None:
+    """The recommended variant that saves most, and how the others did, in a sentence; None without variants.
+
+    earlier: rows of earlier runs, whose recommended variants are counted where none of these is.
+    """
     entries = judged(rows)
     if not entries:
         return None
@@ -88,6 +91,12 @@ def finding(rows: Iterable[Row]) -> Markup | None:
                 "<strong>{} {}</strong>, the one variant compared with a baseline, is {}, and {}."
             ).format(
                 only.system, only.variant, only.word, "not recommended" if refused else "not recommended yet"
+            )
+        known = sum(entry.judgement.recommendation.word == verdict.RECOMMENDED for entry in judged(earlier))
+        if known:
+            own, are = f"{len(entries)} variants compared with a baseline", "is" if known == 1 else "are"
+            return Markup("Of this run's {} none is recommended ({}); {} of earlier runs {}.").format(
+                own, rest, known, are
             )
         return Markup("None is recommended of the {}.").format(counted)
 

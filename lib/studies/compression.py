@@ -8,13 +8,15 @@ cannot be made here has a row that says why.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lib import optimize, systems
+from lib import optimize, results, systems
 from lib.measure import evaluate, judgement, verdict
+from lib.metrics import deliberate
 from lib.optimize.plan import Answer
 from lib.studies import confirmed, failed, worst
 from lib.studies.menu import TORCH, Trial
@@ -138,7 +140,7 @@ def table(tried: Sequence[Tried]) -> pd.DataFrame:
                 "variant": one.trial.variant,
                 "times as fast": f"{one.answer.times:.2f}" if one.answer else "",
                 "verdict": one.answer.word if one.answer else "not run",
-                "take it": ("yes" if one.answer.recommended else "no") if one.answer else "",
+                "take it": _take(one.answer) if one.answer else "",
                 "why": one.answer.why if one.answer else one.why_not,
             }
             for one in tried
@@ -146,18 +148,47 @@ def table(tried: Sequence[Tried]) -> pd.DataFrame:
     )
 
 
-def finding(tried: Sequence[Tried]) -> str | None:
-    """How many variants are recommended, worse, undecided, not run, in a sentence."""
-    if not tried:
-        return None
-    words: dict[str, list[str]] = {}
+def findings(tried: Sequence[Tried]) -> list[str]:
+    """For each system on each target a sentence: which variant to take, or none, and what became of all of them."""
+    groups: dict[str, list[Tried]] = {}
     for one in tried:
-        word = "not run" if not one.answer else "recommended" if one.answer.recommended else one.answer.word
-        word = "without audible loss but not shown to be worth having" if word == verdict.WITHOUT_LOSS else word
-        words.setdefault(word, []).append(f"{one.trial.variant} of {one.trial.system}")
-    slower = [one for one in tried if one.answer and 0 < one.answer.times < 1]
-    said = "; ".join(f"{len(names)} {word} ({', '.join(names)})" for word, names in words.items())
-    return f"Of {len(tried)} variants: {said}. {len(slower)} of them are slower than their baseline."
+        groups.setdefault(f"{one.trial.system} on {one.trial.target}", []).append(one)
+    return [f"{where}: {_finding(group)}." for where, group in groups.items()]
+
+
+def _finding(group: Sequence[Tried]) -> str:
+    """Of the variants of one system on one target."""
+    answered = [one for one in group if one.answer]
+    good = [one for one in answered if one.answer.recommended]
+    words = Counter(_word(one.answer) for one in answered)
+    counts = [f"{count} {_are(count)} {word}" for word, count in words.items()]
+    if missing := len(group) - len(answered):
+        counts.append(f"{missing} could not run")
+    slower = sum(one.answer.slower for one in answered)
+    if answered:
+        counts.append(f"{slower} {_are(slower)} significantly slower than the baseline")
+    told = f"of {len(group)} tried {', '.join(counts)}"
+    if good:
+        best = max(good, key=lambda one: one.answer.times)
+        return f"take {best.trial.variant}, {best.answer.why}; {told}"
+    more = " until more is measured" if any(one.answer.undecided for one in answered) else ""
+    return f"leave it as it is{more}; {told}"
+
+
+def _word(answer: Answer) -> str:
+    if answer.recommended:
+        return "recommended"
+    return (
+        f"{verdict.WITHOUT_LOSS} but not worth having" if answer.word == verdict.WITHOUT_LOSS else answer.word
+    )
+
+
+def _take(answer: Answer) -> str:
+    return "yes" if answer.recommended else verdict.UNDECIDED if answer.undecided else "no"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def taken(rows: pd.DataFrame, name: str, target: str, folder: str | Path, *, threads: int = 2) -> System:
@@ -176,6 +207,33 @@ def taken(rows: pd.DataFrame, name: str, target: str, folder: str | Path, *, thr
     if not fastest:
         return systems.load(name, target=target, threads=threads)
     return optimize.load(max(fastest, key=fastest.get), threads=threads)
+
+
+def with_baselines(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `lib.results.read` with what the baseline scored on the sentences of its variants, of which it has no
+    rows itself (`confirmed.baseline`), before the first of its variants: of several the one of most sentences.
+    """
+    known = set(zip(rows.system, rows.variant, rows.target, rows.metric))
+    told: dict[tuple, Any] = {}
+    for row in rows[rows.value.notna() & ~rows.variant.map(deliberate)].itertuples():
+        names = (row.system, row.baseline, row.target, row.metric)
+        if (
+            names not in known
+            and confirmed.before(row) is not None
+            and (names not in told or row.n > told[names].n)
+        ):
+            told[names] = row
+    made = [
+        row._asdict() | {"variant": row.baseline, "value": confirmed.before(row), "baseline": "", "detail": ""}
+        for row in told.values()
+    ]
+    of: dict[tuple, list[dict]] = {}
+    for one in made:
+        of.setdefault((one["system"], one["target"]), []).append(one | dict.fromkeys(("ci_low", "ci_high")))
+    ordered: list[dict] = []
+    for row in rows.to_dict("records"):
+        ordered += [*of.pop((row["system"], row["target"]), ()), row]
+    return results.frame(ordered)
 
 
 def worst_clips(tried: Sequence[Tried]) -> dict[str, dict[str, Clip]]:

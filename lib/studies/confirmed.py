@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib import environment, optimize, systems
+from lib import environment, optimize, results, systems
 from lib.errors import AudioError, SpeechError
-from lib.measure import bench, evaluate, stats, verdict
+from lib.measure import bench, evaluate, judgement, stats, verdict
 from lib.measure.scores import compare, summarise
 from lib.optimize import calibration
 from lib.optimize.plan import Answer
@@ -152,9 +152,8 @@ def weigh(
     """
     variants = [one.system for one in heard]
     benched = timed(run, base.system, variants, texts, rounds=rounds, resume=resume, beside=beside)
-    return [
-        answer(base.system, one, benched[one.system.variant], benched[base.system.variant]) for one in heard
-    ]
+    whole = benched[base.system.variant]
+    return [answer(run, base.system, one, benched[one.system.variant], whole) for one in heard]
 
 
 def timed(
@@ -215,19 +214,24 @@ def lay_beside(run: Run, benched: Mapping[str, Benched], label: str) -> None:
         )
 
 
-def answer(base: System, heard: Heard, one: Benched, before: Benched) -> Answer:
+def answer(run: Run, base: System, heard: Heard, one: Benched, before: Benched) -> Answer:
     """What follows from what was heard and what the bench saw: whatever is slower or larger than its baseline is not
-    recommended.
+    recommended. What it saves is read from the rows of the run, as the report reads them.
     """
     word = heard.verdict.word
     if why := one.why_not or before.why_not:
         return Answer(word, False, f"it could not be timed: {why}", 0.0)
-    faster = bench.speedup(one, before)
-    gains = [verdict.Gain("rtf", faster.value, *(faster.ci or (None, None)))]
-    if base.size_mb and heard.system.size_mb:
-        gains.append(verdict.Gain("size_mb", base.size_mb / heard.system.size_mb))
+    _, variant, target = one.candidate.names
+    gains = judgement.from_rows(results.read(run.path), base.name, variant, target, base.variant).gains
     worth = verdict.recommendation(heard.verdict, gains, never_more=verdict.OF_A_VARIANT)
-    return Answer(word, worth.word == verdict.RECOMMENDED, worth.reason, faster.value)
+    return Answer(
+        word,
+        worth.word == verdict.RECOMMENDED,
+        worth.reason,
+        bench.speedup(one, before).value,
+        undecided=worth.word == verdict.UNDECIDED,
+        slower=any(gain.metric == "rtf" and gain.costs_more for gain in gains),
+    )
 
 
 def _heard(run: Run, base: Baseline, variant: System, scorer: Scorer, keep: int) -> Heard:

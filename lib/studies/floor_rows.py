@@ -6,7 +6,7 @@ A speed-up is the paired one where a bench wrote it, else that of both intervals
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lib.errors import ParameterError
@@ -24,13 +24,42 @@ _WORDS = {verdict.WITHOUT_LOSS: MET, verdict.WORSE: MISSED, verdict.UNDECIDED: U
 def judged(run: pd.DataFrame, system: str, variant: str, target: str) -> Part:
     """What the verdict calls a variant; the baseline itself is what others are heard beside."""
     if variant == WHOLE:
-        return Part("the baseline's own weights", MET)
+        return Part("the whole network on another runtime, nothing compressed", MET, plain=True)
+    unheard = Part("nobody judged it", NOT_RUN, plain=True)
     try:
         quality = judgement.from_rows(run, system, variant, target).quality
     except ParameterError:
-        return Part("nobody judged it", NOT_RUN)
+        return unheard
     compared = cell(run, system, variant, target, "wer") is not None
-    return Part(quality.word, _WORDS[quality.word]) if compared else Part("nobody judged it", NOT_RUN)
+    return Part(f"heard: {quality.word}", _WORDS[quality.word], plain=True) if compared else unheard
+
+
+def no_dearer(
+    run: pd.DataFrame, system: str, variant: str, target: str, costs: Sequence[str] = verdict.OF_A_VARIANT
+) -> Part | None:
+    """Whether a variant costs no more time and no more bytes than its baseline on the same target, by the rule of the
+    recommendation: what is slower or larger is no optimization. costs: those that the floor does not ask about itself;
+    None where none of them was compared.
+    """
+    if variant == WHOLE:
+        return None
+    try:
+        gains = judgement.from_rows(run, system, variant, target).gains
+    except ParameterError:
+        return None
+    asked = [gain for gain in gains if gain.metric in costs]
+    if not asked:
+        return None
+    words = [_dearer(gain) for gain in asked]
+    word = next(word for word in (MISSED, UNDECIDED, MET) if word in words)
+    return Part(f"beside its baseline there {', '.join(gain.text for gain in asked)}", word)
+
+
+def _dearer(gain: verdict.Gain) -> str:
+    if gain.costs_more:
+        return MISSED
+    unknown = gain.low is None and gain.metric not in verdict.COUNTED
+    return UNDECIDED if unknown and gain.times < 1 / verdict.LEAST_SAVING else MET
 
 
 def speed_up(run: pd.DataFrame, row: Any, base: str, base_target: str) -> Number | None:
@@ -78,10 +107,12 @@ def cell(run: pd.DataFrame, system: str, variant: str, target: str, metric: str)
     return next(mine.iloc[-1:].itertuples(), None)
 
 
-def answer(row: Any, *parts: Part, who: str = "") -> Answer:
-    """What the variant of a row has. who: another name than its own."""
+def answer(row: Any, *parts: Part | None, who: str = "", place: str = "") -> Answer:
+    """What the variant of a row has. who: another name than its own; place: of `Answer`."""
     name = who or f"{row.variant} on {row.target}"
-    return Answer(name, parts, (f"{row.system} {row.variant} {row.target} {row.metric}",))
+    read = (f"{row.system} {row.variant} {row.target} {row.metric}",)
+    asked = tuple(part for part in parts if part is not None)
+    return Answer(name, asked, read, tried=(who or row.variant) != WHOLE, place=place)
 
 
 def number(row: Any) -> Number:

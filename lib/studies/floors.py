@@ -3,13 +3,15 @@
 A floor is met where one variant of one run meets all that is asked of it, each by the whole of its 95 % interval;
 missed where an interval lies wholly on the wrong side; undecided where one crosses, or where there is none though
 chance has a say. Bytes and shares of parameters are counted and need none. Rows of two runs or two machines are never
-laid beside each other. Nothing is measured here: `floor_rows` says how each is read from a results table.
+laid beside each other. Where several runs tried the same variant, this run answers for it, else the newest that
+decides: what was met once may be lost. Nothing is measured here: `floor_rows` says how each is read from a results
+table.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MET, MISSED, UNDECIDED, NOT_RUN = "met", "missed", "undecided", "not run"
-_RANK = {MET: 0, UNDECIDED: 1, NOT_RUN: 2, MISSED: 3}  # of variants: one that is not decided may still meet it
+_RANK = {MET: 0, UNDECIDED: 1, MISSED: 2, NOT_RUN: 3}  # of variants: one that is not decided may still meet it
 
 
 @dataclass(frozen=True)
@@ -41,19 +43,28 @@ class Number:
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that a floor asks, answered: what we have, in words, and one of MET, MISSED, UNDECIDED, NOT_RUN."""
+    """One thing that a floor asks, answered: what we have, in words, and one of MET, MISSED, UNDECIDED, NOT_RUN.
+
+    plain: whether what it says tells already what became of it.
+    """
 
     said: str
     word: str
+    plain: bool = False
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one variant has of a floor. rows: "system variant target metric" of those that it was read from."""
+    """What one variant has of a floor. rows: "system variant target metric" of those that it was read from; tried:
+    whether anything was done to it, or it is the baseline on another runtime; place: answers of two runs with the same
+    one are about the same thing (by default who answers).
+    """
 
     who: str
     parts: tuple[Part, ...]
     rows: tuple[str, ...] = ()
+    tried: bool = True
+    place: str = ""
 
     @property
     def word(self) -> str:
@@ -166,22 +177,77 @@ def _sided(number: Number | None, said: str, word: Callable[[float, float], str]
     return Part(said.format(shown + interval), word(low, high))
 
 
+@dataclass(frozen=True)
+class _Said:
+    """An answer with its run: a row of it, and how many runs are newer."""
+
+    answer: Answer
+    row: pd.Series
+    age: int
+
+    @property
+    def order(self) -> tuple:
+        """Of several the least is the best: one that meets it, else may, else misses least; what something was done to
+        before what only ran elsewhere, the newer before the older.
+        """
+        words = [part.word for part in self.answer.parts]
+        short = words.count(MISSED), -words.count(MET)
+        return _RANK[self.answer.word], not self.answer.tried, *short, self.age
+
+    @property
+    def origin(self) -> str:
+        """Of an earlier run: where and when."""
+        row = self.row
+        return f"recorded {row.time[:10]}, {row.host}, commit {row.commit}" if bool(row.recorded) else ""
+
+
 def _line(floor: Floor, table: pd.DataFrame, parts: Sequence[pd.DataFrame]) -> Line:
-    """Of the runs one that meets it, else of those that have a say the one that tried most, this run before others."""
-    found = []
-    for place, part in enumerate(parts):
-        answers = list(floor.answers(part))
-        if answers:
-            best = min(answers, key=lambda one: (_RANK[one.word], -sum(p.word == MET for p in one.parts)))
-            order = (best.word != MET, best.word == NOT_RUN, -len(answers), place)
-            found.append((order, best, len(answers), part.iloc[0]))
-    if not found:
+    """The best of the variants, each as the run says it that answers for it."""
+    by_place: dict[str, list[_Said]] = {}
+    for age, part in enumerate(parts):
+        for one in floor.answers(part):
+            by_place.setdefault(one.place or one.who, []).append(_Said(one, part.iloc[0], age))
+    if not by_place:
         return Line(floor.study, floor.name, floor.wanted, "", NOT_RUN, _why_not(floor, table))
-    _, best, tried, row = min(found, key=lambda one: one[0])
-    origin = f"recorded {row.time[:10]}, {row.host}, commit {row.commit}" if bool(row.recorded) else ""
+    counting = {place: _counts(said) for place, said in by_place.items()}
+    place, best = min(counting.items(), key=lambda one: one[1].order)
+    decided = sum(said.answer.word != NOT_RUN for said in counting.values())
+    word, why = best.answer.word, _why(best.answer, decided)
+    if word != MET and not any(said.answer.tried for said in counting.values()):
+        word, why = NOT_RUN, f"no variant tried yet: {_why_not(floor, table)}"
+    told = [why, _newer(best, by_place[place])]
+    if word != MET:
+        told.append(_once(said for every in by_place.values() for said in every))
+    why = "; ".join(filter(None, told))
     return Line(
-        floor.study, floor.name, floor.wanted, best.said, best.word, _why(best, tried), best.rows, origin
+        floor.study, floor.name, floor.wanted, best.answer.said, word, why, best.answer.rows, best.origin
     )
+
+
+def _counts(said: Sequence[_Said]) -> _Said:
+    """Of the same variant in several runs, the newest first, the one that answers: the newest that decides, else the
+    newest with a say. What is too little to decide anything takes nothing back.
+    """
+    for words in ((MET, MISSED), (UNDECIDED,)):
+        for one in said:
+            if one.answer.word in words:
+                return one
+    return said[0]
+
+
+def _newer(best: _Said, said: Sequence[_Said]) -> str:
+    """What the newest run that tried the same variant has, where that decides nothing."""
+    newer = [one for one in said if one.age < best.age and one.answer.word == UNDECIDED]
+    if not newer:
+        return ""
+    parts = "; ".join(part.said for part in newer[0].answer.parts)
+    return f"{newer[0].origin or 'this run'} has too little to decide it: {parts}"
+
+
+def _once(said: Iterable[_Said]) -> str:
+    """Which older run met the floor, the newest of them; "" where none did."""
+    met = min((one for one in said if one.answer.word == MET), key=lambda one: one.age, default=None)
+    return f"was met by {met.answer.who} ({met.origin or 'this run'})" if met else ""
 
 
 def _why(best: Answer, tried: int) -> str:
@@ -189,8 +255,10 @@ def _why(best: Answer, tried: int) -> str:
     short = [part for part in best.parts if part.word != MET]
     if not short:
         return ""
-    said = "; ".join(f"{part.word}: {part.said}" for part in short)
-    return f"{said} (the best of {tried} tried)" if tried > 1 else said
+    said = "; ".join(part.said if part.plain else f"{part.word}: {part.said}" for part in short)
+    if tried > 1:
+        return f"{said} (the best of {tried} tried)"
+    return f"{said} (the only one tried)" if tried and not best.place else said
 
 
 def _why_not(floor: Floor, table: pd.DataFrame) -> str:

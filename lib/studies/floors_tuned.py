@@ -113,6 +113,7 @@ def nearer(run: pd.DataFrame) -> Iterator[Answer]:
             at_least(gain, finetuned.GAIN, "similarity {} over the unadapted voice"),
             at_least(full, -finetuned.MARGIN, "{} over full fine-tuning"),
             at_most(Number(row.value, exact=True), finetuned.SMALL, "{} % of the parameters"),
+            place=system,  # what another run chose is no second try
         )
 
 
@@ -122,7 +123,8 @@ def merged(run: pd.DataFrame) -> Iterator[Answer]:
     if known:
         worst = max(known, key=lambda row: row.value)
         apart = Number(worst.value, exact=True)
-        yield answer(worst, at_most(apart, MERGED, f"scores {{}} apart, the worst of {len(known)} adapters"))
+        said = f"scores {{}} apart, the worst of {len(known)} adapters"
+        yield answer(worst, at_most(apart, MERGED, said), place="all of them")
 
 
 def adapter_memory(run: pd.DataFrame) -> Iterator[Answer]:

@@ -27,9 +27,10 @@ class Headline:
     """What somebody states.
 
     system, variant, baseline, metric: the rows of ours that answer it (variant "": whatever was measured of the
-    system); change: after over before of a cost, after minus before of a score, from least to most, in the results'
-    unit; equal: that nothing is lost against the baseline; incomparable: why a number of ours is not the same thing;
-    lacking: what it takes to have one; note: what one should know of theirs.
+    system); before: where theirs starts, from least to most; change: after over before of a cost, after minus before of
+    a score, from least to most, both in the results' unit; equal: that nothing is lost against the baseline;
+    incomparable: why a number of ours is not the same thing; lacking: what it takes to have one; note: what one should
+    know of theirs.
     """
 
     study: str
@@ -39,6 +40,7 @@ class Headline:
     theirs: str
     variant: str = ""
     baseline: str = "baseline"
+    before: tuple[float, float] | None = None
     change: tuple[float, float] | None = None
     equal: bool = False
     incomparable: str = ""
@@ -69,6 +71,7 @@ def _speecht5() -> list[Headline]:
                 claim.metric,
                 f"{_range(claim.before)} → {_range(claim.after)} {claim.unit}",
                 menu.CLAIMED,
+                before=(low / scale, high / scale),
                 change=change,
                 lacking="its clips are not aligned with a reference in time, without which PESQ means nothing"
                 if claim.metric == "pesq_wb"

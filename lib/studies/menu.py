@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.errors import unknown
+from lib.errors import ParameterError, unknown
 from lib.optimize.plan import AXES
 from lib.studies import piper, sensitivity
 
@@ -57,15 +57,15 @@ def trials(extent: str, only: Collection[str] = ()) -> list[Trial]:
     voice on ONNX Runtime, "study" every technique on every system with weights. ParameterError for another extent.
 
     only: those of these systems, of one on one target where it is given as "system/target"; none: all.
-    ParameterError where none is tried of one of them.
+    ParameterError where none is tried of one of them, which says where one is.
     """
     if extent not in EXTENTS:
         raise unknown("extent of the trials", extent, EXTENTS)
     made = _trials(extent)
+    known = _known(made)
     for name in only:
-        known = {label for one in made for label in _labels(one)}
         if name not in known:
-            raise unknown(f"system of the trials {extent!r}", name, sorted(known))
+            raise _untried(extent, name, known)
     return [one for one in made if not only or set(only) & _labels(one)]
 
 
@@ -89,6 +89,18 @@ def checked(extent: str, only: Collection[str], *, axes: Sequence[str] = (), pip
             raise unknown("axis", axis, AXES)
     if piper_tts not in piper.MODES:
         raise unknown("mode of the comparison with piper-tts", piper_tts, piper.MODES)
+
+
+def _known(made: list[Trial]) -> set[str]:
+    return {label for one in made for label in _labels(one)}
+
+
+def _untried(extent: str, name: str, known: set[str]) -> ParameterError:
+    """Of a system that only another extent tries that it does, else that nobody knows it."""
+    others = [other for other in EXTENTS if name in _known(_trials(other))]
+    if not others:
+        return unknown(f"system of the trials {extent!r}", name, sorted(known))
+    return ParameterError(f"{extent} tries nothing of {name}; `trials={others[0]}` does")
 
 
 def _labels(one: Trial) -> set[str]:

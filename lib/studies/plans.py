@@ -99,7 +99,7 @@ def auto(
         kept_in = Path(folder) if resume else None
         timed = confirmed.timed(run, base.system, [variant], texts, rounds=rounds, resume=kept_in)
         one = asked[id(plan)] = Asked(variant, timed[variant.variant], timed[base.system.variant])
-        answer = confirmed.answer(base.system, heard, one.timed, one.before)
+        answer = confirmed.answer(run, base.system, heard, one.timed, one.before)
         return strict(run, answer, base, variant, margins)
 
     return planning.auto(made, ask, whose=f"{base.system.name} on {base.system.target}", most=most), asked
@@ -205,7 +205,7 @@ def _planned(
     one = asked[id(chosen.plan)]
     others = confirmed.baseline(run, system, held_out, scorer)
     heard = confirmed.hear(run, others, one.variant, scorer)
-    answer = confirmed.answer(system, heard, one.timed, one.before)
+    answer = confirmed.answer(run, system, heard, one.timed, one.before)
     answer = strict(run, answer, others, one.variant, margins)
     where = f"judged on {len(held_out)} sentences that had no part in choosing it"
     if not answer.recommended:

@@ -1,16 +1,18 @@
-"""What somebody promises of a quantized and pruned SpeechT5, beside what came out here."""
+"""What does somebody promise of a quantized and pruned SpeechT5, and how much faster and smaller is ours?
+
+`lib.report.claims` lays the two beside each other.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import systems
 from lib.measure import bench
-from lib.metrics import METRICS
 from lib.studies import confirmed, failed, menu, sensitivity
 from lib.studies.resumed import kept
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BASE, WHOLE = "speecht5-base", "baseline"
+BASE, SMALL, WHOLE = "speecht5-base", "speecht5", "baseline"  # the published size, the one trained here
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,17 @@ def published(
     rounds: int = 1,
     threads: int = 2,
     resume: bool = False,
+    only: Collection[str] = (),
 ) -> dict[str, Benched]:
     """Size and speed of the published SpeechT5 as it is and made smaller, on both runtimes, in one bench; its weights
     are random, so nobody judges it.
 
     extent: "quick" what is claimed, on torch; "study" what else can be had. Of every variant a row says how many times
-    as fast and as small it is as the whole network on torch; what cannot be made has one that says why.
+    as fast and as small it is as the whole network on torch; what cannot be made has one that says why. only: systems
+    that a run is about (`menu.trials`): nothing is done where SpeechT5 is not among them.
     """
+    if only and not {BASE, SMALL} & {label.partition("/")[0] for label in only}:
+        return {}
     candidates: dict[str, Candidate] = {}
     for target, variants in _variants(extent).items():
         base = failed.tried(
@@ -108,7 +114,7 @@ def _variants(extent: str) -> dict[str, list[tuple[str, Steps]]]:
     on_torch = {
         one.variant: one.steps
         for one in menu.trials("quick")
-        if (one.system, one.target) == ("speecht5", CLAIMED_ON)
+        if (one.system, one.target) == (SMALL, CLAIMED_ON)
     }
     if extent != "study":
         return {CLAIMED_ON: [(menu.CLAIMED, on_torch[menu.CLAIMED])]}
@@ -135,54 +141,6 @@ def smallest(benched: Mapping[str, Benched]) -> str | None:
     return f"Against the published SpeechT5 in fp32 on PyTorch: {'; '.join(said)}." if said else None
 
 
-def claims(
-    rows: pd.DataFrame, variant: str = menu.CLAIMED, *, base: str = BASE, small: str = "speecht5"
-) -> pd.DataFrame:
-    """Theirs, ours, and whether ours agrees: sizes and times of the published size (random weights), quality of the
-    trained small one. rows: of `lib.results.read`; variant: the one that was promised.
-
-    A change agrees where ours, after over before, lies between the least and the most that theirs can mean.
-    """
-    import pandas as pd
-
-    rows, lines = rows[rows.target == CLAIMED_ON], []
-    for claim in CLAIMS:
-        system = base if claim.metric in ("size_mb", "latency_ms_p50") else small
-        mine = rows[(rows.system == system) & (rows.metric == claim.metric) & rows.value.notna()]
-        whole, made = (list(mine[mine.variant == name].itertuples()) for name in (WHOLE, variant))
-        start = whole[-1].value if whole else confirmed.before(made[-1]) if made else None
-        ours = [None if x is None else claim.scale * x for x in (start, made[-1].value if made else None)]
-        lines.append(
-            {
-                "measure": f"{METRICS[claim.metric].label}, {claim.unit}",
-                "theirs before": _range(claim.before),
-                "theirs after": _range(claim.after),
-                "of": system,
-                "ours before": "not measured" if ours[0] is None else f"{ours[0]:.4g}",
-                "ours after": "not measured" if ours[1] is None else f"{ours[1]:.4g}",
-                "verdict": _agreement(claim, *ours),
-            }
-        )
-    return pd.DataFrame(lines)
-
-
-def _agreement(claim: Claim, before: float | None, after: float | None) -> str:
-    if before is None or after is None:
-        return "not comparable: not measured"
-    least, most = claim.after[0] / claim.before[1], claim.after[1] / claim.before[0]
-    change = after / before
-    there = claim.before[0] <= before <= claim.before[1]
-    where = "the start agrees" if there else "the start does not"
-    if least <= change <= most:
-        return f"the change agrees ({change:.2f} times, theirs {least:.2f} to {most:.2f}), {where}"
-    word = "better" if (METRICS[claim.metric].better > 0) == (change > most) else "worse"
-    return f"{word} than promised ({change:.2f} times, theirs {least:.2f} to {most:.2f}), {where}"
-
-
-def _range(ends: tuple[float, float]) -> str:
-    return f"{ends[0]:g}" if ends[0] == ends[1] else f"{ends[0]:g} to {ends[1]:g}"
-
-
 def saved(rows: pd.DataFrame) -> str | None:
     """What zeros save, in a sentence: bytes and time of the pruned variant over those of its baseline. rows: of
     `lib.results.read`.
@@ -190,11 +148,7 @@ def saved(rows: pd.DataFrame) -> str | None:
     rows, ratios = rows[rows.target == CLAIMED_ON], {}
     for metric in ("size_mb", "rtf"):
         values = [
-            rows[
-                (rows.variant == name)
-                & (rows.metric == metric)
-                & rows.system.isin(("speecht5", "speecht5-base"))
-            ]
+            rows[(rows.variant == name) & (rows.metric == metric) & rows.system.isin((SMALL, BASE))]
             .dropna(subset=["value"])
             .groupby("system")
             .value.last()
