@@ -169,6 +169,10 @@ class Voice:
     def __init__(self, clock, seconds):
         self.clock, self.seconds, self.said = clock, seconds, []
 
+    def derive(self, variant, change):
+        assert variant != self.variant
+        return self
+
     def synthesize(self, text, seed):
         self.said.append((text, seed))
         self.clock[0] += self.seconds
@@ -178,22 +182,18 @@ def test_two_systems_are_timed_in_turns(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(sensitivity.time, "perf_counter", lambda: clock[0])
     slow, fast = Voice(clock, 3.0), Voice(clock, 2.0)
-    assert sensitivity.in_turns(slow, fast, ["a", "b"], passes=2, seed=7) == (pytest.approx(1.5), 1.0)
-    assert fast.said == [("a", 7)] * 3 + [("b", 8)] * 3
-    assert slow.said == [("a", 7)] * 6 + [("b", 8)] * 6  # beside itself, so that its spread is known
+    again = Voice(clock, 3.0)  # beside itself, so that its spread is known
+    assert sensitivity.in_turns(slow, again, fast, ["a", "b"], passes=2, seed=7) == (pytest.approx(1.5), 1.0)
+    assert slow.said == again.said == fast.said == [("a", 7)] * 3 + [("b", 8)] * 3
 
 
 def test_how_far_a_system_lies_from_itself_is_told(monkeypatch):
-    """A base that takes 3, 2, 3, 2, ... seconds differs from itself by half: a gain of that size is none."""
+    """A base that takes 3 seconds, and the next time 2, differs from itself by half: a gain of that size is none."""
     clock = [0.0]
     monkeypatch.setattr(sensitivity.time, "perf_counter", lambda: clock[0])
 
-    class Wavering(Voice):
-        def synthesize(self, text, seed):
-            self.seconds = 5.0 - self.seconds
-            super().synthesize(text, seed)
-
-    turns = sensitivity.in_turns(Wavering(clock, 2.0), Voice(clock, 2.0), ["a", "b"], passes=1)
+    one, again = Voice(clock, 3.0), Voice(clock, 2.0)
+    turns = sensitivity.in_turns(one, again, Voice(clock, 2.0), ["a", "b"], passes=1)
     assert turns.spread == pytest.approx(1.5) and turns.times == pytest.approx(6**0.5 / 2)
 
 

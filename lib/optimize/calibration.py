@@ -10,10 +10,11 @@ variants from the same ones.
 from __future__ import annotations
 
 import functools
+import io
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,13 +136,15 @@ def told(ranges: Mapping[str, tuple[float, float]]) -> Path:
 @contextmanager
 def quietly() -> Iterator[None]:
     """ONNX Runtime's quantizer talks on the root logger (it advises to preprocess, which these graphs do not need), and
-    the first word there gives it a handler, which would print every later line of everybody twice.
+    the first word there gives it a handler, which would print every later line of everybody twice. What it finds out
+    about histograms it prints.
     """
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     root.setLevel(logging.ERROR)
     try:
-        yield
+        with redirect_stdout(io.StringIO()):
+            yield
     finally:
         root.setLevel(level)
         root.handlers[:] = handlers

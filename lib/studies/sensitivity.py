@@ -94,13 +94,16 @@ def screen(
     passes: texts that are timed, and how often each; resume: where times are kept (`resumed`), None for nowhere.
     """
     before = evaluate.judge(evaluate.speak(base, sentences, seed=run.seed), scorer, seed=run.seed)
+    again = base.derive(
+        f"{base.variant}-again", lambda system: None
+    )  # with sessions of its own, as every variant has
 
     def alone(group: Group) -> Tried:
         name = variant_of(technique, group)
         given = {**(arguments or {}), "layers": list(group.layers)}
         try:
             variant = optimize.make(base, technique, variant=name, **given)
-            return _treated(run, base, variant, group, sentences, before, scorer, passes, resume)
+            return _treated(run, (base, again), variant, group, sentences, before, scorer, passes, resume)
         except Exception as error:
             names = (base.name, f"{name}{SUFFIX}", base.target)
             return Tried(group, None, failed.told(run, names, error, METRICS[0]))
@@ -226,13 +229,15 @@ def _loses(known: Sequence[Tried]) -> str:
     return f"none loses so much that {few} sentences could show it"
 
 
-def in_turns(base: System, variant: System, texts: Sequence[str], *, passes: int = 3, seed: int = 0) -> Turns:
+def in_turns(
+    base: System, again: System, variant: System, texts: Sequence[str], *, passes: int = 3, seed: int = 0
+) -> Turns:
     """How many times as fast a variant speaks as its base, all in turns, each text after a first one not timed; the
-    median over texts of ratios of the fastest passes. The base takes two of the turns, so that its spread is known: the
-    largest of any text.
+    median over texts of ratios of the fastest passes. again: the base once more, so that its spread is known, the
+    largest of any text; as a copy, for who speaks twice in a row finds all that it needs at hand.
     """
     ratios, apart = [], [1.0]
-    order = [base, variant, base]
+    order = [base, variant, again]
     for number, text in enumerate(texts):
         spent: list[list[float]] = [[] for _ in order]
         for turn in range(passes + 1):
@@ -240,21 +245,22 @@ def in_turns(base: System, variant: System, texts: Sequence[str], *, passes: int
                 begin = time.perf_counter()
                 order[place].synthesize(text, seed + number)
                 spent[place].append(time.perf_counter() - begin)
-        one, other, again = (min(own[1:]) for own in spent)
-        ratios.append(math.sqrt(one * again) / other)
-        apart.append(max(one / again, again / one))
+        first, own, second = (min(seconds[1:]) for seconds in spent)
+        ratios.append(math.sqrt(first * second) / own)
+        apart.append(max(first / second, second / first))
     return Turns(float(np.median(ratios)), max(apart))
 
 
-def _treated(run, base, variant, group, sentences, before, scorer, passes, resume) -> Tried:
-    """What a variant does, with its rows."""
+def _treated(run, bases, variant, group, sentences, before, scorer, passes, resume) -> Tried:
+    """What a variant does, with its rows. bases: the system as it is, twice."""
+    base, _ = bases
     judged = evaluate.judge(evaluate.speak(variant, sentences, seed=run.seed), scorer, seed=run.seed)
     differences = compare(judged.scores, before.scores, seed=run.seed)
     texts = [s.text for s in sentences[:passes]]
     times, spread = kept(
         resume,
         lambda: ["in turns", base.fingerprint(), variant.fingerprint(), texts, passes, run.seed, base.threads],
-        lambda: in_turns(base, variant, texts, passes=passes, seed=run.seed),
+        lambda: in_turns(*bases, variant, texts, passes=passes, seed=run.seed),
         label=f"{variant.variant} of {base.name}",
     )
     losses = {m: differences[m].value / verdict.MARGINS[m] for m in METRICS}
