@@ -38,6 +38,8 @@ PARAMETERS = (
     ".parameters.json"  # beside a run's rows: what it was asked for, and what of that its profile does not say
 )
 
+ASIDE = (".previous", ".previous-2", ".previous-3")  # rows of the last runs, the newest first
+
 _NAME = re.compile(r"[A-Za-z0-9][\w.+@/-]*")
 
 
@@ -105,8 +107,9 @@ def validate(row: Measurement) -> None:
 class Run:
     """What one notebook found: measurements, clips and figures, written the moment they are known.
 
-    notebook: for example "01_baselines"; folder: outputs/<profile>. The first write of a run sets the rows of
-    the notebook's previous run aside as *.previous, so a file holds one run's rows and a crash loses none.
+    notebook: for example "01_baselines"; folder: outputs/<profile>. The begin of a run sets the rows of the
+    notebook's last runs aside as *.previous, *.previous-2 and *.previous-3, so a file holds one run's rows, and neither
+    a crash nor the attempt after it loses those of a study that had ended.
     """
 
     def __init__(self, notebook: str, folder: str | Path, *, seed: int = 0, fresh: bool = True):
@@ -117,7 +120,7 @@ class Run:
             for path in (self.path, *self._indexes.values()):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if fresh and path.exists():
-                    os.replace(path, path.with_suffix(".previous"))
+                    _set_aside(path)
         except OSError as error:
             raise OutputError(
                 f"cannot write under {self.folder}: {error.strerror}; check its permissions"
@@ -238,6 +241,16 @@ def start(notebook: str, profile: str, *, seed: int = 0, outputs: str | Path | N
     environment.code()  # as it is now, not when the first result is kept, hours later
     folder = Path(outputs or os.environ.get("SPEECH_OUTPUTS") or REPOSITORY / "outputs")
     return Run(notebook, folder / profile, seed=seed)
+
+
+def _set_aside(path: Path) -> None:
+    """Rename a file to the first of ASIDE, and what was set aside before it one further. By number, not by what is in
+    it: no rule tells a failed run from a short one that was wanted.
+    """
+    places = [path, *(path.with_suffix(suffix) for suffix in ASIDE)]
+    for newer, older in reversed(list(zip(places, places[1:]))):
+        if newer.exists():
+            os.replace(newer, older)
 
 
 def _labelled(target: str) -> str:

@@ -238,7 +238,7 @@ def child(monkeypatch):
         answer = {
             "load_s": 1.0, "first_sentence_s": 0.1, "cold_start_s": 1.2, "peak_rss_mb": 100.0, "peak_gpu_mb": None,
             "seconds": [[0.1, 0.2]], "audio_s": [2.0, 4.0], "stages": {}, "first_audio_s": None, "nfe": None,
-            "cpu_s": 0.3, "energy": None, "footprint": {},
+            "cpu_s": 0.3, "peak_of_whole_life": False, "energy": None, "footprint": {},
             "names": [origin["system"], "baseline", origin.get("target", "torch/cpu")],
             "fingerprint": "abc", "versions": {}, "threads": {},
         }  # fmt: skip
@@ -322,6 +322,51 @@ def test_real_voices_in_real_processes(tmp_path):
     rows = results.read(run.path)
     assert {"rtf", "cold_start_s", "peak_rss_mb", "size_mb", "energy_j_per_audio_s"} <= set(rows.metric)
     assert rows.ci_low.isna().all()  # one round
+
+
+def test_a_saved_variant_holds_nothing_of_its_base(tmp_path):
+    """Peaks of fresh processes: zeros in dense storage take what the baseline takes, graphs of 8 bits no more."""
+    from lib import optimize, systems
+
+    voice = systems.load("vits-joe", target="onnxruntime/cpu", threads=1)
+    vocoder = systems.load("istft", target="torch/cpu", threads=1)
+    pruned = {"share": 0.1, "stages": ["trunk"]}
+    made = [
+        optimize.make(voice, "int8-weights", stages=["decoder", "flow"]),
+        optimize.make(vocoder, "pruned", **pruned),
+    ]
+    saved = [optimize.load(optimize.save(one, tmp_path / one.variant), threads=1) for one in made]
+    candidates = {one.variant + one.name: Candidate.of(one) for one in (voice, vocoder, *saved)}
+    mel = np.full((40, 80), -4, np.float32)
+    benched = bench.bench(candidates, {"text": ["Rice."], "log_mel": [mel]}, rounds=1, threads=1)
+    assert [one.why_not for one in benched.values()] == [""] * 4
+    whole, dense, smaller, zeros = (float(one.peak_rss_mb[0]) for one in benched.values())
+    assert smaller < 1.03 * whole and zeros == pytest.approx(dense, rel=0.05)
+    changed = [one.footprint["changed"] for one in benched.values()]
+    assert changed[:2] == [None, None] and changed[2]["layers"] == sum(changed[2]["kinds"].values()) > 0
+    run = results.Run("01_x", tmp_path / "quick")
+    bench.write(run, benched)
+    sizes = results.read(run.path).query("metric == 'size_mb'").set_index(["system", "variant"])
+    told = json.loads(sizes.detail["vits-joe", saved[0].variant])["changed"]
+    assert told["layers"] < told["of"] and told["bytes_after"] < told["bytes_before"]
+    assert sizes.detail["vits-joe", "baseline"] == ""
+
+
+def test_the_mark_begins_anew_where_the_kernel_lets_it(monkeypatch, tmp_path):
+    from lib.measure import memory
+
+    monkeypatch.setattr(memory, "_MARK", tmp_path / "mark")
+    assert memory.restart() and (tmp_path / "mark").read_text() == "5"
+    monkeypatch.setattr(memory, "_MARK", tmp_path / "nowhere" / "mark")
+    assert not memory.restart()
+    whole = noisy()
+    rest = dict(cold_start_s=np.ones(3), load_s=np.ones(3), first_sentence_s=np.ones(3), peak_rss_mb=np.ones(3))
+    run = results.Run("01_x", tmp_path / "quick")
+    for name, life in (("a", False), ("b", True)):
+        one = made(whole.seconds, whole.audio_s, **rest, peak_of_whole_life=life)
+        bench.write(run, {name: one})
+        source = results.read(run.path).set_index("metric").source["peak_rss_mb"]
+        assert ("from the process's begin" if life else "from when it was loaded") in source
 
 
 # --- threads and the machine

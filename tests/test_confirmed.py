@@ -225,6 +225,30 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, monkeypatch, caplog):
     assert len(asked) == 6
 
 
+def test_the_rows_of_a_resumed_bench_say_when_it_was_measured(tmp_path, monkeypatch):
+    """They are stamped with the time and commit of the run that takes them."""
+    monkeypatch.setattr(resumed, "now", lambda: "2026-11-01T10:00:00+00:00")
+    monkeypatch.setattr(resumed.environment, "commit", lambda: "earlier")
+
+    def bench_of_both():
+        return {name: benched(name, 1.0, 10.0) for name in ("baseline", "int8")}
+
+    def again():
+        return resumed.kept(tmp_path, lambda: ["bench"], bench_of_both)
+
+    assert "benched" not in again()["int8"].circumstances
+    monkeypatch.setattr(resumed, "now", lambda: "2026-11-09T10:00:00+00:00")
+    monkeypatch.setattr(resumed.environment, "commit", lambda: "later")
+    run = results.Run("04_pruning_quantization", tmp_path / "outputs")
+    taken = again()
+    bench.write(run, taken)
+    confirmed.lay_beside(run, taken, "baseline")
+    for row in results.read(run.path).itertuples():
+        told = json.loads(row.detail)["benched"]
+        assert (told["time"], told["commit"]) == ("2026-11-01T10:00:00+00:00", "earlier") and told["host"]
+        assert row.commit == "later" and row.time > told["time"]
+
+
 def test_a_variant_of_the_same_code_is_not_made_twice(tmp_path, monkeypatch):
     base = systems.load("istft", target="torch/cpu", threads=1)
     steps = [("int8-dynamic", {"stages": ["trunk"]})]

@@ -51,6 +51,18 @@ def test_worse_when_one_interval_lies_outside(metric, value, half):
     assert verdict.quality_verdict(GOOD | {metric: gap(value, crossing)}).word == UNDECIDED
 
 
+def test_where_nobody_got_worse_a_few_sentences_decide_nothing():
+    """Neither that one of them got better nor that none did tells how seldom one gets worse."""
+    for better in (0.0, -0.02):
+        few = GOOD | {"wer": Difference(better, 5 * better, 0.0, 12, 0.5, 0.05 if better else 0.0)}
+        found = verdict.quality_verdict(few)
+        assert (found.word, found.sentences_needed) == (UNDECIDED, verdict.MIN_AGREEING)
+        enough = GOOD | {"wer": Difference(better, 5 * better, 0.0, 40, 0.5, 0.05)}
+        assert verdict.quality_verdict(enough).word == WITHOUT_LOSS
+    both = GOOD | {"wer": Difference(-0.02, -0.1, 0.005, 12, 0.5, 0.05)}
+    assert verdict.quality_verdict(both).word == WITHOUT_LOSS  # one got worse: the interval knows of it
+
+
 def test_an_interval_that_ends_on_the_margin_decides_nothing():
     ends = GOOD | {"mos_predicted": Difference(-0.05, -0.1, 0.0, 100, 0.1, 0.25)}
     assert verdict.quality_verdict(ends).word == UNDECIDED

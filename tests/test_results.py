@@ -139,6 +139,17 @@ def test_a_new_run_keeps_the_previous_rows_aside(run, tmp_path):
     assert "0.2" in again.path.with_suffix(".previous").read_text()
 
 
+def test_short_failed_runs_between_do_not_lose_a_study(run, tmp_path):
+    run.add("study", "baseline", "torch/cpu", "rtf", 0.2)
+    for failed in ("first", "second"):
+        results.Run("01_demo", tmp_path / "quick").add(failed, "baseline", "torch/cpu", "rtf", 0.3)
+    again = results.Run("01_demo", tmp_path / "quick")
+    aside = [again.path.with_suffix(suffix).read_text() for suffix in results.ASIDE]
+    assert ["second" in aside[0], "first" in aside[1], "study" in aside[2]] == [True] * 3
+    results.Run("01_demo", tmp_path / "quick")  # nothing was written since: nothing moves
+    assert "study" in again.path.with_suffix(results.ASIDE[2]).read_text()
+
+
 def test_a_line_cut_short_by_a_kill_is_skipped_any_other_is_an_error(run):
     run.add("a", "baseline", "torch/cpu", "rtf", 0.2)
     whole = run.path.read_text()

@@ -357,3 +357,24 @@ def test_targets_are_rows_of_one_table():
         assert "CUDA" in targets.find("torch/cuda").why_not() and targets.label("torch/cuda") == "torch/cuda"
     with pytest.raises(ParameterError, match="unknown target 'torch/gpu'"):
         targets.find("torch/gpu")
+
+
+def test_of_its_base_no_session_is_opened(tmp_path, monkeypatch):
+    """Who deploys a variant neither waits for the networks that go nor holds them."""
+    import onnxruntime
+
+    from lib.graphs import session
+
+    base = load("istft", target="onnxruntime/cpu")
+    folder = optimize.save(optimize.make(base, "int8-weights", stages=("trunk",)), tmp_path / "small")
+    opened, real = [], onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *a, **k: opened.append(a[0]) or real(*a, **k))
+    variant = optimize.load(folder)
+    assert sorted(map(len, opened)) == sorted(map(len, variant.graphs.values()))
+    assert len(variant.vocode(np.full((20, 80), -4, np.float32))) == 20 * 256
+    opened.clear()
+    with session.unopened():
+        later = session.open(base.graphs["trunk"], 1)
+        assert not opened
+    assert [end.name for end in later.get_inputs()] and len(opened) == 1
+    assert later.get_inputs() and len(opened) == 1  # once

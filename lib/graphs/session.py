@@ -10,11 +10,18 @@ as the bench does for its children).
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from lib.errors import ParameterError, require
 
 ALONE = "SPEECH_ALONE"  # "1" in the environment of a process that runs one system and nothing else of ours
+
+
+_waits: ContextVar[bool] = ContextVar("sessions wait", default=False)
 
 
 def alone() -> bool:
@@ -22,9 +29,40 @@ def alone() -> bool:
     return os.environ.get(ALONE) == "1"
 
 
-def open(model: bytes | str | Path, threads: int, *, spinning: bool | None = None):
-    """An InferenceSession on the CPU provider. model: a serialized graph or its file; threads: of one operator;
-    operators run one after the other.
+@contextmanager
+def unopened() -> Iterator[None]:
+    """Inside of it sessions are opened when they are first asked for anything: who loads a system only to replace its
+    graphs neither waits for those that go nor holds them.
+    """
+    before = _waits.set(True)
+    try:
+        yield
+    finally:
+        _waits.reset(before)
+
+
+def later(make: Callable[[], Any]) -> Any:
+    """What `make` returns; inside of `unopened` something that becomes it when it is first used."""
+    return _Unopened(make) if _waits.get() else make()
+
+
+class _Unopened:
+    """A session that is opened when one of its attributes is asked for."""
+
+    def __init__(self, make: Callable[[], Any]):
+        self._make, self._opened = make, None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what copies and pickles ask of everything
+            raise AttributeError(name)
+        if self._opened is None:
+            self._opened = self._make()
+        return getattr(self._opened, name)
+
+
+def open(model: bytes | str | Path | Callable[[], bytes], threads: int, *, spinning: bool | None = None) -> Any:
+    """An InferenceSession on the CPU provider. model: a serialized graph, what makes it, or its file; threads: of one
+    operator; operators run one after the other.
 
     spinning: while a graph runs, its threads wait for one another awake; by default where the process is `alone`.
     They sleep as soon as it has run, because a system has a session for each stage, and one that idles would hold
@@ -41,5 +79,10 @@ def open(model: bytes | str | Path, threads: int, *, spinning: bool | None = Non
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
     options.add_session_config_entry("session.force_spinning_stop", "1")  # at the end of each run
     options.log_severity_level = 3
-    source = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+    def opened():
+        made = model() if callable(model) else model
+        source = made if isinstance(made, bytes) else str(made)
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+    return later(opened)

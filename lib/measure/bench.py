@@ -28,9 +28,19 @@ from lib import environment, progress, targets
 from lib.errors import ParameterError, SpeechError
 from lib.measure import bench_child, process
 from lib.measure.bench_rows import write
-from lib.measure.benched import Benched, Candidate, faster, largest_stage, speedup
+from lib.measure.benched import INPUTS, Benched, Candidate, faster, largest_stage, speedup
 
-__all__ = ["Benched", "Candidate", "bench", "busy_processes", "faster", "largest_stage", "speedup", "write"]
+__all__ = [
+    "INPUTS",
+    "Benched",
+    "Candidate",
+    "bench",
+    "busy_processes",
+    "faster",
+    "largest_stage",
+    "speedup",
+    "write",
+]
 
 log = logging.getLogger(__name__)
 
@@ -224,6 +234,7 @@ def _gather(candidate: Candidate, rounds: list[dict], circumstances: dict[str, A
             name: column(name)
             for name in ("cold_start_s", "load_s", "first_sentence_s", "peak_rss_mb", "cpu_s")
         },
+        peak_of_whole_life=any(one["peak_of_whole_life"] for one in rounds),
         nfe=rounds[0]["nfe"],
         energy=tuple(one["energy"] for one in rounds if one["energy"]),
         footprint=rounds[0]["footprint"],

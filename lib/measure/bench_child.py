@@ -21,6 +21,7 @@ KINDS = ("text", "clip", "log_mel")  # of inputs: a voice's, a recogniser's, a v
 ENERGY_WINDOW_S = (
     10.0  # a counter is read for at least so long: idle power wavers, and NVML averages over 0.1 s
 )
+CHANGED = ("layers", "of", "kinds", "bytes_before", "bytes_after")  # of `lib.optimize.changes`
 RUNTIMES = ("numpy", "torch", "transformers", "onnxruntime", "openvino", "ctranslate2", "tensorrt")
 
 
@@ -41,20 +42,25 @@ def one_round(
 
     origin: what `rebuild` takes; inputs: file of `save_inputs`; input i is spoken with seed + i, in an order
     drawn by `turn`; energy: the device that is metered ("cpu", "cuda") or None; started: time.monotonic() of
-    before the process. The memory peak is that of loading and one pass over all inputs: while the clock runs,
-    nothing collects garbage.
+    before the process. The memory peak is of what is held once it is loaded and of one pass over all inputs: what
+    loading took for a moment (a variant's base, a graph before it is optimized) is given back before. While the clock
+    runs, nothing collects garbage.
     """
     values = load_inputs(inputs, kind)
     begin = time.monotonic()
     system = rebuild(origin, threads)
     loaded = time.monotonic()
-    speak = _speaker(system, kind, seed)
-    speak(0, values[0])
-    _synchronize()
-    spoken = time.monotonic()
 
     from lib import environment
     from lib.measure import memory
+
+    memory.release()
+    whole_life = not memory.restart()
+    set_aside_s = time.monotonic() - loaded
+    speak = _speaker(system, kind, seed)
+    speak(0, values[0])
+    _synchronize()
+    spoken = time.monotonic() - set_aside_s
 
     environment.pin_threads(threads)  # the environment said so already, but not every library listens
     for index, value in enumerate(values[1:], 1):
@@ -69,12 +75,14 @@ def one_round(
         "first_sentence_s": spoken - loaded,
         "cold_start_s": spoken - (begin if started is None else started),
         "peak_rss_mb": peak_rss_mb,
+        "peak_of_whole_life": whole_life,
         "peak_gpu_mb": memory.peak_gpu_mb(),
         **timed,
         "energy": _energy(energy, system, speak, values, timed) if energy else None,
         "footprint": {
             name: getattr(system, name, None) for name in ("size_mb", "size_kind", "loaded_mb", "params_m")
-        },
+        }
+        | {"changed": _changed(system)},
         "names": [getattr(system, name, None) for name in ("name", "variant", "target")],
         "fingerprint": system.fingerprint() if fingerprint else None,
         "versions": {name: sys.modules[name].__version__ for name in RUNTIMES if name in sys.modules},
@@ -83,14 +91,22 @@ def one_round(
     return answer
 
 
+def _changed(system) -> dict[str, Any] | None:
+    """Of a variant: how many layers and operators are others than its base's, of how many, and the bytes of all that is
+    saved before and after, as counted when it was made.
+    """
+    counted = (getattr(system, "made", None) or {}).get("changed", {})
+    return {name: counted[name] for name in CHANGED if name in counted} or None
+
+
 def rebuild(origin: dict, threads: int):
     """The system that an origin describes: {"system", "target", "settings"} or {"folder", "target"} of a saved
-    variant.
+    variant, which is not checked here: the bench compares fingerprints after the clock has stopped.
     """
     if "folder" in origin:
         from lib import optimize
 
-        return optimize.rebuild(origin, threads=threads)
+        return optimize.rebuild(origin, threads=threads, checked=False)
     from lib import systems
 
     return systems.rebuild(origin, threads=threads)

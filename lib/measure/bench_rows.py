@@ -28,6 +28,7 @@ def write(run: "Run", benched: dict[str, Benched], against: Mapping[str, str] | 
             run.not_run(*one.candidate.names, "rtf", one.why_not)
             continue
         names, detail = one.candidate.names, one.detail()
+        benched_at = one.circumstances.get("benched")  # of an earlier run's
         for metric in ("rtf", "latency_ms_p50", "latency_ms_p90", "throughput_rtfx", "first_audio_ms"):
             if (timed := getattr(one, metric)) is not None:
                 base = bases.get(label) if metric == "rtf" else None
@@ -48,7 +49,9 @@ def write(run: "Run", benched: dict[str, Benched], against: Mapping[str, str] | 
         } | one.circumstances
         _add_rounds(run, names, "cold_start_s", one.cold_start_s, "fresh processes", starts)
         for metric, peaks in (("peak_rss_mb", one.peak_rss_mb), ("peak_gpu_mb", one.peak_gpu_mb)):
-            source = "fresh processes, high-water mark of loading and one pass over the inputs"
+            whole = one.peak_of_whole_life and metric == "peak_rss_mb"
+            since = "the process's begin" if whole else "when it was loaded"
+            source = f"fresh processes, high-water mark from {since} to the end of one pass over the inputs"
             if peaks is not None and (np.asarray(peaks) > 0).all():
                 _add_rounds(run, names, metric, peaks, source, {"inputs": len(one.audio_s)} | one.circumstances)
         for metric, source in (
@@ -61,7 +64,9 @@ def write(run: "Run", benched: dict[str, Benched], against: Mapping[str, str] | 
                 source = (
                     source if kind == "measured" else "bytes of weights in memory, of which there is no file"
                 )
-                run.add(*names, metric, one.footprint[metric], kind=kind, source=source)
+                changed = one.footprint.get("changed") if metric == "size_mb" else None
+                told = {name: value for name, value in (("changed", changed), ("benched", benched_at)) if value}
+                run.add(*names, metric, one.footprint[metric], kind=kind, source=source, detail=told or "")
         if one.nfe is not None:
             run.add(*names, "nfe", one.nfe, n=len(one.audio_s), source="counted while speaking")
         _add_energy(run, one)

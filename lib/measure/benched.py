@@ -77,6 +77,7 @@ class Benched:
     seconds: (R, P, N); audio_s: (N,) of speech made (or heard); stages: name -> (R, P, N) seconds;
     first_audio_s: (R, P, N) or None; one value a round (R,): cold_start_s (from before the process to the end
     of the first sentence), load_s, first_sentence_s, peak_rss_mb, peak_gpu_mb (None without a GPU), cpu_s;
+    peak_of_whole_life: whether loading is in peak_rss_mb, where the kernel's mark cannot begin anew behind it;
     energy: a dict a round, of `bench_child`; footprint: size_mb, loaded_mb, params_m; circumstances: what
     `detail` says of how it was benched.
     """
@@ -92,6 +93,7 @@ class Benched:
     first_sentence_s: np.ndarray | None = None
     peak_rss_mb: np.ndarray | None = None
     peak_gpu_mb: np.ndarray | None = None
+    peak_of_whole_life: bool = False
     cpu_s: np.ndarray | None = None
     nfe: float | None = None
     energy: tuple[dict[str, Any], ...] = ()

@@ -5,11 +5,15 @@ The peak of a whole process is one system's own only when the process has done n
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 from pathlib import Path
+from typing import Any
 
 from lib.environment import peak_gpu_mb, peak_rss_mb
 
-__all__ = ["Stretch", "peak_gpu_mb", "peak_rss_mb", "rss_mb"]
+__all__ = ["Stretch", "peak_gpu_mb", "peak_rss_mb", "release", "restart", "rss_mb"]
 
 MB = 1e6
 _MARK = Path("/proc/self/clear_refs")  # "5" there lets the kernel's high-water mark begin anew
@@ -20,6 +24,36 @@ def rss_mb() -> float:
     import psutil
 
     return psutil.Process().memory_info().rss / MB
+
+
+def release() -> None:
+    """Give back what nobody holds any more: what a library freed stays with the process until somebody asks for it."""
+    gc.collect()
+    if (torch := _on_gpu()) is not None:
+        torch.cuda.empty_cache()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # glibc's; others give back by themselves, or not at all
+    except (OSError, AttributeError, TypeError):
+        return
+
+
+def restart() -> bool:
+    """Let the high-water marks of kernel and GPU begin anew with what is held now; False where the kernel's cannot, as
+    outside Linux.
+    """
+    if (torch := _on_gpu()) is not None:
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        _MARK.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _on_gpu() -> Any:
+    """torch, where this process uses a GPU with it."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized() else None
 
 
 class Stretch:
@@ -33,11 +67,8 @@ class Stretch:
     def begin(self) -> None:
         """The stretch begins now."""
         self.before_mb = self.begin_mb = peak_rss_mb()
-        try:
-            _MARK.write_text("5")
-        except OSError:
-            return
-        self.begin_mb = rss_mb()
+        if restart():
+            self.begin_mb = rss_mb()
 
     def end(self) -> None:
         """It ended: `added_mb` beside what was held at its begin, `peak_mb` of the process so far."""

@@ -58,9 +58,11 @@ SAVINGS = {
     "peak_gpu_mb": ("more frugal with GPU memory", "less frugal with GPU memory"),
 }
 MIN_SENTENCES = 8  # an interval of fewer covers the truth too seldom to decide anything
-# No word error in any of n sentences bounds the share of sentences with one by 3 / n: with 40 sentences of a dozen
-# words and one error each, by 0.6 points of WER. Of fewer, an interval without width decides nothing.
+# Where no sentence of n got more word errors, the share of sentences that do is bounded by 3 / n: with 40 sentences of
+# a dozen words and one error each, by 0.6 points of WER. An interval drawn from such sentences ends at 0, however few
+# they are, and whether another one got better tells nothing of that: of fewer it decides nothing.
 MIN_AGREEING = 40
+ERRORS = ("wer",)  # counts, of which most sentences have none
 # What no variant may cost more of than its baseline: what is slower or larger is no optimization, whatever it saves.
 OF_A_VARIANT = ("rtf", "size_mb")
 COUNTED = ("size_mb",)  # bytes: known without an interval
@@ -207,6 +209,13 @@ def recommendation(
     return Recommendation(UNDECIDED, f"{gained}; whether it is worse is undecided ({because}){count}")
 
 
+def least_sentences(metric: str, low: float, high: float) -> int:
+    """Of how many sentences an interval of a difference must be to decide anything."""
+    worst = high if METRICS[metric].better < 0 else low
+    none_worse = metric in ERRORS and (worst == 0 or low == high)
+    return MIN_AGREEING if none_worse else MIN_SENTENCES
+
+
 def _beyond(metric: str, value: float) -> bool:
     """Whether a value is beyond the metric's margin, on the bad side of it."""
     sign = METRICS[metric].better
@@ -215,9 +224,7 @@ def _beyond(metric: str, value: float) -> bool:
 
 def _side(metric: str, difference: Difference) -> str:
     """WITHOUT_LOSS, WORSE or UNDECIDED, by where the interval lies; an end on the margin decides nothing."""
-    if difference.ci is None or difference.n < MIN_SENTENCES:
-        return UNDECIDED
-    if metric == "wer" and difference.low == difference.high and difference.n < MIN_AGREEING:
+    if difference.ci is None or difference.n < least_sentences(metric, *difference.ci):
         return UNDECIDED
     sign, ends = METRICS[metric].better, difference.ci
     worst, best = sorted(sign * end for end in ends)
@@ -234,7 +241,8 @@ def _needed(metric: str, difference: Difference) -> float:
     if difference.sd is None or gap <= 0:
         return math.inf
     z = norm.ppf((1 + CONFIDENCE) / 2) + norm.ppf(POWER)
-    least = MIN_AGREEING if metric == "wer" and difference.sd == 0 else MIN_SENTENCES
+    ends = difference.ci or ((0.0, 0.0) if difference.sd == 0 else (-math.inf, math.inf))
+    least = least_sentences(metric, *ends)
     return max(least, math.ceil((z * difference.sd / gap) ** 2))
 
 

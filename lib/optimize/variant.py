@@ -23,6 +23,7 @@ from typing import Any
 from lib import environment, systems, targets
 from lib.errors import MissingDataError, ParameterError, TrainingError, unknown
 from lib.files import write_atomic
+from lib.graphs import session
 from lib.optimize import changes, stored
 from lib.systems.model import Model
 
@@ -173,25 +174,28 @@ def save(
     return folder
 
 
-def load(folder: str | Path, *, target: str | None = None, threads: int = 2) -> Model:
-    """A saved variant, in any process.
+def load(folder: str | Path, *, target: str | None = None, threads: int = 2, checked: bool = True) -> Model:
+    """A saved variant, in any process. Of its base no session is opened, and nothing stays that it replaces.
 
-    target: another one that its base runs on, where the technique works there, too. Raises MissingDataError
-    where there is none, TrainingError where it is damaged, cut short or of another base, ParameterError for an
-    unknown technique.
+    target: another one that its base runs on, where the technique works there, too; checked: whether the weights of
+    its base and its own are compared with those that were saved, all of which are read for that (who deploys a variant
+    has done so once: the bench asks for its fingerprint when it has timed it). Raises MissingDataError where there is
+    none, TrainingError where it is damaged, cut short or of another base, ParameterError for an unknown technique.
     """
     folder = Path(folder)
     description = _describe(folder)
     chosen = technique(description["technique"])
     base = description["base"]
     origin = base["origin"] | ({"target": target} if target else {})
-    system = rebuild(origin, threads=threads)
+    with session.unopened():
+        system = rebuild(origin, threads=threads, checked=checked)
+    system._base_files = system.files
     saved_on = targets.find(description["target"])
     if targets.find(system.target).runtime != saved_on.runtime:
         raise ParameterError(
             f"{folder} was saved on {saved_on.name}: its weights do not fit {system.target}; make it there"
         )
-    if system.weights_key() != base["weights"]:
+    if checked and system.weights_key() != base["weights"]:
         raise TrainingError(
             f"{folder} was made from another {description['system']} than the one that is here: "
             "its base has other weights"
@@ -205,7 +209,7 @@ def load(folder: str | Path, *, target: str | None = None, threads: int = 2) -> 
             about = {"changed": description["changed"]} if told else {}
             chosen.structure(system, **description["arguments"], **about)
             stored.read_weights(system, folder, files, system.added if chosen.adds else None)
-        if system.weights_key() != description["weights"]:
+        if checked and system.weights_key() != description["weights"]:
             raise TrainingError(f"{folder} is damaged: its weights are not those that were saved; make it anew")
         system._changed()
         system.configure(**{k: v for k, v in description["settings"].items() if v != system.settings().get(k)})
@@ -217,11 +221,11 @@ def load(folder: str | Path, *, target: str | None = None, threads: int = 2) -> 
     return system
 
 
-def rebuild(origin: Mapping[str, Any], *, threads: int = 2) -> Model:
-    """What `Model.origin` describes: a system of the registry, or a saved variant."""
+def rebuild(origin: Mapping[str, Any], *, threads: int = 2, checked: bool = True) -> Model:
+    """What `Model.origin` describes: a system of the registry, or a saved variant; checked: of `load`."""
     if "folder" not in origin:
         return systems.rebuild(origin, threads=threads)
-    system = load(origin["folder"], target=origin.get("target"), threads=threads)
+    system = load(origin["folder"], target=origin.get("target"), threads=threads, checked=checked)
     if settings := origin.get("settings"):
         system.configure(**settings)
     system.variant = origin.get("variant", system.variant)
@@ -232,14 +236,9 @@ def rebuild(origin: Mapping[str, Any], *, threads: int = 2) -> Model:
 def _settle(system: Model, folder: Path, description: Mapping[str, Any]) -> None:
     """Say where the variant lies, and what somebody downloads to run it."""
     own = (folder / DESCRIPTION, *(folder / name for name in description["files"]))
-    base = rebuild_files(description) if technique(description["technique"]).adds else system.front_end
+    base = system._base_files if technique(description["technique"]).adds else system.front_end
     system.files = (*own, *base)
     system.origin = {"folder": str(folder.resolve()), "target": system.target}
-
-
-def rebuild_files(description: Mapping[str, Any]) -> tuple[Path, ...]:
-    """The files of a variant's base."""
-    return rebuild(description["base"]["origin"]).files
 
 
 def _describe(folder: Path) -> dict[str, Any]:

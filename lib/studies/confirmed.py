@@ -210,6 +210,7 @@ def lay_beside(run: Run, benched: Mapping[str, Benched], label: str) -> None:
             detail={
                 "of": str(whole.candidate),
                 "times_smaller": round(sizes[0] / sizes[1], 2) if all(sizes) else None,
+                **{name: told for name, told in one.circumstances.items() if name == "benched"},
             },
         )
 

@@ -121,14 +121,14 @@ def number(row: Any) -> Number:
 
 
 def difference(about: Mapping[str, Any] | None) -> Number | None:
-    """A paired difference as a row's detail keeps it. Its interval counts by the rules of the verdict: of too few
-    sentences it decides nothing, and without any width (nobody misheard anything else) only of many.
+    """A paired difference of word errors as a row's detail keeps it. Its interval counts by the rules of the verdict:
+    of too few sentences it decides nothing, and where it ends at 0 (nobody misheard anything else) only of many.
     """
     if not about or about.get("difference") is None:
         return None
     value, low, high, n = (about.get(name) for name in ("difference", "ci_low", "ci_high", "n"))
-    few = verdict.MIN_AGREEING if low is not None and low == high else verdict.MIN_SENTENCES
-    return Number(value) if n is not None and n < few else Number(value, low, high)
+    few = n is not None and low is not None and n < verdict.least_sentences("wer", low, high)
+    return Number(value) if few else Number(value, low, high)
 
 
 def detail(row: Any) -> dict[str, Any]:

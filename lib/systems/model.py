@@ -44,7 +44,7 @@ class Model(ABC):
     front_end: tuple[Path, ...] = ()  # those of them that hold no weights: every variant needs them, too
     packages: tuple[str, ...] = ()  # distributions beside its target's whose versions decide what it does
     origin: dict[str, Any] | None = None  # what any process can rebuild it from, as JSON; None: save it first
-    _base_files: tuple[Path, ...] = ()  # of a variant that is not saved
+    _base_files: tuple[Path, ...] = ()  # of a variant: what its base is downloaded from
     made: dict[str, Any] | None = None  # of a variant: technique, arguments, base, what changed
     packed: Mapping[str, Any] = MappingProxyType({})  # weight -> format of few bits in which it is saved
     added: tuple[

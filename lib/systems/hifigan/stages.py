@@ -5,6 +5,7 @@ The graphs are exported when a checkpoint is first loaded and kept in the cache;
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ class HifiGanOnnx(StoredVocoder):
         return export.graphs(PARTS.load(self.folder)[1])
 
     def _open(self) -> None:
-        decoder = fastest(self.graphs["decoder"], self.threads)
+        decoder = functools.partial(fastest, self.graphs["decoder"], self.threads)
         self.sessions = {
             stage: session.open(decoder if stage == "decoder" else graph, self.threads)
             for stage, graph in self.graphs.items()

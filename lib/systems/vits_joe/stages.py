@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from pathlib import Path
 
 import numpy as np
 
 from lib.graphs import cut, session
+from lib.graphs.export import kept
 from lib.graphs.fastest import fastest
 from lib.systems import symbols
 from lib.systems.base import Speech, Stopwatch, System
@@ -37,15 +39,19 @@ STAGES = {
 }
 
 
-@functools.lru_cache(maxsize=4)
 def stage_graphs(checkpoint: str | None = None) -> dict[str, bytes]:
     """The three stages as serialized ONNX models, each holding only its own weights; checkpoint: see
-    `piper.model_path`.
+    `piper.model_path`. They are kept on disk, not in memory: a variant that has others would hold these all its life.
     """
-    import onnx
+    path = piper.model_path(checkpoint)
 
-    model = onnx.load(piper.model_path(checkpoint))
-    return {stage: cut.part(model, stage, *ends) for stage, ends in STAGES.items()}
+    def made() -> dict[str, bytes]:
+        import onnx
+
+        model = onnx.load(path)
+        return {stage: cut.part(model, stage, *ends) for stage, ends in STAGES.items()}
+
+    return kept(VitsJoeOnnx.name, tuple(STAGES), (path, Path(cut.__file__), Path(__file__)), made)
 
 
 class VitsJoeOnnx(System):
@@ -60,7 +66,7 @@ class VitsJoeOnnx(System):
         self.scales = piper.Scales()
         self.front_end = symbols.files()
         self.files = (piper.model_path(checkpoint), *self.front_end)
-        self.graphs = dict(stage_graphs(checkpoint))
+        self.graphs = stage_graphs(checkpoint)
         self._open()
 
     def settings(self) -> dict[str, float]:
@@ -74,7 +80,7 @@ class VitsJoeOnnx(System):
     def _open(self) -> None:
         graphs = dict(self.graphs)
         if "decoder" in graphs:
-            graphs["decoder"] = fastest(graphs["decoder"], self.threads)
+            graphs["decoder"] = functools.partial(fastest, graphs["decoder"], self.threads)
         self.sessions = {stage: session.open(graph, self.threads) for stage, graph in graphs.items()}
         self.head = None
         if "decoder" not in graphs:  # another head: see `lib.optimize.head`

@@ -14,6 +14,7 @@ import numpy as np
 
 from lib import audio
 from lib.errors import require
+from lib.graphs import session
 from lib.systems.base import Recogniser, Stopwatch, Transcript
 from lib.systems.whisper import ctranslate2_weights
 from lib.systems.whisper.package import (
@@ -61,13 +62,15 @@ class WhisperCTranslate2(Recogniser):
         config = json.loads((folder() / "config.json").read_text(encoding="utf-8"))
         vocabulary = (folder() / "vocabulary.txt").read_bytes()
         files = {"model.bin": model, "config.json": json.dumps(config).encode(), "vocabulary.txt": vocabulary}
-        self._engine = ctranslate2.models.Whisper(
-            str(folder()),
-            device="cpu",
-            compute_type="int8" if ctranslate2_weights.is_int8(model) else "float32",
-            intra_threads=self.threads,
-            inter_threads=1,
-            files={name: io.BytesIO(content) for name, content in files.items()},
+        self._engine = session.later(
+            lambda: ctranslate2.models.Whisper(
+                str(folder()),
+                device="cpu",
+                compute_type="int8" if ctranslate2_weights.is_int8(model) else "float32",
+                intra_threads=self.threads,
+                inter_threads=1,
+                files={name: io.BytesIO(content) for name, content in files.items()},
+            )
         )
 
     _changed = _open
