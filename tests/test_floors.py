@@ -8,7 +8,7 @@ import pytest
 
 from lib import results
 from lib.metrics import METRICS
-from lib.studies import bottleneck, floors, floors_smaller, floors_tuned, menu
+from lib.studies import bottleneck, floor_rows, floors, floors_smaller, floors_tuned, menu
 from lib.studies.floors import MET, MISSED, NOT_RUN, UNDECIDED, Number, at_least, at_most
 
 JUDGED = floors_tuned.JUDGED_ON
@@ -396,6 +396,13 @@ def lesson(method, hard, clean, full=None, share=0.8, loss=1.0):
         row(system, f"{method}@hard", "torch/cpu", "trainable_params_pct", share, detail=note),
         row(system, f"{method}@hard", "torch/cpu", "adapter_mb", share, detail=note),
     ]
+
+
+def test_where_nobody_misheard_more_a_few_clips_decide_nothing():
+    about = {"difference": -0.02, "ci_low": -0.1, "ci_high": 0.0, "n": 12}
+    assert floor_rows.difference(about).ends is None
+    for decides in ({"n": 40}, {"ci_high": 0.002}):
+        assert floor_rows.difference(about | decides).ends is not None
 
 
 def test_hard_speech_is_gained_and_clean_speech_kept():
