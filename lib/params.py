@@ -80,6 +80,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "n_calibration": (1, None),
     "timeout_s": (1, None),
     "n_requests": (0, None),
+    "arrivals_s": (0.0, 3_600.0),
     "limit_ms": (1, None),
 }
 
