@@ -27,7 +27,7 @@ from lib.deploy import (
     torch_modules,
 )
 from lib.measure import energy, metered
-from lib.studies import deployment, spread
+from lib.studies import deployed_rows, deployment, spread
 from lib.studies.placed import Placed
 from test_deploy import Upsampler, small_stage
 
@@ -397,3 +397,16 @@ def test_threads_and_sentences_side_by_side_are_compared_within_one_run(runtimes
     assert "2 threads instead of 1 thread" in said and "2 threads, 4 sentences instead of 2 threads" in said
     several = rows.assign(commit=[str(i) for i in range(len(rows))])
     assert spread.table(several).empty and spread.finding(several) is None, "two runs are no comparison"
+
+
+def test_speed_ups_of_other_threads_are_no_rivals_of_the_usual_ones(tmp_path):
+    stage = small_stage()
+    timed = [
+        Placed(stage, name, "fp32", seconds=np.full((3, 1, 1), s))
+        for name, s in (("torch/cpu", 2), ("onnxruntime/cpu", 1))
+    ]
+    for speedups in (True, False):
+        run = results.Run("06_gpu_vs_npu", tmp_path / str(speedups))
+        deployed_rows.write(run, timed, speedups=speedups)
+        rows = results.read(run.path)
+        assert list(rows[rows.metric == "speedup"].value) == ([2.0] if speedups else [])

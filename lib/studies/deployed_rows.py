@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 CLOCK = "time.perf_counter, processes in turns"
 
 
-def write(run: "Run", placed: Sequence[Placed]) -> None:
+def write(run: "Run", placed: Sequence[Placed], *, speedups: bool = True) -> None:
     """Rows of one stage: latency, speed-up, SNR, placement, cycles, energy; one not_run row for what could not run."""
-    base = next((p for p in placed if (p.target, p.precision) == BASE and not p.why_not), None)
+    bases = [p for p in placed if speedups and (p.target, p.precision) == BASE and not p.why_not]
     for one in placed:
         if one.why_not:
             run.not_run(one.stage.system, one.variant, one.target, "latency_ms_p50", one.why_not)
         else:
-            _write(run, one, base)
+            _write(run, one, bases[0] if bases else None)
 
 
 def _write(run: "Run", one: Placed, base: Placed | None) -> None:

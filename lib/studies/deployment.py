@@ -67,13 +67,15 @@ def compare(
     scorer: "Scorer | None" = None,
     emulated_frames: int = 25,
     meter_s: float = 0,
+    speedups: bool = True,
 ) -> list[Placed]:
     """Each stage on each target in each of its precisions, written as rows.
 
     names: targets of `deploy.known()`; precisions: those alone, of targets that have them; passes: timings of each
     input in a round; timeout_s: of one request to a toolchain, loading included; scorer: of what can be heard, None for
     none; emulated_frames: stages of so many at most are run through emulators, which take minutes for a second of
-    speech; meter_s: for how long power is looked at in the last round, 0 for not at all.
+    speech; meter_s: for how long power is looked at in the last round, 0 for not at all; speedups:
+    whether rows say how much faster than BASE it is.
     """
     placed, how = [], How(rounds, passes, threads, timeout_s, scorer, emulated_frames, meter_s)
     for stage in progress.track(stages, "deployment", unit="stage"):
@@ -84,7 +86,7 @@ def compare(
             if not precisions or precision in precisions or (name, precision) == BASE
         ]
         ran = _of_stage(stage, jobs, how)
-        deployed_rows.write(run, ran)
+        deployed_rows.write(run, ran, speedups=speedups)
         placed += ran
     return placed
 
