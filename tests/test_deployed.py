@@ -82,7 +82,7 @@ class Undecided(nn.Module):
 def test_what_one_target_answers_or_cannot_read_costs_that_target_alone(runtimes):
     names = ["nan/cpu", "short/cpu", "right/cpu"]
     by = {p.target: p for p in deployment.compare(runtimes, [small_stage()], names, rounds=1)}
-    assert "100 % are infinite or not a number" in by["nan/cpu"].why_not
+    assert "100 % of the values are infinite or NaN" in by["nan/cpu"].why_not
     assert "outputs of shapes" in by["short/cpu"].why_not
     assert not by["right/cpu"].why_not and by["right/cpu"].seconds.shape == (1, 1, 1)
     table = results.read(runtimes.path)
@@ -410,3 +410,20 @@ def test_speed_ups_of_other_threads_are_no_rivals_of_the_usual_ones(tmp_path):
         deployed_rows.write(run, timed, speedups=speedups)
         rows = results.read(run.path)
         assert list(rows[rows.metric == "speedup"].value) == ([2.0] if speedups else [])
+
+
+@pytest.mark.parametrize(
+    "label", ["hifigan/generator", "istft/trunk", "vits-joe/decoder", "fastspeech2/decoder"]
+)
+def test_sentences_side_by_side_come_out_as_alone(label):
+    stage = stages.build(
+        label, 16, texts=["The birch canoe slid.", "Glue the sheet."], calibration=["A rod is used."]
+    )
+    assert len(stage.timed) == 2 and len(stage.calibration) == 1
+    assert not np.array_equal(stage.timed[0][0], stage.timed[1][0]), "another sentence is another input"
+    alone = [export._run(stage.network.eval(), [*map(torch.from_numpy, inputs)]) for inputs in stage.timed]
+    both = export._run(stage.network, [*map(torch.from_numpy, stage.batched(2).inputs)])
+    for number, outputs in enumerate(alone):
+        np.testing.assert_allclose(both[0][number], outputs[0][0], atol=1e-4)
+    if stage.waveform is not None:
+        assert stage.waveform(alone[0]).shape[0] >= 15 * 256

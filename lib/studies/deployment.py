@@ -74,8 +74,8 @@ def compare(
     names: targets of `deploy.known()`; precisions: those alone, of targets that have them; passes: timings of each
     input in a round; timeout_s: of one request to a toolchain, loading included; scorer: of what can be heard, None for
     none; emulated_frames: stages of so many at most are run through emulators, which take minutes for a second of
-    speech; meter_s: for how long power is looked at in the last round, 0 for not at all; speedups:
-    whether rows say how much faster than BASE it is.
+    speech; meter_s: for how long power is looked at in the last round, 0 for not at all; speedups: whether rows say how
+    much faster than BASE each is.
     """
     placed, how = [], How(rounds, passes, threads, timeout_s, scorer, emulated_frames, meter_s)
     for stage in progress.track(stages, "deployment", unit="stage"):
@@ -113,6 +113,8 @@ def exported(stage: Stage, jobs: Sequence[Key]) -> tuple[Path, dict[str, str]]:
 def _of_stage(stage: Stage, jobs: Sequence[Key], how: How) -> list[Placed]:
     ran = {key: Placed(stage, *key, deploy.why_not(*key) or "", threads=how.threads) for key in jobs}
     wanted = [key for key in jobs if not ran[key].why_not or deploy.builds(key[0])]
+    if not wanted:
+        return list(ran.values())
     try:
         folder, failed = exported(stage, wanted)
     except Exception as error:  # PyTorch itself cannot run it: no target can
@@ -207,7 +209,7 @@ def _agreement(wanted: Sequence[np.ndarray], made: Sequence[np.ndarray]) -> tupl
     ]
     if not np.isfinite(flat[1]).all():
         share = 100 * float(np.mean(~np.isfinite(flat[1])))
-        raise SpeechError(f"it answers with numbers that are none: {share:.3g} % are infinite or not a number")
+        raise SpeechError(f"it answers with what is no number: {share:.3g} % of the values are infinite or NaN")
     largest = float(np.abs(flat[1] - flat[0]).max() / max(np.abs(flat[0]).max(), 1e-9))
     return float(np.clip(export.snr_db(*flat), -200.0, 200.0)), largest
 
