@@ -77,9 +77,12 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "n_reheard_read": (0, None),
     "search_steps": (0, None),
     "frames": (8, None),
+    "n_inputs": (1, None),
     "n_calibration": (1, None),
     "timeout_s": (1, None),
     "n_requests": (0, None),
+    "meter_s": (0.0, 3_600.0),
+    "arrivals_s": (0.0, 3_600.0),
     "limit_ms": (1, None),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from lib import REPOSITORY, deploy, results, targets
 from lib.deploy import apart, export, job, rewrite, stages
 from lib.errors import ParameterError, SpeechError
-from lib.studies import deployment, devices, published_devices
+from lib.studies import deployed_rows, deployment, devices, published_devices
 
 
 class Upsampler(nn.Module):
@@ -121,13 +122,14 @@ def test_a_stage_is_timed_in_turns_and_compared(tmp_path, monkeypatch):
     monkeypatch.setenv("SPEECH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "tests"))  # a pickled network is known by its module
     run = results.Run("06_gpu_vs_npu", tmp_path / "quick")
-    stage = small_stage()
+    stage = small_stage(8)
+    stage = dataclasses.replace(stage, others=stage.calibration[1:])  # eight inputs: fewer have no interval
     names = ["torch/cpu", "onnxruntime/cpu", "qnn/sa8255"]
     ran = deployment.compare(run, [stage], names, rounds=3, passes=2, threads=1, timeout_s=400)
     by = {(p.target, p.precision): p for p in ran}
     assert by["torch/cpu", "fp32"].snr_db > 100 and by["onnxruntime/cpu", "fp32"].snr_db > 80
     assert 5 < by["onnxruntime/cpu", "int8"].snr_db < 60, "eight bits are heard in the numbers"
-    assert by["onnxruntime/cpu", "fp32"].seconds.shape == (3, 2)
+    assert by["onnxruntime/cpu", "fp32"].seconds.shape == (3, 8, 2)
     table = results.read(run.path)
     gain = table[(table.metric == "speedup") & (table.variant == "upsampler-fp32-f16")]
     assert list(gain.target) == ["onnxruntime/cpu"] and gain.ci_low.notna().all()
@@ -170,7 +172,7 @@ def test_what_a_compiler_says_is_simulated_and_the_sweep_finds_its_lengths(tmp_p
         one = deployment.Placed(
             stage, "qnn/sa8255", "a8w8", snr_db=21.0, figures=figures, detail={"left": {"Erf": 2}}, mos=3.5
         )
-        deployment.write(run, [one], 2)
+        deployed_rows.write(run, [one])
     table = results.read(run.path)
     assert set(table.kind) == {"simulated"} and set(table.variant) == {"decoder-a8w8-f25", "decoder-a8w8"}
     assert "mos_predicted" not in set(table.metric), "one clip's is no voice's"

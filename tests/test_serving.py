@@ -7,8 +7,10 @@ import time
 import numpy as np
 import pytest
 
+from lib import results
 from lib.errors import ParameterError
 from lib.measure import serving
+from lib.studies import serving as study
 
 BUSY_S = 0.02
 
@@ -44,12 +46,38 @@ def test_the_predicted_rate_keeps_the_limit_and_rises_with_workers():
 
 
 def test_the_search_returns_the_highest_rate_that_kept_the_limit():
-    def serve(rate: float) -> serving.Served:
+    def serve(rate: float, arrivals: int) -> serving.Served:
         return serving.Served(np.full(100, 0.05 if rate <= 7 else 2.0), rate, 1.0, 1.0)
 
     best, runs = serving.highest_rate(serve, [0.1] * 10, 0.3, workers=1, tries=6)
     assert best.rate == max(run.rate for run in runs if run.rate <= 7) and 5 < best.rate <= 7
     assert serving.highest_rate(serve, [0.5], 0.3, workers=1) == (None, [])
+
+
+@pytest.mark.parametrize("workers, capacity", [(1, np.inf), (2, np.inf), (2, 90.0)])
+def test_the_highest_rate_is_never_beyond_what_the_workers_can_do(workers, capacity):
+    """Of 300 requests an overfull queue has not grown past the limit yet: they take a few seconds."""
+    service = np.random.default_rng(5).gamma(20, 0.017 / 20, 300)
+
+    def serve(rate: float, arrivals: int) -> serving.Served:
+        rng = np.random.default_rng(arrivals)
+        came = rng.exponential(1 / rate, 300).cumsum()
+        return serving.Served(serving.queued(came, rng.choice(service, 300), workers), rate, came[-1], 1.0)
+
+    best, runs = serving.highest_rate(serve, service, 0.5, workers=workers, capacity=capacity)
+    most = min(capacity, workers / service.mean())
+    assert all(run.rate < most for run in runs) and 0.8 * most < best.rate < most
+
+
+def test_a_queue_that_grows_does_not_keep_the_limit_and_a_lucky_run_is_not_confirmed():
+    growing = np.r_[np.full(992, 0.1), np.full(8, 0.6)]
+    assert np.quantile(growing, 0.99) < 0.5 and not serving.Served(growing, 1.0, 1.0, 1.0).keeps(0.5)
+
+    def lucky(rate: float, arrivals: int) -> serving.Served:
+        return serving.Served(np.full(100, 2.0 if arrivals else 0.05), rate, 1.0, 1.0)
+
+    best, runs = serving.highest_rate(lucky, [0.1] * 10, 0.3, workers=1)
+    assert best is None and len(runs) == 4 + serving.CONFIRMATIONS
 
 
 def test_workers_share_requests():
@@ -60,6 +88,53 @@ def test_workers_share_requests():
     assert offline.seconds < 8 * BUSY_S + 1 and (busy.latencies_s >= BUSY_S).all() and busy.rate == 20
     again = np.random.default_rng(1).exponential(1 / 20, 6).cumsum()
     assert busy.seconds >= again[-1], "requests come when the Poisson process says"
+
+
+def test_the_workers_of_the_next_pool_have_their_own_system():
+    """Python gives a thread the number of one that has ended."""
+    for audio_s in (1.0, 2.0, 3.0):
+        with serving.Pool(("test_serving:sleeper", {"audio_s": audio_s}), ["a"], n=2, kind="threads") as pool:
+            assert pool.offline(4).audio_s == 4 * audio_s
+
+
+class Theory:
+    """A pool as `serving.queued` has it: every request takes BUSY_S."""
+
+    def __init__(self, speaker, texts, *, n: int, kind: str):
+        self.n = n
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def single_stream(self, n_requests: int) -> serving.Served:
+        return serving.Served(np.full(n_requests, BUSY_S), 0.0, n_requests * BUSY_S, float(n_requests))
+
+    def offline(self, n_requests: int) -> serving.Served:
+        return serving.Served(np.full(n_requests, BUSY_S), 0.0, n_requests * BUSY_S / self.n, float(n_requests))
+
+    def server(self, rate: float, n_requests: int, *, seed: int) -> serving.Served:
+        came = np.random.default_rng(seed).exponential(1 / rate, n_requests).cumsum()
+        latencies = serving.queued(came, np.full(n_requests, BUSY_S), self.n)
+        return serving.Served(latencies, rate, came[-1], float(n_requests))
+
+
+def test_a_servers_rows_say_for_how_long_requests_came_and_how_sure_the_percentile_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(serving, "Pool", Theory)
+    run = results.Run("06_gpu_vs_npu", tmp_path / "study")
+    given = {"setups": [("threads", 2, 1)], "limit_ms": 500, "n_requests": 40}
+    best = study.serve(run, "hibari", "onnxruntime/cpu", ["a"], arrivals_s=60, **given)
+    rows = results.read(run.path).set_index("metric")
+    rate, p99 = rows.loc["requests_per_s"], rows.loc["latency_ms_p99"]
+    assert 80 < rate.value < 2 / BUSY_S and rate.n >= 60 * rate.value, "a minute of arrivals"
+    assert p99.ci_low <= p99.value <= p99.ci_high <= 500 * 1.5 and list(best) == ["serving-2-threads-1t"]
+    short = results.Run("06_gpu_vs_npu", tmp_path / "quick")
+    assert study.serve(short, "hibari", "onnxruntime/cpu", ["a"], arrivals_s=0, **given) == {}
+    rows = results.read(short.path).set_index("metric")
+    assert rows.kind["requests_per_s"] == "not_run" and "arrivals_s" in rows.detail["requests_per_s"]
+    assert rows.kind["throughput_rtfx"] == "measured"
 
 
 def test_what_serves_nobody_is_refused():

@@ -3,9 +3,10 @@ target in `lib.targets`.
 
 A **stage** (`stages`) is a network on inputs of fixed shapes, with examples of what it really sees. `export` writes it
 into a folder in the forms that runtimes read; a **runtime** is a module of this room that says which form it reads
-(`READS`), which precisions it has (`PRECISIONS`) and how it loads one (`load(job) -> Loaded`, see `job`). It is loaded
-by a process of its own (`apart`), in the Python of its toolchain where that wants one, and under a time limit: what is
-missing, crashes or hangs costs a sentence.
+(`READS`; `READS_AS` where a precision wants another), which precisions it has (`PRECISIONS`, `CUDA_PRECISIONS` where a
+GPU has others) and how it loads one (`load(job) -> Loaded`, see `job`). It is loaded by a process of its own (`apart`),
+in the Python of its toolchain where that wants one, and under a time limit: what is missing, crashes or hangs costs a
+sentence.
 
 >>> runtime("torch-compile/cpu").PRECISIONS
 ('fp32', 'bf16')
@@ -15,14 +16,53 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from types import ModuleType
 
-from lib import targets
+from lib import environment, targets
+
+BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # flags of processors that multiply it, the last one Arm's
 
 
 def runtime(target: str) -> ModuleType:
     """The module that loads stages for a target: "torch-compile/cpu" -> `lib.deploy.torch_compile`."""
     return importlib.import_module(f"lib.deploy.{targets.find(target).runtime.replace('-', '_')}")
+
+
+def precisions(target: str) -> tuple[str, ...]:
+    """Those that a target has.
+
+    >>> precisions("torch/cuda")
+    ('fp32', 'tf32', 'fp16', 'bf16')
+    """
+    module = runtime(target)
+    on_gpu = getattr(module, "CUDA_PRECISIONS", module.PRECISIONS)
+    return on_gpu if targets.find(target).cuda else module.PRECISIONS
+
+
+def reads(target: str, precision: str) -> tuple[str, ...]:
+    """Which forms of a stage it reads for that."""
+    module = runtime(target)
+    return getattr(module, "READS_AS", {}).get(precision, module.READS)
+
+
+def why_not(target: str, precision: str) -> str | None:
+    """Why it cannot run here in that precision; None where it can."""
+    flags = environment.cpu_flags()
+    if precision == "bf16" and targets.find(target).device == "cpu" and flags and not BF16 & set(flags):
+        return (
+            f"bf16 without {' or '.join(sorted(BF16))} is computed in steps of fp32, slower and less exactly: take a "
+            f"processor that has it (this one: {', '.join(flags)})"
+        )
+    return targets.find(target).why_not()
+
+
+def builds(target: str) -> bool:
+    """Whether its runtime is installed and compiles stages without the device that it compiles for."""
+    found = (
+        module in sys.modules or importlib.util.find_spec(module) for module in targets.find(target).modules
+    )
+    return hasattr(runtime(target), "build") and all(found)
 
 
 def known() -> list[str]:

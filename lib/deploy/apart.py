@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,23 +27,19 @@ from lib.errors import SpeechError
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-class Worker:
-    """A process with one stage on one target; `with Worker(job, timeout_s=60) as worker: worker.timed(3)`.
+def build(job: Job, *, timeout_s: float) -> dict[str, float]:
+    """What a runtime that builds without the device (`deploy.builds`) says of having done so; SpeechError why not."""
+    with Process(job, timeout_s=timeout_s) as process:
+        return process.ask({"do": "build", "job": json.loads(job.request())})
 
-    Opening it loads the stage: outputs, figures and detail are as `job.Loaded` has them. Raises SpeechError with the
-    reason, from the table, from the toolchain, or that it did not answer in time.
-    """
 
-    outputs: Arrays
-    figures: dict[str, float]
-    detail: dict[str, Any]
-    load_s: float
+class Process:
+    """A process for a job, asked one thing after another. What an earlier one has left in its work folder is gone."""
 
     def __init__(self, job: Job, *, timeout_s: float):
         self.job, self.timeout_s = job, timeout_s
+        shutil.rmtree(job.work(), ignore_errors=True)
         target = targets.find(job.target)
-        if why := target.why_not():
-            raise SpeechError(why)
         self._lines: queue.Queue[str] = queue.Queue()
         self._said: list[str] = []
         self._process = subprocess.Popen(
@@ -62,18 +59,6 @@ class Worker:
         ]
         for reader in self._readers:
             reader.start()
-        try:
-            answer = self._ask({"do": "load", "job": json.loads(job.request())})
-        except BaseException:
-            self.close()
-            raise
-        self.outputs = read_arrays(answer["outputs"]) if answer["outputs"] else []
-        self.figures, self.detail, self.load_s = answer["figures"], answer["detail"], answer["load_s"]
-
-    def timed(self, passes: int) -> tuple[list[float], float]:
-        """Seconds of each of some runs, and the CPU seconds of them all."""
-        answer = self._ask({"do": "time", "passes": passes})
-        return answer["seconds"], answer["cpu_s"]
 
     def close(self) -> None:
         """End the process and all that it started."""
@@ -86,13 +71,14 @@ class Worker:
             with contextlib.suppress(OSError):
                 stream.close()
 
-    def __enter__(self) -> "Worker":
+    def __enter__(self) -> "Process":
         return self
 
     def __exit__(self, *exception) -> None:
         self.close()
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer, or SpeechError: what failed, that it ended, or that it did not answer in time."""
         name, end = self.job.target, time.monotonic() + self.timeout_s
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
@@ -120,6 +106,40 @@ class Worker:
         self._readers[1].join(timeout=1)
         said = [line.strip() for line in self._said if line.strip()]
         return said[-1][:300] if said else "it said nothing"
+
+
+class Worker(Process):
+    """A process with one stage on one target; `with Worker(job, timeout_s=60) as worker: worker.timed(3)`.
+
+    Opening it loads the stage: outputs, figures and detail are as `job.Loaded` has them. Raises SpeechError with the
+    reason, from the table, from the toolchain, or that it did not answer in time.
+    """
+
+    outputs: Arrays
+    figures: dict[str, float]
+    detail: dict[str, Any]
+    load_s: float
+
+    def __init__(self, job: Job, *, timeout_s: float):
+        if why := targets.find(job.target).why_not():
+            raise SpeechError(why)
+        super().__init__(job, timeout_s=timeout_s)
+        try:
+            answer = self.ask({"do": "load", "job": json.loads(job.request())})
+        except BaseException:
+            self.close()
+            raise
+        self.outputs = read_arrays(answer["outputs"]) if answer["outputs"] else []
+        self.figures, self.detail, self.load_s = answer["figures"], answer["detail"], answer["load_s"]
+
+    def timed(self, passes: int) -> tuple[list[list[float]], float]:
+        """Seconds (inputs, passes) of each run, and the CPU seconds of them all."""
+        answer = self.ask({"do": "time", "passes": passes})
+        return answer["seconds"], answer["cpu_s"]
+
+    def busy(self, seconds: float) -> dict[str, float]:
+        """Let it run without a pause: {"runs", "seconds", "cpu_s"}."""
+        return self.ask({"do": "busy", "seconds": seconds})
 
 
 def _read(stream, put) -> None:

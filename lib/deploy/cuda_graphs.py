@@ -14,7 +14,7 @@ def load(job: Job) -> Loaded:
     import torch
 
     network, buffers = torch_modules.opened(job)
-    with torch.inference_mode(), torch_modules.precise(job):
+    with torch.inference_mode(), torch_modules.precise(job, cached=False):
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):  # warm-up: libraries choose their kernels before anything is recorded

@@ -13,7 +13,7 @@ def load(job: Job) -> Loaded:
     """A model that Google's compiler has not treated runs on the host, and is refused for that."""
     from ai_edge_litert.interpreter import load_delegate
 
-    model = job.form("tflite-int8_edgetpu.tflite")
+    model = job.made("tflite-int8_edgetpu.tflite")
     if not model.exists():
         made = tflite.quantized(job)
         raise RuntimeError(f"compile {made} with Google's edgetpu_compiler into {model.name} first")

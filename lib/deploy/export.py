@@ -5,11 +5,16 @@ PyTorch.
     plain.onnx      opset 20, static shapes
     npu.onnx        rewritten for NPUs (`rewrite`), opset 18: as much as their compilers know
     npu.pt2         the same as torch exports it, for toolchains that read PyTorch
+    fp16.onnx       opset 22, computed in half precision between inputs and outputs in single precision: for runtimes
+    bf16.onnx       that compute in the precisions the graph names. Not checked here: ONNX Runtime knows no bf16 on a
+                    processor; where one runs, its distance from PyTorch stands in its row
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import logging
 import warnings
 from collections.abc import Collection
@@ -27,13 +32,23 @@ if TYPE_CHECKING:
 
     from lib.deploy.stages import Stage
 
-FORMS = ("network.pt", "plain.onnx", "npu.onnx", "npu.pt2")
+FORMS = ("network.pt", "plain.onnx", "npu.onnx", "npu.pt2", "fp16.onnx", "bf16.onnx")
+HALVES = ("fp16.onnx", "bf16.onnx")
+OPSETS = {
+    "plain.onnx": 20,
+    "npu.onnx": 18,
+    **dict.fromkeys(HALVES, 22),
+}  # 22: the first with convolutions in bf16
 TOLERANCE = 1e-3  # of the largest output: what an exported graph may differ from PyTorch by
 
 
-def write(stage: "Stage", folder: str | Path, forms: Collection[str] = FORMS) -> Path:
-    """The stage with its inputs and PyTorch's answers; forms that lie there already stay. Raises SpeechError where an
-    exported graph computes something else.
+def write(
+    stage: "Stage", folder: str | Path, forms: Collection[str] = FORMS, failed: dict[str, str] | None = None
+) -> Path:
+    """The stage with its inputs and PyTorch's answers; forms that lie there already are checked again and stay.
+
+    failed: where given, is told which forms could not be written and why, and the others are; else the first such
+    raises, SpeechError where an exported graph computes something else.
     """
     import torch
 
@@ -42,23 +57,64 @@ def write(stage: "Stage", folder: str | Path, forms: Collection[str] = FORMS) ->
     inputs = tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in stage.inputs)
     network = stage.network.eval()
     save_arrays(folder / "inputs.npz", stage.inputs)
+    for number, arrays in enumerate(stage.others, 1):
+        save_arrays(folder / f"inputs-{number:02d}.npz", arrays)
     for number, arrays in enumerate(stage.calibration):
         save_arrays(folder / f"calibration-{number:02d}.npz", arrays)
     save_arrays(folder / "expected.npz", _run(network, inputs))
-    rewritten = None
+    rewritten = functools.cache(lambda: _rewritten(network, inputs))
     for form in forms:
         if form not in FORMS:
             raise unknown("form of a stage", form, FORMS)
-        if (folder / form).exists():
-            continue
-        if form.startswith("npu.") and rewritten is None:
-            from lib.deploy import rewrite
-
-            rewritten = rewrite.for_npu(network, inputs)
-        _save(rewritten if form.startswith("npu.") else network, inputs, folder / form)
-        if form.endswith(".onnx"):
-            _check(stage, folder / form, folder)
+        try:
+            _written(stage, network, rewritten, inputs, folder / form)
+        except Exception as error:  # an exporter meets an operator that it does not know in a way of its own
+            if failed is None:
+                raise
+            words = str(error).strip().splitlines() or [type(error).__name__]
+            failed[form] = f"{stage.label} could not be written as {form}: {words[0][:300]}"
     return folder
+
+
+def _written(stage: "Stage", network, rewritten, inputs, path: Path) -> None:
+    """A form, made anew where the one that lies there is another graph by now."""
+    if path.exists() and _agrees(stage, path):
+        return
+    if path.name in HALVES:
+        network = _half(network, path.stem)
+    elif path.name.startswith("npu."):
+        network = rewritten()
+    _save(network, inputs, path)
+    if (off := _off(stage, path)) > TOLERANCE:
+        path.unlink()
+        raise SpeechError(
+            f"{stage.label} as {path.name} differs from PyTorch by {off:.1e} of its largest value: the exporter "
+            "or a rewriting is wrong; see lib/deploy/export.py"
+        )
+
+
+def _rewritten(network, inputs):
+    from lib.deploy import rewrite
+
+    return rewrite.for_npu(network, inputs)
+
+
+def _half(network: "torch.nn.Module", precision: str):
+    """A copy that computes in half precision, and takes and gives single precision."""
+    import torch
+
+    to = {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+
+    class Half(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = copy.deepcopy(network).to(to)
+
+        def forward(self, *arrays):
+            made = self.network(*(a.to(to) if a.is_floating_point() else a for a in arrays))
+            return tuple(m.float() for m in made) if isinstance(made, (tuple, list)) else made.float()
+
+    return Half().eval()
 
 
 def expected(folder: str | Path) -> list[np.ndarray]:
@@ -93,29 +149,35 @@ def _save(network: "torch.nn.Module", inputs, path: Path) -> None:
         elif path.suffix == ".pt2":
             torch.export.save(torch.export.export(network, inputs), buffer)
         else:
-            opset = 18 if path.name.startswith("npu.") else 20
             names = [f"input_{number}" for number in range(len(inputs))]
             program = torch.onnx.export(
-                network, inputs, dynamo=True, opset_version=opset, input_names=names, verbose=False
+                network, inputs, dynamo=True, opset_version=OPSETS[path.name], input_names=names, verbose=False
             )
             buffer.write(program.model_proto.SerializeToString())
     write_atomic(path, buffer.getvalue())
 
 
-def _check(stage: "Stage", path: Path, folder: Path) -> None:
+def _agrees(stage: "Stage", path: Path) -> bool:
+    """Whether a form that lies there still answers as PyTorch does."""
+    try:
+        return _off(stage, path) <= TOLERANCE
+    except Exception:  # half a file, or of an exporter that is no more: it is made anew
+        return False
+
+
+def _off(stage: "Stage", path: Path) -> float:
+    """How far a graph's answers are from PyTorch's, of the largest value; 0 for what is not checked here."""
+    if path.suffix != ".onnx" or path.name in HALVES:
+        return 0.0
     from lib.graphs import session
 
     opened = session.open(path, 2)
     names = [end.name for end in opened.get_inputs()]
     answers = opened.run(None, dict(zip(names, stage.inputs)))
-    for wanted, made in zip(expected(folder), answers):
-        off = float(np.abs(wanted - made).max() / max(np.abs(wanted).max(), 1e-9))
-        if off > TOLERANCE:
-            path.unlink()
-            raise SpeechError(
-                f"{stage.label} as {path.name} differs from PyTorch by {off:.1e} of its largest value: the exporter "
-                "or a rewriting is wrong; see lib/deploy/export.py"
-            )
+    return max(
+        float(np.abs(wanted - made).max() / max(np.abs(wanted).max(), 1e-9))
+        for wanted, made in zip(expected(path.parent), answers)
+    )
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ class Job:
     threads: int = 2
     settings: Mapping[str, Any] = field(default_factory=dict)
     answers: bool = True  # whether its outputs are wanted; an emulator may take minutes for them
+    toolchain: str = ""  # in short, of what runs it: what another one has made is not taken for its own
 
     @property
     def device(self) -> str:
@@ -35,6 +36,12 @@ class Job:
     def form(self, name: str) -> Path:
         """The file of the stage in one of the forms of `export.FORMS`."""
         return Path(self.folder) / name
+
+    def made(self, name: str) -> Path:
+        """The file of something that a toolchain makes of the stage, for all targets and runs of that toolchain."""
+        path = Path(self.folder, "made", self.toolchain or "here", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def work(self, *parts: str) -> Path:
         """A folder of its own for what it makes on the way."""
@@ -46,6 +53,10 @@ class Job:
     def inputs(self) -> Arrays:
         """What the stage is run on."""
         return read_arrays(Path(self.folder) / "inputs.npz")
+
+    def timed(self) -> list[Arrays]:
+        """All inputs that a clock sees, those of `inputs` first."""
+        return [self.inputs(), *map(read_arrays, sorted(Path(self.folder).glob("inputs-*.npz")))]
 
     def calibration(self) -> list[Arrays]:
         """Other inputs of the same shapes, from which fixed scales may be found."""

@@ -1,4 +1,6 @@
-"""What are the stages, network by network? Each built from a system that speaks real text, with what it saw there."""
+"""What are the stages, network by network? Each built from a system that speaks real text, with what it saw there, a
+set of inputs for each text.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,8 @@ from torch import nn
 from lib import audio, features, systems
 from lib.deploy.stages import HOP_S, Stage, fixed
 from lib.features import HIFIGAN
+
+WINDOW_S = 30  # of Whisper's encoder
 
 
 class Generator(nn.Module):
@@ -69,15 +73,14 @@ def hifigan_generator(frames: int, texts: Sequence[str], calibration: Sequence[s
     """Mel and source -> waveform."""
     from lib.systems import hifigan
 
-    vocoder = systems.load("hifigan")
+    vocoder, voice = systems.load("hifigan"), systems.load("vits-joe")
 
-    def seen(log_mel: np.ndarray) -> tuple[np.ndarray, ...]:
-        batch = torch.from_numpy(log_mel)[None]
+    def seen(text: str) -> tuple[np.ndarray, ...]:
+        batch = torch.from_numpy(_mel(voice, frames, text))[None]
         return batch.numpy(), hifigan.read_source(vocoder.modules, batch).numpy()
 
     network = Generator(vocoder.modules["front"], vocoder.modules["decoder"])
-    inputs, others = _of_mels(frames, texts, calibration, seen)
-    return Stage("hifigan", "generator", network, inputs, others, frames * HOP_S, frames, _flat)
+    return _stage("hifigan", "generator", network, frames, texts, calibration, seen, _flat)
 
 
 @torch.inference_mode(False)
@@ -86,7 +89,7 @@ def istft_trunk(frames: int, texts: Sequence[str], calibration: Sequence[str]) -
     """Features of mel and pulses -> corrections of the filters; the host shapes pulses and noise with them."""
     from lib.systems.istft import network, signal, tables
 
-    vocoder = systems.load("istft")
+    vocoder, voice = systems.load("istft"), systems.load("vits-joe")
     trunk, pitch = vocoder.modules["trunk"], vocoder.modules["pitch"]
 
     def known(log_mel: torch.Tensor):
@@ -94,35 +97,23 @@ def istft_trunk(frames: int, texts: Sequence[str], calibration: Sequence[str]) -
         source = signal.spectra(signal.pulses(*signal.integrate(hz)))
         return hz, source, signal.source_mel(source)
 
-    def seen(log_mel: np.ndarray) -> tuple[np.ndarray, ...]:
-        batch = torch.from_numpy(log_mel)[None]
+    def seen(text: str) -> tuple[np.ndarray, ...]:
+        batch = torch.from_numpy(_mel(voice, frames, text))[None]
         hz, _, of_source = known(batch)
         octaves = torch.log2(hz.clamp_min(tables.LOWEST_HZ) / tables.REFERENCE_HZ)[..., None].float()
         mel = (network.ahead(batch, trunk.lookahead)[:, : hz.shape[1]] - tables.MEL_MEAN) / tables.MEL_SCALE
         scaled = (of_source - tables.SOURCE_MEAN) / tables.SOURCE_SCALE
         return (torch.cat([mel, scaled, octaves], -1).numpy(),)
 
-    (heard, *_), others = _mels(frames, texts), _mels_of_each(frames, calibration)
-
     @torch.no_grad()
     def waveform(outputs: Sequence[np.ndarray]) -> np.ndarray:
-        batch = torch.from_numpy(heard)[None]
+        batch = torch.from_numpy(_mel(voice, frames, texts[0]))[None]
         _, source, of_source = known(batch)
         filters, gains = network.filters(batch, of_source, torch.from_numpy(outputs[0]))
         noise = signal.noise(torch.zeros(1, dtype=torch.long), frames)
         return signal.overlap_add(filters * source + gains * noise)[0].numpy()
 
-    inputs = seen(heard)
-    return Stage(
-        "istft",
-        "trunk",
-        Trunk(trunk),
-        inputs,
-        tuple(map(seen, others)) or (inputs,),
-        frames * HOP_S,
-        frames,
-        waveform,
-    )
+    return _stage("istft", "trunk", Trunk(trunk), frames, texts, calibration, seen, waveform)
 
 
 @torch.inference_mode(False)
@@ -131,21 +122,18 @@ def vits_decoder(frames: int, texts: Sequence[str], calibration: Sequence[str]) 
     """Latents -> waveform."""
     voice = systems.load("vits-joe")
 
-    def latents(read: Sequence[str]) -> tuple[np.ndarray, ...]:
+    def latents(text: str) -> tuple[np.ndarray, ...]:
         seen: list[np.ndarray] = []
         hook = voice.modules["decoder"].register_forward_pre_hook(
             lambda _, given: seen.append(given[0][0].numpy().T)
         )
         try:
-            for number, text in enumerate(read):
-                voice.synthesize(text, number)
+            voice.synthesize(text, 0)
         finally:
             hook.remove()
         return (np.ascontiguousarray(fixed(np.concatenate(seen), frames).T[None]),)
 
-    inputs = latents(texts)
-    others = tuple(latents([text]) for text in calibration) or (inputs,)
-    return Stage("vits-joe", "decoder", voice.modules["decoder"], inputs, others, frames * HOP_S, frames, _flat)
+    return _stage("vits-joe", "decoder", voice.modules["decoder"], frames, texts, calibration, latents, _flat)
 
 
 @torch.inference_mode(False)
@@ -155,56 +143,66 @@ def fastspeech2_decoder(frames: int, texts: Sequence[str], calibration: Sequence
     voice, vocoder = systems.load("fastspeech2"), systems.load("istft")
     network = voice.modules["acoustic_model"]
 
-    def hidden(read: Sequence[str]) -> tuple[np.ndarray, ...]:
-        spread = []
-        for text in read:
-            _, ids, speaker = voice._symbols(text)
-            spread.append(network.expand(*network.plan(ids, speaker))[0][0].numpy())
-        return (fixed(np.concatenate(spread), frames)[None],)
+    def hidden(text: str) -> tuple[np.ndarray, ...]:
+        _, ids, speaker = voice._symbols(text)
+        spread = network.expand(*network.plan(ids, speaker))[0][0].numpy()
+        return (fixed(spread, frames)[None],)
 
     def waveform(outputs: Sequence[np.ndarray]) -> np.ndarray:
         return vocoder.vocode(network.as_log_mel(torch.from_numpy(outputs[0]))[0].numpy())
 
-    inputs = hidden(texts)
-    others = tuple(hidden([text]) for text in calibration) or (inputs,)
-    return Stage(
-        "fastspeech2", "decoder", MelDecoder(network), inputs, others, frames * HOP_S, frames, waveform
-    )
+    return _stage("fastspeech2", "decoder", MelDecoder(network), frames, texts, calibration, hidden, waveform)
 
 
 @torch.inference_mode(False)
 @torch.no_grad()
 def whisper_encoder(frames: int, texts: Sequence[str], calibration: Sequence[str]) -> Stage:
-    """Half a minute of sound, whatever `frames` says: the recogniser knows no shorter window."""
+    """Half a minute, whatever `frames` says: the recogniser knows no shorter window. It is timed on single sentences,
+    most of whose window is silence, and calibrated on windows that are full.
+    """
     recogniser, voice = systems.load("whisper-tiny.en"), systems.load("vits-joe")
 
-    def heard(read: Sequence[str]) -> tuple[np.ndarray, ...]:
+    def said(read: Sequence[str]) -> np.ndarray:
         spoken = np.concatenate([voice.synthesize(text, number).waveform for number, text in enumerate(read)])
-        return (recogniser.features(spoken[: 30 * voice.sample_rate], voice.sample_rate).numpy(),)
+        return spoken[: WINDOW_S * voice.sample_rate]
 
-    inputs = heard(texts)
-    others = tuple(heard([text]) for text in calibration) or (inputs,)
-    network = Listener(recogniser.modules["encoder"])
-    return Stage("whisper-tiny.en", "encoder", network, inputs, others, 30.0, 3_000)
+    def heard(spoken: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (recogniser.features(spoken, voice.sample_rate).numpy(),)
+
+    clips = [said([text]) for text in texts]
+    inputs, *others = map(heard, clips)
+    full = [
+        heard(fixed(said(calibration[i:] + calibration[:i]), WINDOW_S * voice.sample_rate))
+        for i in range(len(calibration))
+    ]
+    return Stage(
+        "whisper-tiny.en",
+        "encoder",
+        Listener(recogniser.modules["encoder"]),
+        inputs,
+        tuple(full) or (inputs,),
+        float(np.mean([len(clip) for clip in clips])) / voice.sample_rate,
+        3_000,
+        others=tuple(others),
+        window_s=float(WINDOW_S),
+    )
+
+
+def _stage(
+    system: str, name: str, network: nn.Module, frames: int, texts, calibration, seen, waveform
+) -> Stage:
+    """seen: text -> what the network sees of it."""
+    inputs, *others = map(seen, texts)
+    scales = tuple(map(seen, calibration)) or (inputs,)
+    return Stage(system, name, network, inputs, scales, frames * HOP_S, frames, waveform, others=tuple(others))
 
 
 def _flat(outputs: Sequence[np.ndarray]) -> np.ndarray:
     return outputs[0].reshape(-1)
 
 
-def _mels(frames: int, texts: Sequence[str]) -> list[np.ndarray]:
-    """One log-mel (frames, 80) of the voice that reads all texts."""
-    voice = systems.load("vits-joe")
-    spoken = np.concatenate([voice.synthesize(text, number).waveform for number, text in enumerate(texts)])
+def _mel(voice, frames: int, text: str) -> np.ndarray:
+    """The log-mel (frames, 80) of a text as the voice reads it."""
+    spoken = voice.synthesize(text, 0).waveform
     log_mel = features.log_mel(audio.resample(spoken, voice.sample_rate, HIFIGAN.sample_rate))
-    return [np.ascontiguousarray(fixed(log_mel, frames))]
-
-
-def _mels_of_each(frames: int, texts: Sequence[str]) -> list[np.ndarray]:
-    return [mel for text in texts for mel in _mels(frames, [text])]
-
-
-def _of_mels(frames: int, texts: Sequence[str], calibration: Sequence[str], seen):
-    """What a network sees of the mel of all texts, and of each for calibration."""
-    inputs = seen(_mels(frames, texts)[0])
-    return inputs, tuple(map(seen, _mels_of_each(frames, calibration))) or (inputs,)
+    return np.ascontiguousarray(fixed(log_mel, frames))

@@ -14,10 +14,13 @@ def load(job: Job) -> Loaded:
     import torch
     import torch_neuronx
 
-    network = torch.load(job.form("network.pt"), weights_only=False).eval()
-    inputs = torch_modules.on_device(job.inputs(), "cpu")
-    casts = ["--auto-cast", "matmult" if job.precision == "bf16" else "none"]
-    traced = torch_neuronx.trace(network, tuple(inputs), compiler_args=casts)
+    path = job.made(f"neuron-{job.precision}.pt")  # the compiler takes minutes
+    if not path.exists():
+        network = torch.load(job.form("network.pt"), weights_only=False).eval()
+        inputs = torch_modules.on_device(job.inputs(), "cpu")
+        casts = ["--auto-cast", "matmult" if job.precision == "bf16" else "none"]
+        torch.jit.save(torch_neuronx.trace(network, tuple(inputs), compiler_args=casts), path)
+    traced = torch.jit.load(path)
 
     def run(arrays) -> Arrays:
         made = traced(*torch_modules.on_device(arrays, "cpu"))

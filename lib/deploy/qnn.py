@@ -73,7 +73,7 @@ def _quantized(job: Job) -> Path:
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize
     from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config, qnn_preprocess_model
 
-    path = Path(job.folder) / f"qnn-{job.precision}.onnx"
+    path = job.made(f"qnn-{job.precision}.onnx")
     if path.exists():
         return path
     import onnxruntime

@@ -8,6 +8,7 @@ depends on values (durations, the phase of the pulses, a token after another) st
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import math
 from collections.abc import Callable, Sequence
@@ -16,20 +17,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib.errors import unknown
+from lib.errors import ParameterError, unknown
 
 if TYPE_CHECKING:
     from torch import nn
 
+THREADS = 2  # of a processor, where a row's name says nothing else
 FRAMES = 200  # of the mel, 2.3 s: what is long enough to load a device and short enough for its memory
 HOP_S = 256 / 22_050  # a frame of our mels
 
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A network on fixed shapes. inputs: what it is timed and checked on; calibration: others of the same shapes, from
-    which scales are set; audio_s: what one run makes or hears; waveform: outputs -> (n_samples,), where they are heard
-    at once or once the host has finished them.
+    """A network on fixed shapes. inputs: what it is timed and checked on; others: what it is timed on, too, of the same
+    shapes; calibration: likewise, from which scales are set; audio_s: what one run makes or hears, in the mean;
+    window_s: what it computes however little of that is speech, None where it is audio_s; waveform: outputs ->
+    (n_samples,), where they are heard at once or once the host has finished them; batch: sentences a run.
     """
 
     system: str
@@ -41,6 +44,30 @@ class Stage:
     frames: int
     waveform: Callable[[Sequence[np.ndarray]], np.ndarray] | None = None
     sample_rate: int = 22_050
+    others: tuple[tuple[np.ndarray, ...], ...] = ()
+    window_s: float | None = None
+    batch: int = 1
+
+    @property
+    def timed(self) -> tuple[tuple[np.ndarray, ...], ...]:
+        """All inputs that a clock sees."""
+        return (self.inputs, *self.others)
+
+    def batched(self, n: int) -> "Stage":
+        """The same on n inputs side by side; nothing is heard of them."""
+        if n == 1:
+            return self
+        several = [_side_by_side(self.timed, first, n) for first in range(len(self.timed))]
+        return dataclasses.replace(
+            self,
+            inputs=several[0],
+            others=tuple(several[1:]),
+            calibration=tuple(_side_by_side(self.calibration, i, n) for i in range(len(self.calibration))),
+            audio_s=n * self.audio_s,
+            window_s=None if self.window_s is None else n * self.window_s,
+            waveform=None,
+            batch=n,
+        )
 
     @property
     def usual(self) -> bool:
@@ -54,9 +81,11 @@ class Stage:
 
 
 def build(name: str, frames: int = FRAMES, *, texts: Sequence[str], calibration: Sequence[str] = ()) -> Stage:
-    """A stage of `NAMES`. texts: what is read for its inputs, as many as fill its frames; calibration: likewise, a set
-    of inputs each; by default its own inputs, backwards.
+    """A stage of `NAMES`. texts: what is read for its inputs, a set each; calibration: likewise, by default its own
+    first inputs.
     """
+    if not texts:
+        raise ParameterError(f"{name} needs something to read: give at least one text")
     if name not in _STAGES:
         raise unknown("stage", name, _STAGES)
     module, function = _STAGES[name].split(":")
@@ -87,6 +116,12 @@ def padding_waste(lengths: Sequence[int], buckets: Sequence[int]) -> float:
         whole, rest = divmod(length, max(buckets))
         computed += whole * max(buckets) + (min(b for b in buckets if b >= rest) if rest else 0)
     return 1 - sum(lengths) / computed if computed else 0.0
+
+
+def _side_by_side(sets: Sequence[tuple[np.ndarray, ...]], first: int, n: int) -> tuple[np.ndarray, ...]:
+    """n sets of inputs (1, ...) beginning with one of them -> one of (n, ...)."""
+    taken = [sets[(first + i) % len(sets)] for i in range(n)]
+    return tuple(np.concatenate(arrays) for arrays in zip(*taken))
 
 
 def fixed(frames: np.ndarray, length: int) -> np.ndarray:

@@ -1,11 +1,20 @@
-"""TensorRT on an NVIDIA GPU: an engine built for its very model."""
+"""TensorRT on an NVIDIA GPU: an engine built for its very model.
+
+Newer versions know no flag for half precision: the graph itself says what is computed in which (`fp16.onnx`), and the
+network is strongly typed.
+"""
 
 from __future__ import annotations
 
+import time
+
+from lib import targets
 from lib.deploy.job import Job, Loaded
+from lib.files import write_atomic
 
 READS = ("plain.onnx",)
-PRECISIONS = ("fp32", "fp16")
+READS_AS = {"fp16": ("fp16.onnx",), "bf16": ("bf16.onnx",)}
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 
 
 def load(job: Job) -> Loaded:
@@ -16,11 +25,18 @@ def load(job: Job) -> Loaded:
 
 
 def built(trt, job: Job) -> Loaded:
-    """Parse, build, and run on PyTorch's buffers. trt: the module of TensorRT, or of TensorRT-RTX: the same calls."""
+    """Build, or take what was built for this GPU, and run on PyTorch's buffers. trt: the module of TensorRT, or of
+    TensorRT-RTX: the same calls.
+    """
     import torch
 
     logger = trt.Logger(trt.Logger.ERROR)
-    engine = trt.Runtime(logger).deserialize_cuda_engine(plan(trt, logger, job))
+    path = job.made(
+        f"{trt.__name__}-{trt.__version__}-{targets.slug(torch.cuda.get_device_name())}-{job.precision}.plan"
+    )
+    if not path.exists():
+        write_atomic(path, plan(trt, logger, job))
+    engine = trt.Runtime(logger).deserialize_cuda_engine(path.read_bytes())
     context, stream = engine.create_execution_context(), torch.cuda.Stream()
     names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
     inputs = [n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
@@ -43,15 +59,22 @@ def built(trt, job: Job) -> Loaded:
 def plan(trt, logger, job: Job) -> bytes:
     """The engine, serialized; TensorRT-RTX builds it without a GPU."""
     builder = trt.Builder(logger)
-    network = builder.create_network(0)
+    typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # None where every network is
+    network = builder.create_network(0 if typed is None else 1 << int(typed))
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse(job.form("plain.onnx").read_bytes()):
+    (form,) = READS_AS.get(job.precision, READS)
+    if not parser.parse(job.form(form).read_bytes()):
         raise RuntimeError("; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))[:300])
     config = builder.create_builder_config()
-    config.clear_flag(trt.BuilderFlag.TF32)
-    if job.precision == "fp16":
-        config.set_flag(trt.BuilderFlag.FP16)
+    (config.set_flag if job.precision == "tf32" else config.clear_flag)(trt.BuilderFlag.TF32)
     made = builder.build_serialized_network(network, config)
     if made is None:
-        raise RuntimeError("no engine could be built for this graph")
+        raise RuntimeError(f"no engine could be built for this graph in {job.precision}")
     return bytes(made)
+
+
+def build(trt, job: Job) -> dict[str, float]:
+    """What building an engine took, where no GPU is there to run it."""
+    begin = time.perf_counter()
+    made = plan(trt, trt.Logger(trt.Logger.ERROR), job)
+    return {"engine_mb": len(made) / 1e6, "build_s": time.perf_counter() - begin}

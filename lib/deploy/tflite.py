@@ -14,7 +14,7 @@ from lib.deploy.job import Arrays, Job
 
 def quantized(job: Job) -> Path:
     """The model with 8-bit weights and activations, scales set on the job's calibration; made once for all devices."""
-    path = Path(job.folder) / "tflite-int8.tflite"
+    path = job.made("tflite-int8.tflite")
     if path.exists():
         return path
     from ai_edge_quantizer import quantizer, recipe
@@ -63,7 +63,7 @@ def _plain(job: Job) -> Path:
     import litert_torch
     import torch
 
-    path = Path(job.folder) / "tflite-fp32.tflite"
+    path = job.made("tflite-fp32.tflite")
     if not path.exists():
         network = torch.export.load(job.form("npu.pt2")).module()
         inputs = tuple(map(torch.from_numpy, job.inputs()))

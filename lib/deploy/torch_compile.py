@@ -7,6 +7,7 @@ from lib.deploy.job import Job, Loaded
 
 READS = ("network.pt",)
 PRECISIONS = ("fp32", "bf16")
+CUDA_PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 
 
 def load(job: Job) -> Loaded:

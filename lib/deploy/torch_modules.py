@@ -25,13 +25,15 @@ def on_device(inputs: Arrays, device: str):
     return [torch.from_numpy(array).to(device) for array in inputs]
 
 
-def precise(job: Job):
-    """The context in which a job computes."""
+def precise(job: Job, *, cached: bool = True):
+    """The context in which a job computes. cached: whether autocast keeps weights in half precision until it ends; what
+    is recorded within must not, for their memory goes with the context and the recording would read it after.
+    """
     import torch
 
     types = {"bf16": torch.bfloat16, "fp16": torch.float16}
     if job.precision in types:
-        return torch.autocast(job.device, dtype=types[job.precision])
+        return torch.autocast(job.device, dtype=types[job.precision], cache_enabled=cached)
     return contextlib.nullcontext()
 
 

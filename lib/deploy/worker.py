@@ -15,6 +15,7 @@ import time
 from lib.deploy.job import Job, Loaded, save_arrays
 
 MARK = "deploy-answer "
+WARM_UP = 2  # runs
 
 
 def main() -> None:
@@ -28,6 +29,10 @@ def main() -> None:
             if request["do"] == "load":
                 job = Job(**request["job"])
                 loaded, answer = load(job)
+            elif request["do"] == "build":
+                answer = runtime(request["job"]["target"]).build(Job(**request["job"]))
+            elif request["do"] == "busy":
+                answer = busy(job, loaded, request["seconds"])
             else:
                 answer = timed(job, loaded, request["passes"])
         except BaseException as error:  # whatever it is, the parent is told, in words
@@ -39,9 +44,8 @@ def main() -> None:
 
 def load(job: Job) -> tuple[Loaded, dict]:
     """The stage on its target, with what it answered to the first inputs in `work(...)/outputs.npz`."""
-    name = job.target.split("/", 1)[0].replace("-", "_")
     begin = time.perf_counter()
-    loaded = importlib.import_module(f"lib.deploy.{name}").load(job)
+    loaded = runtime(job.target).load(job)
     ready = time.perf_counter()
     path = job.work() / "outputs.npz"
     if job.answers:
@@ -54,21 +58,40 @@ def load(job: Job) -> tuple[Loaded, dict]:
     }
 
 
+def runtime(target: str):
+    """The module that loads stages for a target. Not by `deploy.runtime`: a target of a test is in no table here."""
+    return importlib.import_module(f"lib.deploy.{target.split('/', 1)[0].replace('-', '_')}")
+
+
 def timed(job: Job, loaded: Loaded, passes: int) -> dict:
-    """Seconds of each of some runs, after one that is not timed; and the CPU seconds of them all."""
-    inputs, seconds = job.inputs(), []
-    loaded.run(inputs)
+    """Seconds of each of some runs on each of its inputs, after WARM_UP that are not timed; and the CPU seconds of
+    them all.
+    """
+    sets = job.timed()
+    for number in range(WARM_UP):
+        loaded.run(sets[number % len(sets)])
+    seconds = [[0.0] * passes for _ in sets]  # (inputs, passes)
     gc.collect()
     gc.disable()
     cpu = time.process_time()
     try:
-        for _ in range(passes):
-            begin = time.perf_counter()
-            loaded.run(inputs)
-            seconds.append(time.perf_counter() - begin)
+        for number in range(passes):
+            for spent, inputs in zip(seconds, sets):
+                begin = time.perf_counter()
+                loaded.run(inputs)
+                spent[number] = time.perf_counter() - begin
     finally:
         gc.enable()
     return {"seconds": seconds, "cpu_s": time.process_time() - cpu}
+
+
+def busy(job: Job, loaded: Loaded, seconds: float) -> dict:
+    """Run without a pause for so long: how often, how long it was in the end, and how many CPU seconds of it."""
+    sets, runs, begin, cpu = job.timed(), 0, time.perf_counter(), time.process_time()
+    while time.perf_counter() - begin < seconds:
+        loaded.run(sets[runs % len(sets)])
+        runs += 1
+    return {"runs": runs, "seconds": time.perf_counter() - begin, "cpu_s": time.process_time() - cpu}
 
 
 if __name__ == "__main__":

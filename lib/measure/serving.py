@@ -7,16 +7,19 @@ arXiv:1911.02549), with our own sentences.
                     the latency, waiting included, stays below a limit
 
 Workers are threads of one process or processes, each with a system of its own; a request goes to whoever is free. The
-highest rate is searched in real runs, beginning where a queue with the measured service times predicts it.
+highest rate is searched in real runs, beginning where a queue with the measured service times predicts it and never
+above what the workers can do at all: a rate beyond that fills a queue without end, but so slowly that a short run does
+not show it. So a run must keep the limit in its second half, too, and the rate that was found is confirmed by arrivals
+that nobody chose it by.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +27,11 @@ from lib.errors import ParameterError, unknown
 
 WORKERS = ("threads", "processes")
 QUANTILE = 0.99  # of the latencies of a server, as MLPerf has it
-_systems: dict[int, Any] = {}  # of a worker: one for each thread
+CONFIRMATIONS = 4  # of the rate that was found, each a step lower than the last
+STEP = 0.95
+_mine = (
+    threading.local()
+)  # of a worker: its speaker. Not by the thread's number, which the next pool's thread may have
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,13 @@ class Served:
     def p99_s(self) -> float:
         """The latency that one in a hundred exceeds."""
         return self.percentile_s(QUANTILE)
+
+    def keeps(self, limit_s: float) -> bool:
+        """Whether 99 of 100 were answered within the limit, also of those that came in the second half: where the
+        queue grows, they wait longer.
+        """
+        late = self.latencies_s[len(self.latencies_s) // 2 :]
+        return max(self.p99_s, float(np.quantile(late, QUANTILE))) <= limit_s
 
     def percentile_s(self, q: float) -> float:
         """A quantile of the latencies."""
@@ -117,28 +131,33 @@ class Pool:
 
 
 def highest_rate(
-    serve: Callable[[float], Served],
+    serve: Callable[[float, int], Served],
     service_s: Sequence[float],
     limit_s: float,
     *,
     workers: int,
+    capacity: float = np.inf,
     tries: int = 4,
 ) -> tuple[Served | None, list[Served]]:
-    """The run of the highest rate that kept the limit, None where none did; and all runs.
+    """The run of the highest rate that kept the limit and was confirmed, None where none was; and all runs.
 
-    serve: rate -> its run; service_s: of single requests, from which the first rate is predicted.
+    serve: (rate, which arrivals) -> its run; service_s: of single requests, from which the first rate is predicted;
+    capacity: requests per second that the workers did when all were there at the start.
     """
-    low, high, runs, best = 0.0, np.inf, [], None
-    rate = predicted_rate(service_s, limit_s, workers)
+    low, high, runs = 0.0, min(capacity, workers / float(np.mean(service_s))), []
+    rate = min(predicted_rate(service_s, limit_s, workers), 0.99 * high)
     for _ in range(tries if rate else 0):
-        runs.append(serve(rate))
-        if runs[-1].p99_s <= limit_s:
-            best, low = runs[-1], rate
-            rate = rate * 1.3 if np.isinf(high) else (low + high) / 2
+        runs.append(serve(rate, 0))
+        if runs[-1].keeps(limit_s):
+            low = rate
         else:
             high = rate
-            rate = (low + high) / 2 if low else rate / 1.6
-    return best, runs
+        rate = (low + high) / 2 if low else rate / 1.6
+    for number in range(CONFIRMATIONS if low else 0):
+        runs.append(serve(low * STEP**number, 1 + number))
+        if runs[-1].keeps(limit_s):
+            return runs[-1], runs
+    return None, runs
 
 
 def predicted_rate(service_s: Sequence[float], limit_s: float, workers: int, *, n: int = 4_000) -> float:
@@ -180,15 +199,13 @@ def system(origin: dict, threads: int) -> Callable[[str], float]:
 
 
 def _speaker(speaker: tuple[str, dict]) -> Callable[[str], float]:
-    """That of this thread, built when it is first asked."""
+    """That of this thread, built when it is first asked; a thread serves one pool."""
     import importlib
-    import threading
 
-    mine = threading.get_ident()
-    if mine not in _systems:
+    if not hasattr(_mine, "speak"):
         module, name = speaker[0].split(":")
-        _systems[mine] = getattr(importlib.import_module(module), name)(**speaker[1])
-    return _systems[mine]
+        _mine.speak = getattr(importlib.import_module(module), name)(**speaker[1])
+    return _mine.speak
 
 
 def _warm(given: tuple[tuple[str, dict], list[str]]) -> None:

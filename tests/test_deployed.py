@@ -1,0 +1,429 @@
+"""Deployment: what one target answers, makes or breaks is its own; rounds, inputs, threads and batches in the rows."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lib import REPOSITORY, deploy, environment, results, targets
+from lib.deploy import (
+    apart,
+    cuda_graphs,
+    executorch,
+    export,
+    job,
+    networks,
+    onnxruntime,
+    stages,
+    tensorrt,
+    torch_modules,
+)
+from lib.measure import energy, metered
+from lib.studies import deployed_rows, deployment, spread
+from lib.studies.placed import Placed
+from test_deploy import Upsampler, small_stage
+
+RUNTIME = """
+import os
+import numpy as np
+from lib.deploy.job import Loaded, read_arrays
+
+READS, PRECISIONS = ("network.pt",), ("fp32",)
+
+def load(job):
+    with open(os.path.join(job.folder, "pids"), "a") as file:
+        file.write(f"{os.getpid()} ")
+    right = read_arrays(job.form("expected.npz"))
+"""
+ANSWERS = {
+    "right": "    return Loaded(lambda inputs: right)",
+    "nan": "    return Loaded(lambda inputs: [np.full_like(a, np.nan) for a in right])",
+    "short": "    return Loaded(lambda inputs: [a[..., :3] for a in right])",
+    "absent": "    return Loaded(lambda inputs: right)\n\ndef build(job):\n    return dict(engine_mb=3.2, build_s=1.5)",
+}
+
+
+@pytest.fixture
+def runtimes(tmp_path, monkeypatch):
+    """Targets right/cpu, nan/cpu, short/cpu and absent/cuda, the last one without its device."""
+    monkeypatch.setenv("SPEECH_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "runtimes"
+    folder.mkdir()
+    for name, answer in ANSWERS.items():
+        (folder / f"{name}.py").write_text(RUNTIME + answer + "\n")
+        monkeypatch.delitem(sys.modules, f"lib.deploy.{name}", raising=False)
+        there = {"missing": lambda: "no such device"} if name == "absent" else {}
+        full = f"{name}/{'cuda' if there else 'cpu'}"
+        monkeypatch.setitem(targets.TARGETS, full, targets.Target(full, **there))
+    (folder / "sitecustomize.py").write_text(
+        f"import lib.deploy\nlib.deploy.__path__.append({str(folder)!r})\n"
+    )
+    path = [str(folder), str(REPOSITORY), str(REPOSITORY / "tests")]  # a pickled network is known by its module
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    monkeypatch.setattr(deploy, "__path__", [*deploy.__path__, str(folder)])
+    return results.Run("06_gpu_vs_npu", tmp_path / "quick")
+
+
+class Undecided(nn.Module):
+    """What it does depends on what it sees, so it has no graph; PyTorch runs it."""
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames if frames.sum().item() > 0 else -frames
+
+
+def test_what_one_target_answers_or_cannot_read_costs_that_target_alone(runtimes):
+    names = ["nan/cpu", "short/cpu", "right/cpu"]
+    by = {p.target: p for p in deployment.compare(runtimes, [small_stage()], names, rounds=1)}
+    assert "100 % of the values are infinite or NaN" in by["nan/cpu"].why_not
+    assert "outputs of shapes" in by["short/cpu"].why_not
+    assert not by["right/cpu"].why_not and by["right/cpu"].seconds.shape == (1, 1, 1)
+    table = results.read(runtimes.path)
+    assert list(table[table.kind == "not_run"].target) == ["nan/cpu", "short/cpu"], "one row each"
+
+
+def test_a_form_that_cannot_be_written_costs_those_that_read_it(runtimes):
+    frames = np.ones((1, 6, 16), np.float32)
+    stage = stages.Stage("vits-joe", "undecided", Undecided(), (frames,), ((frames,),), 0.1, 16)
+    ran = deployment.compare(runtimes, [stage], ["onnxruntime/cpu", "right/cpu"], precisions=["fp32"], rounds=1)
+    assert "vits-joe/undecided could not be written as plain.onnx" in ran[0].why_not
+    assert not ran[1].why_not and ran[1].snr_db == 200
+    broken = stages.Stage("vits-joe", "broken", nn.Linear(3, 3), (frames,), ((frames,),), 0.1, 16)
+    (one,) = deployment.compare(runtimes, [broken], ["right/cpu"], rounds=1)
+    assert "does not run in PyTorch" in one.why_not
+
+
+def test_every_round_is_a_process_of_its_own_and_fewer_than_eight_inputs_have_no_interval(runtimes):
+    stage = small_stage(8)
+    eight = dataclasses.replace(stage, others=stage.calibration[:7])
+    for given, inputs in ((stage, 1), (eight, 8)):
+        (one,) = deployment.compare(runtimes, [given], ["right/cpu"], rounds=3, passes=2)
+        assert one.seconds.shape == (3, inputs, 2)
+        folder, failed = deployment.exported(given, [("right/cpu", "fp32")])
+        assert len(set((folder / "pids").read_text().split())) == 3 and not failed
+        row = results.read(runtimes.path).query("metric == 'latency_ms_p50'").iloc[-1]
+        assert row.n == inputs and np.isnan(row.ci_low) == (inputs == 1)
+
+
+def test_a_runtime_that_builds_without_the_device_says_so(runtimes):
+    assert deploy.builds("absent/cuda") and not deploy.builds("right/cpu")
+    (one,) = deployment.compare(runtimes, [small_stage()], ["absent/cuda"], rounds=1)
+    assert one.why_not == "no such device; an engine was built here without it (3.2 MB in 1.5 s)"
+
+
+def test_power_is_metered_where_it_is_asked_for(runtimes, monkeypatch):
+    monkeypatch.setattr(energy, "rapl_zones", lambda *_: [])
+    (one,) = deployment.compare(runtimes, [small_stage()], ["right/cpu"], rounds=1, meter_s=0.05)
+    assert one.metered.runs > 0 and one.metered.gpu_mb is None
+    rows = results.read(runtimes.path).set_index("metric")
+    assert rows.kind["energy_j_per_audio_s"] == rows.kind["power_w"] == "estimated"
+    per_run = rows.value["energy_j_per_audio_s"] * one.stage.audio_s
+    assert per_run * one.metered.runs == pytest.approx(one.metered.energy.joules)
+    assert "CPU seconds" in rows.source["energy_j_per_audio_s"] and rows.kind["utilization_pct"] == "measured"
+
+
+class _Nvml(types.ModuleType):
+    """A board whose counter moves by 30 J while something is busy, and which then holds 900 MB."""
+
+    NVMLError = type("NVMLError", (Exception,), {})
+
+    def __init__(self):
+        super().__init__("pynvml")
+        self.joules, self.used = 0.0, 400e6
+        self.nvmlInit = lambda: None
+        self.nvmlDeviceGetHandleByIndex = lambda index: index
+        self.nvmlDeviceGetName = lambda gpu: "Test GPU"
+        self.nvmlDeviceGetPowerUsage = lambda gpu: 300_000
+        self.nvmlDeviceGetUtilizationRates = lambda gpu: types.SimpleNamespace(gpu=80)
+        self.nvmlDeviceGetTotalEnergyConsumption = lambda gpu: 1000 * self.joules
+        self.nvmlDeviceGetMemoryInfo = lambda gpu: types.SimpleNamespace(used=self.used)
+
+    def busy(self, seconds: float) -> dict:
+        self.joules += 30
+        self.used = 900e6
+        return {"runs": 10, "seconds": seconds, "cpu_s": 0.1}
+
+
+def test_a_gpu_is_metered_from_outside_for_every_runtime_alike(monkeypatch):
+    nvml = _Nvml()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(
+        energy.EnergyMeter.__init__,
+        "__kwdefaults__",
+        {**energy.EnergyMeter.__init__.__kwdefaults__, "idle_s": 0.0},
+    )
+    before = metered.board_mb()
+    found = metered.meter(nvml.busy, "cuda", 10.0, before_mb=before)
+    assert found.joules_a_run == pytest.approx(3) and found.gpu_mb == pytest.approx(500)
+    assert found.energy.kind == "measured" and "board only" in found.energy.source
+    assert found.energy.utilization_pct == 80
+
+
+def test_rows_tell_threads_batches_and_buckets():
+    stage = small_stage(3)
+    usual = dataclasses.replace(stage, frames=200)
+    assert Placed(usual, "torch/cpu", "fp32").variant == "upsampler-fp32"
+    assert Placed(usual, "torch/cpu", "fp32", threads=1).variant == "upsampler-fp32-1t"
+    assert Placed(usual, "torch/cuda", "fp32", threads=1).variant == "upsampler-fp32", (
+        "a GPU has no such threads"
+    )
+    assert Placed(stage.batched(4), "torch/cpu", "bf16").variant == "upsampler-bf16-f16-b4"
+    wide = stage.batched(2)
+    assert wide.inputs[0].shape == (2, 6, 16) and wide.audio_s == 2 * stage.audio_s and wide.waveform is None
+    assert len(wide.calibration) == 3 and stage.batched(1) is stage
+    np.testing.assert_array_equal(wide.calibration[0][0][1], stage.calibration[1][0][0])
+
+
+def test_bf16_is_not_run_where_the_processor_has_none(monkeypatch):
+    monkeypatch.setattr(environment, "cpu_flags", lambda: ("avx2", "avx512f"))
+    assert "bf16 without amx_bf16 or avx512_bf16 or bf16" in deploy.why_not("torch/cpu", "bf16")
+    assert deploy.why_not("torch/cpu", "fp32") is None
+    assert "steps of fp32" not in (deploy.why_not("torch/cuda", "bf16") or "")
+    for flags in (("avx2", "amx_bf16"), ()):  # () where the system tells none
+        monkeypatch.setattr(environment, "cpu_flags", lambda flags=flags: flags)
+        assert deploy.why_not("torch/cpu", "bf16") is None
+
+
+def test_a_gpu_has_precisions_that_a_processor_has_not():
+    assert deploy.precisions("torch/cpu") == ("fp32", "bf16")
+    assert set(deploy.precisions("torch/cuda")) == {"fp32", "tf32", "fp16", "bf16"}
+    assert "fp16" in deploy.precisions("onnxruntime/cuda") and "fp16" not in deploy.precisions(
+        "onnxruntime/cpu"
+    )
+    assert deploy.reads("tensorrt/cuda", "fp16") == ("fp16.onnx",)
+    assert deploy.reads("tensorrt/cuda", "fp32") == ("plain.onnx",)
+
+
+def test_a_session_that_fell_back_to_the_processor_is_refused(monkeypatch):
+    """As where the CUDA provider is built in and cuDNN is missing."""
+
+    class Session:
+        def __init__(self, graph, providers):
+            ((self.asked, self.options),) = providers
+
+        def get_providers(self):
+            return fell_back or [self.asked, "CPUExecutionProvider"]
+
+    stub = types.ModuleType("onnxruntime")
+    stub.InferenceSession, stub.get_available_providers = Session, lambda: [onnxruntime.CUDA]
+    monkeypatch.setitem(sys.modules, "onnxruntime", stub)
+    fell_back = ["CPUExecutionProvider"]
+    with pytest.raises(RuntimeError, match="opened the graph on CPUExecutionProvider: CUDA or cuDNN"):
+        onnxruntime._on_gpu(b"", tf32=False)
+    fell_back = []
+    assert onnxruntime._on_gpu(b"", tf32=True).options == {"use_tf32": "1"}
+
+
+def test_what_is_recorded_as_a_cuda_graph_keeps_no_weights_of_autocast(monkeypatch):
+    asked = job.Job("", "torch/cpu", "bf16")
+    for cached in (True, False):
+        with torch_modules.precise(asked, cached=cached):
+            assert torch.is_autocast_cache_enabled() is cached
+    seen = []
+    monkeypatch.setattr(torch_modules, "opened", lambda asked: (nn.Identity(), []))
+    monkeypatch.setattr(
+        torch_modules, "precise", lambda asked, cached=True: seen.append(cached) or contextlib.nullcontext()
+    )
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cuda_graphs.load(job.Job("", "cuda-graphs/cuda", "bf16"))
+    assert seen == [False]
+
+
+def test_executorch_computes_with_as_many_threads_as_it_is_told(tmp_path, monkeypatch):
+    said = []
+    portable = types.ModuleType("executorch.extension.pybindings.portable_lib")
+    portable._unsafe_reset_threadpool = lambda n: said.append(n)
+    portable._threadpool_get_thread_count = lambda: said[-1]
+    runtime = types.ModuleType("executorch.runtime")
+    method = types.SimpleNamespace(execute=lambda inputs: [torch.zeros(2)])
+
+    class Runtime:
+        @staticmethod
+        def get():
+            assert said, "the pool is set before anything is loaded"
+            program = types.SimpleNamespace(load_method=lambda name: method)
+            return types.SimpleNamespace(load_program=lambda path: program)
+
+    runtime.Runtime = Runtime
+    bindings = types.ModuleType("executorch.extension.pybindings")
+    bindings.portable_lib = portable
+    for module in (portable, runtime, bindings):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    for name in ("executorch", "executorch.extension"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    asked = job.Job(str(tmp_path), "executorch/cpu", threads=1, toolchain="a")
+    asked.made("stage.pte").write_bytes(b"")
+    before = torch.get_num_threads()
+    try:
+        loaded = executorch.load(asked)
+    finally:
+        torch.set_num_threads(before)
+    assert said == [1] and loaded.detail == {"threads_found": 1} and loaded.run([])[0].shape == (2,)
+
+
+def test_a_graph_in_half_precision_computes_in_it_and_gives_single_precision(tmp_path):
+    import onnx
+
+    from lib.graphs import session
+
+    stage = small_stage()
+    folder = export.write(stage, tmp_path, export.HALVES)
+    made = session.open(folder / "fp16.onnx", 1).run(None, {"input_0": stage.inputs[0]})[0]
+    assert made.dtype == np.float32 and 40 < export.snr_db(export.expected(folder)[0], made) < 90
+    for form, kind in (("fp16.onnx", onnx.TensorProto.FLOAT16), ("bf16.onnx", onnx.TensorProto.BFLOAT16)):
+        graph = onnx.load(folder / form).graph
+        weights = {t.name: t.data_type for t in graph.initializer}
+        used = [weights[node.input[1]] for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
+        assert len(used) == 5 and set(used) == {kind}
+    assert next(stage.network.parameters()).dtype == torch.float32, "the network itself stays"
+
+
+class _TensorRT(types.ModuleType):
+    """As newer versions are: strongly typed, and without a flag for half precision."""
+
+    def __init__(self):
+        super().__init__("tensorrt")
+        self.read, self.flags, made = [], [], b"engine"
+        self.Logger = type("Logger", (), {"ERROR": 0, "__init__": lambda own, level: None})
+        self.NetworkDefinitionCreationFlag = types.SimpleNamespace(STRONGLY_TYPED=1)
+        self.BuilderFlag = types.SimpleNamespace(TF32="tf32")
+        self.OnnxParser = lambda network, logger: types.SimpleNamespace(parse=self.parse)
+        config = types.SimpleNamespace(
+            set_flag=lambda f: self.flags.append((f, True)), clear_flag=lambda f: self.flags.append((f, False))
+        )
+        self.Builder = lambda logger: types.SimpleNamespace(
+            create_network=lambda flags: self.flags.append(flags),
+            create_builder_config=lambda: config,
+            build_serialized_network=lambda network, config: made,
+        )
+
+    def parse(self, graph: bytes) -> bool:
+        self.read.append(graph)
+        return True
+
+
+@pytest.mark.parametrize("precision", tensorrt.PRECISIONS)
+def test_tensorrt_finds_its_precision_in_the_graph(precision, tmp_path):
+    for form in ("plain.onnx", *export.HALVES):
+        (tmp_path / form).write_bytes(form.encode())
+    stub = _TensorRT()
+    said = tensorrt.build(stub, job.Job(str(tmp_path), "tensorrt/cuda", precision))
+    wanted = f"{precision}.onnx" if precision in ("fp16", "bf16") else "plain.onnx"
+    assert stub.read == [wanted.encode()] and stub.flags == [2, ("tf32", precision == "tf32")]
+    assert said["engine_mb"] == pytest.approx(6e-6)
+
+
+def test_tensorrt_rtx_builds_engines_without_a_gpu(tmp_path):
+    pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx")
+    folder = export.write(small_stage(), tmp_path, ["plain.onnx", "fp16.onnx"])
+    for precision in ("fp32", "fp16"):
+        said = apart.build(job.Job(str(folder), "tensorrt-rtx/cuda", precision), timeout_s=300)
+        assert said["engine_mb"] > 0.01
+
+
+def test_a_form_that_lies_there_is_checked_again(tmp_path):
+    stage = small_stage()
+    folder = export.write(stage, tmp_path / "stage", ["plain.onnx"])
+    right = (folder / "plain.onnx").read_bytes()
+    written = (folder / "plain.onnx").stat().st_mtime_ns
+    export.write(stage, folder, ["plain.onnx"])
+    assert (folder / "plain.onnx").stat().st_mtime_ns == written, "what is right stays"
+    other = Upsampler().eval()
+    with torch.no_grad():
+        other.last.bias += 1
+    others = export.write(dataclasses.replace(stage, network=other), tmp_path / "other", ["plain.onnx"])
+    for wrong in ((others / "plain.onnx").read_bytes(), right[: len(right) // 2]):
+        (folder / "plain.onnx").write_bytes(wrong)
+        export.write(stage, folder, ["plain.onnx"])
+        assert export._off(stage, folder / "plain.onnx") < export.TOLERANCE
+
+
+def test_what_a_toolchain_made_is_not_taken_for_anothers(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECH_CACHE", str(tmp_path))
+    one, other = (job.Job(str(tmp_path), "qnn/sa8255", "a8w8", toolchain=key) for key in ("qnn-1", "qnn-2"))
+    assert one.made("qnn-a8w8.onnx") != other.made("qnn-a8w8.onnx")
+    placed = Placed(small_stage(), "qnn/sa8255", "a8w8")
+    assert deployment._job(placed, tmp_path, True).toolchain == targets.find("qnn/sa8255").python.parts[-3]
+    jobs, stage = [("torch/cpu", "fp32")], small_stage()
+    before, _ = deployment.exported(stage, jobs)
+    assert deployment.exported(stage, jobs)[0] == before
+    monkeypatch.setattr(targets, "versions", lambda packages: dict.fromkeys(packages, "another"))
+    assert deployment.exported(stage, jobs)[0] != before
+    monkeypatch.undo()
+
+
+def test_a_process_begins_with_an_empty_work_folder(runtimes, tmp_path):
+    folder = export.write(small_stage(), tmp_path / "stage", ["network.pt"])
+    asked = job.Job(str(folder), "right/cpu")
+    (asked.work() / "old_summary.csv").write_text("of an earlier version of the toolchain")
+    with apart.Worker(asked, timeout_s=100):
+        assert not (asked.work() / "old_summary.csv").exists()
+
+
+def test_whispers_window_is_no_second_of_speech():
+    short, long = (
+        "The birch canoe slid on the smooth planks.",
+        "Glue the sheet to the dark blue background. " * 3,
+    )
+    stage = networks.whisper_encoder(200, [short, long], [short, long])
+    spoken = stage.audio_s
+    assert 3 < spoken < 12 and stage.window_s == 30 and len(stage.timed) == 2
+    end = [arrays[0][..., -300:].std() for arrays in (stage.inputs, *stage.calibration)]
+    assert end[0] < 1e-3 and min(end[1:]) > 0.1, "scales are set on full windows, times taken on sentences"
+
+
+def test_threads_and_sentences_side_by_side_are_compared_within_one_run(runtimes):
+    stage = dataclasses.replace(small_stage(3), frames=200)
+    how = {"threads": [1], "batches": [4], "rounds": 1}
+    deployment.compare(runtimes, [stage], ["right/cpu"], rounds=1)
+    assert spread.finding(results.read(runtimes.path)) is None, "one kind is no comparison"
+    spread.compare(runtimes, [stage], ["right/cpu"], **how)
+    rows = results.read(runtimes.path)
+    assert list(rows[rows.metric == "latency_ms_p50"].variant) == [
+        f"upsampler-fp32{how}" for how in ("", "-1t", "-b4")
+    ]
+    shown = spread.table(rows)
+    assert list(shown.columns) == ["1 thread", "2 threads", "2 threads, 4 sentences"]
+    assert list(shown.index) == [("vits-joe", "upsampler-fp32", "right/cpu")] and shown.notna().all().all()
+    said = spread.finding(rows)
+    assert "2 threads instead of 1 thread" in said and "2 threads, 4 sentences instead of 2 threads" in said
+    several = rows.assign(commit=[str(i) for i in range(len(rows))])
+    assert spread.table(several).empty and spread.finding(several) is None, "two runs are no comparison"
+
+
+def test_speed_ups_of_other_threads_are_no_rivals_of_the_usual_ones(tmp_path):
+    stage = small_stage()
+    timed = [
+        Placed(stage, name, "fp32", seconds=np.full((3, 1, 1), s))
+        for name, s in (("torch/cpu", 2), ("onnxruntime/cpu", 1))
+    ]
+    for speedups in (True, False):
+        run = results.Run("06_gpu_vs_npu", tmp_path / str(speedups))
+        deployed_rows.write(run, timed, speedups=speedups)
+        rows = results.read(run.path)
+        assert list(rows[rows.metric == "speedup"].value) == ([2.0] if speedups else [])
+
+
+@pytest.mark.parametrize(
+    "label", ["hifigan/generator", "istft/trunk", "vits-joe/decoder", "fastspeech2/decoder"]
+)
+def test_sentences_side_by_side_come_out_as_alone(label):
+    stage = stages.build(
+        label, 16, texts=["The birch canoe slid.", "Glue the sheet."], calibration=["A rod is used."]
+    )
+    assert len(stage.timed) == 2 and len(stage.calibration) == 1
+    assert not np.array_equal(stage.timed[0][0], stage.timed[1][0]), "another sentence is another input"
+    alone = [export._run(stage.network.eval(), [*map(torch.from_numpy, inputs)]) for inputs in stage.timed]
+    both = export._run(stage.network, [*map(torch.from_numpy, stage.batched(2).inputs)])
+    for number, outputs in enumerate(alone):
+        np.testing.assert_allclose(both[0][number], outputs[0][0], atol=1e-4)
+    if stage.waveform is not None:
+        assert stage.waveform(alone[0]).shape[0] >= 15 * 256
