@@ -13,7 +13,7 @@ from lib.corpora import domains
 from lib.corpora.base import Utterance
 from lib.errors import MissingDataError, ParameterError
 from lib.report import recogniser as pictures
-from lib.studies import heard_better, misheard, recogniser, recogniser_clips, retaught
+from lib.studies import heard_better, misheard, recogniser, recogniser_clips, recogniser_speed, retaught
 from lib.systems.base import Transcript
 from lib.training.recogniser import Learnt, Settings
 
@@ -116,6 +116,22 @@ def test_clips_of_one_text_are_drawn_together():
     before = (*heard(9), *(dataclasses.replace(h, clip=_read_by("b", h.clip)) for h in heard(9)))
     change, single = misheard.change(before, (*one, *other)), misheard.change(heard(9), one)
     assert (change.low, change.high, change.n) == pytest.approx((single.low, single.high, 12))
+
+
+def test_clips_of_near_texts_are_drawn_together():
+    """"Now muted" is no other sentence than "now unmuted": five near to each other are one, and have no interval."""
+    texts = ("you are now muted", "you are now unmuted", "there is no message for you today")
+    said = [
+        misheard.Listened(_saying(one.clip, texts[n % 2 if n < 10 else 2]), "you are")
+        for n, one in enumerate(heard(0, 12))
+    ]
+    assert misheard.change(said, said).n == 2 and misheard.rates(said)["wer"].low is None
+    before, after = ["you are"] * 12, ["you"] * 12
+    assert recogniser_speed.change([h.clip.utterance.text for h in said], before, after).n == 2
+
+
+def _saying(one: domains.Clip, text: str) -> domains.Clip:
+    return dataclasses.replace(one, utterance=dataclasses.replace(one.utterance, text=text, normalized=text))
 
 
 def _read_by(voice: str, one: domains.Clip) -> domains.Clip:
@@ -286,6 +302,7 @@ def test_a_method_that_cannot_be_taught_is_a_row_that_says_why(run, monkeypatch)
         raise ParameterError("no memory for it") if name == "full" else AssertionError(name)
 
     monkeypatch.setattr(retaught, "chosen", fails)
+    monkeypatch.setattr(retaught, "learnt_from", lambda *_: "these clips")
     plan = recogniser_clips.Plan()
     assert retaught.lessons(run, ["full"], plan, None, lesson("baseline", 1), "nowhere") == {}
     row = results.read(run.path).iloc[0]
@@ -305,9 +322,27 @@ def test_a_plan_survives_its_way_into_another_process():
     assert recogniser_clips.Plan.of(dataclasses.asdict(plan)) == plan
     assert plan.settings == Settings(steps=30, warmup=3, evaluate_every=10, seed=3)
     with pytest.raises(ParameterError, match="unknown method 'lora-r9'"):
-        recogniser.trained("lora-r9", plan, "nowhere")
+        recogniser.trained("lora-r9", plan, "nowhere", "these clips")
     with pytest.raises(ParameterError, match="as multiples of the usual one"):
-        recogniser.chosen("full", plan, "nowhere", factors=[])
+        recogniser.chosen("full", plan, "nowhere", "these clips", factors=[])
+
+
+def test_what_is_learnt_from_is_known_by_sound_and_by_damage(monkeypatch):
+    def key(*clips):
+        return recogniser_clips.clips_key(recogniser_clips.Data(clips, clips[:1], {}, {}))
+
+    def louder(one):
+        waveform, rate = one.utterance.load(), one.utterance.sample_rate
+        return dataclasses.replace(
+            one, utterance=dataclasses.replace(one.utterance, read=lambda: (2 * waveform, rate))
+        )
+
+    one, other = clip(0), clip(1, "room")
+    known = key(one, other)
+    assert key(one, other) == known
+    assert len({known, key(one, louder(other)), key(one, clip(1)), key(one)}) == 4
+    monkeypatch.setattr(domains.augment, "room", lambda waveform, *_, **__: 0.5 * waveform)
+    assert key(one, other) != known  # the same clip under the same name, in another room
 
 
 def test_every_method_of_the_table_can_be_prepared():
@@ -349,11 +384,11 @@ def test_a_recogniser_that_cannot_be_had_is_said_and_replaced(run, tmp_path, mon
 def test_the_learning_rate_of_the_lowest_validation_loss_is_taken(monkeypatch):
     losses = {0.0: 1.5, 3e-4: 1.2, 3e-3: 1.9}
 
-    def trained(name, plan, folder, *, rate, threads):
+    def trained(name, plan, folder, source, *, rate, threads):
         made = taught(name, losses[round(rate, 6)])
         return dataclasses.replace(made, rate=rate or recogniser.METHODS[name].rate)
 
     monkeypatch.setattr(recogniser, "trained", trained)
-    best = recogniser.chosen("lora-r8", recogniser_clips.Plan(), "nowhere", factors=[0.3, 1.0, 3.0])
+    best = recogniser.chosen("lora-r8", recogniser_clips.Plan(), "nowhere", "clips", factors=[0.3, 1.0, 3.0])
     assert best.rate == pytest.approx(3e-4) and best.learnt.best_loss == 1.2
     assert list(best.tried.values()) == [1.2, 1.5, 1.9]

@@ -424,7 +424,7 @@ def test_a_finished_run_is_found_again_and_no_other(finished, tmp_path, monkeypa
     from lib.studies.recogniser_clips import Plan
 
     plan = Plan(settings=dataclasses.replace(SHORT, learning_rate=study.METHODS["lora-r8"].rate))
-    run = study.home("lora-r8", plan, tmp_path)
+    run = study.home("lora-r8", plan, tmp_path, "clips")
     shutil.copytree(finished[0], run)
     (run / study.WEIGHTS).write_bytes(b"whole")
     kept = {"share_pct": 0.8, "learnt_mb": 1.2, "by": "0123abcdef on a machine, 2026-11-01"}
@@ -435,7 +435,7 @@ def test_a_finished_run_is_found_again_and_no_other(finished, tmp_path, monkeypa
         "learnt": dataclasses.asdict(finished[2]),
     }
     (run / study.OUTCOME).write_text(json.dumps(kept))
-    found = study.trained("lora-r8", plan, tmp_path)
+    found = study.trained("lora-r8", plan, tmp_path, "clips")
     assert found.learnt == finished[2] and found.share_pct == 0.8 and found.added_mb == 200
     assert found.by == kept["by"]  # what an earlier run's clock and memory said is marked as its own
     asked = []
@@ -443,14 +443,16 @@ def test_a_finished_run_is_found_again_and_no_other(finished, tmp_path, monkeypa
     others = ({"settings": dataclasses.replace(SHORT, steps=5)}, {"train_read": 7}, {"voices": ("hibari",)})
     for changed in others:  # a run that learnt otherwise, or from other clips, is another run
         with pytest.raises(ZeroDivisionError):
-            study.trained("lora-r8", dataclasses.replace(plan, **changed), tmp_path)
+            study.trained("lora-r8", dataclasses.replace(plan, **changed), tmp_path, "clips")
     with pytest.raises(ZeroDivisionError):
-        study.trained("lora-r8", plan, tmp_path, rate=1e-4)
-    assert len(asked) == 4
+        study.trained("lora-r8", plan, tmp_path, "clips", rate=1e-4)
+    with pytest.raises(ZeroDivisionError):
+        study.trained("lora-r8", plan, tmp_path, "other clips")
+    assert len(asked) == 5
     assert found.merge_error == 2e-5
     (run / study.OUTCOME).write_text("{")
     with pytest.raises(TrainingError, match="cannot be read"):
-        study.trained("lora-r8", plan, tmp_path)
+        study.trained("lora-r8", plan, tmp_path, "clips")
 
 
 def test_a_whisper_of_the_hub_listens_by_its_own_marks(tmp_path):

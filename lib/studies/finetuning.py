@@ -62,8 +62,8 @@ def trained(trial: Trial, folder: str | Path) -> Trained:
     goes on. Raises SpeechError with the process's own message where it fails: DivergedError, now and whenever it is
     asked for again, where its loss is no longer a number, StoppedError where it was ended from outside.
     """
-    key = content_key(REVISION, dataclasses.asdict(trial), trial.rate)
-    own = Path(folder) / trial.variant / key[:8]  # another learning rate is another training
+    key = content_key(REVISION, dataclasses.asdict(trial), trial.rate, learnt_from(trial))
+    own = Path(folder) / trial.variant / key[:8]  # another rate, other clips, another base: another training
     kept = own / RESULT
     if kept.is_file() and (finished := _finished(kept, key)):
         return finished
@@ -92,6 +92,25 @@ def prepare(trial: Trial) -> Portion:
     for split in ("train", "validation"):
         acoustic_data.examples(chosen.corpus, split)
     return chosen
+
+
+def learnt_from(trial: Trial) -> str:
+    """What a trial begins with and learns from, by content: of another base, or of other clips, it is another training.
+    """
+    return content_key(base_key(trial.system), _clips_key(trial.voice, trial.minutes))
+
+
+def base_key(system: str) -> str:
+    """The checkpoint that a system's trainings begin with, by its bytes."""
+    from lib.systems import checkpoint
+    from lib.training import sources
+
+    return content_key(*(file.read_bytes() for file in checkpoint.files(sources.start(system))))
+
+
+@functools.cache
+def _clips_key(voice: str, minutes: float) -> str:
+    return clips_key(_portion(voice, minutes).corpus.utterances)
 
 
 def portion_of(trial: Trial) -> Portion:
@@ -194,6 +213,14 @@ def _samples(utterance: Utterance) -> bytes:
         return str(error).encode()
 
 
+def elsewhere(by: str) -> str:
+    """For the source of what a training took: whose clock and memory that is, where it was not this code's on this
+    machine; else "". by: commit, host and day of the training.
+    """
+    here = f"{environment.commit()} on {environment.host()},"
+    return "" if not by or by.startswith(here) else f"; of an earlier run, {by}"
+
+
 def write(run: Run, trial: Trial, made: Trained, rate: Mapping[str, Any] | None = None) -> None:
     """The rows of what a training took; its quality is written by `new_voices.judge`. rate: what is known of who chose
     its learning rate.
@@ -220,8 +247,8 @@ def write(run: Run, trial: Trial, made: Trained, rate: Mapping[str, Any] | None 
     sources = {
         "trainable_params_pct": "counted: of the base's parameters",
         "adapter_mb": "bytes of the adapter's weights",
-        "peak_rss_mb": "the kernel's high-water mark of the training's own process (VmHWM)",
-        "train_steps_per_s": "the training loop's own clock",
+        "peak_rss_mb": "the kernel's high-water mark of the training's own process (VmHWM)" + elsewhere(made.by),
+        "train_steps_per_s": "the training loop's own clock" + elsewhere(made.by),
         "train_loss": "mean of the training loss over the last record's steps",
     }
     for metric, source in sources.items():
@@ -242,8 +269,8 @@ def try_all(
     folder: str | Path,
     rates: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
 ) -> dict[str, tuple[Trial, Trained]]:
-    """Every trial trained and its rows written; one that cannot be is a `not_run` row that says why. rates: (system,
-    method) -> what is known of who chose its learning rate.
+    """Every trial trained and its rows written; one that cannot be is a `not_run` row that says why. rates:
+    `Trial.learner` -> what is known of who chose its learning rate.
     """
     done = {}
     for trial in chosen:
@@ -253,7 +280,7 @@ def try_all(
             log.warning("%s: not run: %s", trial.variant, error)
             run.not_run(trial.system, trial.variant, "torch/cpu", "speaker_similarity", str(error))
             continue
-        write(run, *done[trial.variant], (rates or {}).get((trial.system, trial.method)))
+        write(run, *done[trial.variant], (rates or {}).get(trial.learner))
     return done
 
 

@@ -2,7 +2,8 @@
 
 Everything compares clip by clip: two recognisers hear the same clips, and the interval of their difference is paired.
 Intervals draw texts: a sentence that several voices read is misheard by its words as much as by its voice, so its clips
-are drawn together, not as so many sentences.
+are drawn together, not as so many sentences; and so are those of texts that are near to each other
+(`lib.corpora.duplicates`), for "now muted" is no other sentence than "now unmuted".
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lib import progress, text
+from lib.corpora import duplicates
 from lib.corpora.domains import RATE, Clip
 from lib.errors import ParameterError, require
 from lib.files import cache_folder, content_key, write_atomic
@@ -138,14 +140,23 @@ def _rate(heard: Sequence[Listened], metric: str) -> Estimate:
 
 
 def _counts(heard: Sequence[Listened], metric: str) -> tuple[list[int], list[int]]:
-    """(errors, lengths) of each text, over all clips that say it."""
-    errors: dict[str, int] = {}
-    lengths: dict[str, int] = {}
-    for one in heard:
-        counted, said = one.errors(metric), one.clip.utterance.normalized
-        errors[said] = errors.get(said, 0) + counted.errors
-        lengths[said] = lengths.get(said, 0) + counted.length
+    """(errors, lengths) of each text, over all clips that say it or nearly it."""
+    return by_text([one.clip.utterance.normalized for one in heard], [one.errors(metric) for one in heard])
+
+
+def by_text(said: Sequence[str], counted: Sequence[ErrorCounts]) -> tuple[list[int], list[int]]:
+    """(errors, lengths) of each group of clips that say nearly the same. said: their texts; counted: errors in each."""
+    errors: dict[int, int] = {}
+    lengths: dict[int, int] = {}
+    for number, one in zip(_groups(tuple(said)), counted, strict=True):
+        errors[number] = errors.get(number, 0) + one.errors
+        lengths[number] = lengths.get(number, 0) + one.length
     return list(errors.values()), list(lengths.values())
+
+
+@functools.lru_cache(64)  # the same texts are counted for every method and metric
+def _groups(said: tuple[str, ...]) -> list[int]:
+    return duplicates.groups(said)
 
 
 def _grouped(

@@ -23,7 +23,7 @@ from lib.files import content_key, write_atomic
 from lib.measure import memory, process
 from lib.optimize import finetuned, lora
 from lib.optimize.lora import Adapter
-from lib.studies.recogniser_clips import Data, Plan, data
+from lib.studies.recogniser_clips import Data, Plan, clips_key, data
 from lib.training import recogniser as training
 from lib.training import recogniser_checkpoints as checkpoints
 from lib.training import recogniser_data
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 OUTCOME, WEIGHTS = "outcome.json", "weights.safetensors"
-_REVISION = 1  # of what a run keeps
+_REVISION = 2  # of what a run keeps
 _ATTENTION, _BOTH = ("attention",), ("attention", "feed-forward")
 
 
@@ -86,15 +86,18 @@ class Taught:
     merge_error: float | None = None
 
 
-def trained(name: str, plan: Plan, folder: str | Path, *, rate: float = 0.0, threads: int = 2) -> Taught:
+def trained(
+    name: str, plan: Plan, folder: str | Path, source: str, *, rate: float = 0.0, threads: int = 2
+) -> Taught:
     """The recogniser taught by one of `METHODS` in a fresh process, in its `home`; a finished run is read back, a
-    stopped one goes on. rate: another learning rate than the method's. SpeechError where the process fails.
+    stopped one goes on. source: `learnt_from` of the plan's clips; rate: another learning rate than the method's.
+    SpeechError where the process fails.
     """
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     rate = rate or METHODS[name].rate
     plan = dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, learning_rate=rate))
-    own = home(name, plan, folder)
+    own = home(name, plan, folder, source)
     if (finished := _finished(name, own, rate)) is not None:
         return finished
     log.info("teaching %s by %s", plan.system, name)
@@ -108,12 +111,15 @@ def trained(name: str, plan: Plan, folder: str | Path, *, rate: float = 0.0, thr
     return _finished(name, own, rate)
 
 
-def home(name: str, plan: Plan, folder: str | Path) -> Path:
-    """Where a method's run by a plan lies: of other clips, or for other steps, it is another run. Clips to judge on
-    count, too, for what is near to them is left out of what is learnt from.
-    """
-    key = content_key(_REVISION, name, dataclasses.asdict(METHODS[name]), dataclasses.asdict(plan))
+def home(name: str, plan: Plan, folder: str | Path, source: str) -> Path:
+    """Where a method's run by a plan lies: of other clips, of another base or for other steps it is another run."""
+    key = content_key(_REVISION, name, dataclasses.asdict(METHODS[name]), dataclasses.asdict(plan), source)
     return Path(folder) / name / key[:8]
+
+
+def learnt_from(system: str, clips: Data) -> str:
+    """What a recogniser's runs begin with and learn from, by content."""
+    return content_key(listening(system).weights_key(), clips_key(clips))
 
 
 def teach_here(name: str, plan: dict[str, Any], folder: str, threads: int) -> dict[str, Any]:
@@ -190,10 +196,16 @@ def prepare(
 
 
 def chosen(
-    name: str, plan: Plan, folder: str | Path, *, factors: Sequence[float] = (1.0,), threads: int = 2
+    name: str,
+    plan: Plan,
+    folder: str | Path,
+    source: str,
+    *,
+    factors: Sequence[float] = (1.0,),
+    threads: int = 2,
 ) -> Taught:
     """The run, among those with the method's usual learning rate times each factor, that came to the lowest loss on
-    validation clips; the losses of all are in its `tried`.
+    validation clips; the losses of all are in its `tried`. Arguments as of `trained`.
     """
     if not factors or min(factors) <= 0:
         raise ParameterError(
@@ -203,7 +215,7 @@ def chosen(
         raise unknown("method", name, METHODS)
     usual = METHODS[name].rate
     runs = [
-        trained(name, plan, folder, rate=0.0 if factor == 1 else usual * factor, threads=threads)
+        trained(name, plan, folder, source, rate=0.0 if factor == 1 else usual * factor, threads=threads)
         for factor in dict.fromkeys(factors)
     ]
     best = min(runs, key=lambda run: run.learnt.best_loss)

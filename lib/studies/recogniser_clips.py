@@ -12,10 +12,14 @@ from lib.corpora import domains, public, recognition, synthetic
 from lib.corpora.base import Utterance
 from lib.corpora.domains import CLEAN, HARD, HARD_SET, UNTRAINED, Clip
 from lib.errors import MissingDataError
+from lib.files import content_key
+from lib.studies import finetuning
 from lib.training.recogniser import Settings
 
 if TYPE_CHECKING:
     from lib.systems.base import System
+
+DAMAGED = 8  # clips of a domain by which its damage is known: enough for every kind of noise in it
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,17 @@ def data(plan: Plan) -> Data:
         tests,
         {**left_out, **apart.left_out, **usable.left_out},
     )
+
+
+def clips_key(clips: Data) -> str:
+    """What is learnt from and chosen by, by sound and text: each utterance, and of each domain the first `DAMAGED` clips
+    as they are heard in it, for another damage leaves its name as it was.
+    """
+    learnt = (*clips.train, *clips.validation)
+    said = {clip.utterance.id: clip.utterance for clip in learnt}
+    damaged = (clip for domain in domains.DOMAINS for clip in [c for c in learnt if c.domain == domain][:DAMAGED])
+    heard = content_key(*(clip.load().tobytes() for clip in damaged))
+    return content_key(finetuning.clips_key(said.values()), [clip.id for clip in learnt], heard)
 
 
 def planned(

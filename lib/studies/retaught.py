@@ -20,7 +20,8 @@ from lib.measure.evaluate import paired_detail
 from lib.optimize import variant
 from lib.studies import misheard, recogniser_speed
 from lib.studies.misheard import BASELINE, SYSTEM, judged_on
-from lib.studies.recogniser import Taught, chosen, listening
+from lib.studies.finetuning import elsewhere
+from lib.studies.recogniser import Taught, chosen, learnt_from, listening
 from lib.studies.recogniser_clips import Data, Plan
 from lib.studies.recogniser_speed import REFERENCE, Form
 
@@ -69,10 +70,10 @@ def lessons(
     the usual learning rate, that are tried.
     """
     done: dict[str, Lesson] = {}
-    target = judged_on(plan.system)
+    target, source = judged_on(plan.system), learnt_from(plan.system, clips)
     for name in sorted(methods, key=lambda method: method != "full"):  # the others are compared with it
         try:
-            taught = chosen(name, plan, folder, factors=factors, threads=threads)
+            taught = chosen(name, plan, folder, source, factors=factors, threads=threads)
             lesson = Lesson(taught, judge(listener(taught, plan, target, threads=threads), clips.tests))
         except SpeechError as error:
             log.warning("%s: not run: %s", name, error)
@@ -242,11 +243,13 @@ def record_training(run: Run, plan: Plan, taught: Taught) -> None:
         "train_loss": (learnt.best_loss, "cross-entropy on validation clips"),
         "peak_rss_mb": (
             taught.peak_rss_mb,
-            "the kernel's high-water mark of the training's own process until its last step (VmHWM)",
+            "the kernel's high-water mark of the training's own process until its last step (VmHWM)"
+            + elsewhere(taught.by),
         ),
     }
     if learnt.steps_per_s:
-        numbers["train_steps_per_s"] = (learnt.steps_per_s, "clock around forward, backward and optimizer")
+        clock = "clock around forward, backward and optimizer" + elsewhere(taught.by)
+        numbers["train_steps_per_s"] = (learnt.steps_per_s, clock)
     if taught.merge_error is not None:
         numbers["merge_error"] = (taught.merge_error, "scores of a validation clip's words")
     for metric, (value, source) in numbers.items():
