@@ -74,6 +74,16 @@ def test_of_what_could_meet_the_floor_all_seeds_and_minutes_are_asked_for(system
         assert {trial.minutes for trial in own if not trial.seed} == set(given["minutes"]), label
 
 
+def test_other_layers_are_asked_for_of_the_first_system_alone():
+    made = trials.planned(["fastspeech2", "speecht5"], ["prompts"], ["lora"], [8], [0.0], [0], [["linear"]])
+    assert [(trial.system, trial.variant) for trial in made] == [
+        ("fastspeech2", "lora-r8@prompts"),
+        ("fastspeech2", "lora-r8+linear@prompts"),
+        ("speecht5", "lora-r8@prompts"),
+    ]
+    assert "other layers of all but fastspeech2" in trials.left_out(made)
+
+
 def test_a_name_says_what_differs():
     assert Trial("lora", modules=("attention",)).variant == "lora-r8+attention@prompts"
     assert Trial("qlora", 4, minutes=3.0, seed=2, voice="flite-slt").variant == "qlora-r4@flite-slt-3min-s2"
@@ -84,7 +94,9 @@ def test_a_name_says_what_differs():
 def test_every_method_is_a_technique_with_learning_rates():
     assert set(METHODS) == set(trials.RATES) == set(trials.TRIED)
     between = {method: sorted(tried)[1:-1] for method, tried in trials.TRIED.items()}
-    assert all(trials.RATES[method] in tried for method, tried in between.items())  # at no edge of what is tried
+    assert all(
+        trials.RATES[method] in tried for method, tried in between.items()
+    )  # at no edge of what is tried
     assert {variant.technique(method).name for method in METHODS} == set(METHODS)
 
 
@@ -277,6 +289,8 @@ def asked(monkeypatch):
         "seconds": 60.0,
         "adapter_bytes": 4,
         "merge_error": 1e-6,
+        "target": "torch/cuda-h100",
+        "peak_gpu_mb": 512.0,
     }
     calls = []
 
@@ -309,6 +323,9 @@ def test_a_finished_training_is_read_back_and_one_cut_short_is_named(asked, monk
     finetuning.write(run, trial, made)
     rows = results.read(run.path).set_index("metric")
     assert rows.loc["merge_error"].value == 1e-6
+    assert rows.loc["peak_gpu_mb"].value == 512  # where it learnt, and what it took there
+    there = {metric for metric, row in rows.iterrows() if row.target == "torch/cuda-h100"}
+    assert there == {"peak_rss_mb", "peak_gpu_mb", "train_steps_per_s", "train_loss"}
 
 
 def test_other_clips_or_another_base_are_trained_anew(asked, monkeypatch, tmp_path):
@@ -343,14 +360,16 @@ def test_other_clips_or_another_base_are_trained_anew(asked, monkeypatch, tmp_pa
 def test_what_an_earlier_run_took_is_marked_as_its_own(tmp_path):
     here = f"{environment.commit()} on {environment.host()}, 2026-11-01"
     numbers = dict.fromkeys(("trainable_params_pct", "adapter_mb", "peak_rss_mb", "train_steps_per_s"), 1.0)
-    run, trial = results.Run("03_finetuning", tmp_path), Trial("full")
-    for by in (here, "0123abcdef on another machine, 2026-11-01"):
+    run = results.Run("03_finetuning", tmp_path)
+    for seed, by in enumerate((here, "0123abcdef on another machine, 2026-11-01")):
+        trial = Trial("full", seed=seed)
         made = Trained(tmp_path, numbers | {"train_loss": 0.5}, 0.0, 9, 60.0, {"mel": 0.5}, by)
         finetuning.write(run, trial, made)
     rows = results.read(run.path)
     for metric in ("peak_rss_mb", "train_steps_per_s"):
         own, theirs = rows[rows.metric == metric].source
-        assert "earlier" not in own and theirs.endswith("; of an earlier run, 0123abcdef on another machine, 2026-11-01")
+        assert "earlier" not in own
+        assert theirs.endswith("; of an earlier run, 0123abcdef on another machine, 2026-11-01")
     assert not rows[rows.metric == "train_loss"].source.str.contains("earlier").any()
 
 

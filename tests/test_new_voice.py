@@ -284,6 +284,37 @@ def test_merged_it_is_a_checkpoint_like_any_other(learnt, base, tmp_path):
     assert (said(network, (2, 0)) - wanted).abs().max() < 0.05 * wanted.abs().max()  # half precision
 
 
+class Elsewhere(torch.nn.Module):
+    """A network on a GPU, which takes no batch of the CPU's before it came there."""
+
+    here = False
+
+    def cpu(self):
+        self.here = True
+        return self
+
+
+def test_what_learnt_on_a_gpu_is_merged_beside_batches_of_the_cpu(monkeypatch):
+    network = Elsewhere()
+
+    def said(one, batch):
+        assert one.here and batch == ["a batch of the CPU's"]
+        return torch.zeros(1)
+
+    task = SimpleNamespace(
+        plain={MODULE: network},
+        validation=[SimpleNamespace(mel=lambda: None)],
+        collate=lambda _: ["a batch of the CPU's"],
+        said=said,
+    )
+    monkeypatch.setattr(new_voice.adapter_layers, "of", lambda _: [1])
+    monkeypatch.setattr(
+        new_voice.lora, "adaptation", lambda _: SimpleNamespace(adapter=SimpleNamespace(method="lora"))
+    )
+    monkeypatch.setattr(new_voice, "plain", lambda one: one)
+    assert new_voice.merge_error(task) == 0.0
+
+
 def test_what_does_not_fit_is_refused(learnt, base, newcomer, tmp_path):
     system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)
     with pytest.raises(ParameterError, match="was trained by lora, not by dora"):

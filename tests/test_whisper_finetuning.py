@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -245,6 +246,23 @@ def test_merged_weights_compute_the_same(method):
     assert lora.adaptation(model)  # the trained one still has its adapter
 
 
+def test_scores_are_compared_where_the_network_learnt(monkeypatch):
+    class Elsewhere(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.empty(1, device="meta"))  # a device that is not the batch's
+
+        def forward(self, **batch):
+            assert {value.device for value in batch.values()} == {self.weight.device}
+            return types.SimpleNamespace(logits=torch.zeros(2))
+
+    monkeypatch.setattr(study.finetuned, "plain", lambda model: model)
+    monkeypatch.setattr(study.recogniser_data, "window", lambda *_: contextlib.nullcontext())
+    assert (
+        study.merge_error(Elsewhere(), {"input_features": torch.zeros(1), "labels": torch.zeros(1)}, 2.0) == 0
+    )
+
+
 # Parts
 
 
@@ -412,6 +430,8 @@ def test_a_finetuned_recogniser_is_a_variant_that_any_process_loads(target, tmp_
     made = variant.make(base, "finetuned", variant="full@hard", weights=str(file))
     variant.save(made, tmp_path / "variant")
     loaded = variant.load(tmp_path / "variant", threads=1)
+    if target == "torch/cpu":  # as many bytes as the published weights, which are in half precision, too
+        assert made.size_mb == pytest.approx(base.size_mb, rel=0.05)
     assert loaded.variant == "full@hard" and loaded.weights_key() == made.weights_key() != base.weights_key()
     with pytest.raises(MissingDataError, match="fine-tune first"):
         variant.make(base, "finetuned", weights=str(tmp_path / "none"))

@@ -14,13 +14,13 @@ import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lib import progress, text
 from lib.corpora import duplicates
-from lib.corpora.domains import RATE, Clip
+from lib.corpora.domains import HARD_SET, RATE, Clip
 from lib.errors import ParameterError, require
 from lib.files import cache_folder, content_key, write_atomic
 from lib.measure import stats
@@ -115,6 +115,37 @@ def by_snr(heard: Sequence[Listened]) -> "pd.DataFrame":
     """WER of the clips in noise, grouped by how loud it is: columns snr_db, clips, wer, low, high."""
     noisy = [h for h in heard if h.clip.domain == "noise"]
     return _grouped(noisy, "snr_db", SNRS_DB, [h.clip.snr_db for h in noisy])
+
+
+def groups(heard: Sequence[Listened]) -> dict[str, list[list[Any]]]:
+    """What `by_length` and `by_snr` say, as JSON for a row's detail, which `grouped` reads: [group, clips, wer, low,
+    high] of each group.
+    """
+    tables = {"words": by_length(heard), "snr_db": by_snr(heard)}
+    return {
+        name: [
+            [value if isinstance(value, (str, int, type(None))) else round(float(value), 4) for value in row]
+            for row in table.astype(object).where(table.notna(), None).values.tolist()
+        ]
+        for name, table in tables.items()
+    }
+
+
+def grouped(table: "pd.DataFrame", by: str, system: str = SYSTEM) -> "dict[str, pd.DataFrame]":
+    """The recogniser as it comes ("as it comes") and each method -> WER of hard clips in groups, as rows hold it. by:
+    "words" or "snr_db"; columns as of `by_length` or `by_snr`. table: of one run.
+    """
+    import pandas as pd
+
+    mine = table[(table.system == system) & (table.metric == "wer") & (table.target == judged_on(system))]
+    mine = mine[mine.variant.str.endswith(f"@{HARD_SET}") & mine.detail.str.startswith("{")]
+    mine = mine[~mine.variant.str.contains("+", regex=False)]  # in 8 bits, as it was deployed
+    found = {}
+    for row in mine.drop_duplicates("variant", keep="last").itertuples():
+        if rows := json.loads(row.detail).get("groups", {}).get(by):
+            name = row.variant.removesuffix(f"@{HARD_SET}").replace(BASELINE, "as it comes")
+            found[name] = pd.DataFrame(rows, columns=[by, "clips", "wer", "low", "high"])
+    return found
 
 
 def by_domain(heard: Sequence[Listened]) -> "pd.DataFrame":

@@ -2,9 +2,9 @@
 
 A search is a short training of each rate in `TRIED`, on the most data, with one seed; the lowest loss of the mel on the
 validation split counts, and the test split is not looked at. Where that lies at the edge of a method's rates, whichever
-method it is, one more is tried beyond it. Ranks of lora below the usual one have a search of their own (`Trial.learner`);
-what else differs within a method, and other voices, take the rate that it found. A run without time for that takes what the newest recorded run chose, and
-where none did the usual rate.
+method it is, one more is tried beyond it. Ranks of lora below the usual one have a search of their own
+(`Trial.learner`); what else differs within a method, and other voices, take the rate that it found. A run without time
+for that takes what the newest recorded run chose, and where none did the usual rate.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ FACTOR = 3.0  # between the rate at the edge of those tried and the one beyond i
 
 @dataclass(frozen=True)
 class Choice:
-    """The learning rate of a system's method; of lora, `rank` other than 0: of that rank alone. losses: rate -> loss of the validation split's mel after `steps`
-    steps, in the order tried, infinite where the training failed; voice: who was learnt in them.
+    """The learning rate of a system's method; of lora, `rank` other than 0: of that rank alone. losses: rate -> loss of
+    the validation split's mel after `steps` steps, in the order tried, infinite where the training failed; voice: who
+    was learnt in them.
     """
 
     system: str
@@ -134,8 +135,8 @@ def _sentence(by: str, system: str, those: Sequence[Choice]) -> str:
     return (
         f"*{system}.* Learning rates, {whose}chosen of {count} short trainings ({steps} steps, one seed, on "
         f"{those[0].voice}) by the mel's loss on the validation split, which stands in brackets: {listed}. The test "
-        "split was not looked at. What else differs within a method (larger ranks, other layers, less data, other seeds) "
-        "was not searched for: it takes the method's rate, and so do other voices."
+        "split was not looked at. What else differs within a method (larger ranks, other layers, less data, other "
+        "seeds) was not searched for: it takes the method's rate, and so do other voices."
     )
 
 

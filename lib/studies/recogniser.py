@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import environment
-from lib.errors import ParameterError, TrainingError, unknown
+from lib.errors import DivergedError, ParameterError, TrainingError, unknown
 from lib.files import content_key, write_atomic
 from lib.measure import memory, process
 from lib.optimize import finetuned, lora
 from lib.optimize.lora import Adapter
+from lib.studies.rates import beyond
 from lib.studies.recogniser_clips import Data, Plan, clips_key, data
 from lib.training import recogniser as training
 from lib.training import recogniser_checkpoints as checkpoints
@@ -177,10 +179,13 @@ def teach(
 def merge_error(
     model: transformers.WhisperForConditionalGeneration, batch: Mapping[str, Any], window_s: float
 ) -> float:
-    """How far a network's scores of a batch are apart, at most, with its adapter within the weights and beside them."""
+    """How far a network's scores of a batch are apart, at most, with its adapter within the weights and beside them;
+    computed where the network is: it learnt on a GPU where there is one, and weights of 4 bits stay there.
+    """
     import torch
 
-    same = finetuned.plain(model)
+    same, device = finetuned.plain(model), next(model.parameters()).device
+    batch = {name: value.to(device) for name, value in batch.items()}
     with recogniser_data.window(model, window_s), recogniser_data.window(same, window_s), torch.no_grad():
         return float((model.eval()(**batch).logits - same(**batch).logits).abs().max())
 
@@ -205,7 +210,8 @@ def chosen(
     threads: int = 2,
 ) -> Taught:
     """The run, among those with the method's usual learning rate times each factor, that came to the lowest loss on
-    validation clips; the losses of all are in its `tried`. Arguments as of `trained`.
+    validation clips; where that is at the edge of several, one more is tried beyond it. The losses of all are in its
+    `tried`, infinite where a run diverged. Arguments as of `trained`.
     """
     if not factors or min(factors) <= 0:
         raise ParameterError(
@@ -214,12 +220,29 @@ def chosen(
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     usual = METHODS[name].rate
-    runs = [
-        trained(name, plan, folder, source, rate=0.0 if factor == 1 else usual * factor, threads=threads)
-        for factor in dict.fromkeys(factors)
-    ]
-    best = min(runs, key=lambda run: run.learnt.best_loss)
-    return dataclasses.replace(best, tried={run.rate: run.learnt.best_loss for run in runs})
+    arguments = (name, plan, folder, source, threads)
+    runs = {rate: _attempt(rate, *arguments) for rate in dict.fromkeys(usual * factor for factor in factors)}
+    if (further := beyond({rate: _loss(run) for rate, run in runs.items()})) is not None:
+        runs[further] = _attempt(further, *arguments)
+    tried = {rate: _loss(run) for rate, run in runs.items()}
+    best = runs[min(tried, key=tried.get)]
+    if isinstance(best, DivergedError):
+        raise best
+    return dataclasses.replace(best, tried=tried)
+
+
+def _attempt(
+    rate: float, name: str, plan: Plan, folder: str | Path, source: str, threads: int
+) -> Taught | DivergedError:
+    try:
+        return trained(name, plan, folder, source, rate=rate, threads=threads)
+    except DivergedError as error:
+        log.warning("%s at a rate of %g: %s", name, rate, error)
+        return error
+
+
+def _loss(run: Taught | DivergedError) -> float:
+    return run.learnt.best_loss if isinstance(run, Taught) else math.inf
 
 
 def _finished(name: str, folder: Path, rate: float) -> Taught | None:
@@ -240,7 +263,7 @@ def _finished(name: str, folder: Path, rate: float) -> Taught | None:
             kept["peak_rss_mb"],
             kept["added_mb"],
             by=kept["by"],
-            merge_error=kept.get("merge_error"),  # outcomes of before it was asked have none
+            merge_error=kept["merge_error"],
         )
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{path} cannot be read ({error!r}): delete {folder}, and train anew") from error

@@ -3,7 +3,8 @@
 All its forms in one bench: the same clips on as many threads, a greedy search that stops at the same word
 (`lib.systems.whisper.package.LONGEST`), fresh processes in turns. Weights in 8 bits are laid beside single precision on
 the same runtime (the speed-up in `rtf`); every form beside the same weights in single precision on PyTorch, which is
-transformers' own greedy search (`speedup`, whose detail holds the paired change of word errors and the verdict). The
+transformers' own greedy search (`speedup`, whose detail holds the paired change of word errors and the verdict). What
+computes in single precision may lie in half: files of CTranslate2 do, and those of fine-tuned weights on PyTorch. The
 stages are not cut alike: on ONNX Runtime the encoder makes the keys and values that the decoder's first step makes
 elsewhere.
 """
@@ -175,7 +176,9 @@ def finding(table: pd.DataFrame, system: str, at: str = "") -> str | None:
 
 def _counted(said: Sequence[str], heard: Sequence[str]) -> tuple[list[int], list[int]]:
     """(errors, words) of each text, over all clips that say it or nearly it."""
-    return by_text(said, [recognised(text, transcript).wer for text, transcript in zip(said, heard, strict=True)])
+    return by_text(
+        said, [recognised(text, transcript).wer for text, transcript in zip(said, heard, strict=True)]
+    )
 
 
 def _made_of(forms: Sequence[Form]) -> dict[str, str]:

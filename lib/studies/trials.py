@@ -108,7 +108,9 @@ def main_effects(
     if "lora" in methods:
         made += [Trial("lora", rank, most, seeds[0], **fixed) for rank in ranks]
         made += [Trial("lora", usual, most, seeds[0], tuple(groups), **fixed) for groups in layers]
-    compared = [(m, lowest if m == "lora" else usual) for m in ordered if m in ("full", "lora", "ia3", "speaker")]
+    compared = [
+        (m, lowest if m == "lora" else usual) for m in ordered if m in ("full", "lora", "ia3", "speaker")
+    ]
     made += [Trial(*one, length, seeds[0], **fixed) for length in minutes for one in compared]
     made += [Trial(*one, most, seed, **fixed) for seed in seeds for one in compared]
     return list({trial.variant: trial for trial in made}.values())
@@ -124,20 +126,20 @@ def planned(
     layers: Sequence[Sequence[str]] = (),
     **fixed: Any,
 ) -> list[Trial]:
-    """Of each system the main effects on the first voice; on the others each method and rank once, on the most data:
-    whether the order of the methods is the same there.
+    """Of each system the main effects on the first voice, of the first system other layers, too; on the other voices
+    each method and rank once, on the most data: whether the order of the methods is the same there.
     """
     most = 0.0 if 0.0 in minutes else max(minutes)
     return [
         trial
-        for system in systems
+        for place, system in enumerate(systems)
         for number, voice in enumerate(voices)
         for trial in main_effects(
             methods,
             ranks,
             minutes if number == 0 else [most],
             seeds if number == 0 else seeds[:1],
-            layers if number == 0 else (),
+            layers if number == place == 0 else (),
             voice=voice,
             system=system,
             **fixed,
@@ -149,7 +151,8 @@ def left_out(trials: Sequence[Trial]) -> str | None:
     """How many trainings there are, and of what nobody asks; None of a single one."""
     if len(trials) < 2:
         return None
-    first, *others = dict.fromkeys(trial.voice for trial in trials)
+    _, *others = dict.fromkeys(trial.voice for trial in trials)
+    first, *further = dict.fromkeys(trial.system for trial in trials)
     seeded, shortened = (
         list(dict.fromkeys(t.adapter.label for t in trials if other(t)))
         for other in (lambda t: t.seed != trials[0].seed, lambda t: t.minutes != trials[0].minutes)
@@ -160,6 +163,8 @@ def left_out(trials: Sequence[Trial]) -> str | None:
     ]
     if others:
         said.append(f"on {', '.join(others)} all but method and rank")
+    if further and any(trial.modules != USUAL for trial in trials):
+        said.append(f"other layers of all but {first}")
     if seeded:
         said.append(f"other seeds of all but {_listed(seeded)}: of full fine-tuning, and of what learns little")
     if shortened:
