@@ -401,17 +401,20 @@ def embedded(monkeypatch):
     """The corpora of a plan without their packages: a person and two voices, clips of 2 s, test clips of 12 s too."""
     numbers = iter(range(10_000))
 
-    def utterance(name, speaker, split, text="", seconds=2.0):
+    def utterance(name, speaker, split, text, seconds):
         rng = np.random.default_rng(next(numbers))
-        words = text or " ".join(f"{name} {speaker} word {n} of {split}".split())
         waveform = (0.1 * rng.standard_normal(round(seconds * RATE))).astype(np.float32)
-        return Utterance(f"{speaker}-{name}", words, words, speaker, split, RATE, lambda: (waveform, RATE))
+        return Utterance(f"{speaker}-{name}", text, text, speaker, split, RATE, lambda: (waveform, RATE))
 
     def people():
         lengths = {"train": (2.0, 9.0), "validation": (2.0,), "test": (2.0, 12.0)}
         said = [
             utterance(
-                f"{place} {n}", "person", split, f"{split} {n} {place} alpha {n * 7} beta {place * 3}", seconds
+                f"{split}-{place}-{n}",
+                "person",
+                split,
+                f"{split} {n} {place} alpha {n * 7} beta {place * 3}",
+                seconds,
             )
             for split, several in lengths.items()
             for place, seconds in enumerate(several)

@@ -1,8 +1,8 @@
 """How does what a recogniser learnt become a recogniser like any other, on whatever runtime? As plain weights.
 
 Adapters are added to the weights beside which they lie, in single precision; the file holds the sums in half, as the
-published recogniser's does, so that sizes compare. What is judged and deployed is what the file holds. Weights of 4 bits are unpacked first: a
-sum rounded to 4 bits again is another network than the one that learnt.
+published recogniser's does, so that sizes compare, and what is judged and deployed is what the file holds. Weights of
+4 bits are unpacked first: a sum rounded to 4 bits again is another network than the one that learnt.
 """
 
 from __future__ import annotations

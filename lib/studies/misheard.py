@@ -172,10 +172,10 @@ def _rate(heard: Sequence[Listened], metric: str) -> Estimate:
 
 def _counts(heard: Sequence[Listened], metric: str) -> tuple[list[int], list[int]]:
     """(errors, lengths) of each text, over all clips that say it or nearly it."""
-    return by_text([one.clip.utterance.normalized for one in heard], [one.errors(metric) for one in heard])
+    return of_texts([one.clip.utterance.normalized for one in heard], [one.errors(metric) for one in heard])
 
 
-def by_text(said: Sequence[str], counted: Sequence[ErrorCounts]) -> tuple[list[int], list[int]]:
+def of_texts(said: Sequence[str], counted: Sequence[ErrorCounts]) -> tuple[list[int], list[int]]:
     """(errors, lengths) of each group of clips that say nearly the same. said: their texts; counted: errors in each."""
     errors: dict[int, int] = {}
     lengths: dict[int, int] = {}

@@ -25,7 +25,7 @@ from lib.measure import bench, stats, verdict
 from lib.measure.benched import Candidate
 from lib.measure.evaluate import Clip, paired_detail
 from lib.measure.scores import recognised
-from lib.studies.misheard import by_text
+from lib.studies.misheard import of_texts
 from lib.studies.resumed import kept
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def finding(table: pd.DataFrame, system: str, at: str = "") -> str | None:
 
 def _counted(said: Sequence[str], heard: Sequence[str]) -> tuple[list[int], list[int]]:
     """(errors, words) of each text, over all clips that say it or nearly it."""
-    return by_text(
+    return of_texts(
         said, [recognised(text, transcript).wer for text, transcript in zip(said, heard, strict=True)]
     )
 

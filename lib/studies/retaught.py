@@ -1,8 +1,10 @@
 """What does a recogniser hear after it was taught: of hard speech, of clean speech, and of a domain it never met?
 
 Rows of the results contract: `full@hard` is what full fine-tuning heard of the hard test clips, `full@clean` of the
-same ones undamaged, `full@gsm` of the domain that is not trained, `full@unheard` of clean speech by others; `full+int8-dynamic@hard` in 8 bits. Every change is
-paired, clip by clip: of a method against the recogniser before, of 8 bits against single precision on the same runtime.
+same ones undamaged, `full@gsm` of the domain that is not trained, `full@unheard` of clean speech by voices that nobody
+trained on; `full@hard-s1` with another seed; `full+int8-dynamic@hard` in 8 bits. Every change is paired, clip by clip:
+of a method against the recogniser before, of 8 bits against single precision on the same runtime. Rows of hard clips
+hold the errors by length and by noise (`misheard.grouped`), those of the training's loss its curve.
 """
 
 from __future__ import annotations
