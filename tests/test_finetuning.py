@@ -290,6 +290,7 @@ def asked(monkeypatch):
         "adapter_bytes": 4,
         "merge_error": 1e-6,
         "target": "torch/cuda-h100",
+        "curve": [[10, 0.9], [20, 0.5]],
         "peak_gpu_mb": 512.0,
     }
     calls = []
@@ -323,6 +324,7 @@ def test_a_finished_training_is_read_back_and_one_cut_short_is_named(asked, monk
     finetuning.write(run, trial, made)
     rows = results.read(run.path).set_index("metric")
     assert rows.loc["merge_error"].value == 1e-6
+    assert json.loads(rows.loc["train_loss"].detail)["curve"] == [[10, 0.9], [20, 0.5]]
     assert rows.loc["peak_gpu_mb"].value == 512  # where it learnt, and what it took there
     there = {metric for metric, row in rows.iterrows() if row.target == "torch/cuda-h100"}
     assert there == {"peak_rss_mb", "peak_gpu_mb", "train_steps_per_s", "train_loss"}

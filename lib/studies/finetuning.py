@@ -47,7 +47,7 @@ class Trained:
     steps took beside the process that was ready for them; clips, seconds: what was learnt from; losses: of validation;
     by: commit, host and day of the training, which may be an earlier run's; merge_error: how far mels are apart with
     the adapter within the weights and beside them, None where there is none that could be merged; target: where it
-    learnt.
+    learnt; curve: [step, loss] of its records.
     """
 
     file: Path
@@ -59,6 +59,7 @@ class Trained:
     by: str = ""
     merge_error: float | None = None
     target: str = "torch/cpu"
+    curve: Sequence[Sequence[float]] = ()
 
 
 def trained(trial: Trial, folder: str | Path) -> Trained:
@@ -152,6 +153,7 @@ def train_here(trial: dict, folder: str) -> dict:
         "clips": len(portion.corpus.split("train")),
         "seconds": portion.seconds,
         "merge_error": new_voice.merge_error(task),
+        "curve": _curve(folder),
         **share,
     }
 
@@ -265,7 +267,9 @@ def write(run: Run, trial: Trial, made: Trained, rate: Mapping[str, Any] | None 
     for metric, source in sources.items():
         if metric in numbers:
             at = where.get(metric, "torch/cpu")
-            run.add(trial.system, trial.variant, at, metric, numbers[metric], source=source, detail=detail)
+            more = {"curve": made.curve} if metric == "train_loss" else {}
+            said = {"source": source, "detail": {**detail, **more}}
+            run.add(trial.system, trial.variant, at, metric, numbers[metric], **said)
 
 
 def try_all(
@@ -316,4 +320,15 @@ def _trained(folder: Path, stored: dict) -> Trained:
     if not file.is_file():
         raise TrainingError(f"{folder} has lost its adapter {file.name}: delete {folder}, and train anew")
     took = stored["added_mb"], stored["clips"], stored["seconds"], stored["losses"]
-    return Trained(file, numbers, *took, stored["by"], stored["merge_error"], stored["target"])
+    return Trained(file, numbers, *took, stored["by"], stored["merge_error"], stored["target"], stored["curve"])
+
+
+def _curve(folder: str | Path) -> list[list[float]]:
+    """[step, training loss] of every record of a run."""
+    from lib.training import journal
+
+    return [
+        [record["step"], next(value for name, value in record.items() if name.startswith("loss/"))]
+        for record in journal.curve(folder)
+        if "validation" not in record
+    ]
