@@ -244,11 +244,12 @@ def _loading_merged(trial: Trial) -> list[str]:
 
 
 def _key(trial: Trial, taken: Portion) -> str:
-    """Other recordings, texts or settings are another training, as is that of another code; none goes on from another's
-    steps.
+    """Other recordings, texts or settings are another training, as is that of another code or base; none goes on from
+    another's steps.
     """
     settings = dataclasses.asdict(dataclasses.replace(trial, threads=1))
-    return content_key(finetuning.REVISION, settings, finetuning.clips_key(taken.corpus.utterances))[:8]
+    learnt = finetuning.base_key(trial.system), finetuning.clips_key(taken.corpus.utterances)
+    return content_key(finetuning.REVISION, settings, *learnt)[:8]
 
 
 def _judged(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import results
+from lib import environment, params, results
 from lib.corpora.base import Utterance
 from lib.errors import TrainingError
 from lib.optimize import new_voice, variant
@@ -33,10 +33,11 @@ def test_trials_are_main_effects_each_once_and_full_comes_first():
         "lora-r2@prompts",
         "lora-r8+linear@prompts",
         "full@prompts-1min",
-        "lora-r8@prompts-1min",
+        "lora-r2@prompts-1min",
         "speaker@prompts-1min",
         "full@prompts-s1",
-        "lora-r8@prompts-s1",
+        "lora-r2@prompts-s1",
+        "speaker@prompts-s1",
     ]
     assert all(trial.steps == 5 for trial in made)
     assert [t.variant for t in trials.main_effects(["lora"], [2], [0.5], [0])] == ["lora-r2@prompts-0.5min"]
@@ -48,12 +49,39 @@ def test_other_voices_are_asked_for_method_and_rank_alone():
     )
     names = [trial.variant for trial in made if trial.voice == "flite-slt"]
     assert names == ["full@flite-slt", "lora-r8@flite-slt", "lora-r2@flite-slt"]
-    assert {trial.variant for trial in made} >= {"full@prompts-s1", "lora-r8@prompts-1min"}
+    assert {trial.variant for trial in made} >= {"full@prompts-s1", "lora-r2@prompts-1min"}
     said = trials.left_out(made)
     assert (
         said.startswith(f"{len(made)} trainings of 5 steps") and "on flite-slt all but method and rank" in said
     )
-    assert "other seeds of all but full and lora-r8" in said and trials.left_out(made[:1]) is None
+    assert "other seeds of all but full and lora-r2: of full" in said and trials.left_out(made[:1]) is None
+    assert said.endswith("less data of all but full and lora-r2.")
+
+
+@pytest.mark.parametrize("system", new_voice.SYSTEMS)
+def test_of_what_could_meet_the_floor_all_seeds_and_minutes_are_asked_for(system):
+    """The decision lies between full fine-tuning and what learns at most `SMALL` percent: no other can reach it."""
+    given = params.load("study", params.find_notebook("03"))
+    asked = [given[name] for name in ("methods", "ranks", "minutes", "seeds", "layers")]
+    made = trials.main_effects(*asked, system=system)
+    share = trials.shares(system, given["methods"], given["ranks"])["of the base's, %"].astype(float)
+    tried = {trial.adapter.label for trial in made}
+    small = [label for label in share.index[share <= finetuned.SMALL] if label in tried]
+    assert {"lora-r2", "ia3", "speaker"} <= set(small)
+    for label in ("full", *small):
+        own = [trial for trial in made if trial.adapter.label == label and trial.modules == trials.USUAL]
+        assert {trial.seed for trial in own if not trial.minutes} == set(given["seeds"]), label
+        assert {trial.minutes for trial in own if not trial.seed} == set(given["minutes"]), label
+
+
+def test_other_layers_are_asked_for_of_the_first_system_alone():
+    made = trials.planned(["fastspeech2", "speecht5"], ["prompts"], ["lora"], [8], [0.0], [0], [["linear"]])
+    assert [(trial.system, trial.variant) for trial in made] == [
+        ("fastspeech2", "lora-r8@prompts"),
+        ("fastspeech2", "lora-r8+linear@prompts"),
+        ("speecht5", "lora-r8@prompts"),
+    ]
+    assert "other layers of all but fastspeech2" in trials.left_out(made)
 
 
 def test_a_name_says_what_differs():
@@ -65,7 +93,10 @@ def test_a_name_says_what_differs():
 
 def test_every_method_is_a_technique_with_learning_rates():
     assert set(METHODS) == set(trials.RATES) == set(trials.TRIED)
-    assert all(trials.RATES[method] in tried for method, tried in trials.TRIED.items())
+    between = {method: sorted(tried)[1:-1] for method, tried in trials.TRIED.items()}
+    assert all(
+        trials.RATES[method] in tried for method, tried in between.items()
+    )  # at no edge of what is tried
     assert {variant.technique(method).name for method in METHODS} == set(METHODS)
 
 
@@ -245,7 +276,9 @@ def test_of_nothing_nothing_is_said():
         assert say(nothing) is None
 
 
-def test_a_finished_training_is_read_back_and_one_cut_short_is_named(monkeypatch, tmp_path):
+@pytest.fixture
+def asked(monkeypatch):
+    """What fresh processes are asked to train, without training."""
     answer = dict.fromkeys(
         ("steps_per_s", "added_mb", "peak_rss_mb", "train_loss", "trainable_params_pct"), 1.0
     )
@@ -256,6 +289,9 @@ def test_a_finished_training_is_read_back_and_one_cut_short_is_named(monkeypatch
         "seconds": 60.0,
         "adapter_bytes": 4,
         "merge_error": 1e-6,
+        "target": "torch/cuda-h100",
+        "curve": [[10, 0.9], [20, 0.5]],
+        "peak_gpu_mb": 512.0,
     }
     calls = []
 
@@ -267,9 +303,14 @@ def test_a_finished_training_is_read_back_and_one_cut_short_is_named(monkeypatch
 
     monkeypatch.setattr(finetuning.process, "call", call)
     monkeypatch.setattr(finetuning, "prepare", lambda trial: None)
+    return calls
+
+
+def test_a_finished_training_is_read_back_and_one_cut_short_is_named(asked, monkeypatch, tmp_path):
+    monkeypatch.setattr(finetuning, "learnt_from", lambda trial: "these clips")
     trial = Trial("lora", steps=3)
     made = finetuning.trained(trial, tmp_path)
-    assert finetuning.trained(trial, tmp_path) == made and len(calls) == 1 and made.merge_error == 1e-6
+    assert finetuning.trained(trial, tmp_path) == made and len(asked) == 1 and made.merge_error == 1e-6
     kept = made.file.parent / finetuning.RESULT
     whole = kept.read_text()
     for damaged in (whole[:40], "", "[]", json.dumps({"key": json.loads(whole)["key"]})):
@@ -283,6 +324,55 @@ def test_a_finished_training_is_read_back_and_one_cut_short_is_named(monkeypatch
     finetuning.write(run, trial, made)
     rows = results.read(run.path).set_index("metric")
     assert rows.loc["merge_error"].value == 1e-6
+    assert json.loads(rows.loc["train_loss"].detail)["curve"] == [[10, 0.9], [20, 0.5]]
+    assert rows.loc["peak_gpu_mb"].value == 512  # where it learnt, and what it took there
+    there = {metric for metric, row in rows.iterrows() if row.target == "torch/cuda-h100"}
+    assert there == {"peak_rss_mb", "peak_gpu_mb", "train_steps_per_s", "train_loss"}
+
+
+def test_other_clips_or_another_base_are_trained_anew(asked, monkeypatch, tmp_path):
+    """A finished training is that of its clips: with one that sounds otherwise it is asked for again."""
+    level, bases = [0.1, 0.1], {"fastspeech2": b"one"}
+
+    def portion(voice, minutes):
+        waveforms = [np.full(16_000, value, np.float32) for value in level]
+        made = [
+            Utterance(f"clip-{n}", "yes", "yes", "me", "train", 16_000, lambda w=w: (w, 16_000))
+            for n, w in enumerate(waveforms)
+        ]
+        return SimpleNamespace(corpus=SimpleNamespace(utterances=made))
+
+    monkeypatch.setattr(finetuning, "_portion", portion)
+    monkeypatch.setattr(finetuning, "base_key", lambda system: str(bases[system]))
+    trial = Trial("lora", steps=3)
+
+    def again():
+        finetuning._clips_key.cache_clear()  # as another process finds it
+        finetuning.trained(trial, tmp_path)
+        return len(asked)
+
+    assert (again(), again()) == (1, 1)
+    level[1] = 0.2
+    assert (again(), again()) == (2, 2)
+    bases["fastspeech2"] = b"another"
+    assert (again(), again()) == (3, 3)
+    finetuning._clips_key.cache_clear()
+
+
+def test_what_an_earlier_run_took_is_marked_as_its_own(tmp_path):
+    here = f"{environment.commit()} on {environment.host()}, 2026-11-01"
+    numbers = dict.fromkeys(("trainable_params_pct", "adapter_mb", "peak_rss_mb", "train_steps_per_s"), 1.0)
+    run = results.Run("03_finetuning", tmp_path)
+    for seed, by in enumerate((here, "0123abcdef on another machine, 2026-11-01")):
+        trial = Trial("full", seed=seed)
+        made = Trained(tmp_path, numbers | {"train_loss": 0.5}, 0.0, 9, 60.0, {"mel": 0.5}, by)
+        finetuning.write(run, trial, made)
+    rows = results.read(run.path)
+    for metric in ("peak_rss_mb", "train_steps_per_s"):
+        own, theirs = rows[rows.metric == metric].source
+        assert "earlier" not in own
+        assert theirs.endswith("; of an earlier run, 0123abcdef on another machine, 2026-11-01")
+    assert not rows[rows.metric == "train_loss"].source.str.contains("earlier").any()
 
 
 def test_no_method_is_drawn_anywhere_by_weight_decay(monkeypatch, tmp_path):

@@ -16,7 +16,7 @@ from lib.studies.rates import Choice
 from lib.studies.trials import Trial
 
 PLANNED = trials.main_effects(["full", "lora"], [2, 8], [1.0, 0.0], [0, 1], steps=300)
-FULL, LORA = ("fastspeech2", "full"), ("fastspeech2", "lora")
+FULL, LORA, LITTLE = (("fastspeech2", name) for name in ("full", "lora", "lora-r2"))
 
 
 @pytest.fixture
@@ -42,6 +42,7 @@ def test_the_rate_of_the_lowest_loss_on_validation_is_taken_for_every_training_o
     assert [(what, rate) for what, rate, *_ in seen] == [
         *(("full@prompts", rate) for rate in trials.TRIED["full"]),
         *(("lora-r8@prompts", rate) for rate in (*trials.TRIED["lora"], 3e-2)),
+        *(("lora-r2@prompts", rate) for rate in (*trials.TRIED["lora"], 3e-2)),  # a search of its own
     ]
     assert {(steps, seed) for *_, steps, seed, _ in seen} == {(20, 0)}
     assert all(folder == tmp_path / "search" / f"{rate:g}" for _, rate, *_, folder in seen)
@@ -49,14 +50,36 @@ def test_the_rate_of_the_lowest_loss_on_validation_is_taken_for_every_training_o
     assert full.rate == sorted(trials.TRIED["full"])[-2] and math.isinf(full.losses[max(trials.TRIED["full"])])
     assert lora.rate == 3e-2 and lora.at_the_edge and not full.at_the_edge
     assert {t.rate for t in made if t.method == "full"} == {full.rate}
-    assert {t.rate for t in made if t.method == "lora"} == {lora.rate}
+    assert {t.rate for t in made if t.learner == LORA} == {lora.rate}
+    assert {t.rate for t in made if t.learner == LITTLE} == {choices[LITTLE].rate}
     assert [(t.variant, t.steps) for t in made] == [(t.variant, 300) for t in PLANNED]
     (said,) = rates.told(choices)
-    count = len(trials.TRIED["full"]) + len(trials.TRIED["lora"]) + 1
+    count = len(trials.TRIED["full"]) + 2 * (len(trials.TRIED["lora"]) + 1)
     assert f"chosen of {count} short trainings (20 steps, one seed, on prompts)" in said
-    assert "(failed)" in said and said.count("the edge of what was tried") == 1
-    assert "The test split was not looked at." in said
-    assert [line.get_label() for line in charts.rates(choices).axes[0].lines][::2] == ["full", "lora"]
+    assert "(failed)" in said and said.count("the edge of what was tried") == 2
+    assert "The test split was not looked at." in said and "; lora-r2 0.03 of" in said
+    drawn = [line.get_label() for line in charts.rates(choices).axes[0].lines]
+    assert drawn[::2] == ["full", "lora", "lora-r2"]
+
+
+def test_what_learns_little_has_a_rate_of_its_own(monkeypatch, tmp_path):
+    best = {"lora-r8": 2e-3, "lora-r2": 1e-2}
+
+    def trained(trial, folder):
+        return SimpleNamespace(losses={"mel": abs(math.log(trial.rate / best[trial.adapter.label]))})
+
+    monkeypatch.setattr(finetuning, "trained", trained)
+    planned = trials.main_effects(["lora"], [2, 8, 32], [0.0], [0, 1], [["linear"]])
+    made, choices = rates.chosen(planned, tmp_path, 20)
+    assert {name: choice.rate for (_, name), choice in choices.items()} == {"lora": 2e-3, "lora-r2": 1e-2}
+    assert {t.variant: t.rate for t in made} == {
+        "lora-r8@prompts": 2e-3,
+        "lora-r2@prompts": 1e-2,
+        "lora-r32@prompts": 2e-3,
+        "lora-r8+linear@prompts": 2e-3,
+        "lora-r2@prompts-s1": 1e-2,
+    }
+    assert "larger ranks, other layers, less data, other seeds) was not searched for" in rates.told(choices)[0]
 
 
 def test_what_was_chosen_stands_in_the_rows_and_a_run_without_a_search_takes_it(seen, tmp_path):
@@ -68,6 +91,7 @@ def test_what_was_chosen_stands_in_the_rows_and_a_run_without_a_search_takes_it(
     taken, found = rates.chosen([*PLANNED, speaker], tmp_path, 0, earlier)
     assert len(seen) == asked  # nothing is trained for it
     assert found[LORA].by == rates.RECORDED and found[LORA].rate == choices[LORA].rate
+    assert (found[LITTLE].name, found[LITTLE].rate) == ("lora-r2", choices[LITTLE].rate)
     assert found[FULL].losses == {rate: round(loss, 4) for rate, loss in choices[FULL].losses.items()}
     assert math.isinf(found[FULL].losses[max(trials.TRIED["full"])]) and not found[FULL].at_the_edge
     assert {t.rate for t in taken if t.method == "full"} == {choices[FULL].rate}
@@ -138,6 +162,7 @@ def children(monkeypatch):
 
     monkeypatch.setattr(finetuning.process, "call", call)
     monkeypatch.setattr(finetuning, "prepare", lambda trial: None)
+    monkeypatch.setattr(finetuning, "learnt_from", lambda trial: "these clips")
     monkeypatch.setattr(finetuning, "trained", trained)
     return asked
 

@@ -221,14 +221,37 @@ def test_what_is_lost_of_an_old_voice_is_a_row(learnt, newcomer, base, tmp_path)
     run = results.Run("03_finetuning", tmp_path)
     said = old_voices.kept(run, SimpleNamespace(base=system, person=person, heard=made, made=made), Ear())
     assert said == [
-        "lora-r2@few: similarity of hibari to what it was 0.500; switched off, the same samples.",
-        "full@few: similarity of hibari to what it was 0.500; switched off, no way back.",
+        f"{name}: similarity of {', '.join(OLD)} to what they were 0.500 [0.500, 0.500], 5 sentences; switched off, "
+        f"{off}."
+        for name, off in (("lora-r2@few", "the same samples"), ("full@few", "no way back"))
     ]
     rows = results.read(run.path)
     assert list(rows.metric) == [old_voices.METRIC] * 2 and list(rows.value) == [0.5, 0.5]
-    assert json.loads(rows.detail[0]) == {"speaker": "hibari", "switched_off": "the same samples"}
+    assert list(rows.n) == [5, 5] and list(rows.ci_low) == [0.5, 0.5]  # every sentence, with an interval
+    assert json.loads(rows.detail[0]) == {"speakers": list(OLD), "switched_off": "the same samples"}
     with pytest.raises(ParameterError, match="has no adapter"):
-        old_voices.switched_off(system, system, person.sentences[0], "lora")
+        old_voices.switched_off(system, system, OLD, person.sentences, "lora")
+
+
+def test_every_old_voice_is_heard_before_and_after(monkeypatch):
+    spoken = []
+
+    def speak(system, sentences):
+        spoken.append((system.who, system.speaker, [sentence.id for sentence in sentences]))
+        return [SimpleNamespace(waveform=np.zeros(1), sample_rate=16_000) for _ in sentences]
+
+    monkeypatch.setattr(old_voices.evaluate, "speak", speak)
+    before, after = (
+        SimpleNamespace(adjusted=lambda speaker, who=who: SimpleNamespace(who=who, speaker=speaker))
+        for who in ("before", "after")
+    )
+    sentences = [Sentence(f"s{i}", "Yes.", "test") for i in range(5)]
+    assert old_voices.likeness(before, after, OLD, sentences, Ear()) == [1.0] * 5
+    assert spoken == [
+        (who, speaker, ids)
+        for speaker, ids in zip(OLD, (["s0", "s2", "s4"], ["s1", "s3"]))
+        for who in ("before", "after")
+    ]
 
 
 def test_a_voice_that_cannot_speak_ends_no_other(learnt, base, tmp_path):
@@ -242,7 +265,7 @@ def test_a_voice_that_cannot_speak_ends_no_other(learnt, base, tmp_path):
     run = results.Run("03_finetuning", tmp_path)
     said = old_voices.kept(run, SimpleNamespace(base=system, person=person, heard=made, made=made), Ear())
     assert said[0].startswith(f"full@few: not known, for no adapter at {gone}")
-    assert said[1].startswith("lora-r2@few: similarity of hibari")
+    assert said[1].startswith(f"lora-r2@few: similarity of {OLD[0]}")
     rows = results.read(run.path)
     assert list(rows.kind) == ["not_run", "measured"] and str(gone) in rows.detail[0]
 
@@ -259,6 +282,37 @@ def test_merged_it_is_a_checkpoint_like_any_other(learnt, base, tmp_path):
     wanted = said(voice.modules[MODULE], (2, 0))
     assert (said(exact, (2, 0)) - wanted).abs().max() <= 1e-4
     assert (said(network, (2, 0)) - wanted).abs().max() < 0.05 * wanted.abs().max()  # half precision
+
+
+class Elsewhere(torch.nn.Module):
+    """A network on a GPU, which takes no batch of the CPU's before it came there."""
+
+    here = False
+
+    def cpu(self):
+        self.here = True
+        return self
+
+
+def test_what_learnt_on_a_gpu_is_merged_beside_batches_of_the_cpu(monkeypatch):
+    network = Elsewhere()
+
+    def said(one, batch):
+        assert one.here and batch == ["a batch of the CPU's"]
+        return torch.zeros(1)
+
+    task = SimpleNamespace(
+        plain={MODULE: network},
+        validation=[SimpleNamespace(mel=lambda: None)],
+        collate=lambda _: ["a batch of the CPU's"],
+        said=said,
+    )
+    monkeypatch.setattr(new_voice.adapter_layers, "of", lambda _: [1])
+    monkeypatch.setattr(
+        new_voice.lora, "adaptation", lambda _: SimpleNamespace(adapter=SimpleNamespace(method="lora"))
+    )
+    monkeypatch.setattr(new_voice, "plain", lambda one: one)
+    assert new_voice.merge_error(task) == 0.0
 
 
 def test_what_does_not_fit_is_refused(learnt, base, newcomer, tmp_path):

@@ -18,7 +18,7 @@ from lib.corpora.base import Corpus, Utterance
 from lib.corpora.duplicates import Known
 from lib.corpora.portion import Portion, apart, in_drawn_order, portion
 from lib.errors import AudioError, MissingDataError, ParameterError, StoppedError
-from lib.studies import finetuning
+from lib.studies import finetuning, person
 from lib.studies.trials import Trial
 from lib.systems.fastspeech2 import checkpoints
 from lib.systems.vits_joe.stages import VitsJoeOnnx
@@ -167,6 +167,14 @@ def test_nothing_that_is_judged_or_nearly_that_is_learnt():
     assert "0.5 s" in corpus.skipped["short"]
     judged = Known(u.normalized for u in corpus.split("test"))
     assert all(judged.near(u.normalized) is None for u in taken.corpus.utterances)
+
+
+def test_of_sentences_that_are_nearly_the_same_one_is_judged():
+    said = ("You are now muted.", "You are now unmuted.", "Nobody is at home today.", "You are now muted.")
+    judged = [utterance(f"t{n}", text, "test") for n, text in enumerate(said)]
+    watched = utterance("w", "Something else is watched here.", "validation")
+    whose = person.of(Corpus("menu", "", "", (*judged, watched)), 4)
+    assert [clip.id for clip in whose.recordings] == ["t0", "t2"] and len(whose.sentences) == 2
 
 
 def test_a_minute_is_the_beginning_of_three():

@@ -19,7 +19,8 @@ from lib.studies import heard_better, listener_forms, recogniser_speed
 from lib.studies.recogniser_speed import Form
 
 WORDS = "please enter your number now"
-SAID = [f"{chr(97 + n % 26)}{chr(97 + n // 26)}x enter your number now" for n in range(40)]
+TAGS = [f"{chr(97 + n % 26)}{chr(97 + n // 26)}x" for n in range(40)]
+SAID = [f"{tag} enter{tag} your{tag} number now{tag}" for tag in TAGS]  # near to no other
 CLIPS = [Clip(f"c{n}", WORDS, np.ones(16_000, np.float32), 16_000) for n in range(8)]
 FRESH = {"cold_start_s": 2.0, "load_s": 1.0, "first_sentence_s": 0.5, "peak_rss_mb": 400.0, "cpu_s": 3.0}
 

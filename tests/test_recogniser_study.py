@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,9 +13,17 @@ import pytest
 from lib import results
 from lib.corpora import domains
 from lib.corpora.base import Utterance
-from lib.errors import MissingDataError, ParameterError
+from lib.errors import DivergedError, MissingDataError, ParameterError
 from lib.report import recogniser as pictures
-from lib.studies import heard_better, misheard, recogniser, recogniser_clips, retaught
+from lib.studies import (
+    heard_better,
+    heard_by_seed,
+    misheard,
+    recogniser,
+    recogniser_clips,
+    recogniser_speed,
+    retaught,
+)
 from lib.systems.base import Transcript
 from lib.training.recogniser import Learnt, Settings
 
@@ -24,8 +34,9 @@ TEXT = "please enter your number now"
 def clip(number: int, domain: str = "noise", text: str = TEXT) -> domains.Clip:
     rng = np.random.default_rng(number)
     waveform = (0.1 * rng.standard_normal(RATE // 2)).astype(np.float32)
+    apart = " ".join(f"{word}{chr(ord('a') + number)}" for word in text.split())  # near to no other number's
     return domains.Clip(
-        Utterance(f"u{number}", text, f"{text}{number}", "a", "test", RATE, lambda: (waveform, RATE)), domain
+        Utterance(f"u{number}", text, apart, "a", "test", RATE, lambda: (waveform, RATE)), domain
     )
 
 
@@ -59,6 +70,7 @@ def taught(method: str = "lora-r8", loss: float = 1.5) -> recogniser.Taught:
 
 def lesson(method: str, hard: int, clean: int = 1, gsm: int = 2) -> retaught.Lesson:
     sets = {"hard": heard(hard), "clean": heard(clean, domain="clean"), "gsm": heard(gsm, domain="gsm")}
+    sets["unheard"] = heard(2 if method == "full" else 0, domain="clean")
     return retaught.Lesson(None if method == "baseline" else taught(method), sets)
 
 
@@ -66,6 +78,45 @@ def lesson(method: str, hard: int, clean: int = 1, gsm: int = 2) -> retaught.Les
 def run(tmp_path, monkeypatch):
     monkeypatch.setenv("SPEECH_CACHE", str(tmp_path / "cache"))
     return results.Run("03_finetuning", tmp_path)
+
+
+def test_what_learnt_on_a_gpu_says_so(run):
+    one = taught()
+    learnt = dataclasses.replace(one.learnt, target="torch/cuda-h100", peak_gpu_mb=512.0)
+    retaught.record_training(run, recogniser_clips.Plan(), dataclasses.replace(one, learnt=learnt))
+    rows = results.read(run.path).set_index("metric")
+    assert set(rows.target) == {"torch/cuda-h100"} and rows.loc["peak_gpu_mb"].value == 512
+
+
+def test_the_methods_between_which_the_decision_lies_learn_with_further_seeds(run, monkeypatch):
+    asked = []
+
+    def trained(name, plan, folder, source, *, rate, threads):
+        asked.append((name, plan.settings.seed, rate, source))
+        return taught(name)
+
+    monkeypatch.setattr(retaught, "learnt_from", lambda *_: "clips")
+    monkeypatch.setattr(retaught, "chosen", lambda name, *_, **__: dataclasses.replace(taught(name), rate=3e-4))
+    monkeypatch.setattr(retaught, "trained", trained)
+    monkeypatch.setattr(retaught, "listener", lambda one, *_, **__: one)
+    monkeypatch.setattr(
+        retaught, "judge", lambda one, _: lesson(one.method, 3 if one.method == "full" else 4).heard
+    )
+    plan, before = recogniser_clips.Plan(), lesson("baseline", 9)
+    data = SimpleNamespace(tests=None)
+    done = retaught.lessons(run, ["encoder", "lora-r8", "full"], plan, data, before, "nowhere", seeds=[1, 2])
+    assert list(done) == ["full", "encoder", "lora-r8"]
+    assert asked == [(name, seed, 3e-4, "clips") for seed in (1, 2) for name in ("full", "lora-r8")]
+    rows = results.read(run.path)
+    errors = rows[rows.metric == "wer"].set_index("variant")
+    assert {"full@hard-s1", "lora-r8@hard-s2", "lora-r8@unheard-s1"} <= set(errors.index)
+    assert "encoder@hard-s1" not in errors.index
+    about = json.loads(errors.loc["lora-r8@hard-s1"].detail)
+    assert about["to_full"]["difference"] == pytest.approx(1 / 60, abs=1e-4)
+    assert heard_better.lines(rows).index.tolist() == ["full", "encoder", "lora-r8"]  # a seed is no method
+    said = heard_by_seed.told(rows)
+    assert "lora-r8 +1.7, +1.7, +1.7 (seeds 0, 1, 2; 0.0 apart)" in said and "full 5.0, 5.0, 5.0 %" in said
+    assert heard_by_seed.told(rows[~rows.variant.str.contains("-s")]) is None
 
 
 @pytest.fixture
@@ -116,6 +167,22 @@ def test_clips_of_one_text_are_drawn_together():
     before = (*heard(9), *(dataclasses.replace(h, clip=_read_by("b", h.clip)) for h in heard(9)))
     change, single = misheard.change(before, (*one, *other)), misheard.change(heard(9), one)
     assert (change.low, change.high, change.n) == pytest.approx((single.low, single.high, 12))
+
+
+def test_clips_of_near_texts_are_drawn_together():
+    """ "Now muted" is no other sentence than "now unmuted": five near to each other are one, and have no interval."""
+    texts = ("you are now muted", "you are now unmuted", "there is no message for you today")
+    said = [
+        misheard.Listened(_saying(one.clip, texts[n % 2 if n < 10 else 2]), "you are")
+        for n, one in enumerate(heard(0, 12))
+    ]
+    assert misheard.change(said, said).n == 2 and misheard.rates(said)["wer"].low is None
+    before, after = ["you are"] * 12, ["you"] * 12
+    assert recogniser_speed.change([h.clip.utterance.text for h in said], before, after).n == 2
+
+
+def _saying(one: domains.Clip, text: str) -> domains.Clip:
+    return dataclasses.replace(one, utterance=dataclasses.replace(one.utterance, text=text, normalized=text))
 
 
 def _read_by(voice: str, one: domains.Clip) -> domains.Clip:
@@ -180,9 +247,27 @@ def test_rows_hold_the_change_and_what_it_took(rows):
     assert found.loc["lora-r8", "trainable_params_pct"] == 0.8 and found.loc["lora-r8", "peak_rss_mb"] == 900
 
 
+def test_curves_and_groups_are_in_the_rows(rows):
+    """A recorded study shows where the errors are and how the loss fell, as the run itself did."""
+    by_noise = misheard.grouped(rows, "snr_db")
+    assert list(by_noise) == ["as it comes", "full", "lora-r8"]
+    pd.testing.assert_frame_equal(by_noise["full"], misheard.by_snr(heard(3)), check_dtype=False, atol=1e-4)
+    assert misheard.grouped(rows, "words")["lora-r8"].clips.sum() == 12
+    assert len(pictures.groups(by_noise, "snr_db", "dB").axes[0].patches) == 3 * len(by_noise["full"])
+    found = heard_better.lines(rows)
+    assert found.curve["full"] == [
+        {"step": 0, "eval_loss": 2.0},
+        {"step": 5, "loss": 1.8},
+        {"step": 10, "eval_loss": 1.5},
+    ]
+
+
 def test_sentences_say_what_the_rows_say(rows):
     found = heard_better.lines(rows).assign(adapter_mb=[33.0, 1.2])
-    assert "15.0 % of hard clips" in heard_better.before(rows)
+    assert "15.0 % of hard clips" in heard_better.before(rows) and "% of unheard clips" in heard_better.before(
+        rows
+    )
+    assert "voices nobody trained on +3.3" in heard_better.forgotten(found)
     gained = heard_better.gained(found)
     assert "lora-r8 15.0 % to 6.7 % (-56 % of them" in gained
     assert "Reached by lora-r8, which validation chooses; a quarter fewer" in gained
@@ -286,6 +371,7 @@ def test_a_method_that_cannot_be_taught_is_a_row_that_says_why(run, monkeypatch)
         raise ParameterError("no memory for it") if name == "full" else AssertionError(name)
 
     monkeypatch.setattr(retaught, "chosen", fails)
+    monkeypatch.setattr(retaught, "learnt_from", lambda *_: "these clips")
     plan = recogniser_clips.Plan()
     assert retaught.lessons(run, ["full"], plan, None, lesson("baseline", 1), "nowhere") == {}
     row = results.read(run.path).iloc[0]
@@ -305,9 +391,94 @@ def test_a_plan_survives_its_way_into_another_process():
     assert recogniser_clips.Plan.of(dataclasses.asdict(plan)) == plan
     assert plan.settings == Settings(steps=30, warmup=3, evaluate_every=10, seed=3)
     with pytest.raises(ParameterError, match="unknown method 'lora-r9'"):
-        recogniser.trained("lora-r9", plan, "nowhere")
+        recogniser.trained("lora-r9", plan, "nowhere", "these clips")
     with pytest.raises(ParameterError, match="as multiples of the usual one"):
-        recogniser.chosen("full", plan, "nowhere", factors=[])
+        recogniser.chosen("full", plan, "nowhere", "these clips", factors=[])
+
+
+@pytest.fixture
+def embedded(monkeypatch):
+    """The corpora of a plan without their packages: a person and two voices, clips of 2 s, test clips of 12 s too."""
+    numbers = iter(range(10_000))
+
+    def utterance(name, speaker, split, text, seconds):
+        rng = np.random.default_rng(next(numbers))
+        waveform = (0.1 * rng.standard_normal(round(seconds * RATE))).astype(np.float32)
+        return Utterance(f"{speaker}-{name}", text, text, speaker, split, RATE, lambda: (waveform, RATE))
+
+    def people():
+        lengths = {"train": (2.0, 9.0), "validation": (2.0,), "test": (2.0, 12.0)}
+        said = [
+            utterance(
+                f"{split}-{place}-{n}",
+                "person",
+                split,
+                f"{split} {n} {place} alpha {n * 7} beta {place * 3}",
+                seconds,
+            )
+            for split, several in lengths.items()
+            for place, seconds in enumerate(several)
+            for n in range(2)
+        ]
+        return SimpleNamespace(utterances=tuple(said))
+
+    def read(voice, sentences, **_):
+        made = [utterance(s.id, voice, s.split, s.text, 0.4 * len(s.text.split())) for s in sentences]
+        return SimpleNamespace(utterances=tuple(made))
+
+    monkeypatch.setattr(recogniser_clips.recognition, "recordings", people)
+    monkeypatch.setattr(recogniser_clips, "_voice", lambda name: name)
+    monkeypatch.setattr(recogniser_clips.synthetic, "corpus", read)
+    monkeypatch.setattr(recogniser_clips.flite, "corpus", lambda voice, said: read(f"flite-{voice}", said))
+
+
+def test_forgetting_is_heard_from_voices_that_nobody_trained_on_and_in_long_clips(embedded):
+    plan = recogniser_clips.planned(4, read=3, test_prompts=0, test_read=6)
+    data = recogniser_clips.data(plan)
+    others = {clip.utterance.speaker for clip in data.tests["unheard"]}
+    known = {clip.utterance.speaker for clip in (*data.train, *data.validation)}
+    assert others == {"flite-rms", "flite-awb"} and not others & known
+    assert {clip.domain for clip in data.tests["unheard"]} == {"clean"}
+    lengths = {name: [len(c.utterance.load()) / RATE for c in clips] for name, clips in data.tests.items()}
+    assert max(lengths["unheard"]) > plan.settings.window_s < max(lengths["hard"])
+    assert max(len(clip.utterance.load()) / RATE for clip in data.train) <= plan.settings.window_s
+    assert sum("longer than the window" in why for why in data.left_out.values()) >= 2
+    assert "Nobody trained on flite-rms or flite-awb" in recogniser_clips.described(data, plan)[0]
+
+
+def test_where_nobody_else_speaks_that_is_a_row(embedded, run, monkeypatch):
+    def nothing(*_):
+        raise MissingDataError("no apt here")
+
+    monkeypatch.setattr(recogniser_clips.flite, "corpus", nothing)
+    plan = recogniser_clips.planned(4, read=3, test_prompts=0, test_read=6)
+    data = recogniser_clips.data(plan)
+    assert "unheard" not in data.tests
+    assert recogniser_clips.described(data, plan)[-1] == "Without voices that nobody trained on: no apt here"
+    monkeypatch.setattr(retaught, "listener", lambda *_, **__: Ears())
+    retaught.baseline(run, plan, data)
+    rows = results.read(run.path).set_index("variant")
+    assert (
+        rows.loc["baseline@unheard"].detail == "no apt here" and rows.loc["baseline@unheard"].kind == "not_run"
+    )
+
+
+def test_what_is_learnt_from_is_known_by_sound_and_by_damage(monkeypatch):
+    def key(*clips):
+        return recogniser_clips.clips_key(recogniser_clips.Data(clips, clips[:1], {}, {}))
+
+    def louder(one):
+        waveform, rate = one.utterance.load(), one.utterance.sample_rate
+        return dataclasses.replace(
+            one, utterance=dataclasses.replace(one.utterance, read=lambda: (2 * waveform, rate))
+        )
+
+    one, other = clip(0), clip(1, "room")
+    known = key(one, other)
+    assert key(one, other) == known
+    assert len({known, key(one, louder(other)), key(one, clip(1)), key(one)}) == 4
+    monkeypatch.setattr(domains.augment, "room", lambda waveform, *_, **__: 0.5 * waveform)
+    assert key(one, other) != known  # the same clip under the same name, in another room
 
 
 def test_every_method_of_the_table_can_be_prepared():
@@ -347,13 +518,26 @@ def test_a_recogniser_that_cannot_be_had_is_said_and_replaced(run, tmp_path, mon
 
 
 def test_the_learning_rate_of_the_lowest_validation_loss_is_taken(monkeypatch):
-    losses = {0.0: 1.5, 3e-4: 1.2, 3e-3: 1.9}
+    losses = {1e-3: 1.5, 3e-4: 1.2, 3e-3: 1.9, 1e-4: 1.4}
 
-    def trained(name, plan, folder, *, rate, threads):
-        made = taught(name, losses[round(rate, 6)])
-        return dataclasses.replace(made, rate=rate or recogniser.METHODS[name].rate)
+    def trained(name, plan, folder, source, *, rate, threads):
+        return dataclasses.replace(taught(name, losses[round(rate, 6)]), rate=rate)
 
     monkeypatch.setattr(recogniser, "trained", trained)
-    best = recogniser.chosen("lora-r8", recogniser_clips.Plan(), "nowhere", factors=[0.3, 1.0, 3.0])
+    best = recogniser.chosen("lora-r8", recogniser_clips.Plan(), "nowhere", "clips", factors=[0.3, 1.0, 3.0])
     assert best.rate == pytest.approx(3e-4) and best.learnt.best_loss == 1.2
-    assert list(best.tried.values()) == [1.2, 1.5, 1.9]
+    assert list(best.tried.values()) == [1.2, 1.5, 1.9, 1.4]  # one more, beyond the edge
+
+
+def test_a_rate_that_diverges_is_no_end_of_a_method(monkeypatch):
+    def trained(name, plan, folder, source, *, rate, threads):
+        if rate > 5e-4:
+            raise DivergedError("the loss is nan")
+        return dataclasses.replace(taught(name, 2000 * rate), rate=rate)
+
+    monkeypatch.setattr(recogniser, "trained", trained)
+    arguments = ("lora-r8", recogniser_clips.Plan(), "nowhere", "clips")
+    best = recogniser.chosen(*arguments, factors=[0.1, 0.3, 1.0])
+    assert best.rate == pytest.approx(3e-5) and best.tried[1e-3] == float("inf")
+    with pytest.raises(DivergedError, match="nan"):
+        recogniser.chosen(*arguments, factors=[1.0, 3.0])

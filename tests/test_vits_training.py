@@ -11,7 +11,7 @@ from lib import REPOSITORY, systems
 from lib.corpora import gutenberg, synthetic
 from lib.errors import MissingDataError, ParameterError, TrainingError
 from lib.systems.vits_joe import piper, trainable
-from lib.training import alignment_search, checkpoint, recipe, tasks
+from lib.training import alignment_search, checkpoint, journal, recipe, tasks
 from lib.training.loop import train
 from lib.training.tasks import vits, vits_data, vits_losses
 from lib.training.tasks.vocoder_targets import true_latents
@@ -183,6 +183,19 @@ def test_what_the_voice_lacks_is_learnt_and_the_voice_stays(speech, tmp_path):
         if any(not torch.equal(v, before[n][k]) for k, v in m.state_dict().items())
     ]
     assert set(moved) == {trainable.POSTERIOR, "duration_predictor"}
+
+
+@pytest.mark.slow
+def test_the_losses_of_a_whole_voice_fall_over_a_hundred_steps(speech, tmp_path):
+    """All of it learns, with discriminators, from a posterior that hears nothing yet: two minutes on one core."""
+    settings = recipe.Settings(120, batch_size=2, validate_every=0, clip_norm=10.0, log_every=20)
+    train(vits.VitsTask(speech, config()), recipe.Recipe("vits", settings), tmp_path)
+    records = journal.curve(tmp_path)
+    losses = {name: [r[name] for r in records] for name in ("mel", "divergence", "durations", "adversarial")}
+    assert len(records) == 6 and np.isfinite(list(losses.values())).all()
+    assert losses["mel"][-1] < 0.8 * losses["mel"][0]
+    assert losses["divergence"][-1] < 0.1 * losses["divergence"][0]
+    assert losses["durations"][-1] < 0.9 * losses["durations"][0]
 
 
 def test_a_whole_voice_learns_is_exported_and_goes_on(speech, tmp_path, monkeypatch):

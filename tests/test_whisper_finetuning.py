@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -245,6 +246,23 @@ def test_merged_weights_compute_the_same(method):
     assert lora.adaptation(model)  # the trained one still has its adapter
 
 
+def test_scores_are_compared_where_the_network_learnt(monkeypatch):
+    class Elsewhere(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.empty(1, device="meta"))  # a device that is not the batch's
+
+        def forward(self, **batch):
+            assert {value.device for value in batch.values()} == {self.weight.device}
+            return types.SimpleNamespace(logits=torch.zeros(2))
+
+    monkeypatch.setattr(study.finetuned, "plain", lambda model: model)
+    monkeypatch.setattr(study.recogniser_data, "window", lambda *_: contextlib.nullcontext())
+    assert (
+        study.merge_error(Elsewhere(), {"input_features": torch.zeros(1), "labels": torch.zeros(1)}, 2.0) == 0
+    )
+
+
 # Parts
 
 
@@ -412,6 +430,8 @@ def test_a_finetuned_recogniser_is_a_variant_that_any_process_loads(target, tmp_
     made = variant.make(base, "finetuned", variant="full@hard", weights=str(file))
     variant.save(made, tmp_path / "variant")
     loaded = variant.load(tmp_path / "variant", threads=1)
+    if target == "torch/cpu":  # as many bytes as the published weights, which are in half precision, too
+        assert made.size_mb == pytest.approx(base.size_mb, rel=0.05)
     assert loaded.variant == "full@hard" and loaded.weights_key() == made.weights_key() != base.weights_key()
     with pytest.raises(MissingDataError, match="fine-tune first"):
         variant.make(base, "finetuned", weights=str(tmp_path / "none"))
@@ -424,7 +444,7 @@ def test_a_finished_run_is_found_again_and_no_other(finished, tmp_path, monkeypa
     from lib.studies.recogniser_clips import Plan
 
     plan = Plan(settings=dataclasses.replace(SHORT, learning_rate=study.METHODS["lora-r8"].rate))
-    run = study.home("lora-r8", plan, tmp_path)
+    run = study.home("lora-r8", plan, tmp_path, "clips")
     shutil.copytree(finished[0], run)
     (run / study.WEIGHTS).write_bytes(b"whole")
     kept = {"share_pct": 0.8, "learnt_mb": 1.2, "by": "0123abcdef on a machine, 2026-11-01"}
@@ -435,7 +455,7 @@ def test_a_finished_run_is_found_again_and_no_other(finished, tmp_path, monkeypa
         "learnt": dataclasses.asdict(finished[2]),
     }
     (run / study.OUTCOME).write_text(json.dumps(kept))
-    found = study.trained("lora-r8", plan, tmp_path)
+    found = study.trained("lora-r8", plan, tmp_path, "clips")
     assert found.learnt == finished[2] and found.share_pct == 0.8 and found.added_mb == 200
     assert found.by == kept["by"]  # what an earlier run's clock and memory said is marked as its own
     asked = []
@@ -443,14 +463,16 @@ def test_a_finished_run_is_found_again_and_no_other(finished, tmp_path, monkeypa
     others = ({"settings": dataclasses.replace(SHORT, steps=5)}, {"train_read": 7}, {"voices": ("hibari",)})
     for changed in others:  # a run that learnt otherwise, or from other clips, is another run
         with pytest.raises(ZeroDivisionError):
-            study.trained("lora-r8", dataclasses.replace(plan, **changed), tmp_path)
+            study.trained("lora-r8", dataclasses.replace(plan, **changed), tmp_path, "clips")
     with pytest.raises(ZeroDivisionError):
-        study.trained("lora-r8", plan, tmp_path, rate=1e-4)
-    assert len(asked) == 4
+        study.trained("lora-r8", plan, tmp_path, "clips", rate=1e-4)
+    with pytest.raises(ZeroDivisionError):
+        study.trained("lora-r8", plan, tmp_path, "other clips")
+    assert len(asked) == 5
     assert found.merge_error == 2e-5
     (run / study.OUTCOME).write_text("{")
     with pytest.raises(TrainingError, match="cannot be read"):
-        study.trained("lora-r8", plan, tmp_path)
+        study.trained("lora-r8", plan, tmp_path, "clips")
 
 
 def test_a_whisper_of_the_hub_listens_by_its_own_marks(tmp_path):

@@ -23,6 +23,7 @@ from lib.errors import ParameterError, unknown
 
 RATE = 16_000  # Hz
 CLEAN, UNTRAINED = "clean", "gsm"
+UNHEARD_SET = "unheard"  # clean speech of voices that nobody trained on, some of it in long clips
 HARD, HARD_SET = ("telephone", "noise", "room"), "hard"  # learnt and judged together, under this name
 DOMAINS = (CLEAN, *HARD, UNTRAINED)
 SNR_DB = {"telephone": (10.0, 20.0), "noise": (0.0, 10.0), "gsm": (10.0, 20.0)}  # of the noise in each

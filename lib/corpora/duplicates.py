@@ -70,6 +70,24 @@ def apart(sentences: Iterable[Sentence], known: Known) -> tuple[Sentence, ...]:
     return tuple(sentence for sentence in sentences if known.near(sentence.text) is None)
 
 
+def groups(texts: Iterable[str]) -> list[int]:
+    """Of each text the number of the group that it belongs to: those near to the first of it.
+
+    >>> groups(["you are now muted", "nobody is here today", "you are now unmuted", "You are now muted."])
+    [0, 1, 0, 0]
+    """
+    first, numbers = Known(), {}
+    made = []
+    for text in texts:
+        known = first.near(text)
+        if known is None:
+            first.add(text)
+            known = " ".join(words(text))
+            numbers[known] = len(numbers)
+        made.append(numbers[known])
+    return made
+
+
 def _pieces(said: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Pairs of neighbouring words; of texts too short to differ in any, all that they have.
 

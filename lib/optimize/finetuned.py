@@ -1,7 +1,8 @@
 """How does what a recogniser learnt become a recogniser like any other, on whatever runtime? As plain weights.
 
-Adapters are added to the weights beside which they lie, in single precision. Weights of 4 bits are unpacked first: a
-sum rounded to 4 bits again is another network than the one that learnt.
+Adapters are added to the weights beside which they lie, in single precision; the file holds the sums in half, as the
+published recogniser's does, so that sizes compare, and what is judged and deployed is what the file holds. Weights of
+4 bits are unpacked first: a sum rounded to 4 bits again is another network than the one that learnt.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ def plain(network: "torch.nn.Module") -> "torch.nn.Module":
 
 
 def write(network: "torch.nn.Module", file: str | Path) -> Path:
-    """The weights of a recogniser, adapters within them, shared ones once; returns the file."""
+    """The weights of a recogniser, adapters within them, shared ones once, in half precision; returns the file."""
     import safetensors.torch
 
-    tensors = {name: p.detach().cpu().contiguous() for name, p in plain(network).named_parameters()}
+    tensors = {name: p.detach().half().cpu().contiguous() for name, p in plain(network).named_parameters()}
     return write_atomic(Path(file), safetensors.torch.save(tensors))
 
 

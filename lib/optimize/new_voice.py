@@ -104,14 +104,15 @@ def plain(network: nn.Module) -> nn.Module:
 @torch.no_grad()
 def merge_error(task: AcousticTask) -> float | None:
     """How far the standardised mels of a validation sentence are apart, at most, with what a task has learnt within
-    the weights and beside them; None without an adapter that can be merged.
+    the weights and beside them; None without an adapter that can be merged. Computed on the CPU, wherever it learnt:
+    a GPU's convolutions round by default.
     """
     network, example = task.plain[MODULE], task.validation[0]
     if not adapter_layers.of(network) or lora.adaptation(network).adapter.method == "qlora":
         return None
     batch = task.collate([(example, example.mel())])
     said = []
-    for one in (network, plain(network)):
+    for one in (network.cpu(), plain(network)):
         torch.manual_seed(0)  # of what is left out of a prenet, in use, too
         said.append(task.said(one.eval(), batch))
     return float((said[0] - said[1]).abs().max())

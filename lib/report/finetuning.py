@@ -118,7 +118,7 @@ def rates(choices: Choices) -> Figure | None:
             for choice in (choice for choice in tried if choice.system == system):
                 known = {rate: loss for rate, loss in sorted(choice.losses.items()) if loss < float("inf")}
                 look = {"color": _color(choice.method), "marker": _marker(choice.method)}
-                axes.plot(list(known), list(known.values()), label=choice.method, **look)
+                axes.plot(list(known), list(known.values()), label=choice.name, **look)
                 ring = {"marker": "o", "markersize": 13, "fillstyle": "none", "color": style.MUTED}
                 axes.plot(choice.rate, known[choice.rate], linestyle="", **ring)
             axes.set(xscale="log", title=system, xlabel="highest learning rate")

@@ -23,6 +23,7 @@ from lib.errors import DivergedError, SpeechError, StoppedError, TrainingError
 from lib.files import content_key, write_atomic
 from lib.measure import process
 from lib.studies.trials import Trial
+from lib.training.outcome import SOURCES
 
 if TYPE_CHECKING:
     from lib.corpora.base import Utterance
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 RESULT = "trained.json"  # in a trial's folder: what its training came to
 DIVERGED = "diverged"  # there: why there is no adapter, and would be none again
+_COSTS = ("peak_rss_mb", "peak_gpu_mb", "train_steps_per_s")  # what a training takes of a device
 REVISION = 3  # of what a training is: raised when the same trial would learn something else
 
 
@@ -44,7 +46,8 @@ class Trained:
     """What a training came to. file: its adapter; numbers: by the names of the results contract; added_mb: what the
     steps took beside the process that was ready for them; clips, seconds: what was learnt from; losses: of validation;
     by: commit, host and day of the training, which may be an earlier run's; merge_error: how far mels are apart with
-    the adapter within the weights and beside them, None where there is none that could be merged.
+    the adapter within the weights and beside them, None where there is none that could be merged; target: where it
+    learnt; curve: [step, loss] of its records.
     """
 
     file: Path
@@ -55,6 +58,8 @@ class Trained:
     losses: dict[str, float]
     by: str = ""
     merge_error: float | None = None
+    target: str = "torch/cpu"
+    curve: Sequence[Sequence[float]] = ()
 
 
 def trained(trial: Trial, folder: str | Path) -> Trained:
@@ -62,8 +67,8 @@ def trained(trial: Trial, folder: str | Path) -> Trained:
     goes on. Raises SpeechError with the process's own message where it fails: DivergedError, now and whenever it is
     asked for again, where its loss is no longer a number, StoppedError where it was ended from outside.
     """
-    key = content_key(REVISION, dataclasses.asdict(trial), trial.rate)
-    own = Path(folder) / trial.variant / key[:8]  # another learning rate is another training
+    key = content_key(REVISION, dataclasses.asdict(trial), trial.rate, learnt_from(trial))
+    own = Path(folder) / trial.variant / key[:8]  # another rate, other clips, another base: another training
     kept = own / RESULT
     if kept.is_file() and (finished := _finished(kept, key)):
         return finished
@@ -92,6 +97,24 @@ def prepare(trial: Trial) -> Portion:
     for split in ("train", "validation"):
         acoustic_data.examples(chosen.corpus, split)
     return chosen
+
+
+def learnt_from(trial: Trial) -> str:
+    """What a trial begins with and learns from, by content: of another base or other clips it is another training."""
+    return content_key(base_key(trial.system), _clips_key(trial.voice, trial.minutes))
+
+
+def base_key(system: str) -> str:
+    """The checkpoint that a system's trainings begin with, by its bytes."""
+    from lib.systems import checkpoint
+    from lib.training import sources
+
+    return content_key(*(file.read_bytes() for file in checkpoint.files(sources.start(system))))
+
+
+@functools.cache
+def _clips_key(voice: str, minutes: float) -> str:
+    return clips_key(_portion(voice, minutes).corpus.utterances)
 
 
 def portion_of(trial: Trial) -> Portion:
@@ -123,11 +146,14 @@ def train_here(trial: dict, folder: str) -> dict:
         "steps_per_s": outcome.metrics["train_steps_per_s"],
         "added_mb": steps.added_mb,
         "peak_rss_mb": steps.peak_mb,
+        "peak_gpu_mb": outcome.peak_gpu_mb,
+        "target": outcome.target,
         "losses": outcome.validation,
         "train_loss": outcome.metrics["train_loss"],
         "clips": len(portion.corpus.split("train")),
         "seconds": portion.seconds,
         "merge_error": new_voice.merge_error(task),
+        "curve": _curve(folder),
         **share,
     }
 
@@ -194,11 +220,19 @@ def _samples(utterance: Utterance) -> bytes:
         return str(error).encode()
 
 
+def elsewhere(by: str) -> str:
+    """For the source of what a training took: whose clock and memory that is, where it was not this code's on this
+    machine; else "". by: commit, host and day of the training.
+    """
+    here = f"{environment.commit()} on {environment.host()},"
+    return "" if not by or by.startswith(here) else f"; of an earlier run, {by}"
+
+
 def write(run: Run, trial: Trial, made: Trained, rate: Mapping[str, Any] | None = None) -> None:
     """The rows of what a training took; its quality is written by `new_voices.judge`. rate: what is known of who chose
     its learning rate.
     """
-    names = (trial.system, trial.variant, "torch/cpu")
+    where = {metric: made.target for metric in ("train_loss", *_COSTS)}  # what else is counted is of the voice
     detail = {
         "method": trial.method,
         "voice": trial.voice,
@@ -220,20 +254,22 @@ def write(run: Run, trial: Trial, made: Trained, rate: Mapping[str, Any] | None 
     sources = {
         "trainable_params_pct": "counted: of the base's parameters",
         "adapter_mb": "bytes of the adapter's weights",
-        "peak_rss_mb": "the kernel's high-water mark of the training's own process (VmHWM)",
-        "train_steps_per_s": "the training loop's own clock",
-        "train_loss": "mean of the training loss over the last record's steps",
+        "peak_rss_mb": "the kernel's high-water mark of the training's own process (VmHWM)"
+        + elsewhere(made.by),
+        "train_steps_per_s": "the training loop's own clock" + elsewhere(made.by),
+        "peak_gpu_mb": SOURCES["peak_gpu_mb"] + elsewhere(made.by),
+        "train_loss": SOURCES["train_loss"],
+        "merge_error": "standardised mel of a validation clip",
     }
-    for metric, source in sources.items():
-        run.add(*names, metric, made.numbers[metric], source=source, detail=detail)
+    numbers = dict(made.numbers)
     if made.merge_error is not None:
-        run.add(
-            *names,
-            "merge_error",
-            made.merge_error,
-            source="standardised mel of a validation clip",
-            detail=detail,
-        )
+        numbers["merge_error"] = made.merge_error
+    for metric, source in sources.items():
+        if metric in numbers:
+            at = where.get(metric, "torch/cpu")
+            more = {"curve": made.curve} if metric == "train_loss" else {}
+            said = {"source": source, "detail": {**detail, **more}}
+            run.add(trial.system, trial.variant, at, metric, numbers[metric], **said)
 
 
 def try_all(
@@ -242,8 +278,8 @@ def try_all(
     folder: str | Path,
     rates: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
 ) -> dict[str, tuple[Trial, Trained]]:
-    """Every trial trained and its rows written; one that cannot be is a `not_run` row that says why. rates: (system,
-    method) -> what is known of who chose its learning rate.
+    """Every trial trained and its rows written; one that cannot be is a `not_run` row that says why. rates:
+    `Trial.learner` -> what is known of who chose its learning rate.
     """
     done = {}
     for trial in chosen:
@@ -253,7 +289,7 @@ def try_all(
             log.warning("%s: not run: %s", trial.variant, error)
             run.not_run(trial.system, trial.variant, "torch/cpu", "speaker_similarity", str(error))
             continue
-        write(run, *done[trial.variant], (rates or {}).get((trial.system, trial.method)))
+        write(run, *done[trial.variant], (rates or {}).get(trial.learner))
     return done
 
 
@@ -273,6 +309,7 @@ def _trained(folder: Path, stored: dict) -> Trained:
     if DIVERGED in stored:
         raise DivergedError(f"{stored[DIVERGED]} ({stored['by']}; delete {folder} to train anew)")
     numbers = {
+        **({"peak_gpu_mb": gpu} if (gpu := stored.get("peak_gpu_mb")) is not None else {}),
         "trainable_params_pct": stored["trainable_params_pct"],
         "adapter_mb": stored["adapter_bytes"] / 1e6,
         "peak_rss_mb": stored["peak_rss_mb"],
@@ -282,7 +319,16 @@ def _trained(folder: Path, stored: dict) -> Trained:
     file = folder / stored["file"]
     if not file.is_file():
         raise TrainingError(f"{folder} has lost its adapter {file.name}: delete {folder}, and train anew")
-    added = stored.get("added_mb", stored["peak_rss_mb"] - stored.get("before_mb", 0.0))  # of an earlier code
-    losses, by = stored["losses"], stored.get("by", "an earlier run")
-    apart = stored.get("merge_error")  # trainings of before it was asked have none
-    return Trained(file, numbers, added, stored["clips"], stored["seconds"], losses, by, apart)
+    took = stored["added_mb"], stored["clips"], stored["seconds"], stored["losses"]
+    return Trained(file, numbers, *took, stored["by"], stored["merge_error"], stored["target"], stored["curve"])
+
+
+def _curve(folder: str | Path) -> list[list[float]]:
+    """[step, training loss] of every record of a run."""
+    from lib.training import journal
+
+    return [
+        [record["step"], next(value for name, value in record.items() if name.startswith("loss/"))]
+        for record in journal.curve(folder)
+        if "validation" not in record
+    ]

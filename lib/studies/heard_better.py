@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from lib.corpora.domains import CLEAN, HARD_SET, UNTRAINED
+from lib.corpora.domains import CLEAN, HARD_SET, UNHEARD_SET, UNTRAINED
 from lib.results import newest_run
 from lib.studies import by_validation, recogniser_speed
 from lib.studies.misheard import BASELINE, SYSTEM, judged_on
@@ -33,9 +33,9 @@ def newest(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
 
 
 def lines(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
-    """A line for each method: errors on hard, clean and untrained clips, their paired changes ("hard", "hard_change",
-    "hard_low", "hard_high", ...), "relative": of the errors on hard clips; "full_low", "full_high": difference to full
-    fine-tuning there; and what it took. index: the method.
+    """A line for each method: errors on hard, clean, untrained and unheard clips, their paired changes ("hard",
+    "hard_change", "hard_low", "hard_high", ...), "relative": of the errors on hard clips; "full_low", "full_high":
+    difference to full fine-tuning there; and what it took. index: the method.
     """
     import pandas as pd
 
@@ -48,7 +48,7 @@ def lines(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
         if data != HARD_SET or f"{method}@{HARD_SET}" not in errors.index:
             continue
         line = {}
-        for tests in (HARD_SET, CLEAN, UNTRAINED):
+        for tests in (HARD_SET, CLEAN, UNTRAINED, UNHEARD_SET):
             if f"{method}@{tests}" not in errors.index:
                 continue
             judged = errors.loc[f"{method}@{tests}"]
@@ -95,12 +95,18 @@ def gained(found: pd.DataFrame) -> str | None:
 
 
 def forgotten(found: pd.DataFrame) -> str | None:
-    """What became of clean speech, and of the domain that nobody trained on."""
+    """What became of clean speech, of the domain that nobody trained on, and of voices that nobody trained on, for the
+    clean clips are of those that were taught.
+    """
     if found.empty or f"{CLEAN}_change" not in found:
         return None
     said = [
         f"{name} clean {_points(line, CLEAN)}"
-        + (f", {UNTRAINED} {_points(line, UNTRAINED)}" if f"{UNTRAINED}_change" in found else "")
+        + "".join(
+            f", {who} {_points(line, tests)}"
+            for tests, who in ((UNTRAINED, UNTRAINED), (UNHEARD_SET, "voices nobody trained on"))
+            if f"{tests}_change" in found
+        )
         for name, line in found.iterrows()
     ]
     kept = found[found[f"{CLEAN}_change"] <= CLEAN_FLOOR]
@@ -194,7 +200,9 @@ def before(table: pd.DataFrame, system: str = SYSTEM) -> str | None:
     mine = mine[mine.variant.str.startswith(f"{BASELINE}@")].drop_duplicates("variant", keep="last")
     by_test = {row.variant.partition("@")[2]: row for row in mine.itertuples()}
     said = [
-        f"{100 * by_test[t].value:.1f} % of {t} clips" for t in (HARD_SET, CLEAN, UNTRAINED) if t in by_test
+        f"{100 * by_test[name].value:.1f} % of {name} clips"
+        for name in (HARD_SET, CLEAN, UNTRAINED, UNHEARD_SET)
+        if name in by_test
     ]
     return f"As it comes it mishears, of the words of test clips, {', '.join(said)}." if said else None
 

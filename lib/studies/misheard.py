@@ -2,7 +2,8 @@
 
 Everything compares clip by clip: two recognisers hear the same clips, and the interval of their difference is paired.
 Intervals draw texts: a sentence that several voices read is misheard by its words as much as by its voice, so its clips
-are drawn together, not as so many sentences.
+are drawn together, not as so many sentences; and so are those of texts that are near to each other
+(`lib.corpora.duplicates`), for "now muted" is no other sentence than "now unmuted".
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lib import progress, text
-from lib.corpora.domains import RATE, Clip
+from lib.corpora import duplicates
+from lib.corpora.domains import HARD_SET, RATE, Clip
 from lib.errors import ParameterError, require
 from lib.files import cache_folder, content_key, write_atomic
 from lib.measure import stats
@@ -115,6 +117,37 @@ def by_snr(heard: Sequence[Listened]) -> "pd.DataFrame":
     return _grouped(noisy, "snr_db", SNRS_DB, [h.clip.snr_db for h in noisy])
 
 
+def groups(heard: Sequence[Listened]) -> dict[str, list[list[Any]]]:
+    """What `by_length` and `by_snr` say, as JSON for a row's detail, which `grouped` reads: [group, clips, wer, low,
+    high] of each group.
+    """
+    tables = {"words": by_length(heard), "snr_db": by_snr(heard)}
+    return {
+        name: [
+            [value if isinstance(value, (str, int, type(None))) else round(float(value), 4) for value in row]
+            for row in table.astype(object).where(table.notna(), None).values.tolist()
+        ]
+        for name, table in tables.items()
+    }
+
+
+def grouped(table: "pd.DataFrame", by: str, system: str = SYSTEM) -> "dict[str, pd.DataFrame]":
+    """The recogniser as it comes ("as it comes") and each method -> WER of hard clips in groups, as rows hold it. by:
+    "words" or "snr_db"; columns as of `by_length` or `by_snr`. table: of one run.
+    """
+    import pandas as pd
+
+    mine = table[(table.system == system) & (table.metric == "wer") & (table.target == judged_on(system))]
+    mine = mine[mine.variant.str.endswith(f"@{HARD_SET}") & mine.detail.str.startswith("{")]
+    mine = mine[~mine.variant.str.contains("+", regex=False)]  # in 8 bits, as it was deployed
+    found = {}
+    for row in mine.drop_duplicates("variant", keep="last").itertuples():
+        if rows := json.loads(row.detail).get("groups", {}).get(by):
+            name = row.variant.removesuffix(f"@{HARD_SET}").replace(BASELINE, "as it comes")
+            found[name] = pd.DataFrame(rows, columns=[by, "clips", "wer", "low", "high"])
+    return found
+
+
 def by_domain(heard: Sequence[Listened]) -> "pd.DataFrame":
     """WER in each domain: columns domain, clips, wer, low, high."""
     import pandas as pd
@@ -138,14 +171,23 @@ def _rate(heard: Sequence[Listened], metric: str) -> Estimate:
 
 
 def _counts(heard: Sequence[Listened], metric: str) -> tuple[list[int], list[int]]:
-    """(errors, lengths) of each text, over all clips that say it."""
-    errors: dict[str, int] = {}
-    lengths: dict[str, int] = {}
-    for one in heard:
-        counted, said = one.errors(metric), one.clip.utterance.normalized
-        errors[said] = errors.get(said, 0) + counted.errors
-        lengths[said] = lengths.get(said, 0) + counted.length
+    """(errors, lengths) of each text, over all clips that say it or nearly it."""
+    return of_texts([one.clip.utterance.normalized for one in heard], [one.errors(metric) for one in heard])
+
+
+def of_texts(said: Sequence[str], counted: Sequence[ErrorCounts]) -> tuple[list[int], list[int]]:
+    """(errors, lengths) of each group of clips that say nearly the same. said: their texts; counted: errors in each."""
+    errors: dict[int, int] = {}
+    lengths: dict[int, int] = {}
+    for number, one in zip(_groups(tuple(said)), counted, strict=True):
+        errors[number] = errors.get(number, 0) + one.errors
+        lengths[number] = lengths.get(number, 0) + one.length
     return list(errors.values()), list(lengths.values())
+
+
+@functools.lru_cache(64)  # the same texts are counted for every method and metric
+def _groups(said: tuple[str, ...]) -> list[int]:
+    return duplicates.groups(said)
 
 
 def _grouped(

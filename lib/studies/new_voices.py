@@ -98,7 +98,7 @@ def learnt(
     rates: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
 ) -> dict[tuple[str, str], Learnt]:
     """Everything about trials: (system, voice) -> what was made and heard. A voice whose data this machine cannot get
-    is a `not_run` row, and missing here. rates: (system, method) -> what its rows say of who chose the learning rate.
+    is a `not_run` row, and missing here. rates: `Trial.learner` -> what its rows say of who chose the learning rate.
     """
     found = {}
     for system, voice in dict.fromkeys((trial.system, trial.voice) for trial in chosen):

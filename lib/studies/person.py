@@ -8,14 +8,14 @@ voice begins is chosen by training clips (`lib.optimize.new_voice.begin_as_the_l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lib import prosody, systems
-from lib.corpora import unheard
-from lib.corpora.base import Corpus, Sentence
+from lib.corpora import duplicates, unheard
+from lib.corpora.base import Corpus, Sentence, Utterance
 from lib.measure import evaluate
 from lib.measure.evaluate import Clip
 
@@ -54,8 +54,11 @@ def known(voice: str, n_sentences: int) -> Person:
 
 
 def of(corpus: Corpus, n_sentences: int) -> Person:
-    """The one speaker of a corpus, by the held-out clips. MissingDataError where it has none of a usual length."""
-    recordings = evaluate.recordings(corpus, limit=n_sentences, seconds=SECONDS, words=WORDS)
+    """The one speaker of a corpus, by the held-out clips, of those that say nearly the same the first: an interval over
+    sentences is as wide as so many sentences make it. MissingDataError where none is of a usual length.
+    """
+    once = replace(corpus, utterances=_once(corpus.split("test")))
+    recordings = evaluate.recordings(once, limit=n_sentences, seconds=SECONDS, words=WORDS)
     references = evaluate.recordings(corpus, split="validation", limit=REFERENCES, seconds=SECONDS, words=WORDS)
     return Person(corpus.name, recordings, references, *movement(recordings))
 
@@ -92,3 +95,8 @@ def nearest(base: System, person: Person, scorer: Scorer) -> System:
         return float(np.mean([scorer.similarity(voice, (clip.waveform, clip.sample_rate)) for clip in spoken]))
 
     return base.adjusted(speaker=max(base.speakers, key=likeness))
+
+
+def _once(utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:
+    numbers = duplicates.groups(utterance.normalized for utterance in utterances)
+    return tuple(u for place, u in enumerate(utterances) if numbers.index(numbers[place]) == place)

@@ -2,8 +2,9 @@
 
 A search is a short training of each rate in `TRIED`, on the most data, with one seed; the lowest loss of the mel on the
 validation split counts, and the test split is not looked at. Where that lies at the edge of a method's rates, whichever
-method it is, one more is tried beyond it. A run without time for that takes what the newest recorded run chose, and
-where none did the usual rate.
+method it is, one more is tried beyond it. Ranks of lora below the usual one have a search of their own
+(`Trial.learner`); what else differs within a method, and other voices, take the rate that it found. A run without time
+for that takes what the newest recorded run chose, and where none did the usual rate.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ FACTOR = 3.0  # between the rate at the edge of those tried and the one beyond i
 
 @dataclass(frozen=True)
 class Choice:
-    """The learning rate of a method of a system. losses: rate -> loss of the validation split's mel after `steps`
-    steps, in the order tried, infinite where the training failed; voice: who was learnt in them.
+    """The learning rate of a system's method; of lora, `rank` other than 0: of that rank alone. losses: rate -> loss of
+    the validation split's mel after `steps` steps, in the order tried, infinite where the training failed; voice: who
+    was learnt in them.
     """
 
     system: str
@@ -44,6 +46,12 @@ class Choice:
     losses: Mapping[float, float] = field(default_factory=dict)
     steps: int = 0
     voice: str = ""
+    rank: int = 0
+
+    @property
+    def name(self) -> str:
+        """What learns by it: "full", "lora", "lora-r2"."""
+        return f"{self.method}-r{self.rank}" if self.rank else self.method
 
     @property
     def at_the_edge(self) -> bool:
@@ -56,30 +64,30 @@ class Choice:
         tried = {
             f"{rate:g}": round(loss, 4) if math.isfinite(loss) else None for rate, loss in self.losses.items()
         }
-        about = {"rate_by": self.by, "rates_tried": tried}
+        about = {"rate_by": self.by, "rate_of": self.name, "rates_tried": tried}
         return about | {"search_steps": self.steps, "search_voice": self.voice}
 
 
-Choices = Mapping[tuple[str, str], Choice]  # (system, method) -> its rate
+Choices = Mapping[tuple[str, str], Choice]  # `Trial.learner` -> its rate
 
 
 def chosen(
     trials: Sequence[Trial], folder: str | Path, steps: int, earlier: pd.DataFrame | None = None
 ) -> tuple[list[Trial], dict[tuple[str, str], Choice]]:
-    """The trials with their methods' learning rates, and who chose these.
+    """The trials with their learners' learning rates, and who chose these.
 
     steps: of each training of a search under the folder, which goes on where it stopped; 0: no search. earlier: rows of
     recorded runs. Raises StoppedError where one of these trainings was ended from outside: it says nothing of its rate.
     """
     first: dict[tuple[str, str], Trial] = {}
     for trial in trials:
-        first.setdefault(_learner(trial), trial)
+        first.setdefault(trial.learner, trial)
     if steps:
         found = {who: _searched(trial, Path(folder) / "search", steps) for who, trial in first.items()}
     else:
         known = recorded(earlier, {system for system, _ in first}) if earlier is not None else {}
-        found = {who: known.get(who, Choice(*who, RATES[who[1]])) for who in first}
-    return [dataclasses.replace(t, learning_rate=found[_learner(t)].rate) for t in trials], found
+        found = {who: known.get(who, _usual(trial)) for who, trial in first.items()}
+    return [dataclasses.replace(t, learning_rate=found[t.learner].rate) for t in trials], found
 
 
 def recorded(table: pd.DataFrame, systems: Iterable[str]) -> dict[tuple[str, str], Choice]:
@@ -93,9 +101,11 @@ def recorded(table: pd.DataFrame, systems: Iterable[str]) -> dict[tuple[str, str
             about = _about(detail)
             tried = about["rates_tried"].items()
             losses = {float(rate): math.inf if loss is None else loss for rate, loss in tried}
-            who = system, about["method"]
+            method, name = about["method"], about.get("rate_of", about["method"])
+            rank = about["rank"] if name != method else 0
             steps, voice = about["search_steps"], about["search_voice"]
-            found.setdefault(who, Choice(*who, about["learning_rate"], RECORDED, losses, steps, voice))
+            choice = Choice(system, method, about["learning_rate"], RECORDED, losses, steps, voice, rank)
+            found.setdefault((system, name), choice)
     return found
 
 
@@ -111,12 +121,12 @@ def told(choices: Choices) -> list[str]:
 
 def _sentence(by: str, system: str, those: Sequence[Choice]) -> str:
     if by == USUAL:
-        rates = ", ".join(f"{c.method} {c.rate:g}" for c in those)
+        rates = ", ".join(f"{c.name} {c.rate:g}" for c in those)
         return (
             f"*{system}.* No search, here or in a recorded run, found a learning rate; the usual ones: {rates}."
         )
     listed = "; ".join(
-        f"{c.method} {c.rate:g} of {', '.join(f'{rate:g} ({_loss(loss)})' for rate, loss in c.losses.items())}"
+        f"{c.name} {c.rate:g} of {', '.join(f'{rate:g} ({_loss(loss)})' for rate, loss in c.losses.items())}"
         + (", the edge of what was tried" if c.at_the_edge else "")
         for c in those
     )
@@ -125,7 +135,8 @@ def _sentence(by: str, system: str, those: Sequence[Choice]) -> str:
     return (
         f"*{system}.* Learning rates, {whose}chosen of {count} short trainings ({steps} steps, one seed, on "
         f"{those[0].voice}) by the mel's loss on the validation split, which stands in brackets: {listed}. The test "
-        "split was not looked at."
+        "split was not looked at. What else differs within a method (larger ranks, other layers, less data, other "
+        "seeds) was not searched for: it takes the method's rate, and so do other voices."
     )
 
 
@@ -138,19 +149,34 @@ def _searched(trial: Trial, folder: Path, steps: int) -> Choice:
     grid = TRIED[trial.method]
     try:
         losses = {rate: _tried(trial, folder, steps, rate) for rate in grid}
+        if (further := beyond(losses)) is not None:
+            losses[further] = _tried(trial, folder, steps, further)
         best = min(losses, key=losses.get)
-        if math.isfinite(losses[best]) and best in (min(grid), max(grid)):
-            beyond = float(f"{best * FACTOR if best == max(grid) else best / FACTOR:.1g}")
-            losses[beyond] = _tried(trial, folder, steps, beyond)
-            best = min(losses, key=losses.get)
     except StoppedError:
         raise
     except SpeechError as error:  # no clips, or no package: whatever the rate
         log.warning("no learning rate can be searched for %s: %s", trial.variant, error)
-        return Choice(*_learner(trial), RATES[trial.method])
+        return _usual(trial)
     if not math.isfinite(losses[best]):
-        return Choice(*_learner(trial), RATES[trial.method])
-    return Choice(*_learner(trial), best, SEARCHED, losses, steps, trial.voice)
+        return _usual(trial)
+    return dataclasses.replace(
+        _usual(trial), rate=best, by=SEARCHED, losses=losses, steps=steps, voice=trial.voice
+    )
+
+
+def _usual(trial: Trial) -> Choice:
+    rank = trial.rank if trial.learner[1] != trial.method else 0
+    return Choice(trial.system, trial.method, RATES[trial.method], rank=rank)
+
+
+def beyond(losses: Mapping[float, float]) -> float | None:
+    """The learning rate to try next where the best of those tried lies at their edge, for a better one may lie behind
+    it; None where it lies between others, or where none came to a loss.
+    """
+    best = min(losses, key=losses.get)
+    if len(losses) < 2 or not math.isfinite(losses[best]) or best not in (min(losses), max(losses)):
+        return None
+    return float(f"{best * FACTOR if best == max(losses) else best / FACTOR:.1g}")
 
 
 def _tried(trial: Trial, folder: Path, steps: int, rate: float) -> float:
@@ -167,10 +193,6 @@ def _tried(trial: Trial, folder: Path, steps: int, rate: float) -> float:
             f"{error}. Asked for again, the search goes on there"
         ) from error
     return loss if math.isfinite(loss) else math.inf
-
-
-def _learner(trial: Trial) -> tuple[str, str]:
-    return trial.system, trial.method
 
 
 def _about(detail: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,12 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import environment
-from lib.errors import ParameterError, TrainingError, unknown
+from lib.errors import DivergedError, ParameterError, TrainingError, unknown
 from lib.files import content_key, write_atomic
 from lib.measure import memory, process
 from lib.optimize import finetuned, lora
 from lib.optimize.lora import Adapter
-from lib.studies.recogniser_clips import Data, Plan, data
+from lib.studies.rates import beyond
+from lib.studies.recogniser_clips import Data, Plan, clips_key, data
 from lib.training import recogniser as training
 from lib.training import recogniser_checkpoints as checkpoints
 from lib.training import recogniser_data
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 OUTCOME, WEIGHTS = "outcome.json", "weights.safetensors"
-_REVISION = 1  # of what a run keeps
+_REVISION = 2  # of what a run keeps
 _ATTENTION, _BOTH = ("attention",), ("attention", "feed-forward")
 
 
@@ -86,15 +88,18 @@ class Taught:
     merge_error: float | None = None
 
 
-def trained(name: str, plan: Plan, folder: str | Path, *, rate: float = 0.0, threads: int = 2) -> Taught:
+def trained(
+    name: str, plan: Plan, folder: str | Path, source: str, *, rate: float = 0.0, threads: int = 2
+) -> Taught:
     """The recogniser taught by one of `METHODS` in a fresh process, in its `home`; a finished run is read back, a
-    stopped one goes on. rate: another learning rate than the method's. SpeechError where the process fails.
+    stopped one goes on. source: `learnt_from` of the plan's clips; rate: another learning rate than the method's.
+    SpeechError where the process fails.
     """
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     rate = rate or METHODS[name].rate
     plan = dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, learning_rate=rate))
-    own = home(name, plan, folder)
+    own = home(name, plan, folder, source)
     if (finished := _finished(name, own, rate)) is not None:
         return finished
     log.info("teaching %s by %s", plan.system, name)
@@ -108,12 +113,15 @@ def trained(name: str, plan: Plan, folder: str | Path, *, rate: float = 0.0, thr
     return _finished(name, own, rate)
 
 
-def home(name: str, plan: Plan, folder: str | Path) -> Path:
-    """Where a method's run by a plan lies: of other clips, or for other steps, it is another run. Clips to judge on
-    count, too, for what is near to them is left out of what is learnt from.
-    """
-    key = content_key(_REVISION, name, dataclasses.asdict(METHODS[name]), dataclasses.asdict(plan))
+def home(name: str, plan: Plan, folder: str | Path, source: str) -> Path:
+    """Where a method's run by a plan lies: of other clips, of another base or for other steps it is another run."""
+    key = content_key(_REVISION, name, dataclasses.asdict(METHODS[name]), dataclasses.asdict(plan), source)
     return Path(folder) / name / key[:8]
+
+
+def learnt_from(system: str, clips: Data) -> str:
+    """What a recogniser's runs begin with and learn from, by content."""
+    return content_key(listening(system).weights_key(), clips_key(clips))
 
 
 def teach_here(name: str, plan: dict[str, Any], folder: str, threads: int) -> dict[str, Any]:
@@ -171,10 +179,13 @@ def teach(
 def merge_error(
     model: transformers.WhisperForConditionalGeneration, batch: Mapping[str, Any], window_s: float
 ) -> float:
-    """How far a network's scores of a batch are apart, at most, with its adapter within the weights and beside them."""
+    """How far a network's scores of a batch are apart, at most, with its adapter within the weights and beside them;
+    computed where the network is: it learnt on a GPU where there is one, and weights of 4 bits stay there.
+    """
     import torch
 
-    same = finetuned.plain(model)
+    same, device = finetuned.plain(model), next(model.parameters()).device
+    batch = {name: value.to(device) for name, value in batch.items()}
     with recogniser_data.window(model, window_s), recogniser_data.window(same, window_s), torch.no_grad():
         return float((model.eval()(**batch).logits - same(**batch).logits).abs().max())
 
@@ -190,10 +201,17 @@ def prepare(
 
 
 def chosen(
-    name: str, plan: Plan, folder: str | Path, *, factors: Sequence[float] = (1.0,), threads: int = 2
+    name: str,
+    plan: Plan,
+    folder: str | Path,
+    source: str,
+    *,
+    factors: Sequence[float] = (1.0,),
+    threads: int = 2,
 ) -> Taught:
     """The run, among those with the method's usual learning rate times each factor, that came to the lowest loss on
-    validation clips; the losses of all are in its `tried`.
+    validation clips; where that is at the edge of several, one more is tried beyond it. The losses of all are in its
+    `tried`, infinite where a run diverged. Arguments as of `trained`.
     """
     if not factors or min(factors) <= 0:
         raise ParameterError(
@@ -202,12 +220,29 @@ def chosen(
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     usual = METHODS[name].rate
-    runs = [
-        trained(name, plan, folder, rate=0.0 if factor == 1 else usual * factor, threads=threads)
-        for factor in dict.fromkeys(factors)
-    ]
-    best = min(runs, key=lambda run: run.learnt.best_loss)
-    return dataclasses.replace(best, tried={run.rate: run.learnt.best_loss for run in runs})
+    arguments = (name, plan, folder, source, threads)
+    runs = {rate: _attempt(rate, *arguments) for rate in dict.fromkeys(usual * factor for factor in factors)}
+    if (further := beyond({rate: _loss(run) for rate, run in runs.items()})) is not None:
+        runs[further] = _attempt(further, *arguments)
+    tried = {rate: _loss(run) for rate, run in runs.items()}
+    best = runs[min(tried, key=tried.get)]
+    if isinstance(best, DivergedError):
+        raise best
+    return dataclasses.replace(best, tried=tried)
+
+
+def _attempt(
+    rate: float, name: str, plan: Plan, folder: str | Path, source: str, threads: int
+) -> Taught | DivergedError:
+    try:
+        return trained(name, plan, folder, source, rate=rate, threads=threads)
+    except DivergedError as error:
+        log.warning("%s at a rate of %g: %s", name, rate, error)
+        return error
+
+
+def _loss(run: Taught | DivergedError) -> float:
+    return run.learnt.best_loss if isinstance(run, Taught) else math.inf
 
 
 def _finished(name: str, folder: Path, rate: float) -> Taught | None:
@@ -228,7 +263,7 @@ def _finished(name: str, folder: Path, rate: float) -> Taught | None:
             kept["peak_rss_mb"],
             kept["added_mb"],
             by=kept["by"],
-            merge_error=kept.get("merge_error"),  # outcomes of before it was asked have none
+            merge_error=kept["merge_error"],
         )
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{path} cannot be read ({error!r}): delete {folder}, and train anew") from error

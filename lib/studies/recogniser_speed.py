@@ -3,7 +3,8 @@
 All its forms in one bench: the same clips on as many threads, a greedy search that stops at the same word
 (`lib.systems.whisper.package.LONGEST`), fresh processes in turns. Weights in 8 bits are laid beside single precision on
 the same runtime (the speed-up in `rtf`); every form beside the same weights in single precision on PyTorch, which is
-transformers' own greedy search (`speedup`, whose detail holds the paired change of word errors and the verdict). The
+transformers' own greedy search (`speedup`, whose detail holds the paired change of word errors and the verdict). What
+computes in single precision may lie in half: files of CTranslate2 do, and those of fine-tuned weights on PyTorch. The
 stages are not cut alike: on ONNX Runtime the encoder makes the keys and values that the decoder's first step makes
 elsewhere.
 """
@@ -24,6 +25,7 @@ from lib.measure import bench, stats, verdict
 from lib.measure.benched import Candidate
 from lib.measure.evaluate import Clip, paired_detail
 from lib.measure.scores import recognised
+from lib.studies.misheard import of_texts
 from lib.studies.resumed import kept
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ def reference_of(form: Form, forms: Sequence[Form]) -> Form | None:
 
 
 def change(said: Sequence[str], before: Sequence[str], after: Sequence[str]) -> Difference:
-    """Word errors after minus before as a fraction of the words, paired; the clips of one text are drawn together."""
+    """Word errors after minus before as a fraction of the words, paired; clips of near texts are drawn together."""
     counted = [_counted(said, heard) for heard in (after, before)]
     return stats.paired_ratio_difference(*(side for counts in counted for side in counts))
 
@@ -173,14 +175,10 @@ def finding(table: pd.DataFrame, system: str, at: str = "") -> str | None:
 
 
 def _counted(said: Sequence[str], heard: Sequence[str]) -> tuple[list[int], list[int]]:
-    """(errors, words) of each text, over all clips that say it."""
-    errors: dict[str, int] = {}
-    words: dict[str, int] = {}
-    for text, transcript in zip(said, heard, strict=True):
-        one = recognised(text, transcript).wer
-        errors[text] = errors.get(text, 0) + one.errors
-        words[text] = words.get(text, 0) + one.length
-    return list(errors.values()), list(words.values())
+    """(errors, words) of each text, over all clips that say it or nearly it."""
+    return of_texts(
+        said, [recognised(text, transcript).wer for text, transcript in zip(said, heard, strict=True)]
+    )
 
 
 def _made_of(forms: Sequence[Form]) -> dict[str, str]:

@@ -1,28 +1,34 @@
 """What does a recogniser hear after it was taught: of hard speech, of clean speech, and of a domain it never met?
 
 Rows of the results contract: `full@hard` is what full fine-tuning heard of the hard test clips, `full@clean` of the
-same ones undamaged, `full@gsm` of the domain that is not trained; `full+int8-dynamic@hard` in 8 bits. Every change is
-paired, clip by clip: of a method against the recogniser before, of 8 bits against single precision on the same runtime.
+same ones undamaged, `full@gsm` of the domain that is not trained, `full@unheard` of clean speech by voices that nobody
+trained on; `full@hard-s1` with another seed; `full+int8-dynamic@hard` in 8 bits. Every change is paired, clip by clip:
+of a method against the recogniser before, of 8 bits against single precision on the same runtime. Rows of hard clips
+hold the errors by length and by noise (`misheard.grouped`), those of the training's loss its curve.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.corpora.domains import DOMAINS, HARD_SET, RATE, UNTRAINED, Clip
+from lib.corpora.domains import DOMAINS, HARD_SET, RATE, UNHEARD_SET, UNTRAINED, Clip
 from lib.errors import ParameterError, SpeechError
 from lib.measure.evaluate import Clip as ClipToHear
 from lib.measure.evaluate import paired_detail
 from lib.optimize import variant
 from lib.studies import misheard, recogniser_speed
 from lib.studies.misheard import BASELINE, SYSTEM, judged_on
-from lib.studies.recogniser import Taught, chosen, listening
+from lib.studies.finetuning import elsewhere
+from lib.studies.heard_by_seed import MARK
+from lib.studies.recogniser import Taught, chosen, learnt_from, listening, trained
 from lib.studies.recogniser_clips import Data, Plan
 from lib.studies.recogniser_speed import REFERENCE, Form
+from lib.training.outcome import SOURCES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,9 +36,11 @@ if TYPE_CHECKING:
     from lib.measure.benched import Benched
     from lib.results import Run
     from lib.systems.base import Recogniser
+    from lib.training.recogniser import Learnt
 
 log = logging.getLogger(__name__)
 TARGETS = ("torch/cpu", "ctranslate2/cpu", "onnxruntime/cpu")  # where a taught recogniser is deployed
+SEEDED = ("full", "lora-r8")  # methods that learn again with other seeds: between them the decision lies
 IN_8_BITS = ("ctranslate2/cpu", "onnxruntime/cpu")  # there with weights of 8 bits, too
 _SOURCE = "greedy, windows of 30 s; jiwer"
 Heard = dict[str, tuple[misheard.Listened, ...]]  # test set -> what was heard of it
@@ -49,6 +57,8 @@ class Lesson:
 def baseline(run: Run, plan: Plan, clips: Data, *, threads: int = 2) -> Lesson:
     """The recogniser as it comes, its rows written."""
     target = judged_on(plan.system)
+    if why := clips.left_out.get(UNHEARD_SET):
+        run.not_run(plan.system, f"{BASELINE}@{UNHEARD_SET}", target, "wer", why)
     lesson = Lesson(None, judge(listener(None, plan, target, threads=threads), clips.tests))
     record(run, plan.system, BASELINE, target, lesson.heard)
     return lesson
@@ -63,16 +73,18 @@ def lessons(
     folder: str | Path,
     *,
     factors: Sequence[float] = (1.0,),
+    seeds: Sequence[int] = (),
     threads: int = 2,
 ) -> dict[str, Lesson]:
     """Each method taught and heard, its rows written; one that cannot be is a `not_run` row that says why. factors: of
-    the usual learning rate, that are tried.
+    the usual learning rate, that are tried; seeds: further ones of `SEEDED` at the rate that was chosen, whose rows say
+    so behind the test set ("full@hard-s1").
     """
     done: dict[str, Lesson] = {}
-    target = judged_on(plan.system)
+    target, source = judged_on(plan.system), learnt_from(plan.system, clips)
     for name in sorted(methods, key=lambda method: method != "full"):  # the others are compared with it
         try:
-            taught = chosen(name, plan, folder, factors=factors, threads=threads)
+            taught = chosen(name, plan, folder, source, factors=factors, threads=threads)
             lesson = Lesson(taught, judge(listener(taught, plan, target, threads=threads), clips.tests))
         except SpeechError as error:
             log.warning("%s: not run: %s", name, error)
@@ -82,7 +94,37 @@ def lessons(
         full = done["full"].heard if "full" in done and name != "full" else None
         record(run, plan.system, name, target, lesson.heard, before.heard, full)
         record_training(run, plan, taught)
+    for seed in seeds:
+        again = replace(plan, settings=replace(plan.settings, seed=seed))
+        _with_seed(
+            run, again, clips, before, {n: done[n] for n in SEEDED if n in done}, folder, source, threads
+        )
     return done
+
+
+def _with_seed(
+    run: Run,
+    plan: Plan,
+    clips: Data,
+    before: Lesson,
+    first: Mapping[str, Lesson],
+    folder: str | Path,
+    source: str,
+    threads: int,
+) -> None:
+    """The rows of methods taught once more, with the plan's seed; first: as they were taught before, full first."""
+    target, suffix, full = judged_on(plan.system), f"{MARK}{plan.settings.seed}", None
+    for name, lesson in first.items():
+        try:
+            taught = trained(name, plan, folder, source, rate=lesson.taught.rate, threads=threads)
+            heard = judge(listener(taught, plan, target, threads=threads), clips.tests)
+        except SpeechError as error:
+            log.warning("%s%s: not run: %s", name, suffix, error)
+            run.not_run(plan.system, f"{name}@{HARD_SET}{suffix}", target, "wer", str(error))
+            continue
+        record(run, plan.system, name, target, heard, before.heard, full, suffix=suffix)
+        record_training(run, plan, taught, suffix)
+        full = heard if name == "full" else full
 
 
 def listener(
@@ -205,28 +247,34 @@ def record(
     full: Heard | None = None,
     *,
     reference: str = "",
+    suffix: str = "",
 ) -> None:
     """The rows of what a variant heard. before: of the recogniser that it is compared with, `reference` by name or the
-    baseline; full: of full fine-tuning, with which it is compared, too.
+    baseline; full: of full fine-tuning, with which it is compared, too; suffix: behind the test set's name.
     """
     for tests, clips in heard.items():
-        where = (system, f"{name}@{tests}", target)
+        where = (system, f"{name}@{tests}{suffix}", target)
         against = (reference or f"{BASELINE}@{tests}") if before else ""
         for metric, estimate in misheard.rates(clips).items():
             detail = paired_detail(misheard.change(before[tests], clips, metric)) if before else {}
             if full:
                 detail |= {"to_full": paired_detail(misheard.change(full[tests], clips, metric))}
+            if (tests, metric) == (HARD_SET, "wer"):
+                detail |= {"groups": misheard.groups(clips)}
             told = {"n": estimate.n, "ci": estimate.ci, "source": _SOURCE, "baseline": against}
             run.add(*where, metric, estimate.value, **told, detail=detail or "")
 
 
-def record_training(run: Run, plan: Plan, taught: Taught) -> None:
-    """The rows of what a method took to learn."""
-    learnt, where = taught.learnt, (plan.system, f"{taught.method}@{HARD_SET}", "torch/cpu")
+def record_training(run: Run, plan: Plan, taught: Taught, suffix: str = "") -> None:
+    """The rows of what a method took to learn, on the device where it did. suffix: behind the test set's name."""
+    learnt, where = taught.learnt, (plan.system, f"{taught.method}@{HARD_SET}{suffix}", taught.learnt.target)
     detail = {
         "method": taught.method,
         "learning_rate": taught.rate,
-        "rates_tried": {f"{rate:g}": round(loss, 4) for rate, loss in taught.tried.items()},
+        "rates_tried": {
+            f"{rate:g}": round(loss, 4) if math.isfinite(loss) else None for rate, loss in taught.tried.items()
+        },
+        "at_the_edge": len(taught.tried) > 1 and taught.rate in (min(taught.tried), max(taught.tried)),
         "steps": learnt.steps,
         "best_step": learnt.best_step,
         "batch": plan.settings.batch,
@@ -242,15 +290,23 @@ def record_training(run: Run, plan: Plan, taught: Taught) -> None:
         "train_loss": (learnt.best_loss, "cross-entropy on validation clips"),
         "peak_rss_mb": (
             taught.peak_rss_mb,
-            "the kernel's high-water mark of the training's own process until its last step (VmHWM)",
+            "the kernel's high-water mark of the training's own process until its last step (VmHWM)"
+            + elsewhere(taught.by),
         ),
     }
     if learnt.steps_per_s:
-        numbers["train_steps_per_s"] = (learnt.steps_per_s, "clock around forward, backward and optimizer")
+        clock = "clock around forward, backward and optimizer" + elsewhere(taught.by)
+        numbers["train_steps_per_s"] = (learnt.steps_per_s, clock)
+    if learnt.peak_gpu_mb is not None:
+        numbers["peak_gpu_mb"] = (learnt.peak_gpu_mb, SOURCES["peak_gpu_mb"] + elsewhere(taught.by))
     if taught.merge_error is not None:
-        numbers["merge_error"] = (taught.merge_error, "scores of a validation clip's words")
+        numbers["merge_error"] = (
+            taught.merge_error,
+            "scores of a validation clip's words, both in single precision",
+        )
     for metric, (value, source) in numbers.items():
-        run.add(*where, metric, value, source=source, detail=detail)
+        more = {"curve": _curve(learnt)} if metric == "train_loss" else {}
+        run.add(*where, metric, value, source=source, detail={**detail, **more})
 
 
 def best(lessons_: Mapping[str, Lesson]) -> Taught | None:
@@ -286,3 +342,12 @@ def _form(model: Recogniser, name: str, heard: Heard, weights: str = BASELINE, m
     """A recogniser that heard the hard clips, under its name in their rows."""
     said = tuple(one.heard for one in heard[HARD_SET])
     return Form(model, f"{name}@{HARD_SET}", said, weights, made_of and f"{made_of}@{HARD_SET}")
+
+
+def _curve(learnt: Learnt) -> list[dict[str, float]]:
+    """The losses alone, by step."""
+    return [
+        {key: round(float(record[key]), 4) for key in ("step", "loss", "eval_loss") if key in record}
+        for record in learnt.curve
+        if "loss" in record or "eval_loss" in record
+    ]

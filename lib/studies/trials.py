@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lib.optimize.lora import Adapter
 
 SYSTEM = "fastspeech2"
+RANK = 8  # the usual one of lora, dora and qlora
 USUAL = ("attention", "feed-forward")  # groups of layers, see `lib.optimize.adapter_layers`
 # The highest learning rates that a search begins with (`rates.chosen`), and the one of each method without a search.
 TRIED = {
@@ -24,7 +25,7 @@ TRIED = {
     "dora": (2e-3, 5e-3, 1e-2),
     "qlora": (2e-3, 5e-3, 1e-2),
     "ia3": (1e-2, 3e-2, 1e-1),
-    "speaker": (1e-2, 3e-2, 1e-1),
+    "speaker": (3e-2, 1e-1, 3e-1),
 }
 RATES = {"full": 1e-3, "lora": 5e-3, "dora": 5e-3, "qlora": 5e-3, "ia3": 3e-2, "speaker": 1e-1}
 
@@ -34,7 +35,7 @@ class Trial:
     """One training."""
 
     method: str
-    rank: int = 8
+    rank: int = RANK
     minutes: float = 0.0  # of speech; 0: all there is
     seed: int = 0  # of the adapter's first weights, and of the order of the data
     modules: tuple[str, ...] = USUAL
@@ -70,6 +71,17 @@ class Trial:
         return f"{self.adapter.label}{where}@{self.data}"
 
     @property
+    def learner(self) -> tuple[str, str]:
+        """(system, what has a learning rate of its own there): the method; of lora each rank below the usual one, too,
+        for the decision lies among those that learn little.
+
+        >>> Trial("lora", 2).learner, Trial("lora", 32).learner
+        (('fastspeech2', 'lora-r2'), ('fastspeech2', 'lora'))
+        """
+        apart = self.method == "lora" and self.rank < RANK
+        return self.system, self.adapter.label if apart else self.method
+
+    @property
     def rate(self) -> float:
         """The learning rate."""
         return self.learning_rate or RATES[self.method]
@@ -84,20 +96,23 @@ def main_effects(
     **fixed: Any,
 ) -> list[Trial]:
     """Each method at the usual rank on the most data, then every other rank of lora, and it beside other layers, then
-    less data and other seeds for full, lora and the speaker's row. Full comes first, for all are compared with it.
+    less data and other seeds for full and for what learns little (lora of the lowest rank, ia3, the speaker's row), of
+    which one is to do as well. Full comes first, for all are compared with it.
 
     layers: lists of groups of layers; fixed: the other fields of every trial.
     """
-    usual = Trial("full").rank if Trial("full").rank in ranks else ranks[0]
+    usual, lowest = RANK if RANK in ranks else ranks[0], min(ranks)
     most = 0.0 if 0.0 in minutes else max(minutes)
     ordered = sorted(methods, key=lambda method: method != "full")
     made = [Trial(method, usual, most, seeds[0], **fixed) for method in ordered]
     if "lora" in methods:
         made += [Trial("lora", rank, most, seeds[0], **fixed) for rank in ranks]
         made += [Trial("lora", usual, most, seeds[0], tuple(groups), **fixed) for groups in layers]
-    compared = [method for method in ordered if method in ("full", "lora", "speaker")]
-    made += [Trial(m, usual, length, seeds[0], **fixed) for length in minutes for m in compared]
-    made += [Trial(m, usual, most, seed, **fixed) for seed in seeds for m in compared if m != "speaker"]
+    compared = [
+        (m, lowest if m == "lora" else usual) for m in ordered if m in ("full", "lora", "ia3", "speaker")
+    ]
+    made += [Trial(*one, length, seeds[0], **fixed) for length in minutes for one in compared]
+    made += [Trial(*one, most, seed, **fixed) for seed in seeds for one in compared]
     return list({trial.variant: trial for trial in made}.values())
 
 
@@ -111,20 +126,20 @@ def planned(
     layers: Sequence[Sequence[str]] = (),
     **fixed: Any,
 ) -> list[Trial]:
-    """Of each system the main effects on the first voice; on the others each method and rank once, on the most data:
-    whether the order of the methods is the same there.
+    """Of each system the main effects on the first voice, of the first system other layers, too; on the other voices
+    each method and rank once, on the most data: whether the order of the methods is the same there.
     """
     most = 0.0 if 0.0 in minutes else max(minutes)
     return [
         trial
-        for system in systems
+        for place, system in enumerate(systems)
         for number, voice in enumerate(voices)
         for trial in main_effects(
             methods,
             ranks,
             minutes if number == 0 else [most],
             seeds if number == 0 else seeds[:1],
-            layers if number == 0 else (),
+            layers if number == place == 0 else (),
             voice=voice,
             system=system,
             **fixed,
@@ -136,16 +151,24 @@ def left_out(trials: Sequence[Trial]) -> str | None:
     """How many trainings there are, and of what nobody asks; None of a single one."""
     if len(trials) < 2:
         return None
-    first, *others = dict.fromkeys(trial.voice for trial in trials)
-    seeded = sorted({t.adapter.label for t in trials if t.seed != trials[0].seed})
+    _, *others = dict.fromkeys(trial.voice for trial in trials)
+    first, *further = dict.fromkeys(trial.system for trial in trials)
+    seeded, shortened = (
+        list(dict.fromkeys(t.adapter.label for t in trials if other(t)))
+        for other in (lambda t: t.seed != trials[0].seed, lambda t: t.minutes != trials[0].minutes)
+    )
     said = [
         f"{len(trials)} trainings of {trials[0].steps:,} steps: what changes is the method, or the rank, the layers, "
         "the minutes or the seed, one at a time. Their combinations were left out"
     ]
     if others:
         said.append(f"on {', '.join(others)} all but method and rank")
+    if further and any(trial.modules != USUAL for trial in trials):
+        said.append(f"other layers of all but {first}")
     if seeded:
-        said.append(f"other seeds of all but {' and '.join(seeded)}, between which the decision lies")
+        said.append(f"other seeds of all but {_listed(seeded)}: of full fine-tuning, and of what learns little")
+    if shortened:
+        said.append(f"less data of all but {_listed(shortened)}")
     return "; ".join(said) + "."
 
 
@@ -168,3 +191,11 @@ def shares(system: str, methods: Sequence[str], ranks: Sequence[int]) -> pd.Data
                 "adapter, kB": f"{share['adapter_bytes'] / 1e3:,.0f}",
             }
     return pd.DataFrame.from_dict(found, orient="index").rename_axis("method")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """
+    >>> _listed(["full", "ia3", "speaker"])
+    'full, ia3 and speaker'
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

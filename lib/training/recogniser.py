@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lib import environment, targets
 from lib.corpora.domains import Clip
-from lib.errors import ParameterError, TrainingError
+from lib.errors import DivergedError, ParameterError, TrainingError
 from lib.files import content_key, write_atomic
 from lib.training import recogniser_data
 from lib.training.recogniser_checkpoints import (
@@ -67,7 +68,8 @@ class Settings:
 @dataclass(frozen=True)
 class Learnt:
     """curve: the Trainer's records, {"step", "loss" or "eval_loss", ...}; seconds: of this call's steps alone,
-    without validation and checkpoints, which are large or small by the method.
+    without validation and checkpoints, which are large or small by the method; target: where it learnt; peak_gpu_mb:
+    None without a GPU.
     """
 
     curve: tuple[dict[str, float], ...]
@@ -77,6 +79,8 @@ class Learnt:
     seconds: float
     resumed_from: int
     parameters: tuple[int, int] = field(default=(0, 0))  # those that learn, all
+    target: str = "torch/cpu"
+    peak_gpu_mb: float | None = None
 
     @property
     def steps_per_s(self) -> float:
@@ -109,8 +113,8 @@ def train(
     """Teach the network, in place, whatever of it asks for gradients. run: the folder of this run, continued where it
     holds one of the same settings and clips.
 
-    Raises ParameterError for too few clips, TrainingError where nothing learns, the loss is not a number, or the folder
-    is another run's.
+    Raises ParameterError for too few clips, DivergedError where the loss is not a number, TrainingError where nothing
+    learns or the folder is another run's.
     """
     import transformers
 
@@ -147,6 +151,8 @@ def train(
         stopwatch.seconds,
         step_of(start) if start else 0,
         (sum(p.numel() for p in learning), sum(p.numel() for p in model.parameters())),
+        targets.label(f"torch/{trainer.args.device.type}"),
+        environment.peak_gpu_mb(),
     )
 
 
@@ -187,7 +193,7 @@ def _trainer_class() -> type:
         def training_step(self, model, inputs, num_items_in_batch=None):
             loss = super().training_step(model, inputs, num_items_in_batch)
             if not torch.isfinite(loss):
-                raise TrainingError(
+                raise DivergedError(
                     f"the loss is {float(loss)} at step {self.state.global_step + 1}: lower the learning rate, or look "
                     f"at the clips; the checkpoints in {self.args.output_dir} are intact"
                 )
