@@ -90,7 +90,7 @@ def measured(tmp_path, name="03_finetuning", scale=1.0):
         numbers = {
             "trainable_params_pct": share,
             "adapter_mb": size,
-            "peak_rss_mb": 500 + added,
+            "train_peak_rss_mb": 500 + added,
             "train_steps_per_s": speed,
             "train_loss": 0.5,
         }
@@ -156,7 +156,7 @@ def test_what_is_said_follows_from_the_rows(told):
     assert "lora of rank 8 0.72 with 1.0 minutes, 0.79 with 18.0" in finetuned.over_minutes(told)
     assert "lora-r2@prompts 45 MB and 2.00 times the time" in finetuned.costs(told)
     assert finetuned.quantized(told).startswith("QLoRA's process peaked at 560 MB, LoRA's at 550: no less.")
-    told.found.loc["qlora-r8@prompts", "peak_rss_mb"] = 440.0
+    told.found.loc["qlora-r8@prompts", "train_peak_rss_mb"] = 440.0
     assert finetuned.quantized(told) == "QLoRA's process peaked at 440 MB, LoRA's at 550: 20 % less."
     assert finetuned.told({"a case": told}, finetuned.nearness, lambda case: None) == [f"*a case.* {near}"]
 

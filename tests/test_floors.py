@@ -506,7 +506,7 @@ def test_every_adapter_fits_into_the_weights():
 
 def test_memory_has_to_be_measured():
     def peak(method, value, **others):
-        return row("whisper-tiny.en", f"{method}@hard", "torch/cpu", "peak_rss_mb", value, **others)
+        return row("whisper-tiny.en", f"{method}@hard", "torch/cpu", "train_peak_rss_mb", value, **others)
 
     line = told("memory of QLoRA beside LoRA", peak("qlora-r8", 900), peak("lora-r8", 1000))
     assert line.word == MET and "0.90 times the memory (900 beside 1000 MB)" in line.ours

@@ -36,7 +36,7 @@ METRICS = (
     "rate_distance_pct",
     "trainable_params_pct",
     "adapter_mb",
-    "peak_rss_mb",
+    "train_peak_rss_mb",
     "train_steps_per_s",
 )
 
@@ -262,12 +262,15 @@ def quantized(case: Case) -> str | None:
     if plain.empty:
         return None
     other = plain.iloc[0]
-    saved = 1 - packed.peak_rss_mb / other.peak_rss_mb
-    return f"QLoRA's process peaked at {packed.peak_rss_mb:,.0f} MB, LoRA's at {other.peak_rss_mb:,.0f}: " + (
-        f"{100 * saved:.0f} % less."
-        if saved > 0.02  # less than that is no reason to choose it
-        else "no less. A network of a few million weights is small beside what its activations take, so there is "
-        "little for 4 bits to save."
+    saved = 1 - packed.train_peak_rss_mb / other.train_peak_rss_mb
+    return (
+        f"QLoRA's process peaked at {packed.train_peak_rss_mb:,.0f} MB, LoRA's at {other.train_peak_rss_mb:,.0f}: "
+        + (
+            f"{100 * saved:.0f} % less."
+            if saved > 0.02  # less than that is no reason to choose it
+            else "no less. A network of a few million weights is small beside what its activations take, so there is "
+            "little for 4 bits to save."
+        )
     )
 
 

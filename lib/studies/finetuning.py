@@ -220,7 +220,7 @@ def write(run: Run, trial: Trial, made: Trained, rate: Mapping[str, Any] | None 
     sources = {
         "trainable_params_pct": "counted: of the base's parameters",
         "adapter_mb": "bytes of the adapter's weights",
-        "peak_rss_mb": "the kernel's high-water mark of the training's own process (VmHWM)",
+        "train_peak_rss_mb": "the kernel's high-water mark of the training's own process (VmHWM)",
         "train_steps_per_s": "the training loop's own clock",
         "train_loss": "mean of the training loss over the last record's steps",
     }
@@ -275,7 +275,7 @@ def _trained(folder: Path, stored: dict) -> Trained:
     numbers = {
         "trainable_params_pct": stored["trainable_params_pct"],
         "adapter_mb": stored["adapter_bytes"] / 1e6,
-        "peak_rss_mb": stored["peak_rss_mb"],
+        "train_peak_rss_mb": stored["peak_rss_mb"],
         "train_steps_per_s": stored["steps_per_s"],
         "train_loss": stored["train_loss"],
     }

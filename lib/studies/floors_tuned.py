@@ -129,7 +129,7 @@ def merged(run: pd.DataFrame) -> Iterator[Answer]:
 
 def adapter_memory(run: pd.DataFrame) -> Iterator[Answer]:
     """QLoRA beside LoRA of the same rank: memory peaks of the trainings' own processes."""
-    for row in rows(run, "", "peak_rss_mb"):
+    for row in rows(run, "", "train_peak_rss_mb"):
         other = cell(run, row.system, str(row.variant).replace("qlora", "lora", 1), row.target, row.metric)
         if not str(row.variant).startswith("qlora") or other is None:
             continue

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HARD_FLOOR, CLEAN_FLOOR, SHARE_FLOOR = -0.25, 0.005, 1.1  # of the errors; fraction of the words; percent
 LOSS = "train_loss"  # on validation clips, the lowest of a training
 PAIRED = {"change": "difference", "low": "ci_low", "high": "ci_high"}  # ours -> in the detail of a row
-_TRAINING = ("trainable_params_pct", "adapter_mb", "train_loss", "peak_rss_mb", "train_steps_per_s")
+_TRAINING = ("trainable_params_pct", "adapter_mb", "train_loss", "train_peak_rss_mb", "train_steps_per_s")
 
 
 def newest(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
@@ -62,7 +62,7 @@ def lines(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
         before = 0.0 if change is None else line[HARD_SET] - change
         line["relative"] = change / before if before else float("nan")
         own = mine[(mine.variant == row.variant) & (mine.target == row.target) & mine.metric.isin(_TRAINING)]
-        own = own.drop_duplicates("metric", keep="last")  # where it was deployed, it has another peak
+        own = own.drop_duplicates("metric", keep="last")
         found[method] = {**line, **dict(zip(own.metric, own.value)), **json.loads(row.detail)}
     return pd.DataFrame.from_dict(found, orient="index")
 
@@ -138,13 +138,13 @@ def costs(found: pd.DataFrame) -> str | None:
         return None
     full = found.loc["full"]
     said = [
-        f"{name} {line.peak_rss_mb / full.peak_rss_mb:.2f} of the memory ({line.added_mb:,.0f} MB of it for its steps) "
+        f"{name} {line.train_peak_rss_mb / full.train_peak_rss_mb:.2f} of the memory ({line.added_mb:,.0f} MB of it for its steps) "
         f"and {full.train_steps_per_s / line.train_steps_per_s:.2f} times the time"
         for name, line in found.drop("full").iterrows()
         if line.train_steps_per_s > 0
     ]
     return (
-        f"Full fine-tuning peaked at {full.peak_rss_mb:,.0f} MB, {full.added_mb:,.0f} of them for its steps, beside "
+        f"Full fine-tuning peaked at {full.train_peak_rss_mb:,.0f} MB, {full.added_mb:,.0f} of them for its steps, beside "
         f"the process that was ready; against it {'; '.join(said)}. Each in a fresh process; times are as noisy as the "
         "machine, so read the ratios."
     )

@@ -240,7 +240,7 @@ def record_training(run: Run, plan: Plan, taught: Taught) -> None:
         "trainable_params_pct": (taught.share_pct, "counted: of all parameters"),
         "adapter_mb": (taught.learnt_mb, "bytes of the weights that learnt"),
         "train_loss": (learnt.best_loss, "cross-entropy on validation clips"),
-        "peak_rss_mb": (
+        "train_peak_rss_mb": (
             taught.peak_rss_mb,
             "the kernel's high-water mark of the training's own process until its last step (VmHWM)",
         ),
