@@ -287,6 +287,12 @@ def newest_run(table: "pd.DataFrame") -> "pd.DataFrame":
     return run_of(table, table.loc[table.time.astype(str).idxmax()] if "time" in table else table.iloc[-1])
 
 
+def by_run(table: "pd.DataFrame") -> "list[pd.DataFrame]":
+    """The rows of each run (notebook, host, commit) apart, the newest first."""
+    parts = [part for _, part in table.groupby(RUN, sort=False, dropna=False)]
+    return sorted(parts, key=lambda part: str(part.time.max()), reverse=True)
+
+
 def run_of(table: "pd.DataFrame", row: "pd.Series") -> "pd.DataFrame":
     """The rows of the run (notebook, host, commit) that one of them is of."""
     columns = [name for name in RUN if name in table]

@@ -228,6 +228,7 @@ def record_training(run: Run, plan: Plan, taught: Taught) -> None:
         "learning_rate": taught.rate,
         "rates_tried": {f"{rate:g}": round(loss, 4) for rate, loss in taught.tried.items()},
         "steps": learnt.steps,
+        "asked_steps": plan.settings.steps,
         "best_step": learnt.best_step,
         "batch": plan.settings.batch,
         "window_s": plan.settings.window_s,
