@@ -142,6 +142,7 @@ def test_a_case_holds_what_was_measured(told):
         "unadapted": 0.5,
     }
     assert told.size == 300 * 40
+    assert finetuned.length(told) == "7 trainings of 300 steps; 40 sentences judged."
     assert list(told.last.index) == [
         "full@prompts",
         "lora-r2@prompts",
@@ -280,6 +281,7 @@ def test_of_nothing_nothing_is_said():
         finetuned.quantized,
         finetuned.recommended,
         finetuned.nearness,
+        finetuned.length,
         charts.over_share,
         charts.over_minutes,
         charts.costs,

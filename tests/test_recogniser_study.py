@@ -303,6 +303,8 @@ def test_the_longest_run_alone_is_shown_of_several_as_long_the_newest(rows):
     newest = heard_better.longest(pd.concat([older, rows], ignore_index=True))
     assert set(newest.commit) == set(rows.commit) and len(newest) == len(rows)
     steps = heard_better.lines(rows).asked_steps.max()
+    known = {"now": heard_better.lines(rows), "recorded": heard_better.lines(results.read())}
+    assert heard_better.lengths(known) == [f"now: 2 methods, {steps} steps at most, 12 hard clips heard."]
     longer = older.assign(
         detail=older.detail.str.replace(f'"asked_steps": {steps}', f'"asked_steps": {3 * steps}')
     )

@@ -150,6 +150,15 @@ def asked(case: Case, name: str) -> tuple[Part, Part, Part]:
     )
 
 
+def length(case: Case) -> str | None:
+    """How long a run was, in a sentence: what "recorded" is worth beside "now"."""
+    if case.found.empty:
+        return None
+    said = case.last.judged.max()
+    judged = f"; {said:.0f} sentences judged" if said == said else ""  # not NaN
+    return f"{len(case.found)} trainings of {case.last.steps.max():,.0f} steps{judged}."
+
+
 def told(known: Mapping[str, Case], *sayings: Callable[[Case], str | None]) -> list[str]:
     """What each saying makes of each case, under the case's name."""
     said = [(name, say(case)) for name, case in known.items() for say in sayings]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lib.corpora.domains import CLEAN, HARD_SET, UNTRAINED
@@ -91,6 +91,16 @@ def chosen(found: pd.DataFrame, most: float = 100.0) -> str | None:
         return None
     near = by_validation.level(found[found.trainable_params_pct <= most], LOSS)
     return str(near.index[0]) if len(near) else None
+
+
+def lengths(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """How long each run was, a sentence each: what "recorded" is worth beside "now". tables: name -> of `lines`."""
+    return [
+        f"{when}: {len(found)} methods, {found.get('asked_steps', found.steps).max():.0f} steps at most, "
+        f"{found[f'{HARD_SET}_n'].max():.0f} hard clips heard."
+        for when, found in tables.items()
+        if size(found)
+    ]
 
 
 def small(found: pd.DataFrame) -> str | None:

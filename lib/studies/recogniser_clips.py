@@ -1,5 +1,5 @@
 """Which clips is the recogniser taught with, by which is it chosen, and on which is it judged? A plan, and what comes
-of it: recordings of a person and sentences read by voices, apart by text and by recording session, in every domain.
+of it: recordings of a person and sentences read by voices, apart by text and by application, in every domain.
 """
 
 from __future__ import annotations
