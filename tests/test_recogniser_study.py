@@ -240,6 +240,8 @@ def test_the_memory_of_a_training_is_not_what_hearing_takes(run, rows):
     old = "the kernel's high-water mark of the training's own process until its last step (VmHWM)"
     run.add(retaught.SYSTEM, "full@hard", "torch/cpu", "peak_rss_mb", 900.0, source=old)
     run.add(retaught.SYSTEM, "baseline@hard", "torch/cpu", "peak_rss_mb", 780.0, source="fresh processes")
+    for variant, source in (("full", "torch.cuda.max_memory_reserved"), ("baseline", "fresh processes")):
+        run.add(retaught.SYSTEM, f"{variant}@hard", "torch/cpu", "peak_gpu_mb", 900.0, source=source)
     both = results.read(run.path)
     there = judgement.from_rows(both, retaught.SYSTEM, "full@hard", "torch/cpu", "baseline@hard")
     assert there.gains == () and saved() == {"peak_rss_mb": 1.0}

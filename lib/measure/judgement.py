@@ -132,6 +132,8 @@ def _gain(metric: str, own, other) -> Gain | None:
     machines, kinds = ({getattr(row, field, "") for row in (own, other)} for field in ("host", "kind"))
     if own.value <= 0 or other.value <= 0 or len(kinds) > 1 or (len(machines) > 1 and metric not in COUNTED):
         return None
+    if metric == "peak_gpu_mb" and own.source != other.source:  # of a training, beside what speaking takes
+        return None
     kind = kinds.pop() or "measured"
     paired = _detail(own).get("speedup") if metric == "rtf" else None
     if paired and own.baseline == other.variant:
