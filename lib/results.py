@@ -26,7 +26,7 @@ import numpy as np
 from lib import REPOSITORY, audio, environment, targets
 from lib.errors import OutputError, ParameterError, SpeechError, unknown
 from lib.files import append_line, numbered_lines, write_atomic
-from lib.metrics import CLAIM, KINDS, METRICS
+from lib.metrics import CLAIM, KINDS, METRICS, today
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -263,6 +263,7 @@ def read(*paths: str | Path) -> "pd.DataFrame":
 
     A row is the same as another where notebook, machine and (system, variant, target, metric) agree, and of recorded
     ones the commit, too: then the later one stands. `newest_run` picks one run where several measured the same.
+    Older rows have their metric under today's name.
     """
     rows = []
     for path in map(Path, paths):
@@ -273,7 +274,8 @@ def read(*paths: str | Path) -> "pd.DataFrame":
                     row = Measurement(**record)
                 except (TypeError, ParameterError) as error:
                     raise SpeechError(f"{file}:{number}: a row breaks the results contract: {error}") from error
-                rows.append({**dataclasses.asdict(row), "notebook": file.stem, "recorded": recorded})
+                named = {"metric": today(row.metric, row.source), "notebook": file.stem, "recorded": recorded}
+                rows.append({**dataclasses.asdict(row), **named})
     table = frame(rows)
     identity = table[["system", "variant", "target", "metric", "notebook", "recorded", "host"]].assign(
         commit=table.commit.where(table.recorded.astype(bool), "")
@@ -296,6 +298,12 @@ def newest_run(table: "pd.DataFrame") -> "pd.DataFrame":
     if table.empty or not any(name in table for name in RUN):
         return table
     return run_of(table, table.loc[table.time.astype(str).idxmax()] if "time" in table else table.iloc[-1])
+
+
+def by_run(table: "pd.DataFrame") -> "list[pd.DataFrame]":
+    """The rows of each run (notebook, host, commit) apart, the newest first."""
+    parts = [part for _, part in table.groupby(RUN, sort=False, dropna=False)]
+    return sorted(parts, key=lambda part: str(part.time.max()), reverse=True)
 
 
 def run_of(table: "pd.DataFrame", row: "pd.Series") -> "pd.DataFrame":

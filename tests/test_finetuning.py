@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +17,10 @@ from lib.errors import TrainingError
 from lib.optimize import new_voice, variant
 from lib.optimize.adapter_layers import METHODS
 from lib.report import finetuning as charts
-from lib.studies import finetuned, finetuning, trials
+from lib.studies import finetuned, finetuning, floors, floors_tuned, trials
 from lib.studies.finetuned import Case
 from lib.studies.finetuning import Trained
+from lib.studies.floors import Number
 from lib.studies.trials import Trial
 from lib.training.tasks.fastspeech2 import AcousticConfig
 
@@ -100,14 +102,22 @@ def test_every_method_is_a_technique_with_learning_rates():
     assert {variant.technique(method).name for method in METHODS} == set(METHODS)
 
 
-def measured(tmp_path, name="03_finetuning", scale=1.0):
+def measured(tmp_path, name="03_finetuning", scale=1.0, steps=300):
     """Rows of a run whose full fine-tuning is best, whose lora of rank 2 is as near, and whose speaker row is not; on
     validation lora of rank 8 is best, and that of rank 2 as good.
     """
     run = results.Run(name, tmp_path)
     framed = (("ground-truth", "recording", 0.95), ("istft", "copy", 0.9), ("fastspeech2", "unadapted", 0.5))
     for system, what, value in framed:
-        run.add(system, f"{what}@prompts", "torch/cpu", "speaker_similarity", value)
+        run.add(
+            system,
+            f"{what}@prompts",
+            "torch/cpu",
+            "speaker_similarity",
+            value,
+            n=40,
+            ci=(value - 0.01, value + 0.01),
+        )
     cases = (
         (Trial("full"), 100.0, 12.2, 0.8, None, 90.0, 2.0),
         (Trial("lora", 2), 1.5, 0.18, 0.8 * scale, (-0.01, -0.018, -0.002), 45.0, 1.0),
@@ -118,10 +128,11 @@ def measured(tmp_path, name="03_finetuning", scale=1.0):
         (Trial("lora", 8, minutes=1.0), 6.0, 0.74, 0.72, (0.02, 0.0, 0.04), 50.0, 1.0),
     )
     for trial, share, size, similarity, paired, added, speed in cases:
+        trial = dataclasses.replace(trial, steps=steps)
         numbers = {
             "trainable_params_pct": share,
             "adapter_mb": size,
-            "peak_rss_mb": 500 + added,
+            "train_peak_rss_mb": 500 + added,
             "train_steps_per_s": speed,
             "train_loss": 0.5,
         }
@@ -136,6 +147,7 @@ def measured(tmp_path, name="03_finetuning", scale=1.0):
             *names,
             "speaker_similarity",
             similarity,
+            n=40,
             ci=(similarity - 0.02, similarity + 0.02),
             baseline=baseline,
             detail=detail,
@@ -155,7 +167,13 @@ def test_a_case_holds_what_was_measured(told):
     found = told.found
     assert len(found) == 7 and found.loc["lora-r2@prompts"].adapter_mb == 0.18
     assert found.loc["speaker@prompts"].high == -0.15 and found.loc["full@prompts"].added_mb == 90
-    assert told.ends == {"recordings": 0.95, "copy": 0.9, "unadapted": 0.5}
+    assert {name: end.value for name, end in told.ends.items()} == {
+        "recordings": 0.95,
+        "copy": 0.9,
+        "unadapted": 0.5,
+    }
+    assert told.size == 300 * 40
+    assert finetuned.length(told) == "7 trainings of 300 steps; 40 sentences judged."
     assert list(told.last.index) == [
         "full@prompts",
         "lora-r2@prompts",
@@ -175,8 +193,13 @@ def test_what_is_said_follows_from_the_rows(told):
         "one of the lowest loss on validation, is as near by its interval."
     )
     near = finetuned.nearness(told)
-    assert "0.50 for the base as it is, 0.79 for lora-r8@prompts, which has the lowest loss" in near
-    assert "72 % of the way" in near and "Reached: a gain of +0.29" in near
+    assert (
+        "0.50 for the base as it is, 0.80 for lora-r2@prompts, of those that learn at most 2 % of the" in near
+    )
+    assert "75 % of the way" in near
+    assert near.endswith(
+        "Reached: similarity 0.3 [0.27, 0.33] over the unadapted voice, +0.15 wanted of the whole interval."
+    )
     assert finetuned.recommended(told) == (
         "**Take lora-r2@prompts**: 0.18 MB and 1.5 % of the parameters (loss of the mel on validation 0.305, the "
         "lowest, of lora-r8@prompts, 0.300; 2 of 5 are within 2 % of the lowest, of these it is the smallest). On "
@@ -187,7 +210,7 @@ def test_what_is_said_follows_from_the_rows(told):
     assert "lora of rank 8 0.72 with 1.0 minutes, 0.79 with 18.0" in finetuned.over_minutes(told)
     assert "lora-r2@prompts 45 MB and 2.00 times the time" in finetuned.costs(told)
     assert finetuned.quantized(told).startswith("QLoRA's process peaked at 560 MB, LoRA's at 550: no less.")
-    told.found.loc["qlora-r8@prompts", "peak_rss_mb"] = 440.0
+    told.found.loc["qlora-r8@prompts", "train_peak_rss_mb"] = 440.0
     assert finetuned.quantized(told) == "QLoRA's process peaked at 440 MB, LoRA's at 550: 20 % less."
     assert finetuned.told({"a case": told}, finetuned.nearness, lambda case: None) == [f"*a case.* {near}"]
 
@@ -221,27 +244,47 @@ def test_what_is_chosen_is_chosen_by_validation_whatever_is_heard(told):
     other = Case(best_heard, told.ends)
     assert other.small == told.small == "lora-r2@prompts"
     assert finetuned.recommended(other).startswith("**Take lora-r2@prompts**")
-    assert "0.60 for lora-r8@prompts" in finetuned.nearness(other)
+    assert "0.60 for lora-r2@prompts" in finetuned.nearness(other)
     behind = best_heard.copy()
     behind.loc["lora-r2@prompts", ["low", "high"]] = -0.3, -0.2
     said = finetuned.against_full(Case(behind, told.ends))
     assert "Missed: within 0.02" in said and "lora-r2@prompts, of these" in said and "is worse by" in said
     large = Case(told.found[told.found.trainable_params_pct > finetuned.SMALL], told.ends)
     assert large.small == "lora-r8@prompts"
-    assert "nothing that learns so few was compared" in finetuned.against_full(large)
+    assert (
+        "Missed: within 0.02 of full fine-tuning with at most 2 % of the parameters: nothing that learns"
+        in finetuned.against_full(large)
+    )
     unknown = Case(told.found.assign(validation_mel=float("nan")), told.ends)
     assert unknown.small is None and finetuned.recommended(unknown) is None
     assert finetuned.nearness(unknown) is None
 
 
 def test_a_missed_floor_is_called_missed(told):
-    low = Case(told.found.assign(low=-0.3, high=-0.2), {"copy": 0.9, "unadapted": 0.7})
+    low = Case(told.found.assign(low=-0.3, high=-0.2), told.ends | {"unadapted": Number(0.7, 0.69, 0.71)})
     assert "Missed: within 0.02 of full" in finetuned.against_full(low)
-    assert "Missed: a gain of +0.09" in finetuned.nearness(low)
+    assert "Missed: similarity 0.1 [0.07, 0.13] over" in finetuned.nearness(low)
+
+
+@pytest.mark.parametrize("base", [0.5, 0.64, 0.7])
+@pytest.mark.parametrize("sentences", [6, 40])
+def test_a_sentence_and_the_floor_say_one_word(tmp_path, base, sentences):
+    """Of so many sentences a mean alone reaches nothing, and what full fine-tuning reaches is not asked."""
+    _, table = measured(tmp_path)
+    mine = table.variant == "unadapted@prompts"
+    shifted = {"value": base, "ci_low": base - 0.01, "ci_high": base + 0.01}
+    table = table.assign(n=sentences, **{key: table[key].mask(mine, value) for key, value in shifted.items()})
+    case = finetuned.case(table, "fastspeech2", "prompts")
+    (answer,) = floors_tuned.nearer(table)
+    gain, *beside_full = answer.parts
+    assert f". {floors.TOLD[gain.word]}: similarity" in finetuned.nearness(case)
+    word = floors.TOLD[floors.Answer("", tuple(beside_full)).word]
+    assert f". {word}: within 0.02" in finetuned.against_full(case)
+    assert (gain.word == floors.UNDECIDED) == (sentences == 6 or base == 0.64)
 
 
 def test_what_is_no_nearer_than_the_base_is_not_recommended(told):
-    worse = Case(told.found, told.ends | {"unadapted": 0.85})
+    worse = Case(told.found, told.ends | {"unadapted": Number(0.85)})
     said = finetuned.recommended(worse)
     assert said.startswith("**Take none yet**: lora-r2@prompts (loss of the mel on validation 0.305")
     assert "has a similarity of 0.800, the base as it is 0.850. Learn longer than 300 steps" in said
@@ -259,7 +302,7 @@ def test_of_one_method_on_one_amount_of_data_what_there_is_is_said(told):
 
 def test_of_nothing_nothing_is_said():
     nothing = finetuned.case(results.read(), "fastspeech2", "prompts")
-    assert nothing.ends == {} and finetuned.newest(results.read(), "fastspeech2", "prompts").empty
+    assert nothing.ends == {} and finetuned.longest(results.read(), "fastspeech2", "prompts").empty
     assert finetuned.cases(results.read(), results.read(), ["fastspeech2"], ["prompts"]) == {}
     for say in (
         finetuned.against_full,
@@ -269,6 +312,7 @@ def test_of_nothing_nothing_is_said():
         finetuned.quantized,
         finetuned.recommended,
         finetuned.nearness,
+        finetuned.length,
         charts.over_share,
         charts.over_minutes,
         charts.costs,
@@ -327,7 +371,7 @@ def test_a_finished_training_is_read_back_and_one_cut_short_is_named(asked, monk
     assert json.loads(rows.loc["train_loss"].detail)["curve"] == [[10, 0.9], [20, 0.5]]
     assert rows.loc["peak_gpu_mb"].value == 512  # where it learnt, and what it took there
     there = {metric for metric, row in rows.iterrows() if row.target == "torch/cuda-h100"}
-    assert there == {"peak_rss_mb", "peak_gpu_mb", "train_steps_per_s", "train_loss"}
+    assert there == {"train_peak_rss_mb", "peak_gpu_mb", "train_steps_per_s", "train_loss"}
 
 
 def test_other_clips_or_another_base_are_trained_anew(asked, monkeypatch, tmp_path):
@@ -361,14 +405,16 @@ def test_other_clips_or_another_base_are_trained_anew(asked, monkeypatch, tmp_pa
 
 def test_what_an_earlier_run_took_is_marked_as_its_own(tmp_path):
     here = f"{environment.commit()} on {environment.host()}, 2026-11-01"
-    numbers = dict.fromkeys(("trainable_params_pct", "adapter_mb", "peak_rss_mb", "train_steps_per_s"), 1.0)
+    numbers = dict.fromkeys(
+        ("trainable_params_pct", "adapter_mb", "train_peak_rss_mb", "train_steps_per_s"), 1.0
+    )
     run = results.Run("03_finetuning", tmp_path)
     for seed, by in enumerate((here, "0123abcdef on another machine, 2026-11-01")):
         trial = Trial("full", seed=seed)
         made = Trained(tmp_path, numbers | {"train_loss": 0.5}, 0.0, 9, 60.0, {"mel": 0.5}, by)
         finetuning.write(run, trial, made)
     rows = results.read(run.path)
-    for metric in ("peak_rss_mb", "train_steps_per_s"):
+    for metric in ("train_peak_rss_mb", "train_steps_per_s"):
         own, theirs = rows[rows.metric == metric].source
         assert "earlier" not in own
         assert theirs.endswith("; of an earlier run, 0123abcdef on another machine, 2026-11-01")
@@ -408,13 +454,25 @@ def test_pictures_show_every_trial(told):
     assert len(charts.costs(told).axes[0].patches) == 5
 
 
-def test_the_newest_run_alone_is_shown(tmp_path):
+def test_the_longest_run_alone_is_shown(tmp_path):
+    """An older study before a newer quick run; of several as long the newest."""
+    _, study = measured(tmp_path, "03_finetuning@study@c", steps=600)
+    _, quick = measured(tmp_path, "03_finetuning@quick@d", steps=40)
+    study, quick = study.assign(time="2026-11-01"), quick.assign(time="2026-11-02")
+    shown = finetuned.longest(pd.concat([study, quick], ignore_index=True), "fastspeech2", "prompts")
+    assert set(shown.notebook) == {"03_finetuning@study@c"} and len(shown) == len(study)
+    again = study.assign(notebook="03_finetuning@study@e", time="2026-11-03")
+    shown = finetuned.longest(pd.concat([again, study, quick], ignore_index=True), "fastspeech2", "prompts")
+    assert set(shown.notebook) == {"03_finetuning@study@e"}
+
+
+def test_a_run_is_shown_whole_and_alone(tmp_path):
     measured(tmp_path, "03_finetuning@study@a")
     _, table = measured(tmp_path, "03_finetuning@study@b", scale=0.5)
     both = results.read(tmp_path / "results")
-    shown = finetuned.newest(both, "fastspeech2", "prompts")
+    shown = finetuned.longest(both, "fastspeech2", "prompts")
     assert shown.notebook.nunique() == 1 and len(shown) == len(table)
-    assert finetuned.newest(both, "speecht5", "prompts").empty
+    assert finetuned.longest(both, "speecht5", "prompts").empty
     known = finetuned.cases(table, both, ["fastspeech2", "speecht5"], ["prompts"])
     assert list(known) == ["fastspeech2 learns prompts, now", "fastspeech2 learns prompts, recorded"]
 

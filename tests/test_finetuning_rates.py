@@ -34,7 +34,7 @@ def seen(monkeypatch, tmp_path):
     return asked
 
 
-NUMBERS = ("trainable_params_pct", "adapter_mb", "peak_rss_mb", "train_steps_per_s", "train_loss")
+NUMBERS = ("trainable_params_pct", "adapter_mb", "train_peak_rss_mb", "train_steps_per_s", "train_loss")
 
 
 def test_the_rate_of_the_lowest_loss_on_validation_is_taken_for_every_training_of_a_method(seen, tmp_path):

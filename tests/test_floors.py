@@ -501,6 +501,56 @@ def test_what_another_run_chose_is_no_second_try():
     assert told("adapter within the weights", not_all, earlier("a", fits)).word == MISSED
 
 
+def asked(steps, n, rows):
+    """The rows of a run whose trainings make so many steps, judged by so many clips or sentences."""
+    made = []
+    for one in rows:
+        about = json.loads(one["detail"]) if one["detail"] else {}
+        changed = {"n": n} if "difference" in about else {}
+        known = {"steps": steps, "asked_steps": steps} if "method" in about else {}
+        made.append(one | {"n": n, "detail": json.dumps(about | changed | known) if about else ""})
+    return made
+
+
+def test_of_two_runs_the_one_that_asked_more_answers():
+    """What a few steps chose and few clips heard takes nothing back of a study, whichever is newer."""
+    name, kept = "hard speech", (0.0, -0.004, 0.004)
+    unclear, fewer, same = (
+        lesson(method, (0.4, *change), kept, loss=1.0)
+        for method, change in (
+            ("full", (-0.1, -0.3, 0.1)),
+            ("lora-r8", (-0.16, -0.2, -0.12)),
+            ("full", (-0.01, -0.02, -0.005)),
+        )
+    )
+    also = lesson("lora-r8", (0.4, -0.12, -0.3, 0.02), kept)
+    line = told(name, asked(12, 13, unclear), earlier("a", asked(200, 58, also)))
+    assert line.word == UNDECIDED and line.ours.startswith("lora-r8") and line.origin.endswith("commit a")
+    assert "this run has too little to decide it: hard word errors" in line.why
+    line = told(name, asked(12, 13, fewer), earlier("a", asked(200, 58, same)))
+    assert line.word == MISSED and line.origin.endswith("commit a")
+    assert "this run asked less: met there" in line.why
+    assert told(name, asked(200, 58, fewer), earlier("a", asked(12, 13, same))).word == MET
+    line = told(name, asked(200, 58, fewer), earlier("a", asked(190, 60, same)))  # as large: the newer
+    assert line.word == MET and not line.origin
+
+    name, near, far = "a person's voice", (-0.005, -0.015, 0.005), (-0.05, -0.06, -0.03)
+    quick, study = voice("ia3", 0.8, near, 1.5), voice("lora-r2", 0.7, far, 1.5)
+    line = told(name, asked(40, 12, quick), earlier("a", asked(600, 40, study)))
+    assert line.word == MISSED and line.ours.startswith("lora-r2")
+
+
+def test_one_adapter_of_a_short_run_hides_none_of_a_study():
+    def errors(*values):
+        return [
+            row("whisper-tiny.en", f"lora-r{2**n}@hard", "torch/cpu", "merge_error", value)
+            for n, value in enumerate(values)
+        ]
+
+    line = told("adapter within the weights", errors(3e-5), earlier("a", errors(2e-3, 1e-6, 1e-6)))
+    assert line.word == MISSED and "the worst of 3" in line.ours
+
+
 def test_every_adapter_fits_into_the_weights():
     def error(method, value):
         return row("whisper-tiny.en", f"{method}@hard", "torch/cpu", "merge_error", value)
@@ -513,7 +563,7 @@ def test_every_adapter_fits_into_the_weights():
 
 def test_memory_has_to_be_measured():
     def peak(method, value, **others):
-        return row("whisper-tiny.en", f"{method}@hard", "torch/cpu", "peak_rss_mb", value, **others)
+        return row("whisper-tiny.en", f"{method}@hard", "torch/cpu", "train_peak_rss_mb", value, **others)
 
     line = told("memory of QLoRA beside LoRA", peak("qlora-r8", 900), peak("lora-r8", 1000))
     assert line.word == MET and "0.90 times the memory (900 beside 1000 MB)" in line.ours

@@ -46,6 +46,29 @@ def test_notebooks_are_committed_clean(path):
             )
 
 
+def test_who_wants_no_voice_gets_none(tmp_path, monkeypatch):
+    """03 with nobody to learn: what is above the recogniser says so, and nothing fails."""
+    from IPython.display import display
+
+    from lib import environment
+    from lib.measure import scorer
+
+    monkeypatch.setenv("SPEECH_OUTPUTS", str(tmp_path))
+    monkeypatch.setattr(scorer, "Scorer", lambda threads: None)
+    monkeypatch.setattr(environment, "pin_threads", lambda threads: None)
+    path = next(path for path in NOTEBOOKS if path.stem == "03_finetuning")
+    cells = json.loads(path.read_text())["cells"]
+    texts = ["".join(cell["source"]) for cell in cells]
+    last = next(number for number, text in enumerate(texts) if text.startswith("## Whisper"))
+    known = {"display": display}
+    for cell, text in list(zip(cells, texts))[:last]:
+        if cell["cell_type"] == "code" and "google.colab" not in text:
+            exec(text, known)
+        if "parameters" in cell["metadata"].get("tags", []):
+            known |= {"voices": [], "voice_systems": []}
+    assert known["learnt"] == {} and known["cases"] == {}
+
+
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     """(exit status, folder of the results) of all notebooks in a copy of the repository, to which a target was added:

@@ -143,6 +143,41 @@ def test_equal_quality_is_what_the_verdict_calls_without_audible_loss():
         assert (made.verdict, made.ours) == (word, ours)
 
 
+def test_an_adapter_is_laid_beside_full_fine_tuning_by_its_own_pairs():
+    """Its rows are compared with the recogniser as it comes, and carry the comparison with full beside that."""
+    headline = next(h for h in HEADLINES if h.variant == "lora-r8" and h.metric == "wer")
+
+    def heard(low, high, n=40, data="hard", **more):
+        middle = (low + high) / 2
+        full = {"difference": middle, "ci_low": low, "ci_high": high, "n": n, "sd": 0.01, "p_value": 0.5}
+        before = {"difference": -0.2, "ci_low": -0.3, "ci_high": -0.1, "n": n, "to_full": full}
+        names = {"variant": f"lora-r8@{data}", "baseline": f"baseline@{data}", "target": "ctranslate2/cpu"}
+        return row("whisper-tiny.en", "wer", 0.2, detail=json.dumps(before), **names, **more)
+
+    assert line(headline, [heard(-0.005, 0.005)]).verdict == "agrees"
+    assert (
+        line(headline, [heard(0.05, 0.1), heard(-0.005, 0.005, data="clean")]).verdict == "worse than claimed"
+    )
+    assert line(headline, [heard(-0.05, 0.05)]).verdict == "undecided"
+    few = heard(-0.005, 0.005, n=7)
+    assert line(headline, [few]).verdict == "undecided" and line(headline, [few]).n == 7
+    study = heard(0.05, 0.1, recorded=True, commit="a", host="small", time="2026-11-01")
+    made = line(headline, [few, study])  # a quick run beside a recorded study
+    assert (made.verdict, made.origin) == ("worse than claimed", "2026-11-01, small, commit a")
+    assert line(headline, [row("whisper-tiny.en", "wer", 0.2, variant="lora-r8@hard")]).verdict == "not run"
+
+
+def test_a_share_of_the_parameters_is_counted():
+    headline = next(h for h in HEADLINES if h.metric == "trainable_params_pct")
+    rows = [
+        row("whisper-tiny.en", headline.metric, value, variant=f"{name}@hard", target="torch/cpu")
+        for name, value in (("full", 98.47), ("lora-r8", 0.78))
+    ]
+    made = line(headline, rows)
+    assert (made.verdict, made.ours) == ("worse than claimed", "98.47 → 0.78 %")
+    assert made.reason == "the change is 0.00792 times, theirs at most 0.0001 times"
+
+
 def test_what_does_not_compare_is_laid_beside_and_never_judged():
     headline = next(h for h in HEADLINES if h.metric == "train_frames_per_s")
     rows = [row("tacotron2", "train_frames_per_s", 2345.0, variant="training", target="torch/cpu")]

@@ -1,10 +1,10 @@
 """What does a recogniser learn from, and on what is it judged? Recordings of a person and speech of embedded voices.
 
-They are apart by time of recording and by text. Prompts carry no dates, but what was recorded for one application (all
-of voicemail, all of the conference) was read in one go and sounds and reads alike: such a block is on one side as a
-whole. Then no text of a side is near to one of another (`lib.corpora.duplicates`): what of validation is near to a test
-clip, and what of training is near to either, is left out. A corpus with published splits, such as LibriSpeech, keeps
-them and is held apart by text alike.
+They are apart by application and by text. When a prompt was recorded nobody tells (`lib.corpora.prompts`), so they
+cannot be held apart by time; what was recorded for one application (all of voicemail, all of the conference) reads
+alike, and may have been read in one go: such a block is on one side as a whole. Then no text of a side is near to one
+of another (`lib.corpora.duplicates`): what of validation is near to a test clip, and what of training is near to
+either, is left out. A corpus with published splits, such as LibriSpeech, keeps them and is held apart by text alike.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def recordings() -> Corpus:
 
 
 def block(utterance: Utterance) -> str:
-    """What was recorded in one go with it: of a prompt the application that it is for, else the utterance alone.
+    """What is kept on one side with it: of a prompt the application that it is for, else the utterance alone.
 
     >>> block(Utterance("prompt-vm-press", "Press", "press", "allison", "train", 16_000, lambda: None))
     'vm'

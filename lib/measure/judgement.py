@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lib import systems
 from lib.errors import ParameterError
@@ -109,15 +109,19 @@ def _differences(rows: Mapping[str, object], baselines: set[str]) -> dict[str, D
             value, low, high = row.value, row.ci_low, row.ci_high
         else:
             continue
-        if low is None or high is None or math.isnan(low) or math.isnan(high):
-            low = high = None
-        sd = detail.get("sd")
-        if (
-            sd is None and low is not None
-        ):  # rows older than the field: a 95 % interval is 3.92 standard errors wide
-            sd = (high - low) / 3.92 * math.sqrt(n)
-        differences[metric] = Difference(value, low, high, n, detail.get("p_value", math.nan), sd)
+        differences[metric] = paired(detail | {"difference": value, "ci_low": low, "ci_high": high, "n": n})
     return differences
+
+
+def paired(about: Mapping[str, Any]) -> Difference:
+    """A paired difference as a row's detail keeps it: difference, ci_low, ci_high, n."""
+    value, low, high, n = about["difference"], about.get("ci_low"), about.get("ci_high"), int(about["n"])
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        low = high = None
+    sd = about.get("sd")
+    if sd is None and low is not None:  # of before it was kept: a 95 % interval is 3.92 standard errors wide
+        sd = (high - low) / 3.92 * math.sqrt(n)
+    return Difference(value, low, high, n, about.get("p_value", math.nan), sd)
 
 
 def _gain(metric: str, own, other) -> Gain | None:
@@ -127,6 +131,8 @@ def _gain(metric: str, own, other) -> Gain | None:
     """
     machines, kinds = ({getattr(row, field, "") for row in (own, other)} for field in ("host", "kind"))
     if own.value <= 0 or other.value <= 0 or len(kinds) > 1 or (len(machines) > 1 and metric not in COUNTED):
+        return None
+    if metric == "peak_gpu_mb" and own.source != other.source:  # of a training, beside what speaking takes
         return None
     kind = kinds.pop() or "measured"
     paired = _detail(own).get("speedup") if metric == "rtf" else None

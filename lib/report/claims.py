@@ -12,17 +12,20 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lib.measure import verdict
+from lib.corpora.domains import HARD_SET
+from lib.measure import judgement, verdict
 from lib.report import tables, vocabulary
 from lib.report.candidates import runs
 from lib.report.collect import Row
 from lib.report.verdicts import Judged, judged
 from lib.results import CLAIM, METRICS
+from lib.studies import by_size
 from lib.studies.headlines import HEADLINES, Headline
 
 AGREES, BETTER, WORSE = "agrees", "better than claimed", "worse than claimed"
 UNDECIDED, INCOMPARABLE, NOT_RUN = "undecided", "not comparable", "not run"
 _MOST = 3  # of our numbers beside a claim that does not say which variant it is of
+_COUNTED = (*verdict.COUNTED, "trainable_params_pct")  # known without an interval
 _OTHERS = "Others"  # claims in the rows that belong to none of the studies
 
 
@@ -70,7 +73,7 @@ def _line(headline: Headline, rows: list[Row], parts: list[list[Row]], entries: 
     if headline.incomparable:
         answer = _laid_beside(headline, rows)
     elif headline.equal:
-        answer = _equal(headline, entries)
+        answer = _equal(headline, entries) or _beside_full(headline, parts)
     else:
         answer = _changed(headline, parts)
     ours, word, reason, origin, n = answer or ("", NOT_RUN, _why(headline, rows), "", 0)
@@ -117,6 +120,27 @@ def _equal(headline: Headline, entries: list[Judged]) -> tuple | None:
     return None
 
 
+def _beside_full(headline: Headline, parts: list[list[Row]]) -> tuple | None:
+    """Of a recogniser's adapter that was paired with full fine-tuning, too, on what both learnt: of the runs that heard
+    most this one, else the newest.
+    """
+    variant = f"{headline.variant}@{HARD_SET}"
+    compared = []
+    for part in parts if headline.baseline == "full" else ():
+        for row in part:
+            if (row.system, row.variant, row.metric) != (headline.system, variant, headline.metric):
+                continue
+            about = _detail(row).get("to_full", {})
+            if "difference" in about:
+                compared.append((row, judgement.paired({"n": row.n or 0} | about)))
+    for row, difference in by_size.largest(compared, lambda one: one[1].n)[:1]:
+        quality = verdict.quality_verdict({headline.metric: difference}, verdict.RECOGNISER)
+        word = {verdict.WITHOUT_LOSS: AGREES, verdict.WORSE: WORSE}.get(quality.word, UNDECIDED)
+        origin = row.stamp if row.recorded else ""
+        return quality.word, word, "; ".join(quality.reasons), origin, difference.n
+    return None
+
+
 def _changed(headline: Headline, parts: list[list[Row]]) -> tuple | None:
     """Of the first run that has both sides: "629 → 202 MB", the word, and the change with its interval."""
     for part in parts:
@@ -135,7 +159,7 @@ def _changed(headline: Headline, parts: list[list[Row]]) -> tuple | None:
         unit = " times" if cost else f" {vocabulary.unit(headline.metric)}".replace("%", "points")
         least, most = headline.change
         theirs = f"{form(least)} to {form(most)}" if least or not cost else f"at most {form(most)}"
-        counted = "" if low is not None or headline.metric in verdict.COUNTED else "; too few for an interval"
+        counted = "" if low is not None or headline.metric in _COUNTED else "; too few for an interval"
         reason = f"the change is {form(value)}{unit}{interval}, theirs {theirs}{unit}{counted}"
         reason += _other_start(headline, start)
         ours = _sides(headline.metric, start, before, after)
@@ -161,10 +185,12 @@ def _other_start(headline: Headline, start: float) -> str:
 
 
 def _agreement(headline: Headline, value: float, low: float | None, high: float | None) -> str:
-    """By where the interval lies; bytes are counted and need none, anything else without one decides nothing."""
+    """By where the interval lies; bytes and shares are counted and need none, anything else without one decides
+    nothing.
+    """
     least, most = headline.change
     if low is None:
-        if headline.metric not in verdict.COUNTED:
+        if headline.metric not in _COUNTED:
             return UNDECIDED
         low = high = value
     if least <= low and high <= most:
@@ -194,15 +220,24 @@ def _ratio(before: Row | None, after: Row) -> tuple | None:
 def _difference(before: Row | None, after: Row) -> tuple | None:
     """(after minus before, its ends or None, before, n), paired where the row carries it."""
     try:
-        detail = json.loads(after.detail)
+        detail = _detail(after)
         value, n = detail["difference"], detail.get("n") or after.n or 0
         low, high = detail.get("ci_low"), detail.get("ci_high")
         ends = (None, None) if None in (low, high) or 0 < n < verdict.MIN_SENTENCES else (low, high)
         return value, *ends, after.value - value, n
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (KeyError, TypeError):  # none was kept, or its difference is null
         if before is None:
             return None
         return after.value - before.value, None, None, before.value, after.n or 0
+
+
+def _detail(row: Row) -> dict:
+    """A row's detail; {} where it is words."""
+    try:
+        detail = json.loads(row.detail)
+    except ValueError:
+        return {}
+    return detail if isinstance(detail, dict) else {}
 
 
 def _newest(part: list[Row], headline: Headline, variant: str, like: Row | None = None) -> Row | None:

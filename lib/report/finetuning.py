@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from lib.studies.floors import Number
     from lib.studies.rates import Choices
 
 
@@ -136,14 +137,14 @@ def _point(axes: Axes, x: float, line: pd.Series) -> None:
     axes.errorbar(x, value, yerr=interval, color=_color(line.method), marker=_marker(line.method), capsize=2)
 
 
-def _ends(axes: Axes, known: dict[str, float]) -> None:
+def _ends(axes: Axes, known: dict[str, Number]) -> None:
     """The unadapted base below, the vocoder's copy above, each a dotted line with its name."""
     for name, label in (("copy", "copy by the vocoder"), ("unadapted", "base as it is")):
         if name in known:
-            axes.axhline(known[name], color=style.MUTED, linestyle=":", linewidth=1.2)
+            axes.axhline(known[name].value, color=style.MUTED, linestyle=":", linewidth=1.2)
             axes.annotate(
                 label,
-                (0, known[name]),
+                (0, known[name].value),
                 xycoords=("axes fraction", "data"),
                 xytext=(3, 3),
                 textcoords="offset points",

@@ -44,7 +44,13 @@ _GROUPS = {
     ),
     "Memory and energy": ("peak_rss_mb", "peak_gpu_mb", "energy_j_per_audio_s", "power_w", "utilization_pct"),
     "Size": ("size_mb", "loaded_mb", "params_m", "trainable_params_pct", "adapter_mb", "merge_error"),
-    "Training": ("train_loss", "train_steps_per_s", "train_frames_per_s", "scaling_efficiency"),
+    "Training": (
+        "train_loss",
+        "train_steps_per_s",
+        "train_frames_per_s",
+        "train_peak_rss_mb",
+        "scaling_efficiency",
+    ),
     "Accelerators": ("npu_ops_pct", "cycles", "snr_db"),
 }
 
@@ -140,6 +146,7 @@ DEFINITIONS = {
     ),
     "nfe": "Network evaluations per clip, which is what diffusion samplers are compared by.",
     "peak_rss_mb": "Highest resident memory of the process while it spoke, in millions of bytes.",
+    "train_peak_rss_mb": "Highest resident memory of the process in which it was trained, in millions of bytes.",
     "peak_gpu_mb": "Highest memory allocated on the GPU, in millions of bytes.",
     "energy_j_per_audio_s": (
         "Joules per second of speech, idle power subtracted. Measured only where the machine has a sensor (NVML, "

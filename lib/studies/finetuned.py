@@ -2,7 +2,8 @@
 
 Words as in `lib.measure.verdict`: a method is as near as full fine-tuning where the paired interval of the difference
 in similarity lies above its margin, and worse where it lies below; of fewer sentences than decide there, undecided.
-Floors are judged by the trial that validation chooses, and so is what is recommended (`by_validation`).
+Floors are judged by the trial that validation chooses, and so is what is recommended (`by_validation`); a sentence
+calls it what the floors of `floors_tuned` call it, whose parts are made here (`asked`).
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lib.measure.verdict import MIN_SENTENCES, UNDECIDED, WORSE
-from lib.results import newest_run
-from lib.studies import by_validation
+from lib.results import by_run, run_of
+from lib.studies import by_size, by_validation, floors
+from lib.studies.floor_rows import difference, minus
+from lib.studies.floors import MET, MISSED, TOLD, Answer, Number, Part, at_least, at_most
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +27,7 @@ MARGIN = 0.02  # of similarity, under which two voices count as equally near to 
 GAIN = 0.15  # of similarity over the unadapted base, that an adaptation should bring
 SMALL = 2.0  # percent of the base's parameters
 LOSS = "validation_mel"  # by which trials are chosen
-_FLOORS = {NEAR: "Reached", WORSE: "Missed", UNDECIDED: "Undecided"}
+_WORDS = {MET: NEAR, MISSED: WORSE, floors.UNDECIDED: UNDECIDED, floors.NOT_RUN: UNDECIDED}
 # Whose similarity to the person frames that of the learnt voices: (system, what its variant begins with).
 ENDS = {"recordings": ("ground-truth", "recording"), "copy": ("istft", "copy")}
 METRICS = (
@@ -36,7 +39,7 @@ METRICS = (
     "rate_distance_pct",
     "trainable_params_pct",
     "adapter_mb",
-    "peak_rss_mb",
+    "train_peak_rss_mb",
     "train_steps_per_s",
 )
 
@@ -44,13 +47,13 @@ METRICS = (
 @dataclass(frozen=True)
 class Case:
     """One system that learnt one voice in one run. found: a line for each trial, what it was, what it took, how near it
-    came, index: the variant ("added_mb": what its training took beside the ready process; "difference", "low", "high",
-    over so many "pairs" of sentences: of similarity, against "reference"); ends: similarity of "recordings", "copy" and
-    "unadapted".
+    came, index: the variant ("added_mb": what its training took beside the ready process; "judged": sentences;
+    "difference", "low", "high", over so many "pairs" of sentences: of similarity, against "reference"); ends:
+    similarity of "recordings", "copy" and "unadapted".
     """
 
     found: pd.DataFrame
-    ends: dict[str, float]
+    ends: dict[str, Number]
 
     @property
     def last(self) -> pd.DataFrame:
@@ -71,15 +74,23 @@ class Case:
         few = beside[beside.trainable_params_pct <= SMALL]
         return by_validation.lowest(few if len(few) else beside, LOSS)
 
+    @property
+    def size(self) -> float:
+        """How much its run asked for: steps of a training by sentences judged."""
+        if self.found.empty:
+            return 0.0
+        sentences = self.last.judged.max()
+        return float(self.last.steps.max() * (sentences if sentences == sentences else 1))  # NaN: not said
+
 
 def cases(
     now: pd.DataFrame, recorded: pd.DataFrame, systems: Sequence[str], voices: Sequence[str]
 ) -> dict[str, Case]:
-    """What this run and the newest recorded one say of each system and voice, by name; those that say nothing are left
+    """What this run and the longest recorded one say of each system and voice, by name; those that say nothing are left
     out.
     """
     made = {
-        f"{system} learns {voice}, {when}": case(newest(table, system, voice), system, voice)
+        f"{system} learns {voice}, {when}": case(longest(table, system, voice), system, voice)
         for system in systems
         for voice in voices
         for when, table in (("now", now), ("recorded", recorded))
@@ -102,28 +113,50 @@ def case(table: pd.DataFrame, system: str, voice: str) -> Case:
     found = pd.DataFrame.from_dict(made, orient="index")
     found = found[found.speaker_similarity.notna()] if len(found) else found
     similar = rows[rows.metric == "speaker_similarity"].drop_duplicates(["system", "variant"], keep="last")
-    values = similar.set_index(["system", "variant"]).value
+    values = {
+        (row.system, row.variant): _number(row.value, row.ci_low, row.ci_high, row.n)
+        for row in similar.itertuples()
+    }
     framed = {
         name: (who, f"{what}@{voice}")
         for name, (who, what) in {**ENDS, "unadapted": (system, "unadapted")}.items()
     }
-    ends = {name: float(values[row]) for name, row in framed.items() if row in values.index}
+    ends = {name: values[row] for name, row in framed.items() if row in values}
     return Case(found, ends)
 
 
-def newest(table: pd.DataFrame, system: str, voice: str) -> pd.DataFrame:
-    """The rows of the newest run in which a system learnt this voice, and of what frames it; none without one."""
+def longest(table: pd.DataFrame, system: str, voice: str) -> pd.DataFrame:
+    """The rows of the longest run in which a system learnt this voice, of several as long the newest, and of what
+    frames it; none without one.
+    """
     learnt = table[(table.system == system) & (table.metric == "trainable_params_pct") & table.value.notna()]
-    learnt = learnt[[_about(detail).get("voice") == voice for detail in learnt.detail]]
-    if learnt.empty:
-        return table[:0]
-    one = newest_run(learnt).iloc[0]
-    same = (table.notebook == one.notebook) & (table.host == one.host) & (table.commit == one.commit)
-    return table[
-        same
-        & table.system.isin({system, *(who for who, _ in ENDS.values())})
-        & table.variant.str.contains(f"@{voice}", regex=False)
-    ]
+    learnt = learnt.loc[[_about(detail).get("voice") == voice for detail in learnt.detail]]
+    mine = table.system.isin({system, *(who for who, _ in ENDS.values())})
+    framed = table[mine & table.variant.str.contains(f"@{voice}", regex=False)]
+    runs = [run_of(framed, part.iloc[0]) for part in by_run(learnt)]
+    return next(iter(by_size.largest(runs, lambda rows: case(rows, system, voice).size)), table[:0])
+
+
+def asked(case: Case, name: str) -> tuple[Part, Part, Part]:
+    """What the floor of a person's voice asks of a trial: its gain over the unadapted base, how near it comes to full
+    fine-tuning, how little it learns.
+    """
+    line, base = case.found.loc[name], case.ends.get("unadapted")
+    own = _number(line.speaker_similarity, line.similarity_low, line.similarity_high, line.judged)
+    return (
+        at_least(None if base is None else minus(own, base), GAIN, "similarity {} over the unadapted voice"),
+        at_least(_to_full(line), -MARGIN, "{} over full fine-tuning"),
+        at_most(Number(line.trainable_params_pct, exact=True), SMALL, "{} % of the parameters"),
+    )
+
+
+def length(case: Case) -> str | None:
+    """How long a run was, in a sentence: what "recorded" is worth beside "now"."""
+    if case.found.empty:
+        return None
+    said = case.last.judged.max()
+    judged = f"; {said:.0f} sentences judged" if said == said else ""  # not NaN
+    return f"{len(case.found)} trainings of {case.last.steps.max():,.0f} steps{judged}."
 
 
 def told(known: Mapping[str, Case], *sayings: Callable[[Case], str | None]) -> list[str]:
@@ -133,17 +166,22 @@ def told(known: Mapping[str, Case], *sayings: Callable[[Case], str | None]) -> l
 
 
 def nearness(case: Case) -> str | None:
-    """How near the one that validation chooses came, between the unadapted base and the vocoder's copy."""
+    """How near the one by which the floor is judged came, between the unadapted base and the vocoder's copy; where full
+    fine-tuning alone learnt, it.
+    """
     if case.found.empty or not {"copy", "unadapted"} <= case.ends.keys():
         return None
-    if (taken := by_validation.lowest(case.last, LOSS)) is None:
+    if (taken := case.small or by_validation.lowest(case.last, LOSS)) is None:
         return None
-    value, (low, high) = case.last.speaker_similarity[taken], (case.ends["unadapted"], case.ends["copy"])
+    line, (low, high) = case.last.loc[taken], (case.ends[name].value for name in ("unadapted", "copy"))
+    few = f"of those that learn at most {SMALL:g} % of the parameters "
+    which = f"{few if line.trainable_params_pct <= SMALL else ''}the one of the lowest loss on validation"
+    gain, *_ = asked(case, taken)
     return (
-        f"Similarity to the person: {low:.2f} for the base as it is, {value:.2f} for {taken}, which has the lowest "
-        f"loss on validation, {high:.2f} for the vocoder's copy of the person's own clips, which no adaptation can "
-        f"pass: {100 * (value - low) / (high - low):.0f} % of the way. "
-        f"{_floor(value - low >= GAIN, f'a gain of {value - low:+.2f}, {GAIN:+.2f} wanted')}."
+        f"Similarity to the person: {low:.2f} for the base as it is, {line.speaker_similarity:.2f} for {taken}, "
+        f"{which}, {high:.2f} for the vocoder's copy of the person's own clips, which no adaptation can pass: "
+        f"{100 * (line.speaker_similarity - low) / (high - low):.0f} % of the way. "
+        f"{TOLD[gain.word]}: {gain.said}, {GAIN:+.2f} wanted of the whole interval."
     )
 
 
@@ -155,16 +193,22 @@ def against_full(case: Case) -> str | None:
         return None
     said = [
         f"{name} ({line.trainable_params_pct:.3g} % of the parameters) {line.difference:+.3f} "
-        f"[{line.low:+.3f}, {line.high:+.3f}], {_word(line)}"
+        f"[{line.low:+.3f}, {line.high:+.3f}], {_WORDS[asked(case, name)[1].word]}"
         for name, line in compared.sort_values("trainable_params_pct", kind="stable").iterrows()
     ]
-    wanted = f"within {MARGIN:g} of full fine-tuning with at most {SMALL:g} % of the parameters"
-    if case.small not in compared.index or compared.trainable_params_pct[case.small] > SMALL:
-        met = f"Missed: {wanted}: nothing that learns so few was compared"
+    floor = f"within {MARGIN:g} of full fine-tuning with at most {SMALL:g} % of the parameters"
+    if case.small is None:
+        met = f"{TOLD[floors.NOT_RUN]}: {floor}"
     else:
-        word = _word(compared.loc[case.small])
-        chosen = f"{case.small}, of these the one of the lowest loss on validation, is {word} by its interval"
-        met = f"{_FLOORS[word]}: {wanted}: {chosen}"
+        _, near, few = asked(case, case.small)
+        if few.word != MET:
+            how = "nothing that learns so few was tried"
+        elif near.word == floors.NOT_RUN:
+            how = f"{case.small} was not compared"
+        else:
+            how = f"{case.small}, of these the one of the lowest loss on validation, is {_WORDS[near.word]} by its "
+            how += "interval"
+        met = f"{TOLD[Answer(case.small, (near, few)).word]}: {floor}: {how}"
     return f"Similarity against full fine-tuning, in pairs: {'; '.join(said)}. {met}."
 
 
@@ -262,12 +306,15 @@ def quantized(case: Case) -> str | None:
     if plain.empty:
         return None
     other = plain.iloc[0]
-    saved = 1 - packed.peak_rss_mb / other.peak_rss_mb
-    return f"QLoRA's process peaked at {packed.peak_rss_mb:,.0f} MB, LoRA's at {other.peak_rss_mb:,.0f}: " + (
-        f"{100 * saved:.0f} % less."
-        if saved > 0.02  # less than that is no reason to choose it
-        else "no less. A network of a few million weights is small beside what its activations take, so there is "
-        "little for 4 bits to save."
+    saved = 1 - packed.train_peak_rss_mb / other.train_peak_rss_mb
+    return (
+        f"QLoRA's process peaked at {packed.train_peak_rss_mb:,.0f} MB, LoRA's at {other.train_peak_rss_mb:,.0f}: "
+        + (
+            f"{100 * saved:.0f} % less."
+            if saved > 0.02  # less than that is no reason to choose it
+            else "no less. A network of a few million weights is small beside what its activations take, so there is "
+            "little for 4 bits to save."
+        )
     )
 
 
@@ -279,7 +326,7 @@ def recommended(case: Case) -> str | None:
     if last.empty or (lowest := by_validation.lowest(last, LOSS)) is None:
         return None
     level = by_validation.level(last, LOSS)
-    pick, before = level.iloc[0], case.ends.get("unadapted", float("-inf"))
+    pick, before = level.iloc[0], case.ends.get("unadapted", Number(float("-inf"))).value
     why = (
         f" (loss of the mel on validation {pick[LOSS]:.3f}, the lowest, of {lowest}, {last[LOSS][lowest]:.3f}; "
         f"{len(level)} of {len(last)} are within {100 * by_validation.LEVEL:.0f} % of the lowest, of these it is the "
@@ -315,7 +362,7 @@ def _line(about: dict, own: pd.DataFrame) -> dict:
         key: about[key] for key in ("method", "rank", "asked_minutes", "minutes", "seed", "steps", "added_mb")
     }
     line |= {LOSS: about.get(LOSS, nan), **{metric: own.value.get(metric, nan) for metric in METRICS}}
-    line |= {"reference": "", "similarity_low": nan, "similarity_high": nan}
+    line |= {"reference": "", "similarity_low": nan, "similarity_high": nan, "judged": nan}
     paired: dict = {}
     if "speaker_similarity" in own.index:
         judged = own.loc["speaker_similarity"]
@@ -324,19 +371,21 @@ def _line(about: dict, own: pd.DataFrame) -> dict:
             "reference": judged.baseline,
             "similarity_low": judged.ci_low,
             "similarity_high": judged.ci_high,
+            "judged": judged.n,
         }
     for name, key in (("difference", "difference"), ("low", "ci_low"), ("high", "ci_high"), ("pairs", "n")):
         line[name] = nan if paired.get(key) is None else paired[key]
     return line
 
 
-def _word(line: pd.Series) -> str:
-    if line.pairs < MIN_SENTENCES:
-        return UNDECIDED
-    if line.low > -MARGIN:
-        return NEAR
-    return WORSE if line.high < -MARGIN else UNDECIDED
+def _number(value: float, low: float, high: float, n: float) -> Number:
+    """A mean, with its interval where it is of enough sentences to decide anything."""
+    return Number(value) if n < MIN_SENTENCES else Number(value, low, high)
 
 
-def _floor(met: bool, what: str) -> str:
-    return f"{'Reached' if met else 'Missed'}: {what}"
+def _to_full(line: pd.Series) -> Number | None:
+    """The paired difference to full fine-tuning on the same data; None where it was not laid beside that."""
+    if not str(line.reference).startswith("full@"):
+        return None
+    known = {"difference": line.difference, "ci_low": line.low, "ci_high": line.high, "n": line.pairs}
+    return difference({key: None if value != value else value for key, value in known.items()})  # NaN: None

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 RESULT = "trained.json"  # in a trial's folder: what its training came to
 DIVERGED = "diverged"  # there: why there is no adapter, and would be none again
-_COSTS = ("peak_rss_mb", "peak_gpu_mb", "train_steps_per_s")  # what a training takes of a device
+_COSTS = ("train_peak_rss_mb", "peak_gpu_mb", "train_steps_per_s")  # what a training takes of a device
 REVISION = 3  # of what a training is: raised when the same trial would learn something else
 
 
@@ -254,7 +254,7 @@ def write(run: Run, trial: Trial, made: Trained, rate: Mapping[str, Any] | None 
     sources = {
         "trainable_params_pct": "counted: of the base's parameters",
         "adapter_mb": "bytes of the adapter's weights",
-        "peak_rss_mb": "the kernel's high-water mark of the training's own process (VmHWM)"
+        "train_peak_rss_mb": "the kernel's high-water mark of the training's own process (VmHWM)"
         + elsewhere(made.by),
         "train_steps_per_s": "the training loop's own clock" + elsewhere(made.by),
         "peak_gpu_mb": SOURCES["peak_gpu_mb"] + elsewhere(made.by),
@@ -312,7 +312,7 @@ def _trained(folder: Path, stored: dict) -> Trained:
         **({"peak_gpu_mb": gpu} if (gpu := stored.get("peak_gpu_mb")) is not None else {}),
         "trainable_params_pct": stored["trainable_params_pct"],
         "adapter_mb": stored["adapter_bytes"] / 1e6,
-        "peak_rss_mb": stored["peak_rss_mb"],
+        "train_peak_rss_mb": stored["peak_rss_mb"],
         "train_steps_per_s": stored["steps_per_s"],
         "train_loss": stored["train_loss"],
     }

@@ -107,12 +107,12 @@ def cell(run: pd.DataFrame, system: str, variant: str, target: str, metric: str)
     return next(mine.iloc[-1:].itertuples(), None)
 
 
-def answer(row: Any, *parts: Part | None, who: str = "", place: str = "") -> Answer:
-    """What the variant of a row has. who: another name than its own; place: of `Answer`."""
+def answer(row: Any, *parts: Part | None, who: str = "", place: str = "", size: float = 0.0) -> Answer:
+    """What the variant of a row has. who: another name than its own; place, size: of `Answer`."""
     name = who or f"{row.variant} on {row.target}"
     read = (f"{row.system} {row.variant} {row.target} {row.metric}",)
     asked = tuple(part for part in parts if part is not None)
-    return Answer(name, asked, read, tried=(who or row.variant) != WHOLE, place=place)
+    return Answer(name, asked, read, tried=(who or row.variant) != WHOLE, place=place, size=size)
 
 
 def number(row: Any) -> Number:

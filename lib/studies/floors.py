@@ -3,9 +3,9 @@
 A floor is met where one variant of one run meets all that is asked of it, each by the whole of its 95 % interval;
 missed where an interval lies wholly on the wrong side; undecided where one crosses, or where there is none though
 chance has a say. Bytes and shares of parameters are counted and need none. Rows of two runs or two machines are never
-laid beside each other. Where several runs tried the same variant, this run answers for it, else the newest that
-decides: what was met once may be lost. Nothing is measured here: `floor_rows` says how each is read from a results
-table.
+laid beside each other. Where several runs tried the same variant, the one that asked most of it answers (`by_size`);
+of several as large this run, else the newest that decides: what was met once may be lost. Nothing is measured
+here: `floor_rows` says how each is read from a results table.
 """
 
 from __future__ import annotations
@@ -15,10 +15,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lib.studies import by_size
+
 if TYPE_CHECKING:
     import pandas as pd
 
 MET, MISSED, UNDECIDED, NOT_RUN = "met", "missed", "undecided", "not run"
+TOLD = {
+    MET: "Reached",
+    MISSED: "Missed",
+    UNDECIDED: "Undecided",
+    NOT_RUN: "Not measured",
+}  # as a sentence begins
 _RANK = {MET: 0, UNDECIDED: 1, MISSED: 2, NOT_RUN: 3}  # of variants: one that is not decided may still meet it
 
 
@@ -57,7 +65,8 @@ class Part:
 class Answer:
     """What one variant has of a floor. rows: "system variant target metric" of those that it was read from; tried:
     whether anything was done to it, or it is the baseline on another runtime; place: answers of two runs with the same
-    one are about the same thing (by default who answers).
+    one are about the same thing (by default who answers); size: how much the run asked for to say it, comparable
+    between answers of one place, 0 where every run asks as much.
     """
 
     who: str
@@ -65,6 +74,7 @@ class Answer:
     rows: tuple[str, ...] = ()
     tried: bool = True
     place: str = ""
+    size: float = 0.0
 
     @property
     def word(self) -> str:
@@ -225,23 +235,27 @@ def _line(floor: Floor, table: pd.DataFrame, parts: Sequence[pd.DataFrame]) -> L
 
 
 def _counts(said: Sequence[_Said]) -> _Said:
-    """Of the same variant in several runs, the newest first, the one that answers: the newest that decides, else the
-    newest with a say. What is too little to decide anything takes nothing back.
+    """Of the same variant in several runs, the newest first, the one that answers: of those with a say that asked most
+    the newest that decides, else the newest. What is too little to decide anything takes nothing back.
     """
-    for words in ((MET, MISSED), (UNDECIDED,)):
-        for one in said:
-            if one.answer.word in words:
-                return one
-    return said[0]
+    having = [one for one in said if one.answer.word != NOT_RUN] or said
+    large = by_size.largest(having, lambda one: one.answer.size)
+    return next((one for one in large if one.answer.word in (MET, MISSED)), large[0])
 
 
 def _newer(best: _Said, said: Sequence[_Said]) -> str:
-    """What the newest run that tried the same variant has, where that decides nothing."""
-    newer = [one for one in said if one.age < best.age and one.answer.word == UNDECIDED]
+    """What the newest run that tried the same variant has, where that decides nothing, or asked less."""
+    newer = [one for one in said if one.age < best.age and one.answer.word != NOT_RUN]
     if not newer:
         return ""
-    parts = "; ".join(part.said for part in newer[0].answer.parts)
-    return f"{newer[0].origin or 'this run'} has too little to decide it: {parts}"
+    one = newer[0]
+    parts = "; ".join(part.said for part in one.answer.parts)
+    what = (
+        "has too little to decide it"
+        if one.answer.word == UNDECIDED
+        else f"asked less: {one.answer.word} there"
+    )
+    return f"{one.origin or 'this run'} {what}: {parts}"
 
 
 def _once(said: Iterable[_Said]) -> str:

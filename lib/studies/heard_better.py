@@ -1,17 +1,22 @@
 """What does somebody decide from, who has a recogniser to teach? Every sentence is computed from rows, now or recorded.
 
-Promised: word errors on hard clips of the test set down by a quarter, by a paired interval without zero; on clean ones
-up by half a point at most; and all that with 1.1 % of the parameters, not to be told from full fine-tuning.
+Promised: word errors on hard clips of the test set down by a quarter; on clean ones up by half a point at most; and a
+gain with 1.1 % of the parameters that cannot be told from that of full fine-tuning. Each by the whole paired interval,
+of enough texts: a sentence calls it what the floors of `floors_tuned` call it, whose parts are made here.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lib.corpora.domains import CLEAN, HARD_SET, UNHEARD_SET, UNTRAINED
-from lib.results import newest_run
-from lib.studies import by_validation, recogniser_speed
+from lib.results import by_run, run_of
+from lib.studies import by_size, by_validation, recogniser_speed
+from lib.studies.floor_rows import difference
+from lib.studies.floors import MET, MISSED, NOT_RUN, TOLD, UNDECIDED, Answer, Number, Part, at_most
 from lib.studies.misheard import BASELINE, SYSTEM, judged_on
 
 if TYPE_CHECKING:
@@ -19,17 +24,28 @@ if TYPE_CHECKING:
 
 HARD_FLOOR, CLEAN_FLOOR, SHARE_FLOOR = -0.25, 0.005, 1.1  # of the errors; fraction of the words; percent
 LOSS = "train_loss"  # on validation clips, the lowest of a training
-PAIRED = {"change": "difference", "low": "ci_low", "high": "ci_high"}  # ours -> in the detail of a row
-_TRAINING = ("trainable_params_pct", "adapter_mb", "train_loss", "peak_rss_mb", "train_steps_per_s")
+BELOW_ZERO = math.nextafter(0.0, -1.0)
+PAIRED = {
+    "change": "difference",
+    "low": "ci_low",
+    "high": "ci_high",
+    "pairs": "n",
+}  # ours -> in the detail of a row
+_TRAINING = ("trainable_params_pct", "adapter_mb", "train_loss", "train_peak_rss_mb", "train_steps_per_s")
 
 
-def newest(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
-    """The rows of the newest run that taught the recogniser; none where there is none."""
-    mine = table[(table.system == system) & (table.metric == "train_loss") & table.value.notna()]
-    if mine.empty:
-        return table[:0]
-    one = newest_run(mine).iloc[0]
-    return table[(table.notebook == one.notebook) & (table.host == one.host) & (table.commit == one.commit)]
+def longest(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
+    """The rows of the longest run that taught the recogniser, of several as long the newest; none where none did."""
+    mine = table[(table.system == system) & (table.metric == LOSS) & table.value.notna()]
+    runs = [run_of(table, part.iloc[0]) for part in by_run(mine)]
+    return next(iter(by_size.largest(runs, lambda rows: size(lines(rows, system)))), table[:0])
+
+
+def size(found: pd.DataFrame) -> float:
+    """How much a run asked for: steps of a training by clips heard. found: of `lines`."""
+    if not {"steps", f"{HARD_SET}_n"} <= set(found):
+        return 0.0
+    return float(found.get("asked_steps", found.steps).max() * found[f"{HARD_SET}_n"].max())
 
 
 def lines(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
@@ -62,7 +78,7 @@ def lines(table: pd.DataFrame, system: str = SYSTEM) -> pd.DataFrame:
         before = 0.0 if change is None else line[HARD_SET] - change
         line["relative"] = change / before if before else float("nan")
         own = mine[(mine.variant == row.variant) & (mine.target == row.target) & mine.metric.isin(_TRAINING)]
-        own = own.drop_duplicates("metric", keep="last")  # where it was deployed, it has another peak
+        own = own.drop_duplicates("metric", keep="last")
         found[method] = {**line, **dict(zip(own.metric, own.value)), **json.loads(row.detail)}
     return pd.DataFrame.from_dict(found, orient="index")
 
@@ -77,6 +93,48 @@ def chosen(found: pd.DataFrame, most: float = 100.0) -> str | None:
     return str(near.index[0]) if len(near) else None
 
 
+def lengths(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """How long each run was, a sentence each: what "recorded" is worth beside "now". tables: name -> of `lines`."""
+    return [
+        f"{when}: {len(found)} methods, {found.get('asked_steps', found.steps).max():.0f} steps at most, "
+        f"{found[f'{HARD_SET}_n'].max():.0f} hard clips heard."
+        for when, found in tables.items()
+        if size(found)
+    ]
+
+
+def small(found: pd.DataFrame) -> str | None:
+    """The adapter by which the floor of few parameters is judged: of those that train so few the one that validation
+    chooses, where none does, of all of them.
+    """
+    adapters = found[["lora" in str(name) for name in found.index]]
+    return chosen(adapters, SHARE_FLOOR) or chosen(adapters)
+
+
+def fewer_errors(line: pd.Series) -> tuple[Part, ...]:
+    """Whether hard clips have a quarter fewer word errors than before. line: of `lines`."""
+    change = _paired(line, HARD_SET)
+    if change and (before := line[HARD_SET] - change.value) > 0:
+        change = Number(
+            *(None if end is None else end / before for end in (change.value, change.low, change.high))
+        )
+    return (at_most(change, HARD_FLOOR, "hard word errors change by {} of those before"),)
+
+
+def clean_kept(line: pd.Series) -> tuple[Part, ...]:
+    """Whether clean clips have at most half a point more word errors."""
+    return (at_most(_paired(line, CLEAN), CLEAN_FLOOR, "clean ones by {} of the words"),)
+
+
+def as_full(line: pd.Series) -> tuple[Part, ...]:
+    """Whether few parameters gain on hard clips what all of them do: where nobody gained, all are level."""
+    return (
+        at_most(Number(line.trainable_params_pct, exact=True), SHARE_FLOOR, "{} % of the parameters"),
+        at_most(_paired(line, HARD_SET), BELOW_ZERO, "hard word errors by {} of the words"),
+        _level(_paired(line, "full")),
+    )
+
+
 def gained(found: pd.DataFrame) -> str | None:
     """What the methods gained on hard clips, the best first, and whether the one that validation chooses reached what
     was promised.
@@ -88,10 +146,8 @@ def gained(found: pd.DataFrame) -> str | None:
         f"of them, change {_points(line, HARD_SET)})"
         for name, line in found.sort_values("hard").iterrows()
     ]
-    kept = found[(found.relative <= HARD_FLOOR) & (found.hard_high < 0)]
-    return f"Word errors on hard test clips: {'; '.join(said)}. " + _floor(
-        found, kept, f"a quarter fewer, interval without zero: {_names(kept)}"
-    )
+    floor = _floor(found, chosen(found), fewer_errors, "a quarter fewer")
+    return f"Word errors on hard test clips: {'; '.join(said)}. {floor}"
 
 
 def forgotten(found: pd.DataFrame) -> str | None:
@@ -109,12 +165,8 @@ def forgotten(found: pd.DataFrame) -> str | None:
         )
         for name, line in found.iterrows()
     ]
-    kept = found[found[f"{CLEAN}_change"] <= CLEAN_FLOOR]
-    sure = kept[kept[f"{CLEAN}_high"].astype(float) <= CLEAN_FLOOR]
-    how = "" if len(sure) == len(kept) else f", by the mean; by the whole interval: {_names(sure)}"
-    return f"Change of word errors in points: {'; '.join(said)}. " + _floor(
-        found, kept, f"half a point more at most on clean clips: {_names(kept)}{how}"
-    )
+    floor = _floor(found, chosen(found), clean_kept, "half a point more at most on clean clips")
+    return f"Change of word errors in points: {'; '.join(said)}. {floor}"
 
 
 def against_full(found: pd.DataFrame) -> str | None:
@@ -127,15 +179,9 @@ def against_full(found: pd.DataFrame) -> str | None:
         f"[{100 * line.full_low:+.1f}, {100 * line.full_high:+.1f}]"
         for name, line in compared.iterrows()
     ]
-    small = compared[compared.trainable_params_pct <= SHARE_FLOOR]
-    level = small[(small.full_low <= 0) & (small.full_high >= 0)]
-    better = small[small.full_high < 0]
-    return f"Points of word errors on hard clips more than full fine-tuning: {'; '.join(said)}. " + _floor(
-        small,
-        small[small.full_low <= 0],
-        f"not to be told from full fine-tuning with at most {SHARE_FLOOR:g} % of the parameters: {_names(level)}"
-        + (f"; better: {_names(better)}" if len(better) else ""),
-    )
+    wanted = f"a gain, not to be told from that of full fine-tuning, with at most {SHARE_FLOOR:g} % of the parameters"
+    floor = _floor(found, small(found), as_full, wanted)
+    return f"Points of word errors on hard clips more than full fine-tuning: {'; '.join(said)}. {floor}"
 
 
 def costs(found: pd.DataFrame) -> str | None:
@@ -144,15 +190,15 @@ def costs(found: pd.DataFrame) -> str | None:
         return None
     full = found.loc["full"]
     said = [
-        f"{name} {line.peak_rss_mb / full.peak_rss_mb:.2f} of the memory ({line.added_mb:,.0f} MB of it for its steps) "
-        f"and {full.train_steps_per_s / line.train_steps_per_s:.2f} times the time"
+        f"{name} {line.train_peak_rss_mb / full.train_peak_rss_mb:.2f} of the memory ({line.added_mb:,.0f} MB of it "
+        f"for its steps) and {full.train_steps_per_s / line.train_steps_per_s:.2f} times the time"
         for name, line in found.drop("full").iterrows()
         if line.train_steps_per_s > 0
     ]
     return (
-        f"Full fine-tuning peaked at {full.peak_rss_mb:,.0f} MB, {full.added_mb:,.0f} of them for its steps, beside "
-        f"the process that was ready; against it {'; '.join(said)}. Each in a fresh process; times are as noisy as the "
-        "machine, so read the ratios."
+        f"Full fine-tuning peaked at {full.train_peak_rss_mb:,.0f} MB, {full.added_mb:,.0f} of them for its steps, "
+        f"beside the process that was ready; against it {'; '.join(said)}. Each in a fresh process; times are as noisy "
+        "as the machine, so read the ratios."
     )
 
 
@@ -181,8 +227,9 @@ def recommended(found: pd.DataFrame) -> str | None:
         if len(found) > 1
         else ""
     )
-    high, change = pick[f"{HARD_SET}_high"], pick[f"{CLEAN}_change"]  # None: of too few clips, or not heard
-    if high is None or change is None or not (high < 0 and change <= CLEAN_FLOOR):
+    hard, clean = (_paired(pick, tests) for tests in (HARD_SET, CLEAN))  # None: not heard
+    gains = at_most(hard, BELOW_ZERO, "{}").word == MET
+    if not gains or clean is None or clean.value > CLEAN_FLOOR:
         return (
             f"**Take the recogniser as it comes**: {pick.name}{why} did not gain on hard test clips beyond chance "
             "and keep the clean ones."
@@ -224,13 +271,28 @@ def _points(line: pd.Series, tests: str) -> str:
     return f"{100 * change:+.1f}{interval}"
 
 
-def _names(found: pd.DataFrame) -> str:
-    return ", ".join(found.index) if len(found) else "none"
+def _paired(line: pd.Series, what: str) -> Number | None:
+    """A paired difference of a line, by the rules that `floor_rows.difference` has for few sentences."""
+    known = {key: line.get(f"{what}_{name}") for name, key in PAIRED.items()}
+    return difference({key: None if value != value else value for key, value in known.items()})  # NaN: None
 
 
-def _floor(found: pd.DataFrame, kept: pd.DataFrame, what: str) -> str:
-    """Which methods do what was promised, and whether the one that validation chooses is among them."""
-    taken = chosen(found)
-    if taken is None:
-        return f"Missed: {what}."
-    return f"{'Reached' if taken in kept.index else 'Missed'} by {taken}, which validation chooses; {what}."
+def _level(apart: Number | None) -> Part:
+    """Whether a method cannot be told from full fine-tuning by its word errors, or is better."""
+    if apart is None:
+        return Part("not compared with full fine-tuning", NOT_RUN)
+    said = f"{apart.value:+.3g}"
+    if apart.ends is None:
+        return Part(f"{said} (no interval) to full fine-tuning", UNDECIDED)
+    low, high = apart.ends
+    return Part(f"{said} [{low:+.3g}, {high:+.3g}] to full fine-tuning", MISSED if low > 0 else MET)
+
+
+def _floor(
+    found: pd.DataFrame, taken: str | None, asked: Callable[[pd.Series], tuple[Part, ...]], what: str
+) -> str:
+    """What the floors call the method that validation chooses, and which methods do what was promised."""
+    words = {name: Answer(str(name), asked(line)).word for name, line in found.iterrows()}
+    met = ", ".join(name for name, word in words.items() if word == MET) or "none"
+    with_what = "" if taken is None else f" with {taken}, which validation chooses"
+    return f"{TOLD[words.get(taken, NOT_RUN)]}{with_what}; {what}, by the whole interval: {met}."

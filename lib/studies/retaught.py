@@ -276,6 +276,7 @@ def record_training(run: Run, plan: Plan, taught: Taught, suffix: str = "") -> N
         },
         "at_the_edge": len(taught.tried) > 1 and taught.rate in (min(taught.tried), max(taught.tried)),
         "steps": learnt.steps,
+        "asked_steps": plan.settings.steps,
         "best_step": learnt.best_step,
         "batch": plan.settings.batch,
         "window_s": plan.settings.window_s,
@@ -288,7 +289,7 @@ def record_training(run: Run, plan: Plan, taught: Taught, suffix: str = "") -> N
         "trainable_params_pct": (taught.share_pct, "counted: of all parameters"),
         "adapter_mb": (taught.learnt_mb, "bytes of the weights that learnt"),
         "train_loss": (learnt.best_loss, "cross-entropy on validation clips"),
-        "peak_rss_mb": (
+        "train_peak_rss_mb": (
             taught.peak_rss_mb,
             "the kernel's high-water mark of the training's own process until its last step (VmHWM)"
             + elsewhere(taught.by),
