@@ -1,6 +1,7 @@
 """Which clips is the recogniser taught with, by which is it chosen, and on which is it judged? A plan, and what comes
-of it: recordings of a person and sentences read by voices, apart by text and by application, in every domain. Voices are the same on all sides, so the clean clips say what is forgotten of speech like that which was taught;
-what is forgotten beyond is heard in `UNHEARD_SET`, by voices that nobody trained on. Clips to learn from fit into the
+of it: recordings of a person and sentences read by voices, apart by text and by application, in every domain. Voices
+are the same on all sides, so the clean clips say what is forgotten of speech like that which was taught; what is
+forgotten beyond is heard in `UNHEARD_SET`, by voices that nobody trained on. Clips to learn from fit into the
 training's window; those to judge on are as long as they are, for judging is in the whole 30 s.
 """
 
