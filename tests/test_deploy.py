@@ -191,5 +191,6 @@ def test_published_figures_name_their_source_and_year(tmp_path):
     run = results.Run("06_gpu_vs_npu", tmp_path / "quick")
     published_devices.add(run)
     table = results.read(run.path)
-    assert set(table.kind) == {"published"} and table.source.str.contains(r"https://.*, 20\d\d").all()
+    assert set(table.kind) == {"published"} and table.source.str.contains(r"https://.*, 20\d\d$").all()
+    assert len(table) == len(published_devices.FIGURES), "no figure hides another"
     assert devices.finding(table) is None, "what others measured is not ranked with ours"
