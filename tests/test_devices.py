@@ -131,6 +131,17 @@ def test_what_computes_something_else_is_no_winner():
     assert "below 10 dB: vits-joe decoder-a8w8-f100 by qnn (8 dB)" in said
 
 
+def test_a_window_that_was_counted_as_sound_throughout_says_so():
+    """Rows older than the length of the speech within it."""
+    about = {"frames": 3000, "audio_s": 30.0, "estimate": {"spilled_bytes": 0.0}}
+    given = ("whisper-tiny.en", "encoder-a8w8", "qnn/sa8797", "latency_ms_p50", 3.0)
+    said = devices.finding(frame(row(*given, kind="simulated", detail=about)))
+    assert "whisper-tiny.en 0.1 (encoder-a8w8 on qnn/sa8797, its numbers unchecked, of a window of 30 s" in said
+    newer = about | {"audio_s": 3.0, "window_s": 30.0}
+    said = devices.finding(frame(row(*given, kind="simulated", detail=newer)))
+    assert "whisper-tiny.en 1 (" in said and "filled or not" not in said
+
+
 def test_a_sweep_is_of_one_run():
     study = [chunk("qnn/sa8255", frames, 5.0, **recorded("study", "b")) for frames in (50, 100)]
     now = chunk("qnn/sa8255", 200, 99.0)
