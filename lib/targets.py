@@ -203,20 +203,22 @@ TARGETS = {
         # Qualcomm Hexagon: the vendor's emulator for numbers, its own estimate for time. soc_model as QNN counts them.
         Target("qnn/sa8255", settings={"soc_model": 52}, **_QNN),
         Target("qnn/sa8797", settings={"soc_model": 72}, **_QNN),
-        # Arm Ethos-U: TFLite's reference kernels for numbers, Vela's cycle model for time.
+        # Arm Ethos-U: TFLite's reference kernels for numbers, Vela's cycle model for time. sram_kib: what the NPU has.
+        # A U55 shares all with its processor: the two internal banks of 1 MiB of Arm's reference system, Corstone-300
+        # (ML embedded evaluation kit, docs/sections/memory_considerations.md).
         Target(
             "vela/ethos-u55-256",
-            settings={"system": "Ethos_U55_High_End_Embedded", "memory": "Shared_Sram"},
+            settings={"system": "Ethos_U55_High_End_Embedded", "memory": "Shared_Sram", "sram_kib": 2_048},
             **_VELA,
         ),
         Target(
             "vela/ethos-u65-512",
-            settings={"system": "Ethos_U65_High_End", "memory": "Dedicated_Sram_512KB"},
+            settings={"system": "Ethos_U65_High_End", "memory": "Dedicated_Sram_512KB", "sram_kib": 512},
             **_VELA,
         ),
         Target(
             "vela/ethos-u85-1024",
-            settings={"system": "Ethos_U85_SYS_DRAM_High", "memory": "Dedicated_Sram_512KB"},
+            settings={"system": "Ethos_U85_SYS_DRAM_High", "memory": "Dedicated_Sram_512KB", "sram_kib": 512},
             **_VELA,
         ),
         Target("edgetpu/usb", missing=_no_edge_tpu, **{**_VELA, "kind": "measured"}),

@@ -2,8 +2,10 @@
 real inputs.
 
 NPUs run graphs whose every shape is known beforehand. So a stage here is built for a number of frames, a **bucket**; a
-sentence is cut into buckets, and what the last one lacks is padding, computed for nothing (`padding_waste`). What
-depends on values (durations, the phase of the pulses, a token after another) stays on the host.
+sentence is cut into buckets, and what the last one lacks is padding, computed for nothing (`padding_waste`). A chunk
+is right only where the network sees all that it sees in the whole: what lies nearer to a cut than its `context` is
+computed twice, once on either side. What depends on values (durations, the phase of the pulses, a token after another)
+stays on the host.
 """
 
 from __future__ import annotations
@@ -79,6 +81,11 @@ class Stage:
         """Its name in tables: "hifigan/generator"."""
         return f"{self.system}/{self.name}"
 
+    @property
+    def context(self) -> tuple[int, int] | None:
+        """As `context` has it."""
+        return context(self.label)
+
 
 def build(name: str, frames: int = FRAMES, *, texts: Sequence[str], calibration: Sequence[str] = ()) -> Stage:
     """A stage of `NAMES`. texts: what is read for its inputs, a set each; calibration: likewise, by default its own
@@ -104,17 +111,49 @@ _STAGES = {
 NAMES = tuple(_STAGES)
 
 
-def padding_waste(lengths: Sequence[int], buckets: Sequence[int]) -> float:
-    """The share of the frames computed that are padding, when each sentence is cut into the largest bucket as long as
-    it is longer, and its rest goes into the smallest bucket that holds it.
+# Frames of its input (before, after) that an output of the network depends on, itself aside. What attends depends on
+# all of them, and is not cut: a bucket holds its whole sentence.
+_CONTEXT = {"hifigan/generator": (32, 32), "istft/trunk": (42, 0), "vits-joe/decoder": (11, 11)}
+
+
+def context(label: str) -> tuple[int, int] | None:
+    """How many frames (before, after) a chunk of a stage, "hifigan/generator", needs beside those that it is for; None
+    for a stage that is not cut, or an unknown one.
+    """
+    return _CONTEXT.get(label)
+
+
+def useful_frames(label: str, frames: int) -> int:
+    """Of a chunk of so many frames from the middle of a sentence, those that come out as they do in the whole.
+
+    >>> useful_frames("vits-joe/decoder", 25), useful_frames("vits-joe/decoder", 8)
+    (3, 0)
+    """
+    return max(0, frames - sum(context(label) or (0, 0)))
+
+
+def padding_waste(lengths: Sequence[int], buckets: Sequence[int], context: tuple[int, int] = (0, 0)) -> float:
+    """The share of the frames computed that are padding or seen twice, when each sentence is cut into the largest
+    bucket as long as it is longer, and its rest goes into the smallest bucket that holds it. context: as `context` has
+    it; the ends of a sentence need none. 1 where a chunk has no room for anything beside its context.
 
     >>> padding_waste([150], [100, 200])
     0.25
+    >>> padding_waste([150], [100], (10, 10))
+    0.25
     """
-    computed = 0
+    (before, after), largest, computed = context, max(buckets), 0
     for length in lengths:
-        whole, rest = divmod(length, max(buckets))
-        computed += whole * max(buckets) + (min(b for b in buckets if b >= rest) if rest else 0)
+        done = 0
+        while done < length:
+            seen_again = min(done, before)
+            rest = seen_again + length - done
+            if rest <= largest:
+                computed, done = computed + min(b for b in buckets if b >= rest), length
+            elif largest <= seen_again + after:
+                return 1.0
+            else:
+                computed, done = computed + largest, done + largest - seen_again - after
     return 1 - sum(lengths) / computed if computed else 0.0
 
 

@@ -2,7 +2,8 @@
 what would come out?
 
 Numbers come from TFLite's integer kernels, which the NPU follows bit by bit; cycles, memory and bandwidth from Vela,
-whose model counts neither the processor's share nor energy.
+whose model counts neither the processor's share nor energy. Vela times what it compiled even where that needs more SRAM
+than any device has: such a graph does not fit, and is not run.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ def load(job: Job) -> Loaded:
     model = tflite.quantized(job)
     said = _compiled(model, job)
     summary = _summary(job.work())
+    if why := does_not_fit(summary.get("sram_memory_used"), job.settings.get("sram_kib")):
+        raise RuntimeError(why)
     placed, host, left = _placed(said)
     figures = {"npu_ops_pct": 100 * placed / (placed + host)}
     if placed:
@@ -37,6 +40,13 @@ def load(job: Job) -> Loaded:
     return Loaded(tflite.runner(model), figures, detail)
 
 
+def does_not_fit(used_kib: float | None, sram_kib: float | None) -> str:
+    """Why a graph does not fit into the SRAM that its target has, in words; "" where it does, or nothing is known."""
+    if not used_kib or not sram_kib or used_kib <= sram_kib:
+        return ""
+    return f"does not fit: it needs {used_kib:,.0f} KiB of SRAM, the device has {sram_kib:,.0f}"
+
+
 def _compiled(model: Path, job: Job) -> str:
     command = [
         str(Path(sys.executable).with_name("vela")),
@@ -45,6 +55,7 @@ def _compiled(model: Path, job: Job) -> str:
         "--config=Arm/vela.ini",
         f"--system-config={job.settings['system']}",
         f"--memory-mode={job.settings['memory']}",
+        f"--arena-cache-size={1024 * job.settings['sram_kib']}",  # what it plans for; not what it keeps to
         "--show-cpu-operations",
         "--verbose-performance",
         f"--output-dir={job.work()}",

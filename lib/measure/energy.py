@@ -7,6 +7,8 @@ says so.
 | cpu | RAPL, /sys/class/powercap | measured | processor packages (and DRAM where it has a counter), above idle |
 | cpu | CPU seconds of this process x watts per core | estimated | the cores' share of rated power; no memory or mains |
 
+What each counts is its boundary, and stands in its source: joules of two boundaries are not laid beside each other.
+
 Virtual machines have no powercap folder, and since 2020 the counters are root's on most Linux systems (CVE-2020-8694):
 `sudo chmod -R a+r /sys/class/powercap/intel-rapl*` opens them until the next boot.
 """
@@ -26,6 +28,8 @@ from lib.errors import MissingPackageError, ParameterError, SpeechError, require
 from lib.measure.power_table import watts_per_core
 
 POWERCAP = Path("/sys/class/powercap")
+BOARD, PACKAGE, SHARE = "board", "package", "process share"  # boundaries: what is counted
+OFF_BY = 2.0  # an estimate from rated power, either way: what a core draws varies that much with what it does
 
 
 @dataclass(frozen=True)
@@ -132,9 +136,22 @@ def estimate(cpu_s: float, seconds: float, processor: str) -> Energy:
         joules / seconds,
         100 * cpu_s / (seconds * environment.cores()),
         "estimated",
-        f"CPU seconds x {watts:.2f} W per core ({known})",
+        f"CPU seconds x {watts:.2f} W per core ({known}), {SHARE}, off by a factor of {OFF_BY:g} either way",
         None,
     )
+
+
+def boundary(source: str) -> str:
+    """What the joules of a row count, going by its source, also of rows that are older than the name; "" where that
+    says nothing.
+
+    >>> boundary("RAPL package-0, idle 9.1 W subtracted"), boundary("CPU seconds x 5.62 W per core (median)")
+    ('package', 'process share')
+    """
+    for begins, name in (("NVML", BOARD), ("RAPL", PACKAGE), ("CPU seconds", SHARE)):
+        if source.startswith(begins):
+            return name
+    return ""
 
 
 class RaplSensor:
@@ -149,7 +166,8 @@ class RaplSensor:
                 f"no readable energy counter under {powercap}: on a real machine try "
                 "`sudo chmod -R a+r /sys/class/powercap/intel-rapl*`"
             )
-        self.source = "RAPL " + "+".join(sorted((zone / "name").read_text().strip() for zone in self._zones))
+        zones = sorted((zone / "name").read_text().strip() for zone in self._zones)
+        self.source = f"RAPL {'+'.join(zones)}, {PACKAGE}"
         self._range = [int((zone / "max_energy_range_uj").read_text()) for zone in self._zones]
         self._last = self._read()
         self._total_uj = 0

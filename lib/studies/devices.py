@@ -1,20 +1,18 @@
-"""What do the rows of a deployment say? Tables, the chunk sweep, the comparison by need, and sentences computed from
-the numbers.
-"""
+"""What do the rows of a deployment say? Tables, the chunk sweep, and sentences computed from the numbers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from lib import systems, targets
+from lib import results, targets
 from lib.deploy import stages
+from lib.studies import simulated
+from lib.studies.simulated import NOISE_DB
 
 FRAMES_A_CHARACTER = 5
-NOISE_DB = 10.0  # below it the difference to PyTorch is a tenth of the signal's power or more
+ROUNDING_DB = 60.0  # above it the difference to PyTorch is rounding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,12 +21,6 @@ if TYPE_CHECKING:
     from lib.measure.scorer import Scorer
 
 NOTEBOOK = "06_gpu_vs_npu"
-LEAST_MOS = 3.5  # predicted, of a voice that is offered
-NEEDS = {  # whom it serves -> what decides
-    "A real-time assistant wants the first sound soon": "first_audio_ms",
-    "A batch audiobook wants many seconds a second": "throughput_rtfx",
-    "A battery wants few joules": "energy_j_per_audio_s",
-}
 
 
 def present(names: Sequence[str]) -> "pd.DataFrame":
@@ -76,39 +68,22 @@ def build(
     return [stages.build(name, frames, texts=read, calibration=others) for name in names]
 
 
-def _simulated(rows: "pd.DataFrame") -> str | None:
-    """The lowest simulated cost of a second of audio of each system, in a sentence."""
-    best: dict[str, tuple[float, str]] = {}
-    for row in rows[
-        (rows.metric == "latency_ms_p50") & (rows.kind == "simulated") & rows.value.notna()
-    ].itertuples():
-        detail = json.loads(row.detail) if str(row.detail).startswith("{") else {}
-        if "audio_s" in detail:
-            cost = (row.value / detail["audio_s"], f"{row.variant} on {row.target}")
-            best[row.system] = min(cost, best.get(row.system, cost))
-    listed = ", ".join(f"{system} {ms:.2g} ({name})" for system, (ms, name) in best.items())
-    return (
-        f"Simulated milliseconds for a second of audio, no device has confirmed them: {listed}."
-        if best
-        else None
-    )
-
-
-def _collapsed(rows: "pd.DataFrame") -> str | None:
-    """What no longer says the same in 8 bit, in a sentence."""
-    noisy = rows[(rows.metric == "snr_db") & (rows.value < NOISE_DB)]
-    listed = ", ".join(f"{r.system} {r.variant} on {r.target} ({r.value:.0f} dB)" for r in noisy.itertuples())
-    return f"Placed, but no longer the same, below {NOISE_DB:g} dB: {listed}." if len(noisy) else None
-
-
-def padding(texts: Sequence["Sentence"], frames: int) -> str:
-    """What buckets cost for sentences of these lengths, in a sentence. A character is taken as 5 frames."""
+def padding(built: Sequence[stages.Stage], texts: Sequence["Sentence"], frames: int) -> str | None:
+    """What buckets cost for sentences of these lengths, in a sentence: for each stage that is cut, as each sees another
+    length around a cut. A character is taken as 5 frames. None where no stage is cut.
+    """
     lengths = [round(FRAMES_A_CHARACTER * len(s.text)) for s in texts]
-    one, two = (stages.padding_waste(lengths, b) for b in ([frames], [frames // 4, frames]))
+    said = []
+    for label, context in {stage.label: stage.context for stage in built if stage.context}.items():
+        one, two = (stages.padding_waste(lengths, b, context) for b in ([frames], [frames // 4, frames]))
+        sees = f"{context[0]} frames before and {context[1]} after its own"
+        said.append(f"{label} {100 * one:.0f} % ({100 * two:.0f} %), which sees {sees}")
     return (
-        f"Of {len(lengths)} sentences in buckets of {frames} frames {100 * one:.0f} % of what is computed is padding, "
-        f"with a second bucket of {frames // 4} frames {100 * two:.0f} % (counted with {FRAMES_A_CHARACTER} frames a "
-        "character)."
+        f"Of {len(lengths)} sentences cut into buckets of {frames} frames so much of what is computed is padding or "
+        f"seen twice (in brackets: with a second bucket of {frames // 4} frames): {'; '.join(said)}. Counted with "
+        f"{FRAMES_A_CHARACTER} frames a character."
+        if said
+        else None
     )
 
 
@@ -140,36 +115,36 @@ def all_rows(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def together(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
-    """Simulated rows of this run and recorded ones, a line each: latency, ms for a second of audio, cycles, operators
-    placed, SNR; and what was not run, with the reason.
+    """Simulated rows of this run and recorded ones, a line each: latency, ms for a second of audio that comes out as in
+    the whole, operators placed, SNR, memory; and what was not run, with the reason, where no recorded run has it.
     """
     import pandas as pd
 
-    lines = []
-    for origin, table in (("now", now), ("recorded", recorded[recorded.notebook.str.startswith(NOTEBOOK)])):
-        ours = [_is_npu(row.target) and row.kind != "published" for row in table.itertuples()]
-        table = table[np.array(ours, bool)]
-        for names, own in table.groupby(["system", "variant", "target"], sort=False):
-            value = own.drop_duplicates("metric", keep="last").set_index("metric")
-            first = own.iloc[0]
-            line = dict(zip(("system", "stage", "target"), names)) | {"when": origin, "kind": first.kind}
-            if first.kind == "not_run":
-                lines.append(line | {"why not": first.detail})
+    lines, seen = [], set()
+    for origin, table in (("now", now), ("recorded", _of_notebook(recorded))):
+        for line in simulated.newest(simulated.read(table)):
+            names = {"system": line.system, "stage": line.variant, "target": line.target}
+            told = names | {"when": origin, "kind": line.kind}
+            if line.why_not and line.name in seen:
                 continue
-            latency = value.value.get("latency_ms_p50")
-            if latency is not None:
-                audio_s = json.loads(value.detail["latency_ms_p50"]).get("audio_s")
-                line |= {
-                    "ms": round(latency, 2),
-                    "ms/s of audio": round(latency / audio_s, 2) if audio_s else None,
-                }
-            line |= {"operators on it, %": value.value.get("npu_ops_pct"), "SNR, dB": value.value.get("snr_db")}
-            lines.append(line)
+            seen.add(line.name)
+            if line.why_not:
+                lines.append(told | {"why not": line.why_not})
+                continue
+            seconds = line.ms_a_second
+            told |= {
+                "ms": None if line.ms is None else round(line.ms, 2),
+                "ms/s of audio": None if seconds is None else round(seconds, 2),
+                "operators on it, %": None if line.placed_pct is None else round(line.placed_pct, 1),
+                "SNR, dB": None if line.snr_db is None else round(line.snr_db, 1),
+                "memory": line.memory,
+            }
+            lines.append(told)
     return pd.DataFrame(lines).fillna("")
 
 
-def _is_npu(target: str) -> bool:
-    return target in targets.TARGETS and targets.find(target).device not in ("cpu", "cuda")
+def _of_notebook(rows: "pd.DataFrame") -> "pd.DataFrame":
+    return rows[rows.notebook.str.startswith(NOTEBOOK)]
 
 
 def operators_left(rows: "pd.DataFrame") -> "pd.DataFrame":
@@ -184,58 +159,158 @@ def operators_left(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def sweep(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """Milliseconds for a second of audio by the length of the chunk: where it rises, the chunk has outgrown the memory.
+    """Milliseconds for a second of audio that comes out as in the whole, by the length of the chunk: short ones are
+    mostly context, and where it rises again the chunk has outgrown the memory. Infinite: no frame comes out so.
 
-    rows: of several bucket lengths ("decoder-a8w8-f25"); one line a stage and target, one column a length.
+    rows: of several bucket lengths ("decoder-a8w8-f25"); one line a stage and target, one column a length, each of the
+    run that tried most lengths.
     """
-    table = rows[(rows.metric == "latency_ms_p50") & rows.value.notna() & (rows.kind == "simulated")].copy()
-    details = [json.loads(d) if str(d).startswith("{") else {} for d in table.detail]
-    table["frames"] = [d.get("frames") for d in details]
-    table["ms"] = [value / d["audio_s"] if "audio_s" in d else None for value, d in zip(table.value, details)]
-    table["stage"] = [variant.split("-f")[0] for variant in table.variant]
-    table = table[table.ms.notna()].drop_duplicates(["system", "stage", "target", "frames"], keep="last")
-    several = table.groupby(["system", "stage", "target"]).frames.transform("nunique") > 1
-    wide = table[several].pivot(index=["system", "stage", "target"], columns="frames", values="ms")
-    return wide.rename_axis(columns="frames of a chunk; ms for a second of audio").round(2)
+    import pandas as pd
+
+    table = pd.DataFrame(
+        [
+            (one.system, one.stage, one.target, one.frames, round(one.ms_a_second, 2))
+            for chunks in _swept(rows)
+            for one in chunks
+        ],
+        columns=["system", "stage", "target", "frames", "ms"],
+    )
+    wide = table.pivot(index=["system", "stage", "target"], columns="frames", values="ms")
+    return wide.rename_axis(columns="frames of a chunk; ms for a second of audio that comes out right")
 
 
-def by_need(rows: "pd.DataFrame", needs: Mapping[str, str]) -> str:
-    """Which whole voice wins for an assistant (first sound), an audiobook (throughput), a battery (energy), in
-    sentences; rows: of any notebook, measured or estimated. Voices as they come, of the newest row's machine, that are
-    natural enough for somebody to want them.
-    """
+def spill(rows: "pd.DataFrame") -> str | None:
+    """From which length of a chunk on a stage outgrows a device, in a sentence; None without a sweep."""
     said = []
-    whole = rows[rows.value.notna() & rows.kind.isin(("measured", "estimated")) & (rows.variant == "baseline")]
-    natural = whole[(whole.metric == "mos_predicted") & (whole.value >= LEAST_MOS)].system
-    whole = whole[whole.system.isin([name for name in set(natural) if systems.kind(name) == "speech"])]
-    if len(whole):
-        whole = whole[whole.host == whole.sort_values("time").host.iloc[-1]]
-    for need, metric in needs.items():
-        shown = whole[whole.metric == metric].sort_values("value", ascending=metric != "throughput_rtfx")
-        if (shown.kind == "measured").any():
-            shown = shown[shown.kind == "measured"]
-        if shown.empty:
-            said.append(f"{need}: nothing has measured {metric} yet.")
-            continue
-        best = shown.iloc[0]
-        named = f"{best.system} {best.variant} on {best.target}"
-        kind = "" if best.kind == "measured" else f", {best.kind}"
-        said.append(f"{need}: {named} ({best.value:.3g} {best.unit}{kind}).")
-    return " ".join(said)
+    for chunks in _swept(rows):
+        over, fits = ([one for one in chunks if one.outgrows is word] for word in (True, False))
+        name = f"{chunks[0].system} {chunks[0].stage} on {chunks[0].target}"
+        if over and fits:
+            said.append(f"{name} between {fits[-1].frames} and {over[0].frames} frames")
+        elif over:
+            said.append(f"{name} from {over[0].frames} frames, the shortest tried")
+        elif fits:
+            said.append(f"{name} not up to {fits[-1].frames}")
+    return f"The spill point, by what the compilers say of the memory: {'; '.join(said)}." if said else None
+
+
+def _swept(rows: "pd.DataFrame") -> list[list[simulated.Line]]:
+    """The chunks of each stage on each device, short before long, of the run that tried most lengths."""
+    tried: dict[tuple, dict[tuple, dict[int, simulated.Line]]] = {}
+    for line in simulated.read(rows):
+        if line.kind == "simulated" and line.ms_a_second is not None:
+            of_run = tried.setdefault((line.system, line.stage, line.target), {}).setdefault(line.run, {})
+            of_run[line.frames] = line
+    most = [
+        max(runs.values(), key=lambda by: (len(by), max(one.time for one in by.values())))
+        for runs in tried.values()
+    ]
+    return [[by[frames] for frames in sorted(by)] for by in most if len(by) > 1]
 
 
 def finding(rows: "pd.DataFrame") -> str | None:
-    """The fastest measured target of each stage against PyTorch, and what the NPUs' models say, in sentences."""
+    """The fastest measured targets of each stage against PyTorch, and what the NPUs' models say, in sentences."""
+    lines = [line for line in simulated.newest(simulated.read(rows)) if not line.why_not]
+    said = [*_fastest(rows), _cheapest(lines), _collapsed(lines)]
+    return " ".join(filter(None, said)) or None
+
+
+def _fastest(rows: "pd.DataFrame") -> list[str]:
+    """For each stage, of the newest run, on processors and on GPUs apart: the fastest target that computes the same,
+    and one that is faster and does not, with what is known of it.
+    """
+    rows = rows[rows.notebook.str.startswith(NOTEBOOK) & rows.value.notna()]
+    gains = results.newest_run(rows[rows.metric == "speedup"])
+    if gains.empty:
+        return []
+    run = results.run_of(rows, gains.iloc[-1])
+    snr = run[run.metric == "snr_db"].set_index(["system", "variant", "target"]).value.to_dict()
     said = []
-    gains = rows[(rows.metric == "speedup") & rows.value.notna() & rows.notebook.str.startswith(NOTEBOOK)]
-    snr = rows[rows.metric == "snr_db"].set_index(["system", "variant", "target"]).value.to_dict()
-    for system, own in gains.groupby("system", sort=False):
-        best = own.loc[own.value.idxmax()]
-        noise = snr.get((best.system, best.variant, best.target))
-        heard = "" if noise is None else f", its answer {noise:.0f} dB above the difference to PyTorch's"
-        said.append(
-            f"Of the targets timed for {system}, {best.variant} on {best.target} is fastest: {best.value:.2f} times "
-            f"the speed of PyTorch{heard}."
-        )
-    said += filter(None, [_simulated(rows), _collapsed(rows)])
+    for (system, on), own in gains.groupby(["system", gains.target.map(_where)], sort=False):
+        ranked = list(own.sort_values("value", ascending=False).itertuples())
+        noise = {row: snr.get((row.system, row.variant, row.target)) for row in ranked}
+        same = next((row for row in ranked if (noise[row] or 0) >= ROUNDING_DB), None)
+        told = []
+        if same is not None:
+            told.append(f"of what computes the same {_timed(same)} is fastest")
+        if ranked[0] is not same:
+            lies = noise[ranked[0]]
+            far = "" if lies is None else f" (its difference to PyTorch lies {lies:.0f} dB below the signal)"
+            told.append(
+                f"{_timed(ranked[0])} is {'faster still' if told else 'fastest'}{far}, and nobody judged it"
+            )
+        said.append(f"{system} on {on}, beside {_base(run, system)}: {'; '.join(told)}.")
+    return said
+
+
+def _where(target: str) -> str:
+    return "a GPU" if targets.find(target).cuda else "the processor"
+
+
+def _timed(row: Any) -> str:
+    interval = "" if row.ci_low != row.ci_low else f" [{row.ci_low:.2f}, {row.ci_high:.2f}]"
+    return f"{row.variant} on {row.target} at {row.value:.2f}{interval} times the speed"
+
+
+def _base(run: "pd.DataFrame", system: str) -> str:
+    """What speed-ups are over, with the processor's threads: beside a GPU it is still that processor."""
+    timed = run[(run.system == system) & (run.metric == "latency_ms_p50") & (run.kind == "measured")]
+    timed = timed.iloc[(timed.target != "torch/cpu").argsort(kind="stable")]  # its own row, where it has one
+    threads = next((d["threads"] for d in map(_detail, timed.detail) if "threads" in d), None)
+    on = "PyTorch in single precision on"
+    return f"{on} the processor" if threads is None else f"{on} {threads} threads of the processor"
+
+
+def _detail(detail: object) -> dict[str, Any]:
+    return json.loads(detail) if str(detail).startswith("{") else {}
+
+
+def _cheapest(lines: Sequence[simulated.Line]) -> str | None:
+    """The lowest simulated cost of a second of audio of each system, in a sentence: of what fits its device, gives
+    frames as they are in the whole and is not known to compute something else.
+    """
+    best: dict[str, simulated.Line] = {}
+    for line in lines:
+        cost = line.ms_a_second if line.kind == "simulated" else None
+        if cost is None or cost == float("inf") or line.does_not_fit or line.collapsed:
+            continue
+        if line.system not in best or cost < best[line.system].ms_a_second:
+            best[line.system] = line
+    listed = ", ".join(
+        f"{system} {one.ms_a_second:.2g} ({one.variant} on {one.target}, {_checked(one)}{_window(one)})"
+        for system, one in best.items()
+    )
+    return (
+        "Simulated milliseconds for a second of audio that comes out as in the whole, no device has confirmed them: "
+        f"{listed}."
+        if best
+        else None
+    )
+
+
+def _window(line: simulated.Line) -> str:
+    """That of a window of fixed length all was counted as sound, however little of it is: so older rows have it."""
+    whole = line.label == "whisper-tiny.en/encoder" and "window_s" not in line.detail
+    return f", of a window of {line.detail['audio_s']:g} s, filled or not" if whole else ""
+
+
+def _checked(line: simulated.Line) -> str:
+    if line.snr_db is not None:
+        return f"{line.snr_db:.0f} dB"
+    if line.other_snr_db is None:
+        return "its numbers unchecked"
+    frames, snr = line.other_snr_db
+    return f"its numbers checked in chunks of {frames} frames alone, {snr:.0f} dB"
+
+
+def _collapsed(lines: Sequence[simulated.Line]) -> str | None:
+    """What no longer says the same in 8 bit, and what does not fit, in sentences."""
+    noisy = {(one.system, one.variant, targets.find(one.target).runtime): one for one in lines if one.collapsed}
+    listed = ", ".join(
+        f"{system} {variant} by {runtime} ({one.snr_db:.0f} dB)"
+        for (system, variant, runtime), one in noisy.items()
+    )
+    large = "; ".join(f"{one.name} {one.does_not_fit}" for one in lines if one.does_not_fit)
+    said = [f"Placed, but no longer the same, below {NOISE_DB:g} dB: {listed}."] if noisy else []
+    said += [f"Timed by its compiler, but the device has no room for it: {large}."] if large else []
     return " ".join(said) or None

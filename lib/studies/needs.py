@@ -1,0 +1,267 @@
+"""Which voice for what: as it comes, fine-tuned, smaller or distilled, for an assistant, an audiobook, a battery?
+
+Only rows of one run are laid beside each other, so a change is told beside the voice that it was made of, and a winner
+is one of its run; where the intervals do not part two, neither wins. Energy is told once for each boundary and kind:
+joules of a board, a package and a process are three different things, and an estimate is no measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lib import systems
+from lib.errors import ParameterError
+from lib.measure import energy, judgement
+from lib.measure.verdict import WITHOUT_LOSS
+from lib.metrics import METRICS, deliberate
+from lib.studies.simulated import RUN
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEAST_MOS = 3.5  # predicted, of a voice that is offered
+AS_IT_COMES, TUNED, SMALLER, DISTILLED, OTHER = "as it comes", "fine-tuned", "smaller", "distilled", "other"
+KINDS = (AS_IT_COMES, TUNED, SMALLER, DISTILLED)
+_BEGINS = {  # how the names of variants begin
+    TUNED: ("full", "lora", "qlora", "dora", "speaker"),
+    SMALLER: ("int8", "int4", "fp16", "bf16", "pruned", "structured", "auto"),
+    DISTILLED: ("distilled", "student"),
+}
+COSTS = ("first_audio_ms", "latency_ms_p50", "throughput_rtfx", "energy_j_per_audio_s")
+
+
+@dataclass(frozen=True)
+class Need:
+    """metrics: what decides, the first that a voice has."""
+
+    said: str
+    metrics: tuple[str, ...]
+
+
+NEEDS = (
+    # A voice that does not stream is heard when its sentence is done.
+    Need("A real-time assistant wants the first sound soon", ("first_audio_ms", "latency_ms_p50")),
+    Need("A batch audiobook wants many seconds a second", ("throughput_rtfx",)),
+    Need("A battery wants few joules", ("energy_j_per_audio_s",)),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """A whole voice as one run measured it. rows: metric -> its row; base: the name of what it was made of; heard: its
+    verdict beside that, "" without one.
+    """
+
+    run: tuple
+    system: str
+    variant: str
+    target: str
+    rows: dict[str, Any] = field(repr=False)
+    base: str = ""
+    heard: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What was done to it: one of KINDS, or OTHER."""
+        return done_to(self.variant)
+
+    @property
+    def name(self) -> str:
+        """In sentences."""
+        return f"{self.system} {self.variant} on {self.target}"
+
+    @property
+    def natural(self) -> bool:
+        """Whether somebody would want it: rated well enough, and not known to be worse than what it was made of."""
+        rated = self.value("mos_predicted")
+        return rated is not None and rated >= LEAST_MOS and self.heard in ("", WITHOUT_LOSS)
+
+    @property
+    def why_not(self) -> str:
+        """Why it is not offered, in words."""
+        rated = self.value("mos_predicted")
+        low = "nobody rated it" if rated is None else f"predicted MOS {rated:.2f}"
+        return low if self.heard in ("", WITHOUT_LOSS) else self.heard
+
+    def value(self, metric: str) -> float | None:
+        """Of a metric; None where nothing measured it."""
+        return self.rows[metric].value if metric in self.rows else None
+
+
+def done_to(variant: str) -> str:
+    """What was done to a variant of this name.
+
+    >>> done_to("baseline"), done_to("pruned-30+int8-dynamic"), done_to("lora-r8@prompts"), done_to("distilled-1")
+    ('as it comes', 'smaller', 'fine-tuned', 'distilled')
+    """
+    if variant == "baseline":
+        return AS_IT_COMES
+    return next((kind for kind, begins in _BEGINS.items() if variant.startswith(begins)), OTHER)
+
+
+def voices(rows: "pd.DataFrame") -> list[Voice]:
+    """The whole voices of every run, the newest run first, each with at least one cost, and what is known beside."""
+    known = rows[rows.value.notna() & rows.kind.isin(("measured", "estimated"))]
+    speech = {name: systems.kind(name) == "speech" for name in known.system.unique() if name in systems.names()}
+    known = known[known.system.map(speech).fillna(False).astype(bool)]
+    known = known[np.array([not deliberate(name) for name in known.variant], bool)]
+    found = []
+    keys = [name for name in RUN if name in known]
+    for run, part in known.groupby(keys, sort=False, dropna=False):
+        for (system, variant, target), own in part.groupby(["system", "variant", "target"], sort=False):
+            cells = {row.metric: row for row in own.itertuples()}
+            if any(metric in cells for metric in COSTS):
+                found.append((part.time.max(), _voice(part, run, system, variant, target, cells)))
+    found.sort(key=lambda one: str(one[0]), reverse=True)
+    return [voice for _, voice in found]
+
+
+def _voice(part: "pd.DataFrame", run: tuple, system: str, variant: str, target: str, cells: dict) -> Voice:
+    base = next((row.baseline for row in cells.values() if row.baseline), "")
+    heard = ""
+    if base and "wer" in cells:
+        try:
+            heard = judgement.from_rows(part, system, variant, target, base).quality.word
+        except ParameterError:
+            heard = ""
+    return Voice(run, system, variant, target, cells, base, heard)
+
+
+def table(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Every voice of KINDS and what it was made of, a line each: what was done to it, its costs, its quality, where it
+    was measured. Utilisation is of the cores it was given.
+    """
+    import pandas as pd
+
+    columns = (*COSTS, "utilization_pct", "mos_predicted", "peak_rss_mb", "size_mb")
+    every, lines = voices(rows), []
+    bases = {(one.run, one.system, one.base) for one in every if one.kind in KINDS}
+    for voice in every:
+        if voice.kind not in KINDS and (voice.run, voice.system, voice.variant) not in bases:
+            continue
+        line = {
+            "done to it": voice.kind,
+            "voice": voice.system,
+            "variant": voice.variant,
+            "target": voice.target,
+        }
+        for metric in columns:
+            unit = METRICS[metric].unit
+            line[f"{METRICS[metric].label}, {unit}"] = _cell(voice, metric)
+        heard = voice.heard and f"{voice.heard}, beside {voice.base}"
+        lines.append(line | {"heard": heard, "of": voice.run[0]})
+    return pd.DataFrame(lines)
+
+
+def told(rows: "pd.DataFrame", needs: Sequence[Need] = NEEDS) -> list[str]:
+    """For each need the best voice as it comes, and what fine-tuning, shrinking and distilling did for it, each in a
+    sentence, with quality and memory beside.
+    """
+    every = voices(rows)
+    return [f"{need.said}: {' '.join(_sentences(every, need))}" for need in needs]
+
+
+def _sentences(every: Sequence[Voice], need: Need) -> Iterator[str]:
+    for kind in KINDS:
+        of_kind = [
+            voice for voice in every if voice.kind == kind and any(m in voice.rows for m in need.metrics)
+        ]
+        natural = [voice for voice in of_kind if voice.natural]
+        if not natural:
+            yield f"{kind}: {_nobody(of_kind, need)}."
+            continue
+        run = natural[0].run  # of the newest that has any
+        pools: dict[tuple, list[Voice]] = {}
+        for voice in (one for one in natural if one.run == run):
+            pools.setdefault(_measure(voice, need), []).append(voice)
+        for (metric, *_), pool in pools.items():
+            yield f"{kind}: {_best(pool, metric, every)}."
+
+
+def _nobody(of_kind: Sequence[Voice], need: Need) -> str:
+    if not of_kind:
+        return "nothing was measured of any"
+    why = {f"{one.system} {one.variant}": one.why_not for one in reversed(of_kind)}
+    return f"none is offered ({', '.join(f'{name}: {said}' for name, said in why.items())})"
+
+
+def _measure(voice: Voice, need: Need) -> tuple[str, str, str]:
+    """(metric, kind of the number, boundary): voices with the same may be ranked with each other."""
+    # Sound that streams and a whole sentence are both waited for: they are one thing.
+    metric = next(m for m in need.metrics if m in voice.rows)
+    row = voice.rows[metric]
+    return need.metrics[0], row.kind, energy.boundary(row.source) if metric == "energy_j_per_audio_s" else ""
+
+
+def _best(pool: Sequence[Voice], metric: str, every: Sequence[Voice]) -> str:
+    """The best of voices of one run, with those that its interval does not part from it."""
+    own = {voice: _row(voice, metric) for voice in pool}
+    ranked = sorted(pool, key=lambda one: -METRICS[own[one].metric].better * own[one].value)
+    first = ranked[0]
+    tied = [one for one in ranked[1:] if not _apart(own[first], own[one])]
+    said = f"{first.name} ({_number(own[first])}{_beside(first)}{_over_base(first, own[first], every)})"
+    if tied:
+        names = ", ".join(f"{one.name} ({_number(own[one])})" for one in tied)
+        said += f", not to be told from {names}"
+    return said
+
+
+def _row(voice: Voice, metric: str) -> Any:
+    """Its row of a metric; of the first sound, where it does not stream, that of its whole sentence."""
+    return voice.rows[metric] if metric in voice.rows else voice.rows["latency_ms_p50"]
+
+
+def _apart(one: Any, other: Any) -> bool:
+    if any(end != end for end in (one.ci_low, one.ci_high, other.ci_low, other.ci_high)):
+        return False
+    return one.ci_high < other.ci_low or other.ci_high < one.ci_low
+
+
+def _number(row: Any) -> str:
+    """ "0.0367 J/s [0.0145, 0.0926], estimated, process share": an estimate's interval holds what it may be off by. All
+    of one machine are off by the same, so that does not change which is less.
+    """
+    low, high = row.ci_low, row.ci_high
+    words = [] if row.kind == "measured" else [row.kind]
+    if row.metric == "energy_j_per_audio_s":
+        words += filter(None, [energy.boundary(row.source)])
+        if row.kind == "estimated":
+            low, high = (low if low == low else row.value), (high if high == high else row.value)
+            low, high = low / energy.OFF_BY, high * energy.OFF_BY
+    if row.metric == "latency_ms_p50":
+        words.append("the whole sentence")
+    interval = "" if low != low else f" [{low:.3g}, {high:.3g}]"
+    return ", ".join([f"{row.value:.3g} {row.unit}{interval}", *words])
+
+
+def _beside(voice: Voice) -> str:
+    """Quality and memory."""
+    said = [f"predicted MOS {voice.value('mos_predicted'):.2f}"]
+    if (memory := voice.value("peak_rss_mb")) is not None:
+        said.append(f"{memory:.0f} MB in use")
+    return "; " + ", ".join(said)
+
+
+def _over_base(voice: Voice, row: Any, every: Sequence[Voice]) -> str:
+    """What its base has in the same run, and what the verdict on it is."""
+    if not voice.base:
+        return ""
+    place = (voice.run, voice.system, voice.base, voice.target)
+    base = next((one for one in every if (one.run, one.system, one.variant, one.target) == place), None)
+    theirs = base.rows.get(row.metric) if base else None
+    number = f" {theirs.value:.3g} {theirs.unit}" if theirs is not None else ""
+    return f"; {voice.base}{number}; {voice.heard or 'nobody judged it'}"
+
+
+def _cell(voice: Voice, metric: str) -> str:
+    if metric not in voice.rows:
+        return ""
+    row = voice.rows[metric]
+    words = [] if row.kind == "measured" else [row.kind]
+    if metric == "energy_j_per_audio_s":
+        words += filter(None, [energy.boundary(row.source)])
+    return f"{row.value:.3g}" + (f" ({', '.join(words)})" if words else "")

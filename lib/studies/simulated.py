@@ -1,0 +1,174 @@
+"""What do the rows of neural processors say? Each stage on each device as one line: time, what of a chunk is useful,
+whether it fits, how far its numbers are from PyTorch's.
+
+A chunk is cut out of a sentence, so what it costs is laid on the frames that come out as in the whole
+(`stages.useful_frames`). An emulator answers for all devices of its toolchain, so its numbers hold for each of them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lib import targets
+from lib.deploy import stages, vela
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOISE_DB = 10.0  # below it the difference to PyTorch is a tenth of the signal's power or more
+RUN = ("notebook", "host", "commit", "recorded")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A stage on a device, of one run. run: its RUN; ms: of a chunk, None where nothing said; placed_pct: of the
+    operators; snr_db: of the answer in this length, by whatever device of the toolchain gave it; other_snr_db: (frames,
+    dB) of the longest other length that was answered; detail: of the row of its latency.
+    """
+
+    run: tuple
+    time: str
+    system: str
+    variant: str
+    target: str
+    kind: str
+    ms: float | None = None
+    placed_pct: float | None = None
+    snr_db: float | None = None
+    other_snr_db: tuple[int, float] | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+    why_not: str = ""
+
+    @property
+    def stage(self) -> str:
+        """Of "decoder-a8w8-f25" the "decoder-a8w8"."""
+        return self.variant.split("-f")[0]
+
+    @property
+    def label(self) -> str:
+        """As `stages` calls it."""
+        return f"{self.system}/{self.variant.split('-')[0]}"
+
+    @property
+    def name(self) -> str:
+        """In sentences."""
+        return f"{self.system} {self.variant} on {self.target}"
+
+    @property
+    def frames(self) -> int | None:
+        """Of its chunk."""
+        return self.detail.get("frames")
+
+    @property
+    def ms_a_second(self) -> float | None:
+        """Milliseconds for a second of audio that comes out as in the whole; infinite where none does."""
+        if self.ms is None or not self.frames or "audio_s" not in self.detail:
+            return None
+        useful_s = self.detail["audio_s"] * stages.useful_frames(self.label, self.frames) / self.frames
+        return self.ms / useful_s if useful_s else math.inf
+
+    @property
+    def spilled_bytes(self) -> float | None:
+        """What travels to the main memory between two layers; None where the compiler does not count it."""
+        return self.detail.get("estimate", {}).get("spilled_bytes")
+
+    @property
+    def does_not_fit(self) -> str:
+        """Why no device can run it; "" where it fits, or nothing is known."""
+        limit = targets.find(self.target).settings.get("sram_kib")
+        return vela.does_not_fit(self.detail.get("model", {}).get("sram_memory_used"), limit)
+
+    @property
+    def outgrows(self) -> bool | None:
+        """Whether it is too large for the memory beside the arithmetic; None where nothing says so: a compiler that has
+        a main memory to go to keeps to its SRAM, and does not tell what it would have taken.
+        """
+        used = self.detail.get("model", {})
+        if used and not used.get("dram_memory_used"):
+            return bool(self.does_not_fit)
+        return None if self.spilled_bytes is None else self.spilled_bytes > 0
+
+    @property
+    def memory(self) -> str:
+        """What it needs of the memory beside the arithmetic, in words; "" where nothing is known."""
+        used = self.detail.get("model", {})
+        if self.does_not_fit or "sram_memory_used" not in used:
+            spills = "" if self.spilled_bytes is None else f"spills {self.spilled_bytes / 1e6:.0f} MB"
+            return self.does_not_fit or spills
+        main = used.get("dram_memory_used")
+        return f"{used['sram_memory_used']:,.0f} KiB of SRAM" + (
+            f", {main:,.0f} of main memory" if main else ""
+        )
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether it is known to compute something else."""
+        return self.snr_db is not None and self.snr_db < NOISE_DB
+
+
+def read(rows: "pd.DataFrame") -> list[Line]:
+    """The lines of every run in a results table, in its order."""
+    on_npu = [is_npu(row.target) and row.kind != "published" for row in rows.itertuples()]
+    ours = rows[np.array(on_npu, bool)]
+    keys = [name for name in RUN if name in ours]
+    answered = {}
+    for row in ours[(ours.metric == "snr_db") & ours.value.notna()].itertuples():
+        answered[_of_runtime(row, keys)] = row.value
+    lines = []
+    for _, own in ours.groupby([*keys, "system", "variant", "target"], sort=False, dropna=False):
+        last = own.drop_duplicates("metric", keep="last").set_index("metric")
+        row = next(own.iloc[-1:].itertuples())
+        if last.value.notna().sum() == 0:
+            lines.append(_line(row, keys, why_not=str(row.detail)))
+            continue
+        detail = last.detail.get("latency_ms_p50", "")
+        found = json.loads(detail) if str(detail).startswith("{") else {}
+        values = {name: last.value.get(metric) for name, metric in _VALUES.items()}
+        snr = answered.get(_of_runtime(row, keys))
+        lines.append(
+            _line(row, keys, snr_db=snr, other_snr_db=_elsewhere(row, keys, answered), detail=found, **values)
+        )
+    return lines
+
+
+def newest(lines: Sequence[Line]) -> list[Line]:
+    """Of each stage on each device one line: a number before the reason why there is none, then the newest."""
+    chosen: dict[str, Line] = {}
+    for line in sorted(lines, key=lambda one: (not one.why_not, one.time)):
+        chosen[line.name] = line
+    return [line for line in lines if chosen[line.name] is line]
+
+
+def is_npu(target: str) -> bool:
+    """Whether a target of the table is a neural processor."""
+    return target in targets.TARGETS and targets.find(target).device not in ("cpu", "cuda")
+
+
+_VALUES = {"ms": "latency_ms_p50", "placed_pct": "npu_ops_pct"}
+
+
+def _line(row: Any, keys: Sequence[str], **found: Any) -> Line:
+    run = tuple(getattr(row, name) for name in keys)
+    return Line(run, str(row.time), row.system, row.variant, row.target, row.kind, **found)
+
+
+def _of_runtime(row: Any, keys: Sequence[str]) -> tuple:
+    runtime = targets.find(row.target).runtime
+    return (*(getattr(row, name) for name in keys), row.system, runtime, row.variant)
+
+
+def _elsewhere(row: Any, keys: Sequence[str], answered: dict[tuple, float]) -> tuple[int, float] | None:
+    """(frames, dB) of the longest other chunk of the same stage that the toolchain answered."""
+    *same, variant = _of_runtime(row, keys)
+    others = [
+        (int(name.split("-f")[1]), snr)
+        for (*of, name), snr in answered.items()
+        if of == same and name != variant and "-f" in name and name.split("-f")[0] == variant.split("-f")[0]
+    ]
+    return max(others, default=None)

@@ -1,0 +1,402 @@
+"""Deployment's rows are told by what they are: a chunk by what of it is useful, a graph by whether it fits, an energy
+by what it counts; and no row hides another.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+
+from lib import results, targets
+from lib.deploy import job, stages, tflite, vela
+from lib.measure import energy
+from lib.metrics import METRICS
+from lib.studies import devices, floors, floors_deployed, needs, simulated
+from lib.studies.floors import MET, NOT_RUN, UNDECIDED
+
+NOTEBOOK = "06_gpu_vs_npu"
+TEXT = "The birch canoe slid on the smooth planks."
+
+
+def row(system, variant, target, metric, value, ci=(None, None), *, detail="", **others):
+    given = {
+        "unit": METRICS[metric].unit,
+        "kind": "measured",
+        "n": 40,
+        "source": "",
+        "baseline": "",
+        "host": "here",
+        "commit": "",
+        "time": "2026-11-23T06:00:00+00:00",
+        "notebook": NOTEBOOK,
+        "recorded": False,
+    }
+    return {
+        "system": system,
+        "variant": variant,
+        "target": target,
+        "metric": metric,
+        "value": value,
+        "ci_low": ci[0],
+        "ci_high": ci[1],
+        "detail": detail if isinstance(detail, str) else json.dumps(detail),
+    } | (given | others)
+
+
+def recorded(profile, commit, **others):
+    return {"recorded": True, "commit": commit, "notebook": f"{NOTEBOOK}@{profile}@{commit}"} | others
+
+
+def chunk(target, frames, ms, *, system="vits-joe", stage="decoder-a8w8", snr=None, model=None, **others):
+    """Rows of a compiler's opinion of a chunk."""
+    variant = stage if frames == stages.FRAMES else f"{stage}-f{frames}"
+    estimate = {"spilled_bytes": others.pop("spilled", 0.0)} if model is None else None
+    told = {"frames": frames, "audio_s": frames * stages.HOP_S}
+    told |= {"estimate": estimate} if estimate else {"model": model}
+    made = [row(system, variant, target, "latency_ms_p50", ms, kind="simulated", detail=told, **others)]
+    if snr is not None:
+        made.append(row(system, variant, target, "snr_db", snr, kind="simulated", **others))
+    return made
+
+
+def frame(*rows):
+    return results.frame([one for part in rows for one in (part if isinstance(part, list) else [part])])
+
+
+def test_what_was_not_run_hides_no_recorded_number():
+    """The quick run, whose name sorts first, had no toolchain; the study had."""
+    quick = row(
+        "vits-joe", "decoder-a8w8", "qnn/sa8255", "latency_ms_p50", None, kind="not_run", detail="needs qnn"
+    )
+    table = frame(quick | recorded("quick", "a"), chunk("qnn/sa8255", 200, 16.8, **recorded("study", "b")))
+    shown = devices.together(results.frame([]), table)
+    assert list(shown.ms) == [16.8] and set(shown.kind) == {"simulated"}
+    newer = chunk("qnn/sa8255", 200, 15.0, **recorded("study", "c", time="2026-11-24T06:00:00+00:00"))
+    assert list(devices.together(results.frame([]), frame(newer, quick | recorded("quick", "a"))).ms) == [15.0]
+    alone = devices.together(frame(quick), frame(quick | recorded("quick", "a")))
+    assert list(alone["why not"]) == ["needs qnn"], "said once"
+
+
+@pytest.mark.parametrize("label", ["hifigan/generator", "istft/trunk", "vits-joe/decoder"])
+def test_a_frame_changes_what_lies_within_its_context_and_no_more(label):
+    """On the networks as they are: what a chunk needs beside itself is neither guessed too short nor too long."""
+    before, after = stages.context(label)
+    frames = 2 * (before + after) + 9
+    stage = stages.build(label, frames, texts=[TEXT])
+    network, inputs = stage.network.eval().double(), [torch.from_numpy(a).double() for a in stage.inputs]
+    at = before + after + 4
+    changed = [a.clone() for a in inputs]
+    for array in changed:
+        axis = array.shape.index(frames)
+        array.select(axis, at).add_(
+            3 * torch.randn(array.select(axis, at).shape, generator=torch.manual_seed(0))
+        )
+    with torch.no_grad():
+        difference = (network(*changed) - network(*inputs)).abs()
+    per_frame = difference.reshape(frames, -1).amax(1)  # (1, F, bins), or (1, 1, F * hop)
+    moved = torch.nonzero(per_frame).flatten()
+    # An output depends on `before` frames before it, so an input moves as many after it.
+    assert (at - int(moved[0]), int(moved[-1]) - at) == (after, before)
+
+
+def test_a_chunk_costs_what_of_it_comes_out_right():
+    table = frame(
+        chunk("qnn/sa8255", 8, 0.8, snr=25.0),
+        chunk("qnn/sa8255", 25, 1.9, snr=14.6),
+        chunk("qnn/sa8255", 100, 9.9, spilled=97e6),
+        chunk("qnn/sa8255", 200, 16.8, spilled=193e6),
+    )
+    wide = devices.sweep(table)
+    assert list(wide.columns) == [8, 25, 100, 200] and math.isinf(wide.iloc[0, 0])
+    assert wide.iloc[0, 1] == pytest.approx(1.9 / (3 * stages.HOP_S), abs=0.01), "3 of 25 frames"
+    assert "decoder-a8w8 on qnn/sa8255 between 25 and 100 frames" in devices.spill(table)
+    said = devices.finding(table)
+    assert "vits-joe 8.1 (decoder-a8w8 on qnn/sa8255, its numbers checked in chunks of 25 frames alone" in said
+
+
+def test_what_computes_something_else_is_no_winner():
+    """Its numbers were emulated for one device, and hold for both."""
+    table = frame(
+        chunk("qnn/sa8255", 100, 9.9, snr=8.0),
+        chunk("qnn/sa8797", 100, 3.6),
+        chunk("qnn/sa8797", 200, 20.0, snr=21.0),
+    )
+    said = devices.finding(table)
+    assert "vits-joe 9.7 (decoder-a8w8 on qnn/sa8797, 21 dB)" in said
+    assert "below 10 dB: vits-joe decoder-a8w8-f100 by qnn (8 dB)" in said
+
+
+def test_a_window_that_was_counted_as_sound_throughout_says_so():
+    """Rows older than the length of the speech within it."""
+    about = {"frames": 3000, "audio_s": 30.0, "estimate": {"spilled_bytes": 0.0}}
+    given = ("whisper-tiny.en", "encoder-a8w8", "qnn/sa8797", "latency_ms_p50", 3.0)
+    said = devices.finding(frame(row(*given, kind="simulated", detail=about)))
+    assert "whisper-tiny.en 0.1 (encoder-a8w8 on qnn/sa8797, its numbers unchecked, of a window of 30 s" in said
+    newer = about | {"audio_s": 3.0, "window_s": 30.0}
+    said = devices.finding(frame(row(*given, kind="simulated", detail=newer)))
+    assert "whisper-tiny.en 1 (" in said and "filled or not" not in said
+
+
+def test_a_sweep_is_of_one_run():
+    study = [chunk("qnn/sa8255", frames, 5.0, **recorded("study", "b")) for frames in (50, 100)]
+    now = chunk("qnn/sa8255", 200, 99.0)
+    assert list(devices.sweep(frame(*study, now)).columns) == [50, 100]
+
+
+def test_padding_counts_what_is_seen_twice():
+    assert (
+        stages.useful_frames("vits-joe/decoder", 22) == 0 and stages.useful_frames("vits-joe/decoder", 23) == 1
+    )
+    assert stages.useful_frames("fastspeech2/decoder", 200) == 200, "it attends, so it is not cut"
+    assert stages.padding_waste([100], [200], (11, 11)) == 0.5, "a whole sentence has no cut"
+    assert stages.padding_waste([189 + 189], [200], (11, 11)) == pytest.approx(1 - 378 / 400)
+    assert stages.padding_waste([189 + 190], [200], (11, 11)) == pytest.approx(1 - 379 / 600)
+    assert stages.padding_waste([100], [22], (11, 11)) == 1.0, "no room for anything beside its context"
+
+
+SUMMARY = "inference_time,cycles_total,sram_memory_used,core_clock\n0.17,85000000,{used},5e8\n"
+SAID = """CPU operators = 2 (5.0%)
+NPU operators = 38 (95.0%)
+   CPU: Passthrough = a
+   CPU: Transpose = b
+"""
+
+
+def vela_job(tmp_path, monkeypatch, used, target="vela/ethos-u55-256"):
+    asked = []
+
+    def run(command, **others):
+        asked.extend(command)
+        (folder / "out_summary_x.csv").write_text(SUMMARY.format(used=used))
+        return subprocess.CompletedProcess(command, 0, SAID, "")
+
+    given = job.Job(str(tmp_path), target, "int8", 1, dict(targets.find(target).settings))
+    folder = given.work()
+    monkeypatch.setattr(vela.subprocess, "run", run)
+    monkeypatch.setattr(tflite, "quantized", lambda job: tmp_path / "m.tflite")
+    monkeypatch.setattr(tflite, "runner", lambda model: lambda inputs: [])
+    return given, asked
+
+
+def test_what_does_not_fit_the_sram_is_not_run(tmp_path, monkeypatch):
+    given, asked = vela_job(tmp_path, monkeypatch, used=9606.4)
+    with pytest.raises(RuntimeError, match="does not fit: it needs 9,606 KiB of SRAM, the device has 2,048"):
+        vela.load(given)
+    assert f"--arena-cache-size={2048 * 1024}" in asked
+
+
+def test_what_vela_says_is_read(tmp_path, monkeypatch):
+    loaded = vela.load(vela_job(tmp_path, monkeypatch, used=1206.4)[0])
+    assert loaded.figures == {"npu_ops_pct": 95.0, "cycles": 85e6, "latency_ms_p50": 170.0}
+    assert loaded.detail["left"] == {"Passthrough": 1, "Transpose": 1}
+    assert loaded.detail["model"] == {"sram_memory_used": 1206.4, "core_clock": 5e8}
+
+
+def test_a_recorded_row_that_fits_no_device_says_so_and_wins_nothing():
+    large = {"sram_memory_used": 9606.4, "dram_memory_used": 0.0}
+    on = "vela/ethos-u55-256"
+    small = {"sram_memory_used": 1206.4, "dram_memory_used": 0.0}
+    both = {"sram_memory_used": 497.0, "dram_memory_used": 11307.0}
+    table = frame(
+        chunk(on, 25, 9.0, stage="decoder-int8", model=small, snr=15.0),
+        chunk(on, 200, 3.0, stage="decoder-int8", model=large, snr=15.0),
+        chunk("vela/ethos-u65-512", 200, 72.6, stage="decoder-int8", model=both),
+    )
+    shown = devices.together(results.frame([]), table.assign(recorded=True)).set_index("target").memory
+    assert list(shown[on]) == [
+        "1,206 KiB of SRAM",
+        "does not fit: it needs 9,606 KiB of SRAM, the device has 2,048",
+    ]
+    assert shown["vela/ethos-u65-512"] == "497 KiB of SRAM, 11,307 of main memory"
+    said = devices.finding(table)
+    assert "vits-joe 35 (decoder-int8 on vela/ethos-u65-512, 15 dB)" in said
+    assert "vits-joe decoder-int8 on vela/ethos-u55-256 does not fit" in said
+    assert devices.spill(table).endswith(f"vits-joe decoder-int8 on {on} between 25 and 200 frames.")
+
+
+def timed(variant, target, speedup, snr, *, threads=2, **others):
+    about = {"frames": 200, "audio_s": 2.3, "threads": threads}
+    made = [row("hifigan", variant, target, "latency_ms_p50", 30.0, detail=about, **others)]
+    made.append(row("hifigan", variant, target, "snr_db", snr, **others))
+    return made + [
+        row("hifigan", variant, target, "speedup", speedup, (speedup - 0.1, speedup + 0.1), **others)
+    ]
+
+
+def test_the_fastest_that_computes_the_same_is_told_first_and_what_nobody_judged_as_such():
+    now = frame(
+        timed("generator-fp32", "onnxruntime/cpu", 1.83, 112.0),
+        timed("generator-int8", "onnxruntime/cpu", 2.52, 10.1),
+        timed("generator-fp32", "torch/cuda-h100", 40.0, 90.0),
+    )
+    said = devices.finding(now)
+    assert "of what computes the same generator-fp32 on onnxruntime/cpu at 1.83 [1.73, 1.93] times" in said
+    assert "generator-int8 on onnxruntime/cpu at 2.52 [2.42, 2.62] times the speed is faster still" in said
+    assert "lies 10 dB below the signal), and nobody judged it" in said
+    assert "hifigan on a GPU, beside PyTorch in single precision on 2 threads of the processor" in said
+
+
+def test_the_fastest_is_of_one_run():
+    """Another machine's speed-up, and its noise, are no part of this run's."""
+    here = timed("generator-fp32", "onnxruntime/cpu", 1.5, 112.0, time="2026-11-24T06:00:00+00:00")
+    there = timed(
+        "generator-fp32", "onnxruntime/cpu", 9.0, 5.0, threads=64, **recorded("study", "b", host="there")
+    )
+    said = devices.finding(frame(there, here))
+    assert "at 1.50" in said and "9.00" not in said and "nobody judged it" not in said and "2 threads" in said
+
+
+ESTIMATED = "CPU seconds x 5.62 W per core (AMD EPYC is not in the table: median of 15 processors)"
+
+
+def voice(
+    system, variant="baseline", *, mos=4.5, metric="energy_j_per_audio_s", value=0.04, ci=(0.03, 0.05), **others
+):
+    """A whole voice with one cost, its rating and its memory."""
+    own = {name: others[name] for name in others if name not in ("kind", "source", "target")}
+    target = others.pop("target", "onnxruntime/cpu")
+    return [
+        row(system, variant, target, metric, value, ci, **({"notebook": "01_baselines"} | others)),
+        row(system, variant, target, "mos_predicted", mos, **({"notebook": "01_baselines"} | own)),
+        row(system, variant, target, "peak_rss_mb", 265.0, **({"notebook": "01_baselines"} | own)),
+    ]
+
+
+def need(metric, table):
+    (said,) = needs.told(table, [one for one in needs.NEEDS if metric in one.metrics])
+    return said
+
+
+def test_measured_and_estimated_joules_are_both_told_and_neither_beats_the_other():
+    table = frame(
+        voice("vits-joe", value=5.0, ci=(4.8, 5.2), source="RAPL package-0, idle 9 W subtracted"),
+        voice("hibari", value=0.04, kind="estimated", source=ESTIMATED),
+        voice(
+            "tacotron2",
+            value=90.0,
+            ci=(80.0, 99.0),
+            source="NVML energy counter, H100, board only",
+            target="torch/cuda-h100",
+        ),
+    )
+    said = need("energy_j_per_audio_s", table)
+    assert (
+        "vits-joe baseline on onnxruntime/cpu (5 J/s [4.8, 5.2], package; predicted MOS 4.50, 265 MB in use)"
+        in said
+    )
+    assert "hibari baseline on onnxruntime/cpu (0.04 J/s [0.015, 0.1], estimated, process share" in said
+    assert "tacotron2 baseline on torch/cuda-h100 (90 J/s [80, 99], board" in said
+    assert "not to be told from" not in said, "they are three different things"
+
+
+def test_who_is_not_parted_by_the_intervals_does_not_win():
+    table = frame(
+        voice("hibari", value=0.04, kind="estimated", source=ESTIMATED),
+        voice("vits-joe", value=0.045, ci=(0.035, 0.055), kind="estimated", source=ESTIMATED),
+        voice("speecht5", value=0.9, ci=(0.8, 1.0), kind="estimated", source=ESTIMATED),
+        voice("espeak-ng", mos=2.2, value=0.001, ci=(0.001, 0.001), kind="estimated", source=ESTIMATED),
+    )
+    said = need("energy_j_per_audio_s", table)
+    assert "not to be told from vits-joe baseline on onnxruntime/cpu (0.045 J/s" in said
+    assert "speecht5" not in said and "espeak" not in said
+
+
+def test_every_source_of_energy_says_its_boundary():
+    assert energy.boundary(ESTIMATED) == energy.SHARE, "of rows older than the word"
+    assert energy.boundary(energy.estimate(1.0, 1.0, "AMD EPYC").source) == energy.SHARE
+    assert energy.SHARE in energy.estimate(1.0, 1.0, "AMD EPYC").source
+    assert energy.boundary("somebody's meter") == ""
+
+
+def test_a_voice_that_does_not_stream_is_heard_when_its_sentence_is_done():
+    whole = voice("hibari", metric="latency_ms_p50", value=15.0, ci=(14.0, 16.0))
+    streams = voice("vits-joe", metric="first_audio_ms", value=9.0, ci=(8.0, 10.0))
+    said = need("first_audio_ms", frame(whole, streams))
+    assert "as it comes: vits-joe baseline on onnxruntime/cpu (9 ms [8, 10];" in said
+    said = need("first_audio_ms", frame(whole))
+    assert "hibari baseline on onnxruntime/cpu (15 ms [14, 16], the whole sentence;" in said
+
+
+def made_of(system, variant, rtfx, word, base="baseline"):
+    """A variant with what a verdict needs: "without audible loss", or "worse"."""
+    shift = 0.0 if word == "without audible loss" else 1.0
+    on = {"notebook": "04_pruning_quantization", "target": "onnxruntime/cpu"}
+    made = voice(system, variant, metric="throughput_rtfx", value=rtfx, ci=(rtfx - 1, rtfx + 1), **on)
+    differences = {
+        "wer": (shift, shift - 0.002, shift + 0.002),
+        "mos_predicted": (-shift, -shift - 0.01, -shift + 0.01),
+        "speaker_similarity": (0.0, -0.001, 0.001),
+    }
+    made = [one for one in made if one["metric"] != "mos_predicted"]
+    for metric, (value, low, high) in differences.items():
+        about = {"difference": value, "ci_low": low, "ci_high": high, "p_value": 0.5, "sd": 0.01, "n": 40}
+        number = 4.4 if metric == "mos_predicted" else 0.1
+        one = row(system, variant, "onnxruntime/cpu", metric, number, baseline=base, detail=about)
+        made.append(one | {"notebook": "04_pruning_quantization"})
+    return made
+
+
+def test_what_was_done_to_a_voice_is_told_beside_the_same_voice_of_the_same_run():
+    on = {"notebook": "04_pruning_quantization", "metric": "throughput_rtfx"}
+    table = frame(
+        voice("vits-joe", value=40.0, ci=(39.0, 41.0), **on),
+        made_of("vits-joe", "int8-static", 60.0, "worse"),
+        made_of("vits-joe", "int8-dynamic", 50.0, "without audible loss"),
+        voice(
+            "vits-joe", metric="throughput_rtfx", value=99.0, ci=(98.0, 99.5), host="there", time="2026-11-20"
+        ),
+    )
+    said = need("throughput_rtfx", table)
+    assert (
+        "smaller: vits-joe int8-dynamic on onnxruntime/cpu (50 s/s [49, 51]; predicted MOS 4.40, 265 MB in use;"
+        in said
+    )
+    assert "baseline 40 s/s; without audible loss)" in said
+    assert "int8-static" not in said and "99 s/s" not in said
+    assert (
+        "distilled: nothing was measured of any." in said and "fine-tuned: nothing was measured of any." in said
+    )
+    shown = needs.table(table).set_index("variant")
+    assert shown.loc["int8-static", "heard"] == "worse, beside baseline"
+    assert set(shown["done to it"]) == {"as it comes", "smaller"}
+    said = need("throughput_rtfx", frame(made_of("vits-joe", "int8-static", 60.0, "worse")))
+    assert "smaller: none is offered (vits-joe int8-static: worse)." in said
+
+
+def told(name, *rows):
+    asked = [floor for floor in floors_deployed.floors() if floor.name == name]
+    return floors.lines(frame(*rows), asked)[0]
+
+
+def test_a_voice_as_it_is_on_another_runtime_meets_a_floor_of_deployment():
+    def rtf(value, target, variant="baseline"):
+        return row("vits-joe", variant, target, "rtf", value, (0.95 * value, 1.05 * value))
+
+    slow = rtf(0.1, "torch/cpu")
+    line = told("voice vits-joe", slow, rtf(0.05, "onnxruntime/cpu"))
+    assert line.word == MET and line.ours.startswith(
+        "baseline on onnxruntime/cpu: 2 [1.81, 2.21] times as fast"
+    )
+    assert told("voice vits-joe", slow, rtf(0.066, "onnxruntime/cpu")).word == UNDECIDED
+    assert told("voice vits-joe", slow, rtf(0.001, "torch/cuda-h100")).word == NOT_RUN, "a GPU is no processor"
+    unheard = told("voice vits-joe", slow, rtf(0.01, "onnxruntime/cpu", "int8-static"))
+    assert unheard.word == NOT_RUN and "nobody judged it" in unheard.why
+    assert told("voice vits-joe", slow).word == NOT_RUN
+
+
+def test_the_rows_of_npus_are_of_both_vendors_and_of_devices_with_room():
+    hexagon = chunk("qnn/sa8255", 200, 16.8)
+    fits, large = ({"sram_memory_used": kib, "dram_memory_used": 0.0} for kib in (1206.4, 9606.4))
+    ethos = "vela/ethos-u55-256"
+    line = told("vits-joe decoder on NPUs", hexagon, chunk(ethos, 200, 9.0, stage="decoder-int8", model=fits))
+    assert line.word == MET and "decoder-a8w8 on qnn/sa8255 16.8 ms, simulated" in line.ours
+    for other in ([], chunk(ethos, 200, 9.0, stage="decoder-int8", model=large)):
+        line = told("vits-joe decoder on NPUs", hexagon, other)
+        assert line.word == NOT_RUN and "no row for Ethos-U" in line.why
+    assert "npu=install" in told("vits-joe decoder on NPUs").why
+    assert np.all([one.label in stages.NAMES for one in simulated.read(frame(hexagon))])
