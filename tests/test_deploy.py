@@ -132,7 +132,7 @@ def test_a_stage_is_timed_in_turns_and_compared(tmp_path, monkeypatch):
     assert 5 < by["onnxruntime/cpu", "int8"].snr_db < 60, "eight bits are heard in the numbers"
     assert by["onnxruntime/cpu", "fp32"].seconds.shape == (3, 8, 2)
     table = results.read(run.path)
-    gain = table[(table.metric == "speedup") & (table.variant == "upsampler-fp32-f16")]
+    gain = table[(table.metric == "speedup") & (table.variant == "upsampler-fp32-f16-1t")]
     assert list(gain.target) == ["onnxruntime/cpu"] and gain.ci_low.notna().all()
     absent = table[table.target == "qnn/sa8255"]
     assert set(absent.kind) == {"not_run"} and absent.detail.str.contains("npu=install").all()
