@@ -230,37 +230,64 @@ FORGETS = """
 LOADED = "history.state.loads"
 
 
+def of_its_own_accord(browser, once, loads: int) -> None:
+    """`once` tells how often its page was loaded; where Chromium itself forgot too, which costs a load, another page."""
+    for _ in range(3):
+        context = browser.new_context(viewport={"width": 1024, "height": 768})
+        counted = once(context)
+        context.close()
+        if counted <= loads:
+            break
+    assert counted == loads
+
+
 @pytest.mark.parametrize("forgetting, loads", [((0, 0), 2), ((1, 2), 3), ((2, 3), 3), ((2, 4), 4)])
-def test_a_page_begins_only_where_its_storage_keeps_what_is_written(context, tmp_path, forgetting, loads):
+def test_a_page_begins_only_where_its_storage_keeps_what_is_written(browser, tmp_path, forgetting, loads):
     built = kits.make(tmp_path, "acr", sentences=1, traps=0)
     script = FORGETS.replace("FROM", str(forgetting[0])).replace("TO", str(forgetting[1]))
-    page = context.new_page()
-    page.add_init_script(script)
-    page.goto(built.pages[0].as_uri() + "#2")
-    playwright.expect(page.locator("#start")).to_be_visible()
-    assert page.evaluate(LOADED) == loads and page.evaluate("localStorage.length") == 1  # the mark
-    assert page.locator("#warning").is_hidden()
-    begin(page)
     mine = trials(kit.read_key(tmp_path / "key.json"), 2)
-    for trial in mine[:2]:
-        answer(page, "acr", value_of(trial))
-    page.close()
-    again = opened(context, built.pages[0].as_uri() + "#2")  # another day, in another tab
-    playwright.expect(again.locator("#where")).to_have_text(f"Page 3 of {len(mine)}")
+
+    def once(context) -> int:
+        page = context.new_page()
+        page.add_init_script(script)
+        page.goto(built.pages[0].as_uri() + "#2")
+        playwright.expect(page.locator("#start")).to_be_visible()
+        if page.evaluate(LOADED) > loads or page.locator("#warning").is_visible():
+            return loads + 1
+        assert page.evaluate("localStorage.length") == 1  # the mark
+        begin(page)
+        for trial in mine[:2]:
+            answer(page, "acr", value_of(trial))
+        counted = page.evaluate(LOADED)
+        page.close()
+        again = opened(context, built.pages[0].as_uri() + "#2")  # another day, in another tab
+        playwright.expect(again.locator("#where")).to_have_text(f"Page 3 of {len(mine)}")
+        return counted
+
+    of_its_own_accord(browser, once, loads)
 
 
 @pytest.mark.parametrize("later, loads", [((3, 4), 4), ((3, 5), 5)])
-def test_a_page_whose_storage_comes_up_empty_later_finds_its_answers_again(context, tmp_path, later, loads):
+def test_a_page_whose_storage_comes_up_empty_later_finds_its_answers_again(browser, tmp_path, later, loads):
     built = kits.make(tmp_path, "acr", sentences=1, traps=0)
-    context.add_init_script(FORGETS.replace("FROM", str(later[0])).replace("TO", str(later[1])))
-    page = opened(context, built.pages[0].as_uri() + "#2")
-    begin(page)
     mine = trials(kit.read_key(tmp_path / "key.json"), 2)
-    for trial in mine[:2]:
-        answer(page, "acr", value_of(trial))
-    reloaded(page)
-    playwright.expect(page.locator("#where")).to_have_text(f"Page 3 of {len(mine)}")
-    assert page.evaluate(LOADED) == loads and page.complaints == []
+
+    def once(context) -> int:
+        context.add_init_script(FORGETS.replace("FROM", str(later[0])).replace("TO", str(later[1])))
+        page = opened(context, built.pages[0].as_uri() + "#2")
+        if page.evaluate(LOADED) > 2:
+            return loads + 1
+        begin(page)
+        for trial in mine[:2]:
+            answer(page, "acr", value_of(trial))
+        reloaded(page)
+        if page.evaluate(LOADED) <= loads and page.locator("#warning").is_hidden():
+            playwright.expect(page.locator("#where")).to_have_text(f"Page 3 of {len(mine)}")
+            assert page.complaints == []
+            return page.evaluate(LOADED)
+        return loads + 1
+
+    of_its_own_accord(browser, once, loads)
 
 
 def test_a_page_whose_storage_never_keeps_anything_says_so_and_stops_loading_itself(context, tmp_path):
