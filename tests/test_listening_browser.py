@@ -231,7 +231,7 @@ LOADED = "history.state.loads"
 
 
 def of_its_own_accord(browser, once, loads: int) -> None:
-    """`once` tells how often its page was loaded; where Chromium itself forgot too, which costs a load, another page."""
+    """`once` tells how often its page was loaded; where Chromium forgot too, which costs one more, another."""
     for _ in range(3):
         context = browser.new_context(viewport={"width": 1024, "height": 768})
         counted = once(context)

@@ -492,3 +492,11 @@ def test_a_recorded_point_gives_way_to_the_same_thing_measured_now():
         for metric, value in (("mos_predicted", 4.4), ("rtf", 0.01))
     ]
     assert labels(both(False) + earlier) == {"hibari"}  # there is a dot, without a name
+
+
+def test_a_detail_that_is_an_object_is_read_out_and_any_other_stands_as_it_is():
+    assert tables.read('{"axis": "block", "times": 0.99234, "rows": [1, 2], "on": true}') == (
+        "axis block, times 0.9923, rows [1, 2], on True"
+    )
+    assert tables.read("2 of 3 layers") == "2 of 3 layers"
+    assert tables.read("[1, 2]") == "[1, 2]" and tables.read("") == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -278,6 +279,20 @@ def _cell(row: Row, best: bool) -> Cell:
         row.value,
         best,
         row.source,
+    )
+
+
+def read(detail: str) -> str:
+    """A detail that is a JSON object as "name value" pairs, numbers to four digits; any other as it stands."""
+    try:
+        held = json.loads(detail)
+    except ValueError:
+        return detail
+    if not isinstance(held, dict):
+        return detail
+    said = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in held.items()}
+    return ", ".join(
+        f"{name} {json.dumps(value) if isinstance(value, (dict, list)) else value}" for name, value in said.items()
     )
 
 

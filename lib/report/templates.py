@@ -54,6 +54,7 @@ def _environment() -> "Environment":
         role_label=vocabulary.ROLE_LABEL,
         notebook_title=notebook_title,
         shorten=tables.shorten,
+        read=tables.read,
         kind_text=tables.kind_text,
         metrics=METRICS,
         short_table=SHORT_TABLE,
