@@ -292,7 +292,8 @@ def read(detail: str) -> str:
         return detail
     said = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in held.items()}
     return ", ".join(
-        f"{name} {json.dumps(value) if isinstance(value, (dict, list)) else value}" for name, value in said.items()
+        f"{name} {json.dumps(value) if isinstance(value, (dict, list)) else value}"
+        for name, value in said.items()
     )
 
 
