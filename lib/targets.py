@@ -170,6 +170,33 @@ _VELA = {
     "toolchain": ("torch==2.13.0", "litert-torch==0.10.0", "ai-edge-quantizer==0.10.0", "ethos-u-vela==5.2.0"),
     "megabytes": 2_200,
 }
+# The newest PyTorch that Rockchip's toolkit asks for comes with CUDA alone, and ours does as well: so it goes in alone.
+_RKNN = {
+    "kind": "simulated",
+    "toolchain": (
+        "torch==2.13.0",
+        "numpy==1.26.4",
+        "onnx==1.18.0",
+        "onnxruntime==1.26.0",
+        "protobuf==4.25.4",
+        "setuptools==79.0.1",
+        "scipy==1.17.1",
+        "opencv-python-headless==4.11.0.86",
+        "fast-histogram==0.14",
+        "psutil==7.2.2",
+        "ruamel.yaml==0.19.1",
+        "tqdm==4.70.1",
+    ),
+    "alone": ("rknn-toolkit2==2.5.0",),
+    "pythons": ("3.12", "3.11"),
+    "megabytes": 1_500,
+}
+_TPU_MLIR = {
+    "kind": "simulated",
+    "toolchain": ("tpu_mlir[onnx]==1.30.2", "psutil==7.2.2", "setuptools==79.0.1"),
+    "pythons": ("3.10",),
+    "megabytes": 2_000,
+}
 
 TARGETS = {
     target.name: target
@@ -242,6 +269,9 @@ TARGETS = {
             **_VELA,
         ),
         Target("edgetpu/usb", missing=_no_edge_tpu, **{**_VELA, "kind": "measured", "lodges_with": "vela"}),
+        # Rockchip and Sophgo: the vendors' compilers, and their simulators of the arithmetic.
+        Target("rknn/rk3588", **_RKNN),
+        Target("tpu-mlir/bm1684x", **_TPU_MLIR),
         Target(
             "neuron/inferentia2", missing=_no_neuron, modules=("torch_neuronx",), install="AWS's Neuron image"
         ),
