@@ -33,6 +33,9 @@ class Target:
     toolchain: tuple[
         str, ...
     ] = ()  # what pip installs into a Python of its own, because it does not stay beside ours
+    alone: tuple[str, ...] = ()  # what it installs there afterwards, without the packages that it asks for
+    lodges_with: str = ""  # the runtime whose Python it is, where the toolchain is another's
+    pythons: tuple[str, ...] = ()  # versions of Python that there is a toolchain for; none: any
     megabytes: int = 0  # on disk, of that Python
     settings: Mapping[str, Any] = field(default_factory=dict)  # what its runtime is told of the device
 
@@ -56,13 +59,23 @@ class Target:
         """The Python of its toolchain, whether it is there or not; None for a target that computes in ours."""
         if not self.toolchain:
             return None
-        return cache_folder("toolchains", f"{self.runtime}-{content_key(*self.toolchain)[:8]}", "bin", "python")
+        key = content_key(*self.toolchain, *self.alone)[:8]
+        return cache_folder("toolchains", f"{self.lodges_with or self.runtime}-{key}", "bin", "python")
+
+    @property
+    def unfinished(self) -> Path | None:
+        """A note that lies there for as long as its toolchain is not whole (`lib.deploy.toolchains`)."""
+        return self.python and self.python.parents[1].with_suffix(".unfinished")
+
+    @property
+    def installed(self) -> bool:
+        """Whether its toolchain is there, and whole."""
+        return bool(self.toolchain) and self.python.exists() and not self.unfinished.exists()
 
     def why_not(self) -> str | None:
         """Why it cannot run here, in words with the remedy; None where it can."""
-        if self.toolchain and not self.python.exists():
-            how = self.install or "./run_all.sh quick --only 06 --set npu=install"
-            return f"{self.name} needs {' '.join(self.toolchain)} in a Python of its own ({self.megabytes} MB): {how}"
+        if self.toolchain and not self.installed:
+            return self._not_installed()
         absent = [
             module
             for module in self.modules
@@ -71,6 +84,13 @@ class Target:
         if absent:
             return f"{self.name} needs {', '.join(absent)}: {self.install}"
         return self.missing()
+
+    def _not_installed(self) -> str:
+        how = self.install or "./run_all.sh quick --only 06 --set npu=install"
+        packages = " ".join((*self.toolchain, *self.alone))
+        own = f"a Python{' ' + ' or '.join(self.pythons) if self.pythons else ''} of its own"
+        before = f"; the last install: {self.unfinished.read_text()}" if self.unfinished.exists() else ""
+        return f"{self.name} needs {packages} in {own} ({self.megabytes} MB): {how}{before}"
 
     def versions(self) -> dict[str, str]:
         """Versions of what computes; "" for what is not installed."""
@@ -150,6 +170,33 @@ _VELA = {
     "toolchain": ("torch==2.13.0", "litert-torch==0.10.0", "ai-edge-quantizer==0.10.0", "ethos-u-vela==5.2.0"),
     "megabytes": 2_200,
 }
+# The newest PyTorch that Rockchip's toolkit asks for comes with CUDA alone, and ours does as well: so it goes in alone.
+_RKNN = {
+    "kind": "simulated",
+    "toolchain": (
+        "torch==2.13.0",
+        "numpy==1.26.4",
+        "onnx==1.18.0",
+        "onnxruntime==1.26.0",
+        "protobuf==4.25.4",
+        "setuptools==79.0.1",
+        "scipy==1.17.1",
+        "opencv-python-headless==4.11.0.86",
+        "fast-histogram==0.14",
+        "psutil==7.2.2",
+        "ruamel.yaml==0.19.1",
+        "tqdm==4.70.1",
+    ),
+    "alone": ("rknn-toolkit2==2.5.0",),
+    "pythons": ("3.12", "3.11"),
+    "megabytes": 1_500,
+}
+_TPU_MLIR = {
+    "kind": "simulated",
+    "toolchain": ("tpu_mlir[onnx]==1.30.2", "psutil==7.2.2", "setuptools==79.0.1"),
+    "pythons": ("3.10",),
+    "megabytes": 2_000,
+}
 
 TARGETS = {
     target.name: target
@@ -221,7 +268,10 @@ TARGETS = {
             settings={"system": "Ethos_U85_SYS_DRAM_High", "memory": "Dedicated_Sram_512KB", "sram_kib": 512},
             **_VELA,
         ),
-        Target("edgetpu/usb", missing=_no_edge_tpu, **{**_VELA, "kind": "measured"}),
+        Target("edgetpu/usb", missing=_no_edge_tpu, **{**_VELA, "kind": "measured", "lodges_with": "vela"}),
+        # Rockchip and Sophgo: the vendors' compilers, and their simulators of the arithmetic.
+        Target("rknn/rk3588", **_RKNN),
+        Target("tpu-mlir/bm1684x", **_TPU_MLIR),
         Target(
             "neuron/inferentia2", missing=_no_neuron, modules=("torch_neuronx",), install="AWS's Neuron image"
         ),

@@ -57,6 +57,8 @@ def test_the_rewriting_for_npus_is_exact_and_leaves_no_operator_in_one_dimension
     assert left["conv2d"] == 5 and left["maximum"] == 3
     assert not {"conv1d", "conv_transpose1d", "leaky_relu", "add_"} & left.keys()
     assert (left["unsqueeze"], left["squeeze"]) == (1, 1), "turned to images once, and back once"
+    layers = [layer for layer in rewritten.modules() if isinstance(layer, nn.Conv2d)]
+    assert {layer.dilation for layer in layers} == {(1, 1), (6, 6)}, "the Edge TPU takes no two that differ"
 
 
 @pytest.mark.parametrize("stride, kernel", [(2, 4), (8, 16), (4, 8), (3, 5), (2, 2), (3, 3)])

@@ -59,10 +59,9 @@ def why_not(target: str, precision: str) -> str | None:
 
 def builds(target: str) -> bool:
     """Whether its runtime is installed and compiles stages without the device that it compiles for."""
-    found = (
-        module in sys.modules or importlib.util.find_spec(module) for module in targets.find(target).modules
-    )
-    return hasattr(runtime(target), "build") and all(found)
+    one = targets.find(target)
+    found = (module in sys.modules or importlib.util.find_spec(module) for module in one.modules)
+    return hasattr(runtime(target), "build") and all(found) and (not one.toolchain or one.installed)
 
 
 def known() -> list[str]:

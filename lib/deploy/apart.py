@@ -27,7 +27,7 @@ from lib.errors import SpeechError
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def build(job: Job, *, timeout_s: float) -> dict[str, float]:
+def build(job: Job, *, timeout_s: float) -> dict[str, Any]:
     """What a runtime that builds without the device (`deploy.builds`) says of having done so; SpeechError why not."""
     with Process(job, timeout_s=timeout_s) as process:
         return process.ask({"do": "build", "job": json.loads(job.request())})

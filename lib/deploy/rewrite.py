@@ -3,7 +3,8 @@
 NPUs are made for images: their compilers know 2-D convolutions, and leave 1-D ones, transposed ones and LeakyReLU in
 part to the processor, with a copy there and back each time. The same network, exactly, in other words:
 
-- Conv1d (k) becomes Conv2d (1, k), a dilation d becomes (1, d);
+- Conv1d (k) becomes Conv2d (1, k), a dilation d becomes (d, d): along the side of 1 it changes nothing, and the Edge
+  TPU's compiler takes no two that differ;
 - a transposed convolution of stride s becomes one convolution that makes the s output phases as channels, and a
   reshape that interleaves them (the polyphase form: no zeros are put in between only to be multiplied);
 - LeakyReLU becomes max(x, a x);
@@ -77,7 +78,7 @@ class Flat(nn.Module):
             (1, kernel),
             stride=(1, stride),
             padding=(0, pads[0] if even else 0),
-            dilation=(1, dilation),
+            dilation=(dilation, dilation),
             groups=groups,
             bias=bias is not None,
         )

@@ -5,7 +5,10 @@ Runs in the Python of a toolchain that has both.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +31,49 @@ def quantized(job: Job) -> Path:
     result.export_model(str(temporary), overwrite=True)
     temporary.replace(path)
     return path
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Of a TFLite model. inputs, outputs: (type, shape) of each of its tensors, "INT8", (1, 1, 200, 128); settings: of
+    its kind, as TFLite's schema calls them ("dilationWFactor").
+    """
+
+    kind: str  # "CONV_2D"
+    inputs: tuple[tuple[str, tuple[int, ...]], ...]
+    outputs: tuple[tuple[str, tuple[int, ...]], ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def operators(path: Path) -> list[Operator]:
+    """Those of a model, in the order in which they are computed."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    kinds, types = (_names(of) for of in (schema.BuiltinOperator, schema.TensorType))
+    (graph,) = model.subgraphs
+
+    def tensors(numbers) -> tuple:
+        used = [
+            graph.tensors[number] for number in numbers if number >= 0
+        ]  # -1: one that may be left out, and is
+        return tuple((types[t.type], tuple(map(int, t.shape if t.shape is not None else ()))) for t in used)
+
+    return [
+        Operator(
+            kinds[max(code.builtinCode, code.deprecatedBuiltinCode)],
+            tensors(one.inputs),
+            tensors(one.outputs),
+            dict(vars(one.builtinOptions)) if one.builtinOptions else {},
+        )
+        for one in graph.operators
+        for code in (model.operatorCodes[one.opcodeIndex],)
+    ]
+
+
+def _names(of: type) -> dict[int, str]:
+    """number -> name of an enumeration of the schema."""
+    return {number: name for name, number in vars(of).items() if name.isupper()}
 
 
 def runner(path: Path, threads: int = 1, delegates: tuple = ()):

@@ -194,7 +194,9 @@ def _built(job: Job, timeout_s: float) -> str:
     try:
         said = apart.build(job, timeout_s=timeout_s)
     except SpeechError as error:
-        return f"an engine could not be built either: {error}"
+        return f"nor could it be compiled for without it: {error}"
+    if "said" in said:
+        return said["said"]
     return f"an engine was built here without it ({said['engine_mb']:.1f} MB in {said['build_s']:.1f} s)"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lib import results, targets
-from lib.deploy import stages
+from lib.deploy import stages, toolchains
 from lib.studies import simulated
 from lib.studies.simulated import NOISE_DB
 
@@ -33,31 +33,7 @@ def present(names: Sequence[str]) -> "pd.DataFrame":
 
 def install(names: Sequence[str]) -> list[str]:
     """Make the Pythons of the toolchains of these targets; returns what was done, or why it could not be."""
-    import subprocess
-    import sys
-
-    said = []
-    for name in names:
-        target = targets.find(name)
-        if not target.toolchain or target.python.exists():
-            continue
-        folder = target.python.parent.parent
-        commands = (
-            [sys.executable, "-m", "venv", str(folder)],
-            [str(folder / "bin" / "pip"), "install", "--quiet", *target.toolchain],
-        )
-        for command in commands:
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                import shutil
-
-                shutil.rmtree(folder, ignore_errors=True)  # half a toolchain would be taken for a whole one
-                last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-                said.append(f"{name}: {' '.join(target.toolchain)} could not be installed: {last}")
-                break
-        else:
-            said.append(f"{name}: {' '.join(target.toolchain)} installed")
-    return said
+    return toolchains.install(names)
 
 
 def build(
