@@ -421,8 +421,8 @@ def test_sentences_side_by_side_come_out_as_alone(label):
     )
     assert len(stage.timed) == 2 and len(stage.calibration) == 1
     assert not np.array_equal(stage.timed[0][0], stage.timed[1][0]), "another sentence is another input"
-    alone = [export._run(stage.network.eval(), [*map(torch.from_numpy, inputs)]) for inputs in stage.timed]
-    both = export._run(stage.network, [*map(torch.from_numpy, stage.batched(2).inputs)])
+    alone = [export.run(stage.network, inputs) for inputs in stage.timed]
+    both = export.run(stage.network, stage.batched(2).inputs)
     for number, outputs in enumerate(alone):
         np.testing.assert_allclose(both[0][number], outputs[0][0], atol=1e-4)
     if stage.waveform is not None:
