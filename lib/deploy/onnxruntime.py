@@ -25,22 +25,25 @@ def load(job: Job) -> Loaded:
     return Loaded(lambda inputs: opened.run(None, dict(zip(names, inputs))))
 
 
-def quantized(job: Job) -> bytes:
-    """The graph in 8 bit, made once for all runtimes that read it."""
+def quantized(job: Job, *, symmetric: bool = False) -> bytes:
+    """The graph in 8 bit, made once for all runtimes that read it. symmetric: as GPUs want it, s8 x s8 with every zero
+    at 0 and biases in single precision.
+    """
     from pathlib import Path
 
     from lib.files import write_atomic
     from lib.graphs import session
     from lib.optimize import quantize_graphs
 
-    path = Path(job.folder) / "int8.onnx"
+    path = Path(job.folder) / ("int8-symmetric.onnx" if symmetric else "int8.onnx")
     if not path.exists():
         graph = job.form("plain.onnx").read_bytes()
         names = [end.name for end in session.open(graph, 1).get_inputs()]
         seen = [dict(zip(names, arrays)) for arrays in job.calibration()]
         kinds = ("Conv", "MatMul", "Gemm")
         chosen = [name for name, kind in quantize_graphs.known(graph, kinds).items() if kind in kinds]
-        write_atomic(path, quantize_graphs.static(graph, chosen, seen))
+        form = {"activations": "int8", "symmetric": True, "biases": False} if symmetric else {}
+        write_atomic(path, quantize_graphs.static(graph, chosen, seen, **form))
     return path.read_bytes()
 
 
