@@ -1,5 +1,5 @@
-"""What a simulated processor says is judged sentence by sentence beside PyTorch on the same inputs, and its rows are about
-a stage, no voice.
+"""What a simulated processor says is judged sentence by sentence beside PyTorch on the same inputs, and its rows are
+about a stage, no voice.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Ears:
 
 @pytest.fixture
 def simulators(tmp_path, monkeypatch):
-    """Two devices each of the simulators soft/..., which answers a hundredth less, and nan/..., with what is no number."""
+    """Two devices each of the simulators soft/..., which answers a hundredth less, and nan/..., with no number."""
     monkeypatch.setenv("SPEECH_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "runtimes"
     folder.mkdir()

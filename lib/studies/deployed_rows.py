@@ -21,7 +21,9 @@ CLOCK = "time.perf_counter, processes in turns"
 
 
 def write(run: "Run", placed: Sequence[Placed], *, speedups: bool = True) -> None:
-    """Rows of one stage: latency, speed-up, SNR, what is heard, placement, cycles, energy; one not_run row for what could not run."""
+    """Rows of one stage: latency, speed-up, SNR, what is heard, placement, cycles, energy; one not_run row for what
+    could not run.
+    """
     bases = [p for p in placed if speedups and (p.target, p.precision) == BASE and not p.why_not]
     for one in placed:
         if one.why_not:

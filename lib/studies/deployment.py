@@ -75,8 +75,8 @@ def compare(
     input in a round; timeout_s: of one request to a toolchain, loading included; scorer: of what can be heard, None for
     none, and of the sentences that a simulated target says (`Stage.spoken`, `lib.studies.spoken`); emulated_frames:
     stages of so many at most are run through emulators, which take a minute for a few seconds of speech, longer ones
-    where they are to be judged; meter_s: for how long power is looked at in the last round, 0 for not at all; speedups: whether rows say how
-    much faster than BASE each is.
+    where they are to be judged; meter_s: for how long power is looked at in the last round, 0 for not at all; speedups:
+    whether rows say how much faster than BASE each is.
     """
     placed, how = [], How(rounds, passes, threads, timeout_s, scorer, emulated_frames, meter_s)
     for stage in progress.track(stages, "deployment", unit="stage"):

@@ -47,8 +47,9 @@ VOICE = ("naturalness", "intelligibility")  # criteria of `lib.measure.verdict`;
 
 @dataclass(frozen=True)
 class Judged:
-    """A stage's answers to whole sentences. values: metric -> over the sentences; own: PyTorch's of the same; differences:
-    paired, where both have the metric; clips: the first sentence, PyTorch's and this one's, of a stage that speaks.
+    """A stage's answers to whole sentences. values: metric -> over the sentences; own: PyTorch's of the same;
+    differences: paired, where both have the metric; clips: the first sentence, PyTorch's and this one's, of a stage
+    that speaks.
     """
 
     values: Mapping[str, Estimate]
@@ -111,8 +112,8 @@ def write(run: "Run", one: "Placed") -> None:
 
 
 def table(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """A line each stage and simulated target, of the newest run that judged it: sentences, the audio's SNR, each metric as
-    PyTorch's and this one's with the paired difference, and the word for it.
+    """A line each stage and simulated target, of the newest run that judged it: sentences, the audio's SNR, each metric
+    as PyTorch's and this one's with the paired difference, and the word for it.
     """
     import pandas as pd
 
