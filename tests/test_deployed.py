@@ -30,6 +30,7 @@ from lib.deploy import (
     vela,
 )
 from lib.files import cache_folder
+from lib.graphs import session
 from lib.measure import energy, metered
 from lib.studies import deployed_rows, deployment, spread
 from lib.studies.placed import Placed
@@ -211,20 +212,20 @@ def test_a_session_that_fell_back_to_the_processor_is_refused(monkeypatch):
     """As where the CUDA provider is built in and cuDNN is missing."""
 
     class Session:
-        def __init__(self, graph, providers):
+        def __init__(self, graph, options, providers):
             ((self.asked, self.options),) = providers
 
         def get_providers(self):
             return fell_back or [self.asked, "CPUExecutionProvider"]
 
     stub = types.ModuleType("onnxruntime")
-    stub.InferenceSession, stub.get_available_providers = Session, lambda: [onnxruntime.CUDA]
+    stub.InferenceSession, stub.get_available_providers = Session, lambda: [session.CUDA]
     monkeypatch.setitem(sys.modules, "onnxruntime", stub)
     fell_back = ["CPUExecutionProvider"]
     with pytest.raises(RuntimeError, match="opened the graph on CPUExecutionProvider: CUDA or cuDNN"):
-        onnxruntime._on_gpu(b"", tf32=False)
+        session.on_gpu(b"", tf32=False)
     fell_back = []
-    assert onnxruntime._on_gpu(b"", tf32=True).options == {"use_tf32": "1"}
+    assert session.on_gpu(b"", tf32=True).options == {"use_tf32": "1"}
 
 
 def test_what_is_recorded_as_a_cuda_graph_keeps_no_weights_of_autocast(monkeypatch):
@@ -278,8 +279,6 @@ def test_executorch_computes_with_as_many_threads_as_it_is_told(tmp_path, monkey
 def test_a_graph_in_half_precision_computes_in_it_and_gives_single_precision(tmp_path):
     import onnx
 
-    from lib.graphs import session
-
     stage = small_stage()
     folder = export.write(stage, tmp_path, export.HALVES)
     made = session.open(folder / "fp16.onnx", 1).run(None, {"input_0": stage.inputs[0]})[0]
@@ -331,8 +330,6 @@ def test_tensorrt_finds_its_precision_in_the_graph(precision, tmp_path):
 def test_a_gpus_graph_in_8_bit_has_its_zeros_at_0_and_float_biases(tmp_path):
     import onnx
     from onnx import numpy_helper
-
-    from lib.graphs import session
 
     stage = small_stage(2)
     folder = export.write(stage, tmp_path, ["plain.onnx"])

@@ -8,7 +8,6 @@ READS = ("plain.onnx",)
 READS_AS = {"fp16": ("fp16.onnx",)}
 PRECISIONS = ("fp32", "int8")
 CUDA_PRECISIONS = ("fp32", "tf32", "fp16", "int8")
-CUDA = "CUDAExecutionProvider"
 
 
 def load(job: Job) -> Loaded:
@@ -18,7 +17,7 @@ def load(job: Job) -> Loaded:
     form = job.form("fp16.onnx" if job.precision == "fp16" else "plain.onnx")
     graph = quantized(job) if job.precision == "int8" else form.read_bytes()
     if job.device == "cuda":
-        opened = _on_gpu(graph, tf32=job.precision == "tf32")
+        opened = session.on_gpu(graph, tf32=job.precision == "tf32")
     else:
         opened = session.open(graph, job.threads, spinning=True)
     names = [end.name for end in opened.get_inputs()]
@@ -45,21 +44,3 @@ def quantized(job: Job, *, symmetric: bool = False) -> bytes:
         form = {"activations": "int8", "symmetric": True, "biases": False} if symmetric else {}
         write_atomic(path, quantize_graphs.static(graph, chosen, seen, **form))
     return path.read_bytes()
-
-
-def _on_gpu(graph: bytes, *, tf32: bool):
-    """A session that computes on the GPU, or RuntimeError: where CUDA's libraries cannot be loaded the provider is
-    still listed, and a session opens on the processor and says so to its log alone.
-    """
-    import onnxruntime
-
-    if CUDA not in onnxruntime.get_available_providers():
-        raise RuntimeError("this onnxruntime was built without CUDA: pip install onnxruntime-gpu")
-    # TF32 is on by default: what is called fp32 elsewhere has it off.
-    opened = onnxruntime.InferenceSession(graph, providers=[(CUDA, {"use_tf32": str(int(tf32))})])
-    if (used := opened.get_providers()[:1]) != [CUDA]:
-        raise RuntimeError(
-            f"onnxruntime opened the graph on {', '.join(used) or 'nothing'}: CUDA or cuDNN could not be loaded; pip "
-            "install onnxruntime-gpu[cuda,cudnn]"
-        )
-    return opened
