@@ -129,7 +129,8 @@ def test_what_nobody_is_to_judge_is_asked_nothing(simulators):
     (one,) = deployment.compare(simulators, [saying()], ["soft/one"], rounds=1)
     folder, _ = deployment.exported(one.stage, [("soft/one", "fp32")])
     assert one.judged is None and not (folder / "answers").exists(), "its emulator takes minutes"
-    assert spoken.finding(results.read(simulators.path)) is None
+    nothing = results.read(simulators.path)
+    assert spoken.finding(nothing) is None and list(spoken.table(nothing).columns)[0] == "system"
 
 
 def test_sentences_that_cannot_be_judged_cost_no_other_row(simulators):

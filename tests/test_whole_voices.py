@@ -36,6 +36,7 @@ def test_without_a_gpu_every_target_of_a_voice_is_one_row_that_says_so(tmp_path,
     said = whole_voices.absent(rows, GPU)
     assert said.count("vits-joe on torch/cuda (") + said.count("vits-joe on torch/cuda,") == 1
     assert whole_voices.absent(rows, ["torch/cpu"]) is None and whole_voices.table(rows, GPU).empty
+    assert list(whole_voices.table(rows, GPU).columns) == ["voice", "target"], "an empty table has a head"
 
 
 def test_a_voice_is_benched_on_its_targets_beside_pytorch_on_the_processor(tmp_path, monkeypatch):

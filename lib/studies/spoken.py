@@ -126,7 +126,7 @@ def table(rows: "pd.DataFrame") -> "pd.DataFrame":
         for metric in (*SPEAKS, *LISTENS[:1]):
             line[METRICS[metric].label] = _beside(cells[metric]) if metric in cells else ""
         lines.append(line | {"beside PyTorch": _word(cells)})
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines or {"system": [], "stage": [], "target": [], "beside PyTorch": []})
 
 
 def finding(rows: "pd.DataFrame") -> str | None:

@@ -112,7 +112,7 @@ def table(rows: "pd.DataFrame", targets: Sequence[str]) -> "pd.DataFrame":
         if "rtf" in cells:
             named = {f"{METRICS[m].label}, {METRICS[m].unit}": _cell(cells[m]) for m in SHOWN if m in cells}
             lines.append({"voice": system, "target": target, **named, "of": cells["rtf"].notebook})
-    return pd.DataFrame(lines).fillna("")
+    return pd.DataFrame(lines or {"voice": [], "target": []}).fillna("")
 
 
 def _plain(target: str) -> str:
