@@ -79,6 +79,7 @@ METRICS = {
     "npu_ops_pct": Metric("Operators on the NPU", "%", +1, 1),
     "cycles": Metric("Cycles", "count", -1, 0),
     "snr_db": Metric("SNR to PyTorch", "dB", +1, 1),
+    "audio_snr_db": Metric("SNR of the audio to PyTorch's", "dB", +1, 1),
     "latency_ms_p99": Metric("Latency, 99th percentile", "ms", -1, 0),
     "requests_per_s": Metric("Requests served in time", "1/s", +1, 2),
 }

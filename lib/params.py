@@ -79,6 +79,8 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "frames": (8, None),
     "n_inputs": (1, None),
     "n_calibration": (1, None),
+    "n_spoken": (0, None),
+    "n_voiced": (1, None),
     "timeout_s": (1, None),
     "n_requests": (0, None),
     "meter_s": (0.0, 3_600.0),

@@ -22,14 +22,21 @@ from lib.deploy import (
     job,
     networks,
     onnxruntime,
+    qnn,
     stages,
     tensorrt,
+    tflite,
     torch_modules,
+    vela,
 )
+from lib.files import cache_folder
+from lib.graphs import session
 from lib.measure import energy, metered
 from lib.studies import deployed_rows, deployment, spread
 from lib.studies.placed import Placed
 from test_deploy import Upsampler, small_stage
+
+_CACHE = str(cache_folder())  # of whoever runs the tests: toolchains lie there
 
 RUNTIME = """
 import os
@@ -205,20 +212,20 @@ def test_a_session_that_fell_back_to_the_processor_is_refused(monkeypatch):
     """As where the CUDA provider is built in and cuDNN is missing."""
 
     class Session:
-        def __init__(self, graph, providers):
+        def __init__(self, graph, options, providers):
             ((self.asked, self.options),) = providers
 
         def get_providers(self):
             return fell_back or [self.asked, "CPUExecutionProvider"]
 
     stub = types.ModuleType("onnxruntime")
-    stub.InferenceSession, stub.get_available_providers = Session, lambda: [onnxruntime.CUDA]
+    stub.InferenceSession, stub.get_available_providers = Session, lambda: [session.CUDA]
     monkeypatch.setitem(sys.modules, "onnxruntime", stub)
     fell_back = ["CPUExecutionProvider"]
     with pytest.raises(RuntimeError, match="opened the graph on CPUExecutionProvider: CUDA or cuDNN"):
-        onnxruntime._on_gpu(b"", tf32=False)
+        session.on_gpu(b"", tf32=False)
     fell_back = []
-    assert onnxruntime._on_gpu(b"", tf32=True).options == {"use_tf32": "1"}
+    assert session.on_gpu(b"", tf32=True).options == {"use_tf32": "1"}
 
 
 def test_what_is_recorded_as_a_cuda_graph_keeps_no_weights_of_autocast(monkeypatch):
@@ -272,8 +279,6 @@ def test_executorch_computes_with_as_many_threads_as_it_is_told(tmp_path, monkey
 def test_a_graph_in_half_precision_computes_in_it_and_gives_single_precision(tmp_path):
     import onnx
 
-    from lib.graphs import session
-
     stage = small_stage()
     folder = export.write(stage, tmp_path, export.HALVES)
     made = session.open(folder / "fp16.onnx", 1).run(None, {"input_0": stage.inputs[0]})[0]
@@ -312,19 +317,48 @@ class _TensorRT(types.ModuleType):
 
 @pytest.mark.parametrize("precision", tensorrt.PRECISIONS)
 def test_tensorrt_finds_its_precision_in_the_graph(precision, tmp_path):
-    for form in ("plain.onnx", *export.HALVES):
+    for form in ("plain.onnx", "int8-symmetric.onnx", *export.HALVES):
         (tmp_path / form).write_bytes(form.encode())
     stub = _TensorRT()
     said = tensorrt.build(stub, job.Job(str(tmp_path), "tensorrt/cuda", precision))
-    wanted = f"{precision}.onnx" if precision in ("fp16", "bf16") else "plain.onnx"
+    graphs = {"fp16": "fp16.onnx", "bf16": "bf16.onnx", "int8": "int8-symmetric.onnx"}
+    wanted = graphs.get(precision, "plain.onnx")
     assert stub.read == [wanted.encode()] and stub.flags == [2, ("tf32", precision == "tf32")]
     assert said["engine_mb"] == pytest.approx(6e-6)
+
+
+def test_a_gpus_graph_in_8_bit_has_its_zeros_at_0_and_float_biases(tmp_path):
+    import onnx
+    from onnx import numpy_helper
+
+    stage = small_stage(2)
+    folder = export.write(stage, tmp_path, ["plain.onnx"])
+    asked = job.Job(str(folder), "tensorrt/cuda", "int8")
+    graph = onnxruntime.quantized(asked, symmetric=True)
+    assert graph != onnxruntime.quantized(asked), "a processor's is another one"
+    model = onnx.load_from_string(graph).graph
+    values = {t.name: numpy_helper.to_array(t) for t in model.initializer}
+    rounded = [n for n in model.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    zeros = [values[n.input[2]] for n in rounded]
+    assert (
+        len(rounded) > 8 and {z.dtype for z in zeros} == {np.dtype(np.int8)} and not any(z.any() for z in zeros)
+    )
+    made = {output: node for node in model.node for output in node.output}
+    convolutions = [n for n in model.node if n.op_type == "Conv"]
+    assert len(convolutions) == 4
+    for node in convolutions:
+        assert [made[name].op_type for name in node.input[:2]] == ["DequantizeLinear"] * 2
+        assert values[node.input[2]].dtype == np.float32
+    weights = [made[node.input[1]] for node in convolutions]
+    assert all(values[w.input[1]].shape == (values[w.input[0]].shape[0],) for w in weights), "a scale a channel"
+    answered = session.open(graph, 1).run(None, {"input_0": stage.inputs[0]})[0]
+    assert 10 < export.snr_db(export.expected(folder)[0], answered) < 60
 
 
 def test_tensorrt_rtx_builds_engines_without_a_gpu(tmp_path):
     pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx")
     folder = export.write(small_stage(), tmp_path, ["plain.onnx", "fp16.onnx"])
-    for precision in ("fp32", "fp16"):
+    for precision in ("fp32", "fp16", "int8"):
         said = apart.build(job.Job(str(folder), "tensorrt-rtx/cuda", precision), timeout_s=300)
         assert said["engine_mb"] > 0.01
 
@@ -421,9 +455,72 @@ def test_sentences_side_by_side_come_out_as_alone(label):
     )
     assert len(stage.timed) == 2 and len(stage.calibration) == 1
     assert not np.array_equal(stage.timed[0][0], stage.timed[1][0]), "another sentence is another input"
-    alone = [export._run(stage.network.eval(), [*map(torch.from_numpy, inputs)]) for inputs in stage.timed]
-    both = export._run(stage.network, [*map(torch.from_numpy, stage.batched(2).inputs)])
+    alone = [export.run(stage.network, inputs) for inputs in stage.timed]
+    both = export.run(stage.network, stage.batched(2).inputs)
     for number, outputs in enumerate(alone):
         np.testing.assert_allclose(both[0][number], outputs[0][0], atol=1e-4)
     if stage.waveform is not None:
         assert stage.waveform(alone[0]).shape[0] >= 15 * 256
+
+
+@pytest.mark.parametrize("precision, recipe", [("int8", "static_wi8_ai8"), ("a16w8", "static_wi8_ai16")])
+def test_a_tflite_model_is_made_with_the_activations_that_are_asked_for(
+    precision, recipe, tmp_path, monkeypatch
+):
+    asked = []
+
+    class Quantizer:
+        def __init__(self, plain, given):
+            asked.append(given)
+
+        def calibrate(self, data):
+            return {name: len(sets) for name, sets in data.items()}
+
+        def quantize(self, calibrated):
+            asked.append(calibrated)
+            return types.SimpleNamespace(
+                export_model=lambda path, overwrite: open(path, "wb").write(precision.encode())
+            )
+
+    package = types.ModuleType("ai_edge_quantizer")
+    package.quantizer = types.SimpleNamespace(Quantizer=Quantizer)
+    package.recipe = types.SimpleNamespace(
+        static_wi8_ai8=lambda: "static_wi8_ai8", static_wi8_ai16=lambda: "static_wi8_ai16"
+    )
+    monkeypatch.setitem(sys.modules, "ai_edge_quantizer", package)
+    monkeypatch.setattr(tflite, "_plain", lambda job: tmp_path / "plain.tflite")
+    monkeypatch.setattr(tflite, "_signature", lambda path: ("serve", ["a"]))
+    folder = export.write(small_stage(3), tmp_path / "stage", [])
+    made = tflite.quantized(job.Job(str(folder), "vela/ethos-u65-512", precision, toolchain="t"))
+    assert asked == [recipe, {"serve": 3}] and made.read_bytes() == precision.encode()
+    assert made.name == f"tflite-{precision}.tflite", "neither is taken for the other"
+
+
+def test_npus_that_have_16_bit_activations_name_them_alike():
+    for name in ("qnn/sa8255", "vela/ethos-u65-512"):
+        assert "a16w8" in deploy.precisions(name)
+    assert set(vela.PRECISIONS) == set(tflite.RECIPES) and deploy.precisions("edgetpu/usb") == ("int8",)
+
+
+def test_weights_of_convolutions_have_a_scale_a_channel_on_hexagon(tmp_path):
+    import onnx
+
+    folder = export.write(small_stage(), tmp_path, ["npu.onnx"])
+    given = qnn._by_channel(folder / "npu.onnx", "s8")
+    graph = onnx.load(folder / "npu.onnx").graph
+    weights = {n.input[1] for n in graph.node if n.op_type == "Conv"}
+    assert given.keys() == weights and len(weights) == 5
+    assert all(said == [{"quant_type": "s8", "axis": 0, "symmetric": True}] for said in given.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target, coarse", [("qnn/sa8255", "a8w8"), ("vela/ethos-u65-512", "int8")])
+def test_16_bit_activations_are_nearer_to_pytorch(target, coarse, runtimes, monkeypatch):
+    """With the vendor's own toolchain, where it is installed."""
+    monkeypatch.setenv("SPEECH_CACHE", _CACHE)
+    if why := targets.find(target).why_not():
+        pytest.skip(why)
+    ran = deployment.compare(runtimes, [small_stage(3)], [target], rounds=1, timeout_s=900)
+    by = {one.precision: one for one in ran}
+    assert not any(one.why_not for one in ran), [one.why_not for one in ran]
+    assert by["a16w8"].snr_db > by[coarse].snr_db and by["a16w8"].latency_ms.value > 0

@@ -85,7 +85,7 @@ def test_a_checkpoint_speaks_the_same_on_both(small, mel):
 
 
 def test_it_is_a_target_of_the_registry(mel):
-    assert systems.targets("istft") == ["torch/cpu", "torch/cuda", "onnxruntime/cpu"]
+    assert systems.targets("istft") == ["torch/cpu", "torch/cuda", "onnxruntime/cpu", "onnxruntime/cuda"]
     vocoder = systems.load("istft", target="onnxruntime/cpu")
     assert vocoder.origin["target"] == vocoder.target == "onnxruntime/cpu" and vocoder.kind == "vocoder"
     again = optimize.rebuild(json.loads(json.dumps(vocoder.origin)))

@@ -17,10 +17,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from lib import REPOSITORY, targets
-from lib.deploy.job import Arrays, Job, read_arrays
+from lib.deploy.job import Arrays, Job, read_arrays, save_arrays
 from lib.deploy.worker import MARK
 from lib.errors import SpeechError
 
@@ -131,6 +134,13 @@ class Worker(Process):
             raise
         self.outputs = read_arrays(answer["outputs"]) if answer["outputs"] else []
         self.figures, self.detail, self.load_s = answer["figures"], answer["detail"], answer["load_s"]
+
+    def answer(self, inputs: Sequence[np.ndarray]) -> Arrays:
+        """The outputs for inputs of the same shapes as those of the stage's folder."""
+        asked, answered = (str(self.job.work() / f"{name}.npz") for name in ("asked", "answered"))
+        save_arrays(asked, inputs)
+        self.ask({"do": "answer", "inputs": asked, "outputs": answered})
+        return read_arrays(answered)
 
     def timed(self, passes: int) -> tuple[list[list[float]], float]:
         """Seconds (inputs, passes) of each run, and the CPU seconds of them all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lib.deploy import torch_modules
 from lib.deploy.job import Arrays, Job, Loaded
+from lib.systems import quicker
 
 READS = ("network.pt",)
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
@@ -15,15 +16,7 @@ def load(job: Job) -> Loaded:
 
     network, buffers = torch_modules.opened(job)
     with torch.inference_mode(), torch_modules.precise(job, cached=False):
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # warm-up: libraries choose their kernels before anything is recorded
-            for _ in range(3):
-                network(*buffers)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            made = network(*buffers)
+        graph, made = quicker.recorded(lambda: network(*buffers))
     outputs = made if isinstance(made, (tuple, list)) else (made,)
 
     def run(arrays) -> Arrays:

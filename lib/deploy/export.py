@@ -17,7 +17,7 @@ import copy
 import functools
 import logging
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ def write(
         save_arrays(folder / f"inputs-{number:02d}.npz", arrays)
     for number, arrays in enumerate(stage.calibration):
         save_arrays(folder / f"calibration-{number:02d}.npz", arrays)
-    save_arrays(folder / "expected.npz", _run(network, inputs))
+    save_arrays(folder / "expected.npz", run(network, stage.inputs))
     rewritten = functools.cache(lambda: _rewritten(network, inputs))
     for form in forms:
         if form not in FORMS:
@@ -129,11 +129,12 @@ def snr_db(expected: np.ndarray, answered: np.ndarray) -> float:
     return float(10 * np.log10(np.square(expected).sum() / noise)) if noise else float("inf")
 
 
-def _run(network: "torch.nn.Module", inputs) -> list[np.ndarray]:
+def run(network: "torch.nn.Module", inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What PyTorch answers."""
     import torch
 
     with torch.no_grad():
-        made = network(*inputs)
+        made = network.eval()(*(torch.from_numpy(np.ascontiguousarray(array)) for array in inputs))
     return [t.numpy() for t in (made if isinstance(made, (tuple, list)) else (made,))]
 
 

@@ -81,13 +81,13 @@ class Loaded:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save_arrays(path: Path, arrays: Sequence[np.ndarray]) -> None:
+def save_arrays(path: str | Path, arrays: Sequence[np.ndarray]) -> None:
     """In order, as `read_arrays` returns them."""
     with open(path, "wb") as file:
         np.savez(file, *arrays)
 
 
-def read_arrays(path: Path) -> Arrays:
+def read_arrays(path: str | Path) -> Arrays:
     """Of a file of `save_arrays`."""
     with np.load(path) as stored:
         return [stored[f"arr_{i}"] for i in range(len(stored.files))]

@@ -8,7 +8,6 @@ READS = ("plain.onnx",)
 READS_AS = {"fp16": ("fp16.onnx",)}
 PRECISIONS = ("fp32", "int8")
 CUDA_PRECISIONS = ("fp32", "tf32", "fp16", "int8")
-CUDA = "CUDAExecutionProvider"
 
 
 def load(job: Job) -> Loaded:
@@ -18,45 +17,30 @@ def load(job: Job) -> Loaded:
     form = job.form("fp16.onnx" if job.precision == "fp16" else "plain.onnx")
     graph = quantized(job) if job.precision == "int8" else form.read_bytes()
     if job.device == "cuda":
-        opened = _on_gpu(graph, tf32=job.precision == "tf32")
+        opened = session.on_gpu(graph, tf32=job.precision == "tf32")
     else:
         opened = session.open(graph, job.threads, spinning=True)
     names = [end.name for end in opened.get_inputs()]
     return Loaded(lambda inputs: opened.run(None, dict(zip(names, inputs))))
 
 
-def quantized(job: Job) -> bytes:
-    """The graph in 8 bit, made once for all runtimes that read it."""
+def quantized(job: Job, *, symmetric: bool = False) -> bytes:
+    """The graph in 8 bit, made once for all runtimes that read it. symmetric: as GPUs want it, s8 x s8 with every zero
+    at 0 and biases in single precision.
+    """
     from pathlib import Path
 
     from lib.files import write_atomic
     from lib.graphs import session
     from lib.optimize import quantize_graphs
 
-    path = Path(job.folder) / "int8.onnx"
+    path = Path(job.folder) / ("int8-symmetric.onnx" if symmetric else "int8.onnx")
     if not path.exists():
         graph = job.form("plain.onnx").read_bytes()
         names = [end.name for end in session.open(graph, 1).get_inputs()]
         seen = [dict(zip(names, arrays)) for arrays in job.calibration()]
         kinds = ("Conv", "MatMul", "Gemm")
         chosen = [name for name, kind in quantize_graphs.known(graph, kinds).items() if kind in kinds]
-        write_atomic(path, quantize_graphs.static(graph, chosen, seen))
+        form = {"activations": "int8", "symmetric": True, "biases": False} if symmetric else {}
+        write_atomic(path, quantize_graphs.static(graph, chosen, seen, **form))
     return path.read_bytes()
-
-
-def _on_gpu(graph: bytes, *, tf32: bool):
-    """A session that computes on the GPU, or RuntimeError: where CUDA's libraries cannot be loaded the provider is
-    still listed, and a session opens on the processor and says so to its log alone.
-    """
-    import onnxruntime
-
-    if CUDA not in onnxruntime.get_available_providers():
-        raise RuntimeError("this onnxruntime was built without CUDA: pip install onnxruntime-gpu")
-    # TF32 is on by default: what is called fp32 elsewhere has it off.
-    opened = onnxruntime.InferenceSession(graph, providers=[(CUDA, {"use_tf32": str(int(tf32))})])
-    if (used := opened.get_providers()[:1]) != [CUDA]:
-        raise RuntimeError(
-            f"onnxruntime opened the graph on {', '.join(used) or 'nothing'}: CUDA or cuDNN could not be loaded; pip "
-            "install onnxruntime-gpu[cuda,cudnn]"
-        )
-    return opened

@@ -98,11 +98,22 @@ def _quantized(job: Job) -> Path:
         Reader(),
         activation_type=QuantType.QUInt16 if wide else QuantType.QUInt8,
         weight_type=QuantType.QUInt8,
+        init_overrides=_by_channel(source, QuantType.QInt8),
     )
     made = job.work() / "quantized.onnx"
     quantize(source, made, config)
     made.replace(path)
     return path
+
+
+def _by_channel(model: Path, kind) -> dict[str, list[dict]]:
+    """Weights of convolutions have a scale for each output channel; products know but one."""
+    import onnx
+
+    graph = onnx.load(model).graph
+    stored = {tensor.name for tensor in graph.initializer}
+    weights = [node.input[1] for node in graph.node if node.op_type == "Conv"]
+    return {name: [{"quant_type": kind, "axis": 0, "symmetric": True}] for name in weights if name in stored}
 
 
 def _counted(model: Path) -> int:

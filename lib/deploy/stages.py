@@ -30,11 +30,24 @@ HOP_S = 256 / 22_050  # a frame of our mels
 
 
 @dataclass(frozen=True, eq=False)
+class Spoken:
+    """A sentence that a stage takes whole. inputs: what it sees of it, of its own shapes; waveform: outputs ->
+    (n_samples,) of the sentence alone; transcript: outputs -> what was understood, of a stage that listens.
+    """
+
+    text: str
+    inputs: tuple[np.ndarray, ...]
+    waveform: Callable[[Sequence[np.ndarray]], np.ndarray] | None = None
+    transcript: Callable[[Sequence[np.ndarray]], str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Stage:
     """A network on fixed shapes. inputs: what it is timed and checked on; others: what it is timed on, too, of the same
-    shapes; calibration: likewise, from which scales are set; audio_s: what one run makes or hears, in the mean;
-    window_s: what it computes however little of that is speech, None where it is audio_s; waveform: outputs ->
-    (n_samples,), where they are heard at once or once the host has finished them; batch: sentences a run.
+    shapes; calibration: likewise, from which scales are set; spoken: sentences by which what comes out is judged;
+    audio_s: what one run makes or hears, in the mean; window_s: what it computes however little of that is speech, None
+    where it is audio_s; waveform: outputs -> (n_samples,), where they are heard at once or once the host has finished
+    them; batch: sentences a run.
     """
 
     system: str
@@ -47,6 +60,7 @@ class Stage:
     waveform: Callable[[Sequence[np.ndarray]], np.ndarray] | None = None
     sample_rate: int = 22_050
     others: tuple[tuple[np.ndarray, ...], ...] = ()
+    spoken: tuple[Spoken, ...] = ()
     window_s: float | None = None
     batch: int = 1
 
@@ -68,6 +82,7 @@ class Stage:
             audio_s=n * self.audio_s,
             window_s=None if self.window_s is None else n * self.window_s,
             waveform=None,
+            spoken=(),
             batch=n,
         )
 
@@ -87,9 +102,16 @@ class Stage:
         return context(self.label)
 
 
-def build(name: str, frames: int = FRAMES, *, texts: Sequence[str], calibration: Sequence[str] = ()) -> Stage:
+def build(
+    name: str,
+    frames: int = FRAMES,
+    *,
+    texts: Sequence[str],
+    calibration: Sequence[str] = (),
+    spoken: Sequence[str] = (),
+) -> Stage:
     """A stage of `NAMES`. texts: what is read for its inputs, a set each; calibration: likewise, by default its own
-    first inputs.
+    first inputs; spoken: by which it is judged, those that its bucket does not hold whole left out.
     """
     if not texts:
         raise ParameterError(f"{name} needs something to read: give at least one text")
@@ -97,10 +119,10 @@ def build(name: str, frames: int = FRAMES, *, texts: Sequence[str], calibration:
         raise unknown("stage", name, _STAGES)
     module, function = _STAGES[name].split(":")
     make = getattr(importlib.import_module(f"lib.deploy.{module}"), function)
-    return make(frames, list(texts), list(calibration))
+    return make(frames, list(texts), list(calibration), list(spoken))
 
 
-# A stage is one function (frames, texts, calibration texts) -> Stage, and one line.
+# A stage is one function (frames, texts, calibration texts, texts to judge by) -> Stage, and one line.
 _STAGES = {
     "hifigan/generator": "networks:hifigan_generator",
     "istft/trunk": "networks:istft_trunk",

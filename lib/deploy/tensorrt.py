@@ -1,7 +1,8 @@
 """TensorRT on an NVIDIA GPU: an engine built for its very model.
 
-Newer versions know no flag for half precision: the graph itself says what is computed in which (`fp16.onnx`), and the
-network is strongly typed.
+Newer versions know no flag for half precision and no calibration: the graph itself says what is computed in which
+(`fp16.onnx`; in 8 bit the scales that ONNX Runtime's quantizer set, explicit quantization), and the network is strongly
+typed.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import time
 
 from lib import targets
+from lib.deploy import onnxruntime
 from lib.deploy.job import Job, Loaded
 from lib.files import write_atomic
 
 READS = ("plain.onnx",)
 READS_AS = {"fp16": ("fp16.onnx",), "bf16": ("bf16.onnx",)}
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
 
 
 def load(job: Job) -> Loaded:
@@ -62,8 +64,7 @@ def plan(trt, logger, job: Job) -> bytes:
     typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # None where every network is
     network = builder.create_network(0 if typed is None else 1 << int(typed))
     parser = trt.OnnxParser(network, logger)
-    (form,) = READS_AS.get(job.precision, READS)
-    if not parser.parse(job.form(form).read_bytes()):
+    if not parser.parse(_graph(job)):
         raise RuntimeError("; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))[:300])
     config = builder.create_builder_config()
     (config.set_flag if job.precision == "tf32" else config.clear_flag)(trt.BuilderFlag.TF32)
@@ -71,6 +72,13 @@ def plan(trt, logger, job: Job) -> bytes:
     if made is None:
         raise RuntimeError(f"no engine could be built for this graph in {job.precision}")
     return bytes(made)
+
+
+def _graph(job: Job) -> bytes:
+    if job.precision == "int8":
+        return onnxruntime.quantized(job, symmetric=True)
+    (form,) = READS_AS.get(job.precision, READS)
+    return job.form(form).read_bytes()
 
 
 def build(trt, job: Job) -> dict[str, float]:

@@ -6,7 +6,7 @@ from lib.deploy import tensorrt
 from lib.deploy.job import Job, Loaded
 
 READS, READS_AS = tensorrt.READS, tensorrt.READS_AS
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 def load(job: Job) -> Loaded:

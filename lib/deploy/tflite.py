@@ -1,4 +1,5 @@
-"""How does a stage become an int8 TFLite model? By litert-torch and ai-edge-quantizer, for every NPU that reads TFLite.
+"""How does a stage become a TFLite model of whole numbers? By litert-torch and ai-edge-quantizer, for every NPU that
+reads TFLite.
 
 Runs in the Python of a toolchain that has both.
 """
@@ -15,19 +16,24 @@ import numpy as np
 from lib.deploy.job import Arrays, Job
 
 
+RECIPES = {"int8": "static_wi8_ai8", "a16w8": "static_wi8_ai16"}  # precision -> recipe of ai-edge-quantizer
+
+
 def quantized(job: Job) -> Path:
-    """The model with 8-bit weights and activations, scales set on the job's calibration; made once for all devices."""
-    path = job.made("tflite-int8.tflite")
+    """The model with 8-bit weights and 8- or 16-bit activations, scales set on the job's calibration; made once for all
+    devices.
+    """
+    path = job.made(f"tflite-{job.precision}.tflite")
     if path.exists():
         return path
     from ai_edge_quantizer import quantizer, recipe
 
     plain = _plain(job)
-    made = quantizer.Quantizer(str(plain), recipe.static_wi8_ai8())
+    made = quantizer.Quantizer(str(plain), getattr(recipe, RECIPES[job.precision])())
     name, ends = _signature(plain)
     data = {name: [dict(zip(ends, arrays)) for arrays in job.calibration()]}
     result = made.quantize(made.calibrate(data))
-    temporary = job.work() / "int8.tflite"
+    temporary = job.work() / "quantized.tflite"
     result.export_model(str(temporary), overwrite=True)
     temporary.replace(path)
     return path

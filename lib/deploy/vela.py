@@ -19,7 +19,7 @@ from lib.deploy import tflite
 from lib.deploy.job import Job, Loaded
 
 READS = ("npu.pt2",)
-PRECISIONS = ("int8",)
+PRECISIONS = ("int8", "a16w8")
 
 
 def load(job: Job) -> Loaded:

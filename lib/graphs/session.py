@@ -16,8 +16,10 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from lib import targets
 from lib.errors import ParameterError, require
 
+CUDA = "CUDAExecutionProvider"
 ALONE = "SPEECH_ALONE"  # "1" in the environment of a process that runs one system and nothing else of ours
 
 
@@ -60,9 +62,15 @@ class _Unopened:
         return getattr(self._opened, name)
 
 
-def open(model: bytes | str | Path | Callable[[], bytes], threads: int, *, spinning: bool | None = None) -> Any:
-    """An InferenceSession on the CPU provider. model: a serialized graph, what makes it, or its file; threads: of one
-    operator; operators run one after the other.
+def open(
+    model: bytes | str | Path | Callable[[], bytes],
+    threads: int,
+    *,
+    spinning: bool | None = None,
+    target: str = "onnxruntime/cpu",
+) -> Any:
+    """An InferenceSession on the processor, or where a target says so on an NVIDIA GPU. model: a serialized graph, what
+    makes it, or its file; threads: of one operator; operators run one after the other.
 
     spinning: while a graph runs, its threads wait for one another awake; by default where the process is `alone`.
     They sleep as soon as it has run, because a system has a session for each stage, and one that idles would hold
@@ -83,6 +91,28 @@ def open(model: bytes | str | Path | Callable[[], bytes], threads: int, *, spinn
     def opened():
         made = model() if callable(model) else model
         source = made if isinstance(made, bytes) else str(made)
+        if targets.find(target).cuda:
+            # Every sentence has a length of its own: who tries out all algorithms for each never comes to speak.
+            return on_gpu(source, options, cudnn_conv_algo_search="HEURISTIC")
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
     return later(opened)
+
+
+def on_gpu(source: bytes | str, options: Any = None, *, tf32: bool = False, **provider: str) -> Any:
+    """A session that computes on the GPU, or RuntimeError: where CUDA's libraries cannot be loaded the provider is
+    still listed, and a session opens on the processor and says so to its log alone. provider: its further options.
+    """
+    import onnxruntime
+
+    if CUDA not in onnxruntime.get_available_providers():
+        raise RuntimeError("this onnxruntime was built without CUDA: pip install onnxruntime-gpu")
+    # TF32 is on by default: what is called fp32 elsewhere has it off.
+    providers = [(CUDA, {"use_tf32": str(int(tf32)), **provider})]
+    opened = onnxruntime.InferenceSession(source, options, providers=providers)
+    if (used := opened.get_providers()[:1]) != [CUDA]:
+        raise RuntimeError(
+            f"onnxruntime opened the graph on {', '.join(used) or 'nothing'}: CUDA or cuDNN could not be loaded; pip "
+            "install onnxruntime-gpu[cuda,cudnn]"
+        )
+    return opened

@@ -48,6 +48,7 @@ def one_round(
     """
     values = load_inputs(inputs, kind)
     begin = time.monotonic()
+    _in_single_precision(origin)
     system = rebuild(origin, threads)
     loaded = time.monotonic()
 
@@ -89,6 +90,16 @@ def one_round(
         "threads": _threads_found(),
     }
     return answer
+
+
+def _in_single_precision(origin: dict) -> None:
+    """On a GPU PyTorch rounds the inputs of convolutions to TF32 by itself; what is called fp32 elsewhere does not."""
+    from lib import targets
+
+    if targets.find(origin.get("target") or "torch/cpu").cuda:
+        import torch
+
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def _changed(system) -> dict[str, Any] | None:

@@ -78,13 +78,15 @@ def static(
     symmetric: bool = False,
     equalise: float = 0.0,
     reduce_range: bool = False,
+    biases: bool = True,
 ) -> bytes:
     """A serialized graph in which the operators of these names compute in 8 bit with fixed scales.
 
     seen: what went into it (`calibration.feeds`); method, percentile: of `calibration.ranges`; activations: "uint8" or
     "int8"; symmetric: whether their zero is 0; equalise: how far the channels that a convolution reads are brought
     into one range first (SmoothQuant's scaling: `lib.graphs.channels`), 0 for not at all; reduce_range: weights in
-    7 bit, for processors without VNNI, whose sums of two products may overflow.
+    7 bit, for processors without VNNI, whose sums of two products may overflow; biases: whether they become whole
+    numbers of 32 bit, which not every runtime reads.
     """
     if activations not in ACTIVATIONS:
         raise unknown("type of activations", activations, ACTIVATIONS)
@@ -94,7 +96,7 @@ def static(
     if equalise:
         graph = channels.equalised(graph, chosen, channels.largest(graph, chosen, seen), equalise)
     ranges = calibration.ranges(graph, seen, method, percentile=percentile)
-    quantized = _statically(graph, chosen, ranges, method, activations, symmetric, reduce_range)
+    quantized = _statically(graph, chosen, ranges, method, activations, symmetric, reduce_range, biases)
     return channels.folded(quantized) if equalise else quantized
 
 
@@ -132,6 +134,7 @@ def _statically(
     activations: str = "uint8",
     symmetric: bool = False,
     reduce_range: bool = False,
+    biases: bool = True,
 ) -> bytes:
     """ONNX Runtime's quantizer on a named graph. ranges: file with the range of every tensor that it asks for."""
     quantization = require("onnxruntime.quantization", "onnxruntime==1.31.1")
@@ -148,7 +151,7 @@ def _statically(
             activation_type=getattr(quantization.QuantType, ACTIVATIONS[activations]),
             weight_type=quantization.QuantType.QInt8,
             nodes_to_quantize=full(chosen),
-            extra_options={"ActivationSymmetric": symmetric},
+            extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": biases},
         )
         return after.read_bytes()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib import environment, targets
 from lib.measure.metered import Metered
+from lib.studies import spoken
 from lib.studies.placed import BASE, Placed, speedup
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ CLOCK = "time.perf_counter, processes in turns"
 
 
 def write(run: "Run", placed: Sequence[Placed], *, speedups: bool = True) -> None:
-    """Rows of one stage: latency, speed-up, SNR, placement, cycles, energy; one not_run row for what could not run."""
+    """Rows of one stage: latency, speed-up, SNR, what is heard, placement, cycles, energy; one not_run row for what
+    could not run.
+    """
     bases = [p for p in placed if speedups and (p.target, p.precision) == BASE and not p.why_not]
     for one in placed:
         if one.why_not:
@@ -52,6 +55,7 @@ def _write(run: "Run", one: Placed, base: Placed | None) -> None:
         # One clip's MOS stands here: a row of its own would pass for a whole voice's.
         said = {"largest_difference": one.max_error, **({} if one.mos is None else {"mos_predicted": one.mos})}
         run.add(*names, "snr_db", one.snr_db, kind=one.kind, n=1, source="against PyTorch in fp32", detail=said)
+    spoken.write(run, one)
     if base not in (None, one) and (gain := speedup(one, base)):
         run.add(
             *names,

@@ -28,7 +28,7 @@ from lib.files import cache_folder, content_key
 from lib.measure import metered
 from lib.measure.metered import Metered
 from lib.optimize import quantize_graphs
-from lib.studies import deployed_rows
+from lib.studies import deployed_rows, spoken
 from lib.studies.placed import BASE, Placed
 
 if TYPE_CHECKING:
@@ -73,9 +73,10 @@ def compare(
 
     names: targets of `deploy.known()`; precisions: those alone, of targets that have them; passes: timings of each
     input in a round; timeout_s: of one request to a toolchain, loading included; scorer: of what can be heard, None for
-    none; emulated_frames: stages of so many at most are run through emulators, which take minutes for a second of
-    speech; meter_s: for how long power is looked at in the last round, 0 for not at all; speedups: whether rows say how
-    much faster than BASE each is.
+    none, and of the sentences that a simulated target says (`Stage.spoken`, `lib.studies.spoken`); emulated_frames:
+    stages of so many at most are run through emulators, which take a minute for a few seconds of speech, longer ones
+    where they are to be judged; meter_s: for how long power is looked at in the last round, 0 for not at all; speedups:
+    whether rows say how much faster than BASE each is.
     """
     placed, how = [], How(rounds, passes, threads, timeout_s, scorer, emulated_frames, meter_s)
     for stage in progress.track(stages, "deployment", unit="stage"):
@@ -147,6 +148,8 @@ def _turn(one: Placed, folder: Path, number: int, how: How, answered: set[Key]) 
     target = targets.find(one.target)
     same = (target.runtime, one.precision)  # one emulator for all devices of a toolchain: it is asked once
     slow = getattr(deploy.runtime(one.target), "EMULATES", False) and one.stage.frames > how.emulated_frames
+    judged = bool(one.stage.spoken and how.scorer and target.kind == "simulated")
+    slow = slow and not judged
     answers = number == 0 and (target.kind == "measured" or not (slow or same in answered))
     watched = (
         how.meter_s and target.kind == "measured" and number == how.rounds - 1 and target.device in METERED
@@ -159,6 +162,8 @@ def _turn(one: Placed, folder: Path, number: int, how: How, answered: set[Key]) 
             snr, off = _agreement(export.expected(folder), worker.outputs)
             one = replace(one, snr_db=snr, max_error=off, mos=_heard(one.stage, worker.outputs, how.scorer))
             answered.add(same)
+        if answers and judged:
+            one = replace(one, judged=_judged(one.stage, worker, how.scorer))
         if target.kind != "measured":
             return one
         spent, _ = worker.timed(how.passes)
@@ -166,6 +171,15 @@ def _turn(one: Placed, folder: Path, number: int, how: How, answered: set[Key]) 
         return replace(
             one, seconds=seconds, metered=_metered(worker, target.device, how, before_mb) if watched else None
         )
+
+
+def _judged(stage: Stage, worker: apart.Worker, scorer: "Scorer") -> spoken.Judged | str:
+    """Not to be judged costs the target no other row."""
+    try:
+        return spoken.judge(stage, worker.answer, scorer)
+    except (SpeechError, ImportError) as error:
+        log.warning("%s on %s: not judged: %s", stage.label, worker.job.target, error)
+        return str(error)
 
 
 def _metered(worker: apart.Worker, device: str, how: How, before_mb: float) -> Metered | str:

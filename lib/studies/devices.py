@@ -37,11 +37,20 @@ def install(names: Sequence[str]) -> list[str]:
 
 
 def build(
-    names: Sequence[str], frames: int, texts: Sequence["Sentence"], calibration: Sequence["Sentence"]
+    names: Sequence[str],
+    frames: int,
+    texts: Sequence["Sentence"],
+    calibration: Sequence["Sentence"],
+    spoken: Sequence["Sentence"] = (),
 ) -> list[stages.Stage]:
-    """The stages on what these sentences make them see."""
-    read, others = [s.text for s in texts], [s.text for s in calibration]
-    return [stages.build(name, frames, texts=read, calibration=others) for name in names]
+    """The stages on what these sentences make them see. spoken: those by which they are judged."""
+    read, others, judged = ([s.text for s in side] for side in (texts, calibration, spoken))
+    return [stages.build(name, frames, texts=read, calibration=others, spoken=judged) for name in names]
+
+
+def short(texts: Sequence["Sentence"], n: int, frames: int) -> list["Sentence"]:
+    """The first n sentences that a bucket of so many frames should hold whole, counted by their characters."""
+    return [s for s in texts if FRAMES_A_CHARACTER * len(s.text) <= frames][:n]
 
 
 def padding(built: Sequence[stages.Stage], texts: Sequence["Sentence"], frames: int) -> str | None:

@@ -5,7 +5,7 @@ than another.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from lib.measure.metered import Metered
 from lib.measure.nested import Ratio
 from lib.measure.stats import Estimate
 
+if TYPE_CHECKING:
+    from lib.studies.spoken import Judged
+
 BASE = ("torch/cpu", "fp32")  # what the others are compared with
 
 
@@ -23,7 +26,7 @@ BASE = ("torch/cpu", "fp32")  # what the others are compared with
 class Placed:
     """A stage on a target in a precision. seconds: (rounds, inputs, passes), empty where nothing was timed; snr_db: of
     its answer to PyTorch's, None where there is none; figures, detail: of `job.Loaded`; metered: while it computed
-    without a pause, None where nobody looked, or why not.
+    without a pause, None where nobody looked, or why not; judged: what it says, None where nobody asked, or why not.
     """
 
     stage: Stage
@@ -39,6 +42,7 @@ class Placed:
     mos: float | None = None
     threads: int = THREADS
     metered: Metered | str | None = None
+    judged: Judged | str | None = None
 
     @property
     def variant(self) -> str:

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from lib import targets as targets_module
 from lib.errors import ParameterError, unknown
+from lib.systems import quicker
 
 if TYPE_CHECKING:
     from lib.systems.model import Model
 
 KINDS = ("speech", "vocoder", "recogniser")
 _TORCH = ("torch/cpu", "torch/cuda")
+_ONNX = ("onnxruntime/cpu", "onnxruntime/cuda")
 
 
 @dataclass(frozen=True)
@@ -42,43 +44,29 @@ class Entry:
 # A new system is one file and one line here. Where targets want different classes, each has its own line.
 _SYSTEMS = (
     ("vits-joe", Entry("speech", "vits_joe.network:VitsJoe")),
-    ("vits-joe", Entry("speech", "vits_joe.stages:VitsJoeOnnx", ("onnxruntime/cpu",))),
+    ("vits-joe", Entry("speech", "vits_joe.stages:VitsJoeOnnx", _ONNX)),
     ("fastspeech2", Entry("speech", "fastspeech2:FastSpeech2.pretrained", teacher="vits-joe")),
     (
         "fastspeech2",
-        Entry(
-            "speech", "fastspeech2.stages:FastSpeech2Onnx.pretrained", ("onnxruntime/cpu",), teacher="vits-joe"
-        ),
+        Entry("speech", "fastspeech2.stages:FastSpeech2Onnx.pretrained", _ONNX, teacher="vits-joe"),
     ),
     ("tacotron2", Entry("speech", "tacotron2:Tacotron2.pretrained", teacher="vits-joe")),
-    (
-        "tacotron2",
-        Entry("speech", "tacotron2.stages:Tacotron2Onnx.pretrained", ("onnxruntime/cpu",), teacher="vits-joe"),
-    ),
+    ("tacotron2", Entry("speech", "tacotron2.stages:Tacotron2Onnx.pretrained", _ONNX, teacher="vits-joe")),
     ("speecht5", Entry("speech", "speecht5:SpeechT5.pretrained", teacher="vits-joe")),
-    (
-        "speecht5",
-        Entry("speech", "speecht5.stages:SpeechT5Onnx.pretrained", ("onnxruntime/cpu",), teacher="vits-joe"),
-    ),
+    ("speecht5", Entry("speech", "speecht5.stages:SpeechT5Onnx.pretrained", _ONNX, teacher="vits-joe")),
     ("speecht5-base", Entry("speech", "speecht5:SpeechT5Base")),
-    ("speecht5-base", Entry("speech", "speecht5.stages:SpeechT5BaseOnnx", ("onnxruntime/cpu",))),
+    ("speecht5-base", Entry("speech", "speecht5.stages:SpeechT5BaseOnnx", _ONNX)),
     ("tortoise", Entry("speech", "tortoise:Tortoise.pretrained", teacher="vits-joe")),
-    ("hibari", Entry("speech", "hibari:Hibari", ("onnxruntime/cpu",))),
+    ("hibari", Entry("speech", "hibari:Hibari", _ONNX)),
     ("espeak-ng", Entry("speech", "espeak:Espeak", ("native/cpu",), teacher=None)),
     ("hifigan", Entry("vocoder", "hifigan:pretrained", teacher="vits-joe")),
-    (
-        "hifigan",
-        Entry("vocoder", "hifigan.stages:HifiGanOnnx.pretrained", ("onnxruntime/cpu",), teacher="vits-joe"),
-    ),
+    ("hifigan", Entry("vocoder", "hifigan.stages:HifiGanOnnx.pretrained", _ONNX, teacher="vits-joe")),
     ("istft", Entry("vocoder", "istft:pretrained", teacher="vits-joe")),
-    (
-        "istft",
-        Entry("vocoder", "istft.onnx_vocoder:IstftOnnx.pretrained", ("onnxruntime/cpu",), teacher="vits-joe"),
-    ),
+    ("istft", Entry("vocoder", "istft.onnx_vocoder:IstftOnnx.pretrained", _ONNX, teacher="vits-joe")),
     ("griffin-lim", Entry("vocoder", "griffin_lim:load", ("numpy/cpu",), teacher="vits-joe")),
     ("whisper-tiny.en", Entry("recogniser", "whisper.network:Whisper")),
     ("whisper-tiny.en", Entry("recogniser", "whisper.engine:WhisperCTranslate2", ("ctranslate2/cpu",))),
-    ("whisper-tiny.en", Entry("recogniser", "whisper.stages:WhisperOnnx", ("onnxruntime/cpu",))),
+    ("whisper-tiny.en", Entry("recogniser", "whisper.stages:WhisperOnnx", _ONNX)),
     ("whisper-tiny.en", Entry("recogniser", "whisper.packaged:FasterWhisper", ("faster-whisper/cpu",))),
 )
 
@@ -120,26 +108,29 @@ def load(
 ) -> Model:
     """Load a system, ready to run.
 
-    target: one of `targets(name)`, by default the first; threads: CPU threads it may use; checkpoint: the folder of a
+    target: one of `targets(name)`, by default the first, or one that makes it quicker there (`quicker`: compiled, or
+    with CUDA graphs); threads: CPU threads it may use; checkpoint: the folder of a
     trained one, by default that of `lib.zoo`; settings: such as it has, for example speaker="hibari".
     """
     known = targets(name)
     target = target or known[0]
-    if target not in known:
+    if (on := quicker.plain(target) if target in targets_module.TARGETS else target) not in known:
         raise unknown(f"target of {name}", target, known)
     if threads < 1:
         raise ParameterError(f"{threads} threads cannot compute: give at least 1")
     if why := targets_module.find(target).why_not():
         raise ParameterError(f"{name} cannot run on {target} here: {why}")
-    entry = next(entry for system, entry in _SYSTEMS if system == name and target in entry.targets)
+    entry = next(entry for system, entry in _SYSTEMS if system == name and on in entry.targets)
     module, loader = entry.loader.split(":")
     build = operator.attrgetter(loader)(importlib.import_module(f"lib.systems.{module}"))
     trained = {"checkpoint": str(Path(checkpoint).resolve())} if checkpoint else {}
     if trained and "checkpoint" not in inspect.signature(build).parameters:
         raise ParameterError(f"{name} takes no checkpoint: it is not one of those that are trained here")
-    system = build(target=target, threads=threads, **trained)
+    system = build(target=on, threads=threads, **trained)
     if settings:
         system.configure(**settings)
+    if on != target:
+        quicker.ready(system, target)
     system.origin = {
         "system": name,
         "target": target,

@@ -56,7 +56,9 @@ class AcousticOnnx(BeforeVocoder):
 
     def _open(self) -> None:
         own = {stage: graph for stage, graph in self.graphs.items() if not stage.startswith(VOCODER)}
-        self.sessions = {stage: session.open(graph, self.threads) for stage, graph in own.items()}
+        self.sessions = {
+            stage: session.open(graph, self.threads, target=self.target) for stage, graph in own.items()
+        }
 
     def _changed(self) -> None:
         super()._changed()

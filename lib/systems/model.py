@@ -51,6 +51,9 @@ class Model(ABC):
         str, ...
     ] = ()  # of a variant beside its base's weights: what it adds, "<stage>/<name in its state>"
     graph_suffix: str = ".onnx"  # of files with its graphs
+    # (stage, method) of networks: what a sentence asks many times on the same shapes, and which keeps nothing between.
+    repeats: tuple[tuple[str, str], ...] = ()
+    quickened: bool = False  # whether its networks were compiled or recorded (`lib.systems.quicker`)
 
     def settings(self) -> dict[str, Any]:
         """What else decides what it does beside weights (speaker, controls, sampler...), as JSON."""
@@ -166,6 +169,11 @@ class Model(ABC):
         return f"<{self.name} {self.variant} on {self.target}, {self.params_m:.2f} M parameters>"
 
     def _copy(self: Self) -> Self:
+        if self.quickened:  # what was compiled or recorded stays with the networks that it was made of
+            raise ParameterError(
+                f"{self.name} on {self.target} cannot be changed: change it on torch, where its networks are as they "
+                "are"
+            )
         other = copy.copy(self)
         other.graphs = dict(self.graphs)
         other._copy_networks()

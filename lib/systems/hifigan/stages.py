@@ -50,9 +50,9 @@ class HifiGanOnnx(StoredVocoder):
         return export.graphs(PARTS.load(self.folder)[1])
 
     def _open(self) -> None:
-        decoder = functools.partial(fastest, self.graphs["decoder"], self.threads)
+        decoder = functools.partial(fastest, self.graphs["decoder"], self.threads, self.target)
         self.sessions = {
-            stage: session.open(decoder if stage == "decoder" else graph, self.threads)
+            stage: session.open(decoder if stage == "decoder" else graph, self.threads, target=self.target)
             for stage, graph in self.graphs.items()
         }
 

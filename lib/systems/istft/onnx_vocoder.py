@@ -45,7 +45,9 @@ class IstftOnnx(StoredVocoder):
         self._open()
 
     def _open(self) -> None:
-        self.sessions = {stage: session.open(graph, self.threads) for stage, graph in self.graphs.items()}
+        self.sessions = {
+            stage: session.open(graph, self.threads, target=self.target) for stage, graph in self.graphs.items()
+        }
 
     _changed = _open
 

@@ -218,6 +218,7 @@ class Tortoise(AcousticSystem):
     name = "tortoise"
     checkpoints, manner = checkpoints, "sampling"
     sampling = Sampling("dpm++", 8, 0.0, temperature=0.5)
+    repeats = (("decoder", "denoise"),)
 
     def __init__(self, folder: str | Path, **settings: Any):
         super().__init__(folder, **settings)

@@ -80,8 +80,10 @@ class VitsJoeOnnx(System):
     def _open(self) -> None:
         graphs = dict(self.graphs)
         if "decoder" in graphs:
-            graphs["decoder"] = functools.partial(fastest, graphs["decoder"], self.threads)
-        self.sessions = {stage: session.open(graph, self.threads) for stage, graph in graphs.items()}
+            graphs["decoder"] = functools.partial(fastest, graphs["decoder"], self.threads, self.target)
+        self.sessions = {
+            stage: session.open(graph, self.threads, target=self.target) for stage, graph in graphs.items()
+        }
         self.head = None
         if "decoder" not in graphs:  # another head: see `lib.optimize.head`
             from lib.systems.vits_joe.head import Head

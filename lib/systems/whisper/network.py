@@ -193,9 +193,22 @@ class Whisper(Recogniser):
             with watch.stage("encoder"):
                 heard = self.model.get_encoder()(features)
             with watch.stage("decoder"):
-                prompt = torch.tensor([self.prompt], device=self.device)
-                tokens = self.model.generate(
-                    encoder_outputs=heard, decoder_input_ids=prompt, do_sample=False, num_beams=1
-                )
-            parts.append(self.tokenizer.decode(tokens[0], skip_special_tokens=True).strip())
+                tokens = self._tokens(heard)
+            parts.append(self._words(tokens))
         return Transcript(" ".join(parts), watch.seconds, len(waveform) / sample_rate)
+
+    @torch.inference_mode()
+    def decoded(self, hidden: torch.Tensor) -> str:
+        """Greedy transcript of what an encoder has made of a window, (1, 1500, width), wherever it ran."""
+        from transformers.modeling_outputs import BaseModelOutput
+
+        return self._words(self._tokens(BaseModelOutput(last_hidden_state=hidden.to(self.device))))
+
+    def _tokens(self, heard) -> torch.Tensor:
+        prompt = torch.tensor([self.prompt], device=self.device)
+        return self.model.generate(
+            encoder_outputs=heard, decoder_input_ids=prompt, do_sample=False, num_beams=1
+        )
+
+    def _words(self, tokens: torch.Tensor) -> str:
+        return self.tokenizer.decode(tokens[0], skip_special_tokens=True).strip()

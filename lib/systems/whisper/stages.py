@@ -122,7 +122,9 @@ class WhisperOnnx(Recogniser):
         return said
 
     def _open(self) -> None:
-        self.sessions = {stage: session.open(graph, self.threads) for stage, graph in self.graphs.items()}
+        self.sessions = {
+            stage: session.open(graph, self.threads, target=self.target) for stage, graph in self.graphs.items()
+        }
 
     _changed = _open
 

@@ -1,0 +1,215 @@
+"""Does a simulated processor still say the same? What comes out of it, sentence by sentence, beside what PyTorch makes
+of the very same inputs.
+
+A sentence is said whole in one bucket and heard through all that follows on the host (a vocoder, the shaping of noise),
+the same for both, so what differs is what the stage computed. A stage that listens is judged by what the rest of the
+recogniser understands. Its rows are `simulated`, as their numbers come from an emulator or from reference kernels, and
+hold the paired difference to PyTorch; they are about a stage on short sentences, and no verdict on a voice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lib import progress, targets
+from lib.deploy import export
+from lib.deploy.job import Arrays
+from lib.deploy.stages import Spoken, Stage
+from lib.errors import AudioError
+from lib.measure import stats
+from lib.measure.evaluate import Clip, paired_detail
+from lib.measure.judgement import paired
+from lib.measure.scorer import source
+from lib.measure.scores import ClipScores, compare, recognised, summarise
+from lib.measure.stats import Difference, Estimate
+from lib.measure.verdict import RECOGNISER, quality_verdict
+from lib.metrics import METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lib.measure.scorer import Scorer
+    from lib.results import Run
+    from lib.studies.placed import Placed
+
+log = logging.getLogger(__name__)
+
+SNR = "audio_snr_db"
+SPEAKS, LISTENS = ("mos_predicted", "asr_nll"), ("wer", "cer")  # what decides, by what a stage is
+VOICE = ("naturalness", "intelligibility")  # criteria of `lib.measure.verdict`; the speaker was not asked for
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A stage's answers to whole sentences. values: metric -> over the sentences; own: PyTorch's of the same;
+    differences: paired, where both have the metric; clips: the first sentence, PyTorch's and this one's, of a stage
+    that speaks.
+    """
+
+    values: Mapping[str, Estimate]
+    own: Mapping[str, Estimate]
+    differences: Mapping[str, Difference]
+    clips: tuple[Clip, ...] = ()
+
+
+def judge(
+    stage: Stage, answer: Callable[[Sequence[np.ndarray]], Arrays], scorer: "Scorer", *, seed: int = 0
+) -> Judged:
+    """answer: inputs -> outputs, on the target. Raises SpeechError where it does not answer, AudioError where what
+    comes out is no sound.
+    """
+    said = progress.track(stage.spoken, f"{stage.label} is judged", unit="sentence")
+    pairs = [(export.run(stage.network, one.inputs), _numbers(answer(one.inputs))) for one in said]
+    own, made = ([side[of] for side in pairs] for of in (0, 1))
+    if stage.spoken[0].transcript is not None:
+        scores = [_understood(stage.spoken, outputs) for outputs in (own, made)]
+        return _judged(scores, LISTENS, seed)
+    sounds = [
+        [_sound(one, outputs) for one, outputs in zip(stage.spoken, all_of_them)] for all_of_them in (own, made)
+    ]
+    scores = [
+        scorer.rate_all([(w, stage.sample_rate, s.text) for w, s in zip(side, stage.spoken)], metrics=SPEAKS)
+        for side in sounds
+    ]
+    found = _judged(scores, SPEAKS, seed)
+    snr = [np.clip(export.snr_db(*pair), -200.0, 200.0) for pair in zip(*sounds)]
+    clips = tuple(Clip(stage.label, stage.spoken[0].text, side[0], stage.sample_rate) for side in sounds)
+    return Judged({SNR: stats.mean_ci(snr, seed=seed), **found.values}, found.own, found.differences, clips)
+
+
+def write(run: "Run", one: "Placed") -> None:
+    """The rows of one stage on one target; a `not run` one with the reason where it could not be judged."""
+    names = (one.stage.system, one.variant, one.target)
+    if isinstance(one.judged, str):
+        listens = any(sentence.transcript for sentence in one.stage.spoken)
+        run.not_run(*names, (LISTENS if listens else SPEAKS)[0], one.judged)
+        return
+    if one.judged is None:
+        return
+    runtime = targets.find(one.target).runtime
+    for metric, value in one.judged.values.items():
+        about: dict[str, Any] = {"frames": one.stage.frames}
+        if metric in one.judged.differences:
+            own = round(one.judged.own[metric].value, 4)
+            about |= {"pytorch": own, **paired_detail(one.judged.differences[metric])}
+        by = "against PyTorch's on the same inputs" if metric == SNR else _by(metric)
+        run.add(
+            *names,
+            metric,
+            value.value,
+            kind=one.kind,
+            n=value.n,
+            ci=value.ci,
+            source=f"{by}, of what {runtime}'s simulator answered",
+            detail=about,
+        )
+
+
+def table(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """A line each stage and simulated target, of the newest run that judged it: sentences, the audio's SNR, each metric
+    as PyTorch's and this one's with the paired difference, and the word for it.
+    """
+    import pandas as pd
+
+    lines = []
+    for (system, variant, target), own in _newest(rows):
+        cells = {row.metric: row for row in own.itertuples()}
+        line = {"system": system, "stage": variant, "target": target}
+        line["sentences"] = int(next(iter(cells.values())).n)
+        line["audio's SNR, dB"] = _interval(cells[SNR], 1) if SNR in cells else ""
+        for metric in (*SPEAKS, *LISTENS[:1]):
+            line[METRICS[metric].label] = _beside(cells[metric]) if metric in cells else ""
+        lines.append(line | {"beside PyTorch": _word(cells)})
+    return pd.DataFrame(lines or {"system": [], "stage": [], "target": [], "beside PyTorch": []})
+
+
+def finding(rows: "pd.DataFrame") -> str | None:
+    """What is still the same speech and what is not, in a sentence; None where nothing was judged."""
+    by_word: dict[str, list[str]] = {}
+    for (system, variant, target), own in _newest(rows):
+        cells = {row.metric: row for row in own.itertuples()}
+        first = next((cells[m] for m in (*SPEAKS, *LISTENS) if m in cells), None)
+        if first is not None:
+            label = METRICS[first.metric].in_sentence
+            said = f"{system} {variant} on {target} ({label} {_beside(first)})"
+            by_word.setdefault(_word(cells), []).append(said)
+    listed = "; ".join(f"{word}: {', '.join(names)}" for word, names in sorted(by_word.items()))
+    return f"What simulators say, beside PyTorch on the same sentences: {listed}." if by_word else None
+
+
+def sounds(placed: Sequence["Placed"]) -> dict[str, dict[str, Clip]]:
+    """Stage -> label -> the first sentence as PyTorch and each simulated target say it, for players."""
+    found: dict[str, dict[str, Clip]] = {}
+    for one in placed:
+        if isinstance(one.judged, Judged) and one.judged.clips:
+            own, made = one.judged.clips
+            heard = found.setdefault(one.stage.label, {"PyTorch, fp32": own})
+            heard[f"{one.precision} on {one.target}"] = made
+    return found
+
+
+def _judged(scores: Sequence[Sequence[ClipScores]], metrics: Sequence[str], seed: int) -> Judged:
+    """scores: PyTorch's, and those of the target."""
+    own, made = (summarise(side, seed=seed) for side in scores)
+    differences = compare(scores[1], scores[0], seed=seed)
+    return Judged(*({name: of[name] for name in metrics if name in of} for of in (made, own, differences)))
+
+
+def _understood(spoken: Sequence[Spoken], outputs: Sequence[Arrays]) -> list[ClipScores]:
+    return [ClipScores(recognised(one.text, one.transcript(made))) for one, made in zip(spoken, outputs)]
+
+
+def _sound(one: Spoken, outputs: Arrays) -> np.ndarray:
+    return np.clip(one.waveform(outputs), -1, 1).astype(np.float32)
+
+
+def _numbers(outputs: Arrays) -> Arrays:
+    if not all(np.isfinite(array).all() for array in outputs):
+        raise AudioError("it answers a sentence with what is no number: infinite or NaN")
+    return outputs
+
+
+def _by(metric: str) -> str:
+    return "greedy decoding, jiwer" if metric in LISTENS else source(metric)
+
+
+def _newest(rows: "pd.DataFrame") -> list[tuple[tuple, "pd.DataFrame"]]:
+    """((system, variant, target), its judged rows of the newest run that has any), in the order of the rows."""
+    judged = rows[rows.metric.isin((SNR, *SPEAKS, *LISTENS)) & (rows.kind == "simulated") & rows.value.notna()]
+    parts = []
+    for names, own in judged.groupby(["system", "variant", "target"], sort=False):
+        last = own.loc[own.time.astype(str).idxmax()]
+        same = (own[["notebook", "host", "commit"]] == last[["notebook", "host", "commit"]]).all(axis=1)
+        parts.append((names, own[same]))
+    return parts
+
+
+def _word(cells: Mapping[str, Any]) -> str:
+    """The verdict on the paired differences of the rows."""
+    differences = {
+        metric: paired(about)
+        for metric, row in cells.items()
+        if "difference" in (about := json.loads(row.detail) if row.detail else {})
+    }
+    return quality_verdict(differences, RECOGNISER if "wer" in differences else VOICE).word
+
+
+def _beside(row: Any) -> str:
+    """ "4.12 -> 3.98, -0.14 [-0.20, -0.08]"."""
+    about, metric = json.loads(row.detail), METRICS[row.metric]
+    digits = metric.digits
+    ends = (
+        "" if about["ci_low"] is None else f" [{about['ci_low']:+.{digits}f}, {about['ci_high']:+.{digits}f}]"
+    )
+    return f"{about['pytorch']:.{digits}f} -> {row.value:.{digits}f}, {about['difference']:+.{digits}f}{ends}"
+
+
+def _interval(row: Any, digits: int) -> str:
+    ends = "" if row.ci_low != row.ci_low else f" [{row.ci_low:.{digits}f}, {row.ci_high:.{digits}f}]"
+    return f"{row.value:.{digits}f}{ends}"

@@ -1,0 +1,138 @@
+"""How fast does a whole voice speak on a GPU, from text to waveform? In the bench that times the processor's targets,
+beside PyTorch on the processor.
+
+A stage alone (`deployment`) says what a chip can do for a network. A listener waits for phonemes, durations, copies to
+the device and back, and every kernel that is started for a short sentence, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lib import systems
+from lib.errors import ParameterError
+from lib.measure import bench
+from lib.measure.benched import Candidate
+from lib.metrics import METRICS
+from lib.studies import confirmed, failed
+from lib.targets import find
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lib.measure.benched import Benched
+    from lib.results import Run
+
+BASE = "torch/cpu"  # what the others are compared with
+WHOLE = "baseline"
+SHOWN = ("latency_ms_p50", "rtf", "speedup", "energy_j_per_audio_s", "utilization_pct", "peak_gpu_mb")
+
+
+def compare(
+    run: "Run",
+    voices: Sequence[str],
+    targets: Sequence[str],
+    texts: Sequence[str],
+    *,
+    rounds: int = 3,
+    passes: int = 1,
+    threads: int = 2,
+    energy: bool = False,
+    timeout_s: float = 600,
+) -> dict[str, "Benched"]:
+    """Each voice on each target, as rows of the bench, and how many times as fast as on PyTorch on the processor; label
+    -> what was benched, nothing where no target is here. What a machine or a voice has not is one `not run` row.
+
+    energy: joules of a sensor, over 10 s a round; timeout_s: of one process, in which networks may be compiled.
+    """
+    benched: dict[str, Benched] = {}
+    for name in voices:
+        found = {target: _candidate(run, name, target, threads) for target in targets if target != BASE}
+        there = {target: one for target, one in found.items() if one is not None}
+        if not there and BASE not in targets:
+            continue
+        candidates = {f"{name} on {BASE}": _candidate(run, name, BASE, threads)}
+        candidates |= {f"{name} on {target}": one for target, one in there.items()}
+        candidates = {label: one for label, one in candidates.items() if one is not None}
+        given = {"rounds": rounds, "passes": passes, "threads": threads, "seed": run.seed}
+        own = bench.bench(candidates, list(texts), energy=energy, timeout_s=timeout_s, **given)
+        bench.write(run, own)
+        if f"{name} on {BASE}" in own:
+            confirmed.lay_beside(run, own, f"{name} on {BASE}")
+        benched |= own
+    return benched
+
+
+def finding(benched: Mapping[str, "Benched"]) -> str | None:
+    """The fastest target of each voice beside PyTorch on the processor, in a sentence; None where nothing was timed."""
+    said = []
+    for label, base in benched.items():
+        name = base.candidate.system
+        if base.candidate.target != BASE or base.why_not:
+            continue
+        others = {
+            one.candidate.target: bench.speedup(one, base)
+            for one in benched.values()
+            if one is not base and one.candidate.system == name and not one.why_not
+        }
+        if others:
+            best = max(others, key=lambda target: others[target].value)
+            gain = others[best]
+            ends = f" [{gain.low:.2f}, {gain.high:.2f}]" if gain.ci else ""
+            said.append(f"{name} on {best} at {gain.value:.2f}{ends} times the speed")
+    return f"From text to waveform, beside {BASE}, fastest: {'; '.join(said)}." if said else None
+
+
+def absent(rows: "pd.DataFrame", targets: Sequence[str]) -> str | None:
+    """Why voices were not run on these targets, each reason once; None where all were."""
+    mine = rows[(rows.metric == "rtf") & (rows.kind == "not_run") & rows.target.isin(targets)]
+    why: dict[str, list[str]] = {}
+    for row in mine.itertuples():
+        reason = str(row.detail).split(" here: ", 1)[-1]
+        why.setdefault(reason, []).append(f"{row.system} on {row.target}")
+    listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in why.items())
+    return f"Not run: {listed}." if why else None
+
+
+def table(rows: "pd.DataFrame", targets: Sequence[str]) -> "pd.DataFrame":
+    """A line each voice and target of these kinds that a run has timed, the newest of each: what a sentence waits for,
+    speed, energy and memory.
+    """
+    import pandas as pd
+
+    mine = rows[rows.metric.isin(SHOWN) & rows.value.notna() & (rows.variant == WHOLE)]
+    mine = mine[np.array([_plain(target) in targets for target in mine.target], bool)]
+    newest = mine.sort_values("time").drop_duplicates(["system", "target", "metric"], keep="last")
+    lines = []
+    for (system, target), own in newest.groupby(["system", "target"], sort=False):
+        cells = {row.metric: row for row in own.itertuples()}
+        if "rtf" in cells:
+            named = {f"{METRICS[m].label}, {METRICS[m].unit}": _cell(cells[m]) for m in SHOWN if m in cells}
+            lines.append({"voice": system, "target": target, **named, "of": cells["rtf"].notebook})
+    return pd.DataFrame(lines or {"voice": [], "target": []}).fillna("")
+
+
+def _plain(target: str) -> str:
+    """Of a GPU's "torch/cuda-h100" the target's own name, "torch/cuda"; of one that the table does not have "".
+
+    >>> _plain("torch/cuda-h100"), _plain("recording/prompts")
+    ('torch/cuda', '')
+    """
+    try:
+        return find(target).name
+    except ParameterError:
+        return ""
+
+
+def _cell(row: Any) -> str:
+    ends = "" if row.ci_low != row.ci_low else f" [{row.ci_low:.3g}, {row.ci_high:.3g}]"
+    return f"{row.value:.3g}{ends}" + ("" if row.kind == "measured" else f" ({row.kind})")
+
+
+def _candidate(run: "Run", name: str, target: str, threads: int) -> Candidate | None:
+    """None, and a row that says why, where the voice is not on the target here."""
+    voice = failed.tried(run, (name, WHOLE, target), lambda: systems.load(name, target=target, threads=threads))
+    return None if voice is None else Candidate.of(voice)
