@@ -49,6 +49,7 @@ METRICS = {
     "latency_ms_p50": Metric("Latency, median", "ms", -1, 0),
     "latency_ms_p90": Metric("Latency, 90th percentile", "ms", -1, 0),
     "throughput_rtfx": Metric("Throughput (RTFx)", "s/s", +1, 1),
+    "tokens_per_s": Metric("Tokens of text heard", "1/s", +1, 0),
     "first_audio_ms": Metric("First audio", "ms", -1, 0),
     "cold_start_s": Metric("Cold start", "s", -1, 2),
     "size_mb": Metric("Download size", "MB", -1, 1),

@@ -38,6 +38,7 @@ _GROUPS = {
         "latency_ms_p90",
         "latency_ms_p99",
         "requests_per_s",
+        "tokens_per_s",
         "first_audio_ms",
         "cold_start_s",
         "nfe",
@@ -139,6 +140,10 @@ DEFINITIONS = {
     "fast_modulation": "How much of the movement faster than 16 Hz is left, as a share of the voice's own.",
     "latency_ms_p99": "As above; 99 of 100 take less.",
     "requests_per_s": "The highest rate of requests at which 99 of 100 were answered within the limit.",
+    "tokens_per_s": (
+        "Tokens of text that a recogniser writes a second, everything there at once; of a whole machine, as others "
+        "publish it."
+    ),
     "speedup": "Time of the baseline over time of the variant.",
     "snr_db": (
         "How far the difference to PyTorch's answer lies below the signal: above 60 dB is rounding, about 20 dB what 8 "
