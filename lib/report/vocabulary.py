@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lib import systems
+from lib.measure import energy
 from lib.results import METRICS
 
 QUESTION = "How small, fast and frugal can a speech model get before a listener notices?"
@@ -154,13 +155,16 @@ DEFINITIONS = {
     "train_peak_rss_mb": "Highest resident memory of the process in which it was trained, in millions of bytes.",
     "peak_gpu_mb": "Highest memory allocated on the GPU, in millions of bytes.",
     "energy_j_per_audio_s": (
-        "Joules per second of speech, idle power subtracted. Measured only where the machine has a sensor (NVML, "
-        "RAPL); otherwise a power model, and marked estimated."
+        "Joules per second of speech, idle power subtracted. Measured only where the machine has a sensor: NVML counts "
+        "the GPU's board, RAPL the processor's package. Otherwise estimated: "
+        f"{energy.FORMULA}, which counts the process's share of that power (no memory, no mains) and is off by a "
+        f"factor of {energy.OFF_BY:g} either way. What counts different things, or was estimated, is not ranked with "
+        "the rest."
     ),
     "attention_failures_pct": (
         "Share of the sentences in which the decoder skipped text, read some again or did not stop by itself."
     ),
-    "power_w": "Average power while speaking.",
+    "power_w": "Average power while speaking; measured or estimated as energy is, and counting the same.",
     "utilization_pct": "Share of the processor's or accelerator's time that was busy.",
     "size_mb": "Millions of bytes of all files that are needed to speak, the vocoder's too: what somebody downloads.",
     "loaded_mb": "Millions of bytes of the weights in memory.",

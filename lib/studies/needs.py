@@ -262,6 +262,5 @@ def _cell(voice: Voice, metric: str) -> str:
         return ""
     row = voice.rows[metric]
     words = [] if row.kind == "measured" else [row.kind]
-    if metric == "energy_j_per_audio_s":
-        words += filter(None, [energy.boundary(row.source)])
+    words += energy.words(row)
     return f"{row.value:.3g}" + (f" ({', '.join(words)})" if words else "")
