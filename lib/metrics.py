@@ -65,6 +65,8 @@ METRICS = {
     "peak_rss_mb": Metric("Peak memory", "MB", -1, 0),
     "peak_gpu_mb": Metric("Peak GPU memory", "MB", -1, 0),
     "energy_j_per_audio_s": Metric("Energy per second of audio", "J/s", -1, 2),
+    "cost_usd_per_audio_h": Metric("Cost of an hour of audio, rented", "USD/h", -1, 5),
+    "energy_usd_per_audio_h": Metric("Cost of the power for an hour of audio", "USD/h", -1, 7),
     "power_w": Metric("Power", "W", -1, 1),
     "utilization_pct": Metric("Utilisation", "%", 0, 0),
     "mel_distance_db": Metric("Distance of the mel from the converged walk's", "dB", -1, 2),

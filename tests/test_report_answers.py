@@ -212,7 +212,7 @@ def test_fronts_are_said_and_drawn_for_each_cost_that_two_voices_have():
     figure = fronts.draw(rows)
     assert [axes.get_xlabel() for axes in figure.axes] == [
         "Download, MB",
-        "Energy, J a second of speech (estimated)",
+        "Energy, J a second of speech\n(estimated)",
     ]
     assert fronts.draw(voice("hibari")) is None and fronts.finding([]) is None
 

@@ -32,7 +32,7 @@ POWERCAP = Path("/sys/class/powercap")
 BOARD, PACKAGE, SHARE = "board", "package", "process share"  # boundaries: what is counted
 OFF_BY = 2.0  # an estimate from rated power, either way: what a core draws varies that much with what it does
 FORMULA = "CPU seconds times the rated watts of a core"
-METRICS = ("energy_j_per_audio_s", "power_w")  # whose numbers count something
+METRICS = ("energy_j_per_audio_s", "power_w", "energy_usd_per_audio_h")  # whose numbers count something
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ _GROUPS = {
         "nfe",
     ),
     "Memory and energy": ("peak_rss_mb", "peak_gpu_mb", "energy_j_per_audio_s", "power_w", "utilization_pct"),
+    "Cost": ("cost_usd_per_audio_h", "energy_usd_per_audio_h"),
     "Size": ("size_mb", "loaded_mb", "params_m", "trainable_params_pct", "adapter_mb", "merge_error"),
     "Training": (
         "train_loss",
@@ -65,10 +66,9 @@ def groups() -> dict[str, tuple[str, ...]]:
 
 
 # Metrics that say as much about the machine as about the system: compared only between numbers of one host.
-OF_THE_MACHINE = {*_GROUPS["Speed"], *_GROUPS["Memory and energy"], *_GROUPS["Training"]} - {
-    "nfe",
-    "train_loss",
-}
+OF_THE_MACHINE = {
+    *(metric for title in ("Speed", "Memory and energy", "Cost", "Training") for metric in _GROUPS[title])
+} - {"nfe", "train_loss"}
 
 OF_TRAINING = set(_GROUPS["Training"])
 
@@ -163,6 +163,14 @@ DEFINITIONS = {
     ),
     "attention_failures_pct": (
         "Share of the sentences in which the decoder skipped text, read some again or did not stop by itself."
+    ),
+    "cost_usd_per_audio_h": (
+        "Dollars for an hour of audio on a rented machine: its price an hour, times the RTF, over the share of the "
+        "paid time in which it speaks. Estimated: price and share are assumptions, which the source names."
+    ),
+    "energy_usd_per_audio_h": (
+        "Dollars for the power of an hour of audio, of joules that were measured or estimated as energy is, and "
+        "counting the same; the price of a kilowatt-hour is an assumption, which the source names."
     ),
     "power_w": "Average power while speaking; measured or estimated as energy is, and counting the same.",
     "utilization_pct": "Share of the processor's or accelerator's time that was busy.",
