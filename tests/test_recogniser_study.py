@@ -15,6 +15,7 @@ from lib.corpora import domains
 from lib.corpora.base import Utterance
 from lib.errors import DivergedError, MissingDataError, ParameterError
 from lib.measure import judgement
+from lib.measure.scores import RECOGNISED
 from lib.report import recogniser as pictures
 from lib.studies import (
     floors,
@@ -145,7 +146,7 @@ def test_a_clip_is_heard_once_by_the_same_recogniser(run):
 
 def test_rates_count_words_and_letters_raw_and_normalised():
     one = misheard.Listened(clip(0, text="He paid 20 dollars."), "he paid twenty dollars")
-    assert {metric: one.errors(metric).errors for metric in misheard.RATES} == {
+    assert {metric: one.errors(metric).errors for metric in RECOGNISED} == {
         "wer": 0,  # numbers are folded
         "wer_raw": 1,
         "cer": 0,
