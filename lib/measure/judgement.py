@@ -122,7 +122,8 @@ def paired(about: Mapping[str, Any]) -> Difference:
     sd = about.get("sd")
     if sd is None and low is not None:  # of before it was kept: a 95 % interval is 3.92 standard errors wide
         sd = (high - low) / 3.92 * math.sqrt(n)
-    return Difference(value, low, high, n, about.get("p_value", math.nan), sd)
+    p_value = about.get("p_value")
+    return Difference(value, low, high, n, math.nan if p_value is None else p_value, sd)
 
 
 def _gain(metric: str, own, other) -> Gain | None:

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 from lib.errors import ParameterError
 from lib.files import content_key
-from lib.measure import bench, stats, verdict
+from lib.measure import bench, paired, stats, verdict
 from lib.measure.benched import Candidate
 from lib.measure.energy import words as energy_words
-from lib.measure.evaluate import Clip, paired_detail
+from lib.measure.evaluate import Clip
 from lib.measure.scores import recognised
 from lib.studies.misheard import of_texts
 from lib.studies.resumed import kept
@@ -222,7 +222,7 @@ def _record(
         "of": str(base.candidate),
         "times_smaller": round(gains[-1].times, 3) if all(sizes) else None,
         "identical_pct": round(100 * same / len(said), 1) if said else None,
-        "wer": paired_detail(difference),
+        "wer": paired.detail(difference),
         "verdict": quality.word,
         "recommendation": worth.word,
         "why": worth.reason,

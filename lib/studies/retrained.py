@@ -133,6 +133,6 @@ def change(rows: "pd.DataFrame", variant: str, base: str) -> str:
             rows[(rows.variant == name) & (rows.metric == metric)].iloc[-1] for name in (variant, base)
         )
         detail = json.loads(row.detail) if row.get("detail") else {}
-        p = f" ({p_text(detail['p_value'])})" if "p_value" in detail else ""
+        p = f" ({p_text(detail['p_value'])})" if detail.get("p_value") is not None else ""
         said.append(f"{scale * (row.value - reference.value):+.{digits}f} {unit}{p}")
     return " and ".join(said)
