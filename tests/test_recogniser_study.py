@@ -309,6 +309,9 @@ def test_sentences_say_what_the_rows_say(rows):
     costs = heard_better.costs(found)
     assert "peaked at 900 MB, 300 of them for its steps" in costs
     assert "against it lora-r8 1.00 of the memory (300 MB of it for its steps) and 1.00 times the time" in costs
+    assert costs.endswith("read the ratios. Who trained is not noted.")
+    moved = heard_better.costs(found.assign(trained_by=["abc on here, 2026-11-21"] + [""] * (len(found) - 1)))
+    assert "by abc on here, 2026-11-21; of " in moved and "it is not noted. A ratio between these" in moved
 
 
 def test_the_memory_of_a_training_is_not_what_hearing_takes(run, rows):
