@@ -1,6 +1,7 @@
 """How is written English read aloud? Numbers, dates, money, abbreviations and symbols as the words a reader would say.
 
-`spoken` applies one table of rules, `RULES`, in order: each is a pattern and a reader of its match (`lib.readings`).
+`spoken` applies one table of rules, `RULES`, in order: each is a pattern and a reader of its match (`lib.readings`,
+of numbers `lib.quantities`).
 Earlier rules see the text first, and each leaves either words or digits for a later one. Number words are num2words'.
 Own rules, because of the packages that install without a compiler (November 2026) the grammars of NeMo in pure Python
 take 6 s for 2,000 characters and lower the case of names, and the quick ones leave telephone numbers, "Henry VIII",
@@ -19,7 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from lib import characters, readings
+from lib import characters, quantities, readings
 from lib.errors import TextError
 from lib.numberwords import cardinal, digit_by_digit, in_words, ordinal, year_words
 from lib.readings import Match, full_stop
@@ -58,7 +59,7 @@ def spoken(text: str) -> str:
 _N = r"(?:\d{1,3}(?:,\d{3}(?!\d))++(?:\.\d++)?|\d++(?:\.\d++)?|\.\d++)"
 _MONTH = (
     "(?P<month>Sept\\.?|"
-    + "|".join(f"{m[:3]}(?:{m[3:]}|\\.)?" if m != "May" else m for m in readings.MONTHS)
+    + "|".join(f"{m[:3]}(?:{m[3:]}|\\.)?" if m != "May" else m for m in quantities.MONTHS)
     + ")"
 )
 _DAY = r"(?P<day>0?[1-9]|[12]\d|3[01])"
@@ -88,36 +89,36 @@ RULES: list[tuple[str, re.Pattern[str], Callable[[Match], str]]] = [
             "telephone",
             r"(?<![\w.-])(?:\+\d{1,3}[ .-]\(?\d{1,4}\)?(?:[ .-]\d{2,4}){1,4}|(?:\+?1[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])"
             r"\d{3}[ .-]\d{4}|\d{3}-\d{4}|0\d{2,4} \d{3,4} \d{3,4})(?![\w-])|(?<!\w)\(\d{3}\) ?\d{3}-\d{4}\b",
-            readings.read_telephone,
+            quantities.read_telephone,
         ),
         ("emergency", r"(?<=[Cc]all |[Dd]ial )(?:911|999|112)\b", lambda m: digit_by_digit(m[0])),
         (
             "ISO date",
             r"(?<![\w-])(?P<year>[12]\d{3})-(?P<month>0[1-9]|1[0-2])(?:-(?P<day>0[1-9]|[12]\d|3[01]))?(?![\w-]|\.\d)",
-            readings.read_date,
+            quantities.read_date,
         ),
         (
             "numeric date",
             r"(?<![\w/.])(\d{1,2})([/.])(\d{1,2})\2(\d{4}|(?<=/)\d{2})(?![\w/]|\.\d)",
-            readings.read_numeric_date,
+            quantities.read_numeric_date,
         ),
         (
             "weekday",
             r"\b(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)\.(?=,? (?:[A-Z][a-z]{2,8}\.? )?\d)",
-            lambda m: readings.WEEKDAYS[m[1][:3]],
+            lambda m: quantities.WEEKDAYS[m[1][:3]],
         ),
         (
             "day month",
             rf"(?<![\w.,:/$-])(?P<day_first>{_DAY})(?:st|nd|rd|th)?(?: of)? {_MONTH}(?!\w)(?:,? {_YEAR})?",
-            readings.read_date,
+            quantities.read_date,
         ),
         (
             "month day",
             rf"\b{_MONTH} {_DAY}(?:st|nd|rd|th)?(?![\w:%]|[.,]\d)(?:,? {_YEAR})?",
-            readings.read_date,
+            quantities.read_date,
         ),
-        ("month year", rf"\b{_MONTH},? {_YEAR}", readings.read_date),
-        ("month", r"\b(?P<month>Jan|Feb|Aug|Sept?|Oct|Nov|Dec)\.", readings.read_date),
+        ("month year", rf"\b{_MONTH},? {_YEAR}", quantities.read_date),
+        ("month", r"\b(?P<month>Jan|Feb|Aug|Sept?|Oct|Nov|Dec)\.", quantities.read_date),
         (
             "id",
             r"(?<![\w-])\d++(?:-\d++){2,20}(?![\w-])",
@@ -131,14 +132,14 @@ RULES: list[tuple[str, re.Pattern[str], Callable[[Match], str]]] = [
         (
             "span",
             r"(?<=\w)–(?=\w)",
-            lambda m: " to " if m.string.endswith(readings.DAYS_AND_MONTHS, 0, m.start()) else "-",
+            lambda m: " to " if m.string.endswith(quantities.DAYS_AND_MONTHS, 0, m.start()) else "-",
         ),
         ("minus", r"(?<![\w).,^-])[-–](?=[$£€¥]?\.?\d)", lambda m: "minus "),
         (
             "time",
             r"(?<![\w:.,])(?P<hour>\d{1,2})(?::(?P<minute>\d\d)(?::(?P<second>\d\d))?(?![\d:])|(?= ?[apAP]\.?[mM]\b))"
             r"(?: ?(?P<half>[apAP])(?:\.[mM]\.|[mM]\b))?",
-            readings.read_time,
+            quantities.read_time,
         ),
         ("half of the day", r"(?<=[\da-z] )([ap])\.m\.", lambda m: f"{m[1].upper()} M" + full_stop(m)),
         ("ratio", r"(?<![\w:])(\d{1,4}):(\d{1,4})(?![\w:])", lambda m: f"{m[1]} to {m[2]}"),
@@ -147,13 +148,13 @@ RULES: list[tuple[str, re.Pattern[str], Callable[[Match], str]]] = [
             rf"(?:\b(?P<nation>US|A|C))?(?P<sign>(?(nation)\$|(?:[$£€¥]|\b(?:USD|EUR|GBP)))) ?"
             rf"(?P<amount>{_N})(?: to (?P<to>{_N})(?! ?%))?"
             r"(?: ?(?P<magnitude>thousand|million|billion|trillion|mn|bn|tn|[kKmMbBT])\b)?",
-            readings.read_money,
+            quantities.read_money,
         ),
         (
             "money after",
             rf"(?<![\w.,])(?P<amount>\d++,\d\d(?!\d)|{_N})(?P<magnitude> (?:million|billion|trillion))?"
             r"(?: (?=[€¢UEG]))?(?P<sign>(?<=\d)p\b|[€¢]|USD\b|EUR\b|GBP\b)",
-            readings.read_money,
+            quantities.read_money,
         ),
         (
             "per",
@@ -167,24 +168,28 @@ RULES: list[tuple[str, re.Pattern[str], Callable[[Match], str]]] = [
         ),
         ("by", r"(?<=\d) ?[x×] ?(?=\d)", lambda m: " by "),
         ("times", r"(?<=\d)x\b", lambda m: " times"),
-        ("decade", r"(?<![\w.,])(?:'?([1-9]0)|(1[1-9]|20)(\d0))'?s\b", readings.read_decade),
+        ("decade", r"(?<![\w.,])(?:'?([1-9]0)|(1[1-9]|20)(\d0))'?s\b", quantities.read_decade),
         (
             "unit",
-            rf"(?<![\w.,])(?P<number>{_N})(?P<hyphen>[ -]?)(?P<unit>{readings.UNIT})(?P<power>\^?[23](?![\d.]))?"
-            rf"(?:/(?P<per>{readings.UNIT}))?"
+            rf"(?<![\w.,])(?P<number>{_N})(?P<hyphen>[ -]?)(?P<unit>{quantities.UNIT})(?P<power>\^?[23](?![\d.]))?"
+            rf"(?:/(?P<per>{quantities.UNIT}))?"
             r"(?![\w°/'])(?:\.(?= [a-z]|,))?",
-            readings.read_unit,
+            quantities.read_unit,
         ),
         ("square, cube", r"(?<=[\dA-Za-z])\^([23])(?!\d)", lambda m: " squared" if m[1] == "2" else " cubed"),
         ("power", r"(?<=\d)\^(-?)(?=\d)", lambda m: " to the " + ("minus " if m[1] else "")),
-        ("fraction", r"(?<![\w./,])(?:(\d{1,6}) )?(\d{1,6})/(\d{1,6})(?![\w/]|[.,]\d)", readings.read_fraction),
+        (
+            "fraction",
+            r"(?<![\w./,])(?:(\d{1,6}) )?(\d{1,6})/(\d{1,6})(?![\w/]|[.,]\d)",
+            quantities.read_fraction,
+        ),
         ("era before", r"\bAD (\d{1,4})(?![\w.,]\d)", lambda m: f"A D {year_words(m[1])}"),
         (
             "era after",
             r"(?<![\w.,])(\d{1,4}) (B\.?C\.?E?\.?|A\.?D\.?|C\.?E\.?)(?!\w)",
             lambda m: f"{year_words(m[1])} {readings.spell(m[2])}" + full_stop(m),
         ),
-        ("Roman numeral", r"\b([A-Z][a-z]{1,15}) ([IVXLCDM]{1,8})\b(?!'[a-rt-z])", readings.read_roman),
+        ("Roman numeral", r"\b([A-Z][a-z]{1,15}) ([IVXLCDM]{1,8})\b(?!'[a-rt-z])", quantities.read_roman),
         ("saint, street", r"\b(St|Dr)(?:\.|(?= [A-Z]))", readings.read_saint_or_street),
         ("title", rf"\b({_TITLE})(?:\.|(?<=Mr|Ms|Mt)|(?<=Mrs))(?= [A-Z])", lambda m: readings.TITLES[m[1]]),
         ("before a number", rf"(?<![\w.])({_COUNTED})\. ?(?=\d)", lambda m: readings.BEFORE_NUMBER[m[1]] + " "),
@@ -196,8 +201,8 @@ RULES: list[tuple[str, re.Pattern[str], Callable[[Match], str]]] = [
         ("multiplied", r"(?<=\d) ?\* ?(?=\d)", lambda m: " times "),
         ("subtracted", r"(?<=\d) - (?=\d)", lambda m: " minus "),
         ("letter after digit", r"(?<=\d)(?=[^\W\d_])", lambda m: " "),
-        ("code", r"([A-Za-z])-?(\d++(?:\.\d++)*+)", readings.read_code),
-        ("version", r"(?<!\d)\d++(?:\.\d++){2,9}", readings.read_version),
+        ("code", r"([A-Za-z])-?(\d++(?:\.\d++)*+)", quantities.read_code),
+        ("version", r"(?<!\d)\d++(?:\.\d++){2,9}", quantities.read_version),
         ("number", _N, lambda m: cardinal(m[0])),
         ("initialism", r"(?<![\w'])([A-Z]{2,6})(s?)(?![A-Za-z])", readings.read_initialism),
         ("about", r"~ ?(?=\w)", lambda m: "about "),

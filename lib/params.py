@@ -86,6 +86,10 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "meter_s": (0.0, 3_600.0),
     "arrivals_s": (0.0, 3_600.0),
     "limit_ms": (1, None),
+    "cpu_price": (0.0, 1_000.0),
+    "gpu_price": (0.0, 1_000.0),
+    "kwh_price": (0.0, 1_000.0),
+    "busy_pct": (1.0, 100.0),
 }
 
 

@@ -199,3 +199,17 @@ def test_published_figures_name_their_source_and_year(tmp_path):
     assert set(table.kind) == {"published"} and table.source.str.contains(r"https://.*, 20\d\d$").all()
     assert len(table) == len(published_devices.FIGURES), "no figure hides another"
     assert devices.finding(table) is None, "what others measured is not ranked with ours"
+
+
+def test_mlperf_figures_say_their_machine_and_what_was_not_confirmed_is_no_figure():
+    shown = published_devices.table()
+    tokens = shown[shown.metric == "Tokens of text heard"].set_index("device")
+    assert set(tokens.index) == {
+        "tensorrt/h200-x8",
+        "tensorrt/h100-x3",
+        "tensorrt/l4-x4",
+        "torch/xeon-6980p-x2",
+    }
+    assert (tokens.unit == "1/s").all() and tokens.what.str.startswith("offline scenario, ").all()
+    assert tokens.source.str.contains("MLPerf Inference v5.1.*mlperf_log_summary.txt, 9 September, 2025$").all()
+    assert "0.175 J" in published_devices.UNCONFIRMED and not (shown.published == 0.175).any()

@@ -138,7 +138,8 @@ def measured(tmp_path, name="03_finetuning", scale=1.0, steps=300):
         }
         minutes = trial.minutes or 18.0
         loss = {"lora-r8": 0.3, "lora-r2": 0.305}.get(trial.adapter.label, 0.4)
-        made = Trained(tmp_path / "adapter", numbers, added, 10, 60 * minutes, {"mel": loss})
+        by = "abc on a machine, 2026-11-21"
+        made = Trained(tmp_path / "adapter", numbers, added, 10, 60 * minutes, {"mel": loss}, by)
         finetuning.write(run, trial, made)
         names = ("fastspeech2", trial.variant, "torch/cpu")
         detail = dict(zip(("difference", "ci_low", "ci_high"), paired)) if paired else ""
@@ -209,6 +210,7 @@ def test_what_is_said_follows_from_the_rows(told):
     assert "full 0.70 with 1.0 minutes, 0.80 with 18.0" in finetuned.over_minutes(told)
     assert "lora of rank 8 0.72 with 1.0 minutes, 0.79 with 18.0" in finetuned.over_minutes(told)
     assert "lora-r2@prompts 45 MB and 2.00 times the time" in finetuned.costs(told)
+    assert finetuned.costs(told).endswith("Trained by abc on a machine, 2026-11-21.")
     assert finetuned.quantized(told).startswith("QLoRA's process peaked at 560 MB, LoRA's at 550: no less.")
     told.found.loc["qlora-r8@prompts", "train_peak_rss_mb"] = 440.0
     assert finetuned.quantized(told) == "QLoRA's process peaked at 440 MB, LoRA's at 550: 20 % less."

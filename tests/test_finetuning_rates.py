@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from lib import results
@@ -102,6 +103,19 @@ def test_what_was_chosen_stands_in_the_rows_and_a_run_without_a_search_takes_it(
     second = results.Run("03_finetuning_again", tmp_path)
     finetuning.try_all(second, taken, tmp_path, {who: choice.about for who, choice in found.items()})
     assert rates.recorded(results.read(second.path), ["fastspeech2"]) == {}
+
+
+def test_the_longer_search_is_taken_though_a_shorter_one_is_newer(seen, tmp_path, monkeypatch):
+    kept = []
+    for number, steps in enumerate((200, 20)):
+        made, choices = rates.chosen(PLANNED, tmp_path / str(steps), steps)
+        run = results.Run(f"03_finetuning_{number}", tmp_path)
+        finetuning.try_all(run, made, tmp_path / str(steps), {who: one.about for who, one in choices.items()})
+        kept.append(results.read(run.path).assign(time=f"2026-11-2{number}T00:00:00+00:00"))
+    table = pd.concat(kept, ignore_index=True)
+    assert {one.steps for one in rates.recorded(table, ["fastspeech2"]).values()} == {200}
+    alike = table.assign(detail=table.detail.str.replace('"search_steps": 200', '"search_steps": 30'))
+    assert {one.steps for one in rates.recorded(alike, ["fastspeech2"]).values()} == {20}, "as much: the newest"
 
 
 def test_without_a_search_or_a_recorded_one_the_usual_rates_stay_and_that_is_said(seen, tmp_path):

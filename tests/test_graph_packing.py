@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from lib.errors import ParameterError
-from lib.graphs import channels, operators, packing, products
+from lib.graphs import channels, cut, operators, packing, products
 from lib.optimize import quantize_graphs
 
 RNG = np.random.default_rng(0)
@@ -166,3 +166,23 @@ def test_channels_in_one_range_change_nothing_until_they_are_quantized(graph, tm
     assert "Mul" not in kinds  # the divisions are part of the quantizers
     with pytest.raises(ParameterError, match="equalise is 2"):
         quantize_graphs.static(graph, ["pre"], seen, equalise=2)
+
+
+def test_parameters_are_those_of_layers_however_few_their_bits():
+    """Neither scales nor constants of a rewriting ("/filters") are any; matrices of a graph published in 8 bits are."""
+
+    def held(**tensors):
+        values = [numpy_helper.from_array(value, name) for name, value in tensors.items()]
+        return helper.make_model(helper.make_graph([], "held", [], [], values)).SerializeToString()
+
+    weight, level = np.ones((4, 8), np.float32), np.ones(9, np.float32)
+    assert cut.parameters(held(**{"a.weight": weight, "/level": level, "/a/Shape_output_0": level})) == 32
+    eight = {
+        "a.weight_quantized": weight.astype(np.int8),
+        "a.weight_scale": level,
+        "a.weight_zero_point": level,
+    }
+    assert cut.parameters(held(**eight, **{"/filters_quantized": weight.astype(np.int8)})) == 32
+    packed = {"a.weight#int8": weight.astype(np.int8), "a.weight#scales": level}
+    assert cut.parameters(held(**packed, **{"/filters#half": weight.astype(np.float16)})) == 32
+    assert cut.parameters(held(**{"/Transpose_2_output_0_quantized": weight.astype(np.int8)})) == 32

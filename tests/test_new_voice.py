@@ -174,6 +174,19 @@ def test_every_method_learns_and_full_changes_the_base(newcomer, base, tmp_path)
             assert again.fingerprint() == voice.fingerprint() and again.variant == f"{method}@few"
 
 
+def test_a_voice_before_a_vocoder_of_one_voice_is_warned_of(learnt, base, caplog):
+    given = {"target": "torch/cpu", "threads": 1, "checkpoint": base}
+    optimize.make(systems.load("fastspeech2", **given), "lora", file=str(learnt[3]))
+    (said,) = [one.getMessage() for one in caplog.records if one.name == "lib.optimize.tuned"]
+    assert (
+        "speaks as newcomer through hifigan, which has heard vits-joe alone" in said
+        and 'vocoder="istft"' in said
+    )
+    caplog.clear()
+    optimize.make(systems.load("fastspeech2", vocoder="istft", **given), "lora", file=str(learnt[3]))
+    assert not [one for one in caplog.records if one.name == "lib.optimize.tuned"]
+
+
 def test_it_becomes_a_variant_that_any_process_can_load(learnt, base, tmp_path):
     file = learnt[3]
     system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base)

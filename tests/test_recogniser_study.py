@@ -15,6 +15,7 @@ from lib.corpora import domains
 from lib.corpora.base import Utterance
 from lib.errors import DivergedError, MissingDataError, ParameterError
 from lib.measure import judgement
+from lib.measure.scores import RECOGNISED
 from lib.report import recogniser as pictures
 from lib.studies import (
     floors,
@@ -145,7 +146,7 @@ def test_a_clip_is_heard_once_by_the_same_recogniser(run):
 
 def test_rates_count_words_and_letters_raw_and_normalised():
     one = misheard.Listened(clip(0, text="He paid 20 dollars."), "he paid twenty dollars")
-    assert {metric: one.errors(metric).errors for metric in misheard.RATES} == {
+    assert {metric: one.errors(metric).errors for metric in RECOGNISED} == {
         "wer": 0,  # numbers are folded
         "wer_raw": 1,
         "cer": 0,
@@ -308,6 +309,9 @@ def test_sentences_say_what_the_rows_say(rows):
     costs = heard_better.costs(found)
     assert "peaked at 900 MB, 300 of them for its steps" in costs
     assert "against it lora-r8 1.00 of the memory (300 MB of it for its steps) and 1.00 times the time" in costs
+    assert costs.endswith("read the ratios. Who trained is not noted.")
+    moved = heard_better.costs(found.assign(trained_by=["abc on here, 2026-11-21"] + [""] * (len(found) - 1)))
+    assert "by abc on here, 2026-11-21; of " in moved and "it is not noted. A ratio between these" in moved
 
 
 def test_the_memory_of_a_training_is_not_what_hearing_takes(run, rows):

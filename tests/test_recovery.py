@@ -2,6 +2,10 @@
 in another process.
 """
 
+import dataclasses
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +13,7 @@ from fresh_process import ask
 from test_pruning import SENTENCE, decoder, load, small
 
 from lib import optimize, systems
-from lib.errors import ParameterError
+from lib.errors import ParameterError, StoppedError
 from lib.optimize import recover
 from lib.training.recipe import Settings
 
@@ -66,6 +70,25 @@ def test_the_same_seed_learns_the_same_and_another_lesson_is_another_run(taught,
     assert one.weights_key() == same.weights_key()
     with pytest.raises(Exception, match="recipe|lessons"):
         recover.recover(pruned, whole, lessons[:3], tmp_path / "a", learning=LEARNING, training=short)
+
+
+def test_a_training_that_is_ended_from_outside_is_no_result_and_goes_on(taught, tmp_path, monkeypatch):
+    whole, pruned, lessons = taught
+    given = {"learning": LEARNING, "training": dataclasses.replace(FEW, steps=6, validate_every=0)}
+    through = recover.recover(pruned, whole, lessons, tmp_path / "through", **given)
+    usual = recover.Recovery.updates
+
+    def ended(task, batch, step):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        yield from usual(task, batch, step)
+
+    monkeypatch.setattr(recover.Recovery, "updates", ended)
+    with pytest.raises(StoppedError, match="stopped at step [34] of 6: asked for again, the training goes on"):
+        recover.recover(pruned, whole, lessons, tmp_path / "ended", **given)
+    monkeypatch.undo()
+    again = recover.recover(pruned, whole, lessons, tmp_path / "ended", **given)
+    assert again.weights_key() == through.weights_key() and again.made["recovery"]["steps"] == 6
 
 
 def test_every_parameter_gets_a_gradient(taught):

@@ -63,7 +63,8 @@ def test_each_need_has_its_own_winner_with_its_numbers():
     battery = answer(rows, "battery")
     assert (
         battery.numbers[0].kind == "estimated"
-        and "Energy is estimated: this machine has no sensor" in battery.reason
+        and "Energy is estimated, for this machine has no sensor: CPU seconds times the rated watts"
+        in battery.reason
     )
 
 
@@ -206,12 +207,12 @@ def test_fronts_are_said_and_drawn_for_each_cost_that_two_voices_have():
     ]
     assert fronts.finding(rows) == (
         "Nothing else is both cheaper and rated higher: for download **hibari** and **vits-joe**; for energy, "
-        "estimated **hibari**."
+        "estimated, **hibari**."
     )
     figure = fronts.draw(rows)
     assert [axes.get_xlabel() for axes in figure.axes] == [
         "Download, MB",
-        "Energy, J a second of speech (estimated)",
+        "Energy, J a second of speech\n(estimated)",
     ]
     assert fronts.draw(voice("hibari")) is None and fronts.finding([]) is None
 

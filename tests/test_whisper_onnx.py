@@ -109,6 +109,7 @@ class Spy:
 
 def test_the_package_to_compare_with_hears_the_same_words(clip):
     theirs = load("whisper-tiny.en", target="faster-whisper/cpu")
+    assert 37.7 < theirs.params_m < 37.8 and "37.7" in repr(theirs), "of the file that it reads"
     assert "shells" in theirs.transcribe(clip.waveform, clip.sample_rate).text
     assert theirs.variant == "int8-dynamic" == theirs.origin["variant"] and theirs.size_mb > 70
     assert (

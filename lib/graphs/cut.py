@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lib.graphs import packing
+
 if TYPE_CHECKING:
     import onnx
 
@@ -15,6 +17,7 @@ _BESIDE = (
     "_zero_point",
     "_quantized_scale",
     "_quantized_zero_point",
+    packing.SCALES,
 )  # of quantized weights, not weights
 
 
@@ -45,18 +48,20 @@ def part(model: "onnx.ModelProto", name: str, inputs: Sequence[str], outputs: Se
 
 
 def parameters(model: bytes) -> int:
-    """Weights of a serialized graph: named matrices, kernels and biases, not constants that an exporter folded
-    into it.
+    """Weights of a serialized graph: named matrices, kernels and biases, not constants that an exporter folded into
+    it or that a rewriting put there, in however few bits ("/filters"). Of published graphs in 8 bits the matrices
+    are named as an exporter names what it computes ("/Transpose_2_output_0_quantized"), and are weights.
     """
     import onnx
 
     proto = onnx.TensorProto
-    types = (proto.FLOAT, proto.FLOAT16, proto.INT8, proto.UINT8)
+    floats = (proto.FLOAT, proto.FLOAT16)
+    types = (*floats, proto.INT8, proto.UINT8)
     return sum(
         int(np.prod(tensor.dims))
         for tensor in onnx.load_from_string(model).graph.initializer
         if tensor.data_type in types
         and tensor.dims
-        and not (tensor.data_type == proto.FLOAT and tensor.name.startswith("/"))
+        and not (tensor.name.startswith("/") and (tensor.data_type in floats or "_output_" not in tensor.name))
         and not tensor.name.endswith(_BESIDE)
     )

@@ -19,7 +19,7 @@ import numpy as np
 from lib.listening import crossed, screening
 from lib.listening import ratings as ratings_module
 from lib.listening.kit import Key
-from lib.measure import stats, verdict
+from lib.measure import paired, stats, verdict
 from lib.measure.stats import Difference, Estimate
 
 if TYPE_CHECKING:
@@ -215,15 +215,7 @@ def write(run: "Run", key: Key, heard: Heard | None) -> None:
 
 def _against(table: "pd.DataFrame", base: str, variant: str) -> dict:
     """The difference from the baseline, in the names that `lib.measure.judgement` reads."""
-    pair = compare(table, [(base, variant)])[0].difference
-    return {
-        "difference": pair.value,
-        "ci_low": pair.low,
-        "ci_high": pair.high,
-        "n": pair.n,
-        "p_value": None if math.isnan(pair.p_value) else pair.p_value,
-        "sd": pair.sd,
-    }
+    return paired.detail(compare(table, [(base, variant)])[0].difference)
 
 
 def _of(lines: "pd.DataFrame") -> crossed.Ratings:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lib.measure import nested
 from lib.measure.benched import Benched, speedup
+from lib.measure.energy import utilization_source
 
 if TYPE_CHECKING:
     from lib.results import Run
@@ -118,8 +119,8 @@ def _add_energy(run: "Run", one: Benched) -> None:
     utilization = np.array([e["utilization_pct"] for e in one.energy])
     for metric, values in zip(metrics, (joules / audio_s, joules / seconds, utilization)):
         own_kind = "measured" if metric == "utilization_pct" else kind
-        if metric == "utilization_pct" and kind == "estimated":
-            source = "CPU seconds over seconds x cores"
+        if metric == "utilization_pct":
+            source = utilization_source(kind, source)
         if (values > 0).all():
             _add_rounds(run, one.candidate.names, metric, values, source, window, own_kind)
         else:

@@ -7,7 +7,8 @@ says so.
 | cpu | RAPL, /sys/class/powercap | measured | processor packages (and DRAM where it has a counter), above idle |
 | cpu | CPU seconds of this process x watts per core | estimated | the cores' share of rated power; no memory or mains |
 
-What each counts is its boundary, and stands in its source: joules of two boundaries are not laid beside each other.
+What each counts is its boundary, and stands in its source: joules of two boundaries are not laid beside each other, nor
+measured ones beside estimates. Whoever shows such a number shows its `words` with it, and ranks by `sort`.
 
 Virtual machines have no powercap folder, and since 2020 the counters are root's on most Linux systems (CVE-2020-8694):
 `sudo chmod -R a+r /sys/class/powercap/intel-rapl*` opens them until the next boot.
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lib import environment
 from lib.errors import MissingPackageError, ParameterError, SpeechError, require
@@ -30,6 +31,8 @@ from lib.measure.power_table import watts_per_core
 POWERCAP = Path("/sys/class/powercap")
 BOARD, PACKAGE, SHARE = "board", "package", "process share"  # boundaries: what is counted
 OFF_BY = 2.0  # an estimate from rated power, either way: what a core draws varies that much with what it does
+FORMULA = "CPU seconds times the rated watts of a core"
+METRICS = ("energy_j_per_audio_s", "power_w", "energy_usd_per_audio_h")  # whose numbers count something
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,28 @@ def boundary(source: str) -> str:
         if source.startswith(begins):
             return name
     return ""
+
+
+def words(row: Any) -> tuple[str, ...]:
+    """What stands beside a number of energy or power, behind its kind: what it counts, and of an estimate how far off
+    it may be, which its interval over rounds does not know; nothing beside other metrics. row: with metric, kind,
+    source.
+    """
+    if row.metric not in METRICS:
+        return ()
+    counted = boundary(row.source)
+    doubt = f"off by a factor of {OFF_BY:g} either way" if row.kind == "estimated" and counted == SHARE else ""
+    return tuple(filter(None, (counted, doubt)))
+
+
+def sort(row: Any) -> tuple[str, str]:
+    """(kind, boundary): numbers of energy or power with the same may be ranked with each other."""
+    return row.kind, boundary(row.source)
+
+
+def utilization_source(kind: str, source: str) -> str:
+    """Where the share of busy time beside joules of that kind and source comes from: it is counted in any case."""
+    return "CPU seconds over seconds x cores" if kind == "estimated" else source
 
 
 class RaplSensor:

@@ -17,10 +17,10 @@ from lib import audio, progress, systems
 from lib.corpora import gutenberg, synthetic
 from lib.corpora.base import Corpus, Sentence, Utterance
 from lib.errors import MissingDataError, ParameterError, SpeechError
-from lib.measure import stats
+from lib.measure import paired, stats
 from lib.measure.scorer import ALIGNED, Scorer, source
 from lib.measure.scores import ClipScores, compare, recognised, summarise
-from lib.measure.stats import Difference, Estimate
+from lib.measure.stats import Estimate
 
 log = logging.getLogger(__name__)
 
@@ -167,17 +167,9 @@ def quality(
         check_paired(clips, others)
     differences = compare(scores, baseline.scores, seed=run.seed) if baseline else {}
     for metric, estimate in judged.summary.items():
-        run.add(
-            *names,
-            metric,
-            estimate.value,
-            n=estimate.n,
-            ci=estimate.ci,
-            source=source(metric, scorer.compute_type)
-            + (f", with the mean of {len(voice)} clips" if metric == "speaker_similarity" else ""),
-            baseline=baseline_name if baseline else "",
-            detail=paired_detail(differences.get(metric)),
-        )
+        told = f", with the mean of {len(voice)} clips" if metric == "speaker_similarity" else ""
+        whose = {"baseline": baseline_name if baseline else "", "difference": differences.get(metric)}
+        paired.write(run, names, metric, estimate, source(metric, scorer.compute_type) + told, **whose)
     if failed := attention_failures(clips):
         notes = [f"{clip.id}: {note}" for clip in clips for note in clip.notes]
         run.add(
@@ -306,19 +298,3 @@ def check_paired(clips: Sequence[Clip], others: Sequence[Clip] | None) -> None:
                 f"clip {number} says {clip.text[:40]!r}, the one it is paired with {other.text[:40]!r}: "
                 "pair clips of the same texts, in the same order"
             )
-
-
-def paired_detail(difference: Difference | None) -> object:
-    """A paired difference as a row keeps it in its `detail`; "" where there is none."""
-    if difference is None:
-        return ""
-    low, high = difference.ci or (None, None)
-    numbers = {
-        "difference": difference.value,
-        "ci_low": low,
-        "ci_high": high,
-        "p_value": difference.p_value,
-        "sd": difference.sd,
-    }
-    rounded = {name: None if value is None else round(value, 4) for name, value in numbers.items()}
-    return {**rounded, "n": difference.n}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib import systems
 from lib.errors import ParameterError
+from lib.measure import energy
 from lib.measure.stats import Difference
 from lib.measure.verdict import (
     COUNTED,
@@ -121,16 +122,20 @@ def paired(about: Mapping[str, Any]) -> Difference:
     sd = about.get("sd")
     if sd is None and low is not None:  # of before it was kept: a 95 % interval is 3.92 standard errors wide
         sd = (high - low) / 3.92 * math.sqrt(n)
-    return Difference(value, low, high, n, about.get("p_value", math.nan), sd)
+    p_value = about.get("p_value")
+    return Difference(value, low, high, n, math.nan if p_value is None else p_value, sd)
 
 
 def _gain(metric: str, own, other) -> Gain | None:
     """Baseline over variant: paired where the bench wrote a speed-up, else from both intervals, which is cautious.
 
-    None where the two do not compare: of two machines (bytes are the same anywhere), or one measured, one estimated.
+    None where the two do not compare: of two machines (bytes are the same anywhere), one measured, one estimated, or
+    joules of a board beside those of a package.
     """
     machines, kinds = ({getattr(row, field, "") for row in (own, other)} for field in ("host", "kind"))
     if own.value <= 0 or other.value <= 0 or len(kinds) > 1 or (len(machines) > 1 and metric not in COUNTED):
+        return None
+    if metric in energy.METRICS and energy.sort(own) != energy.sort(other):
         return None
     if metric == "peak_gpu_mb" and own.source != other.source:  # of a training, beside what speaking takes
         return None

@@ -102,6 +102,7 @@ def recover(
     """A variant whose pruned stage has learnt from the whole one; the given one stays as it is.
 
     taught: of `lessons`; folder: of the run, which goes on where it stopped; name: by default "<variant>+recovered".
+    Raises StoppedError where the training is ended from outside.
     Its `made["recovery"]` says how it learnt; it is saved and loaded as the one it was made from.
     """
     stage = stage or _teachable(variant)
@@ -115,6 +116,7 @@ def recover(
     data = {"lessons": content_key(*(x.tobytes() for lesson in taught for x in lesson))}
     recipe = Recipe("recovery", training, {**dataclasses.asdict(learning), **keys}, data)
     outcome = loop.train(task, recipe, folder)
+    outcome.check_whole(training.steps)
     network = other.modules[stage]
     network.load_state_dict(checkpoints.load(outcome.checkpoint, recipe).of("pupil"))
     network.to(next(variant.modules[stage].parameters()).device).eval().requires_grad_(False)

@@ -9,7 +9,9 @@ off (`lora.off`) bit for bit what they were. What is saved is the adapter alone:
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.errors import ParameterError, TrainingError
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lib.systems.model import Model
+
+log = logging.getLogger(__name__)
 
 STAGES = ("acoustic_model", "encoder", "decoder")  # networks that adapters are trained for
 
@@ -38,6 +42,7 @@ def apply(method: str, system: Model, *, file: str) -> dict[str, Any]:
     _prepare(network, header)
     lora.load(network, file)
     _finish(system, network, header)
+    _doubt(system, header["about"].get("voice", ""))
     share = lora.trainable(network)
     return {"adapter": {key: value for key, value in header.items() if key not in ("own", "beside")}, **share}
 
@@ -89,6 +94,29 @@ def _finish(system: Model, network: nn.Module, header: Mapping[str, Any]) -> Non
     if voice := header["about"].get("voice"):
         system.speakers = (*system.speakers, voice)
         system.configure(speaker=voice)
+
+
+def _doubt(system: Model, voice: str) -> None:
+    """Say it where a new voice is to speak through a vocoder that learnt from another one alone, which it will sound
+    like, however well it learnt: no error, for it speaks.
+    """
+    from lib.training import recipe
+
+    vocoder = getattr(system, "vocoder", None)
+    file = Path(getattr(vocoder, "folder", "")) / "recipe.yaml"
+    if not voice or not file.is_file():
+        return
+    heard = recipe.load(file).data.get("voices", [])
+    if len(heard) == 1 and voice not in heard:
+        log.warning(
+            "%s speaks as %s through %s, which has heard %s alone and takes the voice away: load the base before a "
+            'vocoder of many voices, systems.load("%s", vocoder="istft")',
+            system.name,
+            voice,
+            vocoder.name,
+            heard[0],
+            system.name,
+        )
 
 
 def label(method: str, *, file: str) -> str:

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lib.measure import verdict
+from lib.measure import energy, verdict
 from lib.measure.verdict import COUNTED, LEAST_SAVING
 from lib.report import vocabulary
 from lib.report.candidates import Candidate, candidates, runs
@@ -154,7 +154,7 @@ def _answer(need: Need, pool: Sequence[Candidate]) -> Answer:
         why = "; ".join(f"{one.name} {refusals[one]}" for one in ranked[:_BESIDE])
         return Answer(need, None, (), (), f"Nothing measured qualifies: {why}.", ())
     choice = eligible[0]
-    others = _distinct(choice, eligible[1:], metric)
+    others = _distinct(choice, [one for one in eligible[1:] if _alike(choice, one, metric)], metric)
     tied = tuple(one for one in others if not settled(choice, one, metric))
     better = [one for one in ranked[: ranked.index(choice)] if refusals[one]]
     against = [f"{_told(one, metric)} is not offered: it {refusals[one]}." for one in better[:_BESIDE]]
@@ -162,6 +162,11 @@ def _answer(need: Need, pool: Sequence[Candidate]) -> Answer:
     return Answer(
         need, choice, numbers, tied, _reason(need, metric, choice, others, tied), tuple(against), choice.origin
     )
+
+
+def _alike(one: Candidate, other: Candidate, metric: str) -> bool:
+    """Whether two may be ranked: joules that count different things, or of which one is an estimate, may not."""
+    return metric not in energy.METRICS or energy.sort(one.rows[metric]) == energy.sort(other.rows[metric])
 
 
 def settled(one: Candidate, other: Candidate, metric: str) -> bool:
@@ -253,15 +258,17 @@ def _reason(
     if choice.judged:
         said.append(f"Recommended against its {choice.judged.baseline}")
     if not others:
-        said.append("The only one that qualifies" if need.floor else "The only one that was measured")
+        alone = "The only one that qualifies" if need.floor else "The only one that was measured"
+        said.append(alone + (" among numbers of its kind" if metric in energy.METRICS else ""))
     elif tied:
         names = ", ".join(one.name for one in tied[:_BESIDE])
         more = f" and {len(tied) - _BESIDE} more" if len(tied) > _BESIDE else ""
         said.append(f"The {need.word} by value; the intervals do not tell it from {names}{more}")
     else:
         said.append(f"The {need.word}: {_lead(need, choice, others[0], metric)}")
-    if metric == "energy_j_per_audio_s" and row.kind != "measured":
-        said.append(f"Energy is {row.kind}: this machine has no sensor")
+    if metric in energy.METRICS:
+        formula = [] if row.kind == "measured" else [f"for this machine has no sensor: {energy.FORMULA}"]
+        said.append(", ".join([f"Energy is {row.kind}", *formula, *energy.words(row)]))
     if metric == "mos_predicted":
         said.append("Predicted by a network: no listener was asked")
     return f"{'. '.join(said)}."

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from lib.measure import energy
 from lib.report import style, vocabulary
 from lib.report.collect import Row, records
 from lib.report.collect import stages as stage_seconds
 from lib.report.tables import kind_text
-from lib.report.tradeoff import name
+from lib.report.tradeoff import commonest, name
 from lib.results import METRICS
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def costs(
 ) -> Figure | None:
     """What each voice costs: one panel of bars from zero per metric, with 95 % intervals and the number at the end.
 
-    Estimated and simulated numbers are hatched, recorded ones pale. variants: those alone (None: all). The voices
-    stand in the order of the first metric, the cheapest first. None when no row has one of the metrics.
+    Estimated and simulated numbers are hatched, recorded ones pale; below energy stands what it counts. variants: those
+    alone (None: all). The voices stand in the order of the first metric, the cheapest first. None when no row has one
+    of the metrics.
     """
     import matplotlib.pyplot as plt
 
@@ -64,7 +66,11 @@ def costs(
                 if metric in chosen[key]:
                     _bar(axes, place, chosen[key][metric])
             axes.set_title(METRICS[metric].label, fontsize=10)
-            axes.set_xlabel(f"{vocabulary.unit(metric)}; less is better")
+            words = dict.fromkeys(
+                ", ".join(energy.words(row[metric])) for row in chosen.values() if metric in row
+            )
+            told = "".join(f"\n({one})" for one in words if one)
+            axes.set_xlabel(f"{vocabulary.unit(metric)}; less is better{told}")
             axes.margins(x=0.26)  # room for the numbers
             axes.set_xlim(left=0)
             axes.grid(axis="y", visible=False)
@@ -84,15 +90,21 @@ def costs(
 def costs_finding(
     table: pd.DataFrame, metrics: Sequence[str] = COSTS, *, variants: Collection[str] | None = ("baseline",)
 ) -> str | None:
-    """Who is fastest, smallest and most frugal, and by how much before the next, in a sentence; None without two."""
+    """Who is fastest, smallest and most frugal, and by how much before the next, in a sentence; None without two.
+
+    Of energy among those that count the same, all measured or all estimated.
+    """
     chosen = _newest(records(table), metrics, variants)
     said = []
     for metric in metrics:
-        rows = sorted((row[metric] for row in chosen.values() if metric in row), key=lambda row: row.value)
+        rows = commonest(metric, [row[metric] for row in chosen.values() if metric in row])
+        rows = sorted(rows, key=lambda row: row.value)
         if len(rows) < 2 or rows[0].value <= 0:
             continue
         best, following = rows[:2]
-        kind = "" if best.kind == "measured" else f", {best.kind}"
+        kind = "".join(
+            f", {word}" for word in ([best.kind] if best.kind != "measured" else []) + [*energy.words(best)]
+        )
         said.append(
             f"{_CHEAPEST.get(metric, f'lowest in {METRICS[metric].label}')} is **{name(best, rows)}** "
             f"({vocabulary.amount(metric, best.value)}{kind}), "

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.files import write_atomic
-from lib.measure import verdict
+from lib.measure import energy, verdict
 from lib.report import answers, cards, claims, verdicts, vocabulary
 from lib.report.collect import Row
 from lib.report.tables import interval_text
@@ -270,8 +270,9 @@ def _claims(rows: list[Row]) -> Table:
 def _cell(row: Row | None) -> str:
     if row is None:
         return ""
-    kind = "" if row.kind == "measured" else f"({row.kind})"
-    return " ".join(filter(None, (vocabulary.number(row.metric, row.value), interval_text(row), kind)))
+    told = ", ".join([*([] if row.kind == "measured" else [row.kind]), *energy.words(row)])
+    number, interval = vocabulary.number(row.metric, row.value), interval_text(row)
+    return " ".join(filter(None, (number, interval, told and f"({told})")))
 
 
 def _head(metric: str) -> str:

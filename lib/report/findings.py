@@ -11,11 +11,12 @@ import numpy as np
 from lib import audio
 from lib import prosody as prosody_module
 from lib.features import HIFIGAN
+from lib.measure import energy
 from lib.report import pictures, vocabulary
 from lib.report import verdicts as judgements
 from lib.report.collect import records
 from lib.report.tables import interval_text
-from lib.report.tradeoff import name
+from lib.report.tradeoff import commonest, name
 from lib.results import METRICS
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def spans(
     role: str = "voice",
     variants: Collection[str] | None = ("baseline",),
 ) -> str | None:
-    """From which to which value each metric runs, and whose they are, in a sentence; None without two rows of one.
+    """From which to which value each metric runs, and whose they are, in a sentence; None without two rows of one. Of
+    energy what counts the same, all measured or all estimated.
 
     role: of the systems that count (`vocabulary.role`); variants: those alone (None: all).
     """
@@ -44,11 +46,14 @@ def spans(
             and vocabulary.role(row.system) == role
             and (variants is None or row.variant in variants)
         ]
+        rows = commonest(metric, rows)
         if len(rows) < 2:
             continue
         low, high = min(rows, key=lambda row: row.value), max(rows, key=lambda row: row.value)
         kinds = {row.kind for row in rows} - {"measured"}
-        marked = f", {' or '.join(sorted(kinds))}" if kinds else ""
+        marked = "".join(
+            f", {word}" for word in [" or ".join(sorted(kinds))] * bool(kinds) + [*energy.words(low)]
+        )
         said.append(
             f"{METRICS[metric].in_sentence} runs from {vocabulary.amount(metric, low.value)} ({name(low, rows)}) to "
             f"{vocabulary.amount(metric, high.value)} ({name(high, rows)}{marked})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from lib.measure import energy
 from lib.measure.verdict import COUNTED
 from lib.report import style, tradeoff, vocabulary
 from lib.report.bars import spread
@@ -73,8 +74,8 @@ def finding(table: pd.DataFrame | Iterable[Row], costs: Sequence[str] = COSTS) -
         doubt = f" (the intervals do not rule out {_listed(others)})" if 0 < len(others) <= 3 else ""
         if len(others) > 3:
             doubt = f" (the intervals do not rule out {len(others)} others)"
-        kinds = {row.kind for row, _ in pairs} - {"measured"}
-        marked = f", {' or '.join(sorted(kinds))}" if cost in tradeoff.MAY_BE_ESTIMATED and kinds else ""
+        words = _words(pairs) if cost in tradeoff.MAY_BE_ESTIMATED else ""
+        marked = words and f", {words},"
         said.append(f"for {_SAID.get(cost, METRICS[cost].in_sentence)}{marked} {named}{doubt}")
     return f"Nothing else is both cheaper and rated higher: {'; '.join(said)}." if said else None
 
@@ -128,8 +129,14 @@ def _panel(axes: Axes, cost: str, pairs: list[tuple[Row, Row]]) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    kinds = {price.kind for price, _ in pairs} - {"measured"}
-    axes.set_xlabel(_AXIS.get(cost, METRICS[cost].label) + (f" ({'/'.join(sorted(kinds))})" if kinds else ""))
+    words = _words(pairs)
+    axes.set_xlabel(_AXIS.get(cost, METRICS[cost].label) + (f"\n({words})" if words else ""))
+
+
+def _words(pairs: list[tuple[Row, Row]]) -> str:
+    """How the costs came to be, unless they were measured, and of energy what it counts and how far off it may be."""
+    kinds = sorted({price.kind for price, _ in pairs} - {"measured"})
+    return ", ".join([" or ".join(kinds)] * bool(kinds) + list(energy.words(pairs[0][0])))
 
 
 def _names(axes: Axes, pairs: list[tuple[Row, Row]]) -> None:

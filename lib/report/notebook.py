@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib import audio, results
+from lib.measure import energy
 from lib.report import verdicts as verdicts_module
 from lib.report import vocabulary
 from lib.report.collect import records
@@ -193,6 +194,6 @@ def _cell(row) -> str:
     text = vocabulary.number(row.metric, row.value)
     if row.ci_low == row.ci_low:  # not NaN
         text += f" [{vocabulary.number(row.metric, row.ci_low)}, {vocabulary.number(row.metric, row.ci_high)}]"
-    if row.kind == "measured":
-        return text
-    return f"{text} ({'claimed' if row.source.startswith(results.CLAIM) else row.kind})"
+    kind = "claimed" if row.source.startswith(results.CLAIM) else row.kind
+    told = [*([] if row.kind == "measured" else [kind]), *energy.words(row)]
+    return f"{text} ({', '.join(told)})" if told else text

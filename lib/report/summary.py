@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
+from lib.measure.energy import words as energy_words
 from lib.metrics import deliberate
 from lib.report import tradeoff, verdicts, vocabulary
 from lib.report.collect import Row
@@ -151,8 +152,8 @@ def _costs(rtf: Row, rows: list[Row]) -> str:
     if size := _same(rows, rtf, "size_mb"):
         said.append(f"is a download of {_plain(size)} MB")
     if energy := _same(rows, rtf, "energy_j_per_audio_s"):
-        kind = "" if energy.kind == "measured" else f" ({energy.kind})"
-        said.append(f"takes {_plain(energy)} J for a second of speech{kind}")
+        told = ", ".join([*([] if energy.kind == "measured" else [energy.kind]), *energy_words(energy)])
+        said.append(f"takes {_plain(energy)} J for a second of speech{told and f' ({told})'}")
     return " and ".join(said)
 
 

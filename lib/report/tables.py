@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from lib.measure import energy
 from lib.metrics import deliberate
 from lib.report import vocabulary
 from lib.report.collect import Row
@@ -16,7 +17,9 @@ MAX_DETAIL_CHARS = 400
 
 @dataclass(frozen=True)
 class Cell:
-    """One number as shown: "4.13", "[4.05, 4.20]", "measured"; best: best of the numbers it can be compared with."""
+    """One number as shown: "4.13", "[4.05, 4.20]", "measured"; best: best of the numbers it can be compared with; note:
+    of energy what it counts and how far off an estimate may be.
+    """
 
     text: str
     interval: str
@@ -25,6 +28,7 @@ class Cell:
     value: float
     best: bool
     source: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -167,8 +171,8 @@ def not_run(rows: Iterable[Row]) -> list[NotRun]:
 
 def comparable(row: Row) -> tuple:
     """Rows with the same key may be compared for "best": kind, role, texts ("@prompts"), recorded or not and, where it
-    matters, the machine and who judged; figures of training only within one system, whose losses and steps mean the
-    same.
+    matters, the machine, who judged and what joules count; figures of training only within one system, whose losses and
+    steps mean the same.
     """
     machine = row.host if row.metric in vocabulary.OF_THE_MACHINE else ""
     judge = row.source if row.metric in vocabulary.HEARD else ""
@@ -182,6 +186,7 @@ def comparable(row: Row) -> tuple:
         machine,
         judge,
         system,
+        energy.boundary(row.source) if row.metric in energy.METRICS else "",
     )
 
 
@@ -279,6 +284,7 @@ def _cell(row: Row, best: bool) -> Cell:
         row.value,
         best,
         row.source,
+        ", ".join(energy.words(row)),
     )
 
 

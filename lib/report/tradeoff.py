@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
+from lib.measure import energy
 from lib.report import vocabulary
 from lib.report.collect import Row
 
@@ -28,7 +30,8 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[int]:
 
 def points(rows: Iterable[Row], cost: str = "rtf") -> list[tuple[Row, Row]]:
     """(row of the cost, predicted MOS row) of every voice's variant on one target that has both, of one run on one
-    machine; sorted by name. Energy may be estimated and bytes, too; all else was measured.
+    machine; sorted by name. Energy may be estimated and bytes, too; all else was measured. Of energy that is measured
+    and estimated, or counts different things, only the sort that most have: no front goes across.
     """
     kinds = ("measured", "estimated") if cost in MAY_BE_ESTIMATED else ("measured",)
     pairs: dict[tuple, dict[str, Row]] = {}
@@ -37,7 +40,19 @@ def points(rows: Iterable[Row], cost: str = "rtf") -> list[tuple[Row, Row]]:
         if row.metric in (cost, "mos_predicted") and counts and vocabulary.role(row.system) == "voice":
             run = (row.recorded, row.host, row.commit) if row.recorded else (row.recorded, row.host, "")
             pairs.setdefault((row.system, row.variant, row.target, *run), {})[row.metric] = row
-    return [(pair[cost], pair["mos_predicted"]) for _, pair in sorted(pairs.items()) if len(pair) == 2]
+    found = [(pair[cost], pair["mos_predicted"]) for _, pair in sorted(pairs.items()) if len(pair) == 2]
+    return [pair for pair in found if pair[0] in commonest(cost, [price for price, _ in found])]
+
+
+def commonest(metric: str, rows: Sequence[Row]) -> list[Row]:
+    """Of energy the rows of the sort (kind, boundary) that most are of, of several as common the measured one: they may
+    be ranked with each other. All rows of other metrics.
+    """
+    if metric not in energy.METRICS or not rows:
+        return list(rows)
+    held = Counter(map(energy.sort, rows))
+    most = max(held, key=lambda sort: (held[sort], sort[0] == "measured"))
+    return [row for row in rows if energy.sort(row) == most]
 
 
 def front(pairs: list[tuple[Row, Row]]) -> list[tuple[Row, Row]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lib import systems
+from lib.measure import energy
 from lib.results import METRICS
 
 QUESTION = "How small, fast and frugal can a speech model get before a listener notices?"
@@ -38,11 +39,13 @@ _GROUPS = {
         "latency_ms_p90",
         "latency_ms_p99",
         "requests_per_s",
+        "tokens_per_s",
         "first_audio_ms",
         "cold_start_s",
         "nfe",
     ),
     "Memory and energy": ("peak_rss_mb", "peak_gpu_mb", "energy_j_per_audio_s", "power_w", "utilization_pct"),
+    "Cost": ("cost_usd_per_audio_h", "energy_usd_per_audio_h"),
     "Size": ("size_mb", "loaded_mb", "params_m", "trainable_params_pct", "adapter_mb", "merge_error"),
     "Training": (
         "train_loss",
@@ -63,10 +66,9 @@ def groups() -> dict[str, tuple[str, ...]]:
 
 
 # Metrics that say as much about the machine as about the system: compared only between numbers of one host.
-OF_THE_MACHINE = {*_GROUPS["Speed"], *_GROUPS["Memory and energy"], *_GROUPS["Training"]} - {
-    "nfe",
-    "train_loss",
-}
+OF_THE_MACHINE = {
+    *(metric for title in ("Speed", "Memory and energy", "Cost", "Training") for metric in _GROUPS[title])
+} - {"nfe", "train_loss"}
 
 OF_TRAINING = set(_GROUPS["Training"])
 
@@ -139,6 +141,10 @@ DEFINITIONS = {
     "fast_modulation": "How much of the movement faster than 16 Hz is left, as a share of the voice's own.",
     "latency_ms_p99": "As above; 99 of 100 take less.",
     "requests_per_s": "The highest rate of requests at which 99 of 100 were answered within the limit.",
+    "tokens_per_s": (
+        "Tokens of text that a recogniser writes a second, everything there at once; of a whole machine, as others "
+        "publish it."
+    ),
     "speedup": "Time of the baseline over time of the variant.",
     "snr_db": (
         "How far the difference to PyTorch's answer lies below the signal: above 60 dB is rounding, about 20 dB what 8 "
@@ -153,13 +159,24 @@ DEFINITIONS = {
     "train_peak_rss_mb": "Highest resident memory of the process in which it was trained, in millions of bytes.",
     "peak_gpu_mb": "Highest memory allocated on the GPU, in millions of bytes.",
     "energy_j_per_audio_s": (
-        "Joules per second of speech, idle power subtracted. Measured only where the machine has a sensor (NVML, "
-        "RAPL); otherwise a power model, and marked estimated."
+        "Joules per second of speech, idle power subtracted. Measured only where the machine has a sensor: NVML counts "
+        "the GPU's board, RAPL the processor's package. Otherwise estimated: "
+        f"{energy.FORMULA}, which counts the process's share of that power (no memory, no mains) and is off by a "
+        f"factor of {energy.OFF_BY:g} either way. What counts different things, or was estimated, is not ranked with "
+        "the rest."
     ),
     "attention_failures_pct": (
         "Share of the sentences in which the decoder skipped text, read some again or did not stop by itself."
     ),
-    "power_w": "Average power while speaking.",
+    "cost_usd_per_audio_h": (
+        "Dollars for an hour of audio on a rented machine: its price an hour, times the RTF, over the share of the "
+        "paid time in which it speaks. Estimated: price and share are assumptions, which the source names."
+    ),
+    "energy_usd_per_audio_h": (
+        "Dollars for the power of an hour of audio, of joules that were measured or estimated as energy is, and "
+        "counting the same; the price of a kilowatt-hour is an assumption, which the source names."
+    ),
+    "power_w": "Average power while speaking; measured or estimated as energy is, and counting the same.",
     "utilization_pct": "Share of the processor's or accelerator's time that was busy.",
     "size_mb": "Millions of bytes of all files that are needed to speak, the vocoder's too: what somebody downloads.",
     "loaded_mb": "Millions of bytes of the weights in memory.",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lib import environment, targets
+from lib.measure.energy import utilization_source
 from lib.measure.metered import Metered
 from lib.studies import spoken
 from lib.studies.placed import BASE, Placed, speedup
@@ -95,6 +96,7 @@ def _write_metered(run: "Run", one: Placed, metered: Metered) -> None:
     run.add(*names, "energy_j_per_audio_s", joules, kind=energy.kind, n=metered.runs, **given)
     run.add(*names, "power_w", energy.watts, kind=energy.kind, n=metered.runs, **given)
     # A share of time is counted, whatever the joules are.
+    given |= {"source": utilization_source(energy.kind, energy.source)}
     run.add(*names, "utilization_pct", energy.utilization_pct, n=metered.runs, **given)
     if metered.gpu_mb is not None:
         run.add(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lib.measure.verdict import MIN_SENTENCES, UNDECIDED, WORSE
 from lib.results import by_run, run_of
-from lib.studies import by_size, by_validation, floors
+from lib.studies import by_size, by_validation, floors, origins
 from lib.studies.floor_rows import difference, minus
 from lib.studies.floors import MET, MISSED, TOLD, Answer, Number, Part, at_least, at_most
 
@@ -47,9 +47,9 @@ METRICS = (
 @dataclass(frozen=True)
 class Case:
     """One system that learnt one voice in one run. found: a line for each trial, what it was, what it took, how near it
-    came, index: the variant ("added_mb": what its training took beside the ready process; "judged": sentences;
-    "difference", "low", "high", over so many "pairs" of sentences: of similarity, against "reference"); ends:
-    similarity of "recordings", "copy" and "unadapted".
+    came, index: the variant ("added_mb": what its training took beside the ready process, "trained_by" whom; "judged":
+    sentences; "difference", "low", "high", over so many "pairs" of sentences: of similarity, against "reference");
+    ends: similarity of "recordings", "copy" and "unadapted".
     """
 
     found: pd.DataFrame
@@ -271,10 +271,13 @@ def series(found: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
 
 
 def costs(case: Case) -> str | None:
-    """Memory and time of a step, as ratios to full fine-tuning of the same run; alone where it is not among them."""
+    """Memory and time of a step, as ratios to full fine-tuning of the same run; alone where it is not among them; and
+    whose clock and memory that is.
+    """
     last = case.last
     if last.empty:
         return None
+    whose = origins.trainers(dict(last.trained_by))
     if "full" not in set(last.method) or len(last) < 2:
         alone = [
             f"{name} {line.added_mb:,.0f} MB and {1 / line.train_steps_per_s:.2f} s a step"
@@ -282,7 +285,7 @@ def costs(case: Case) -> str | None:
         ]
         return (
             f"Training took, beside the process that was ready for it, {'; '.join(alone)}. There is no other method to "
-            "compare that with: name `full` and one more in `methods`."
+            f"compare that with: name `full` and one more in `methods`. {whose}"
         )
     full = last[last.method == "full"].iloc[0]
     said = [
@@ -292,7 +295,7 @@ def costs(case: Case) -> str | None:
     return (
         f"Training took full fine-tuning {full.added_mb:,.0f} MB beside the process that was ready for it and "
         f"{1 / full.train_steps_per_s:.2f} s a step; {'; '.join(said)}. Each in a fresh process; times are as noisy as "
-        "the machine, so read the ratios."
+        f"the machine, so read the ratios. {whose}"
     )
 
 
@@ -361,7 +364,11 @@ def _line(about: dict, own: pd.DataFrame) -> dict:
     line = {
         key: about[key] for key in ("method", "rank", "asked_minutes", "minutes", "seed", "steps", "added_mb")
     }
-    line |= {LOSS: about.get(LOSS, nan), **{metric: own.value.get(metric, nan) for metric in METRICS}}
+    line |= {
+        "trained_by": about.get("trained_by", ""),
+        LOSS: about.get(LOSS, nan),
+        **{metric: own.value.get(metric, nan) for metric in METRICS},
+    }
     line |= {"reference": "", "similarity_low": nan, "similarity_high": nan, "judged": nan}
     paired: dict = {}
     if "speaker_similarity" in own.index:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import environment
-from lib.errors import DivergedError, SpeechError, StoppedError, TrainingError
+from lib.errors import DivergedError, SpeechError, TrainingError
 from lib.files import content_key, write_atomic
 from lib.measure import process
 from lib.studies.trials import Trial
@@ -199,10 +199,7 @@ def train(
     outcome = loop.train(task, described, folder)
     if watch:
         watch.end()
-    if outcome.step < steps:
-        raise StoppedError(
-            f"stopped at step {outcome.step} of {steps}: asked for again, the training goes on there"
-        )
+    outcome.check_whole(steps)
     about = {"data": trial.data, "system": trial.system, "steps": steps, "seconds": round(portion.seconds, 1)}
     file = new_voice.save(task, Path(folder) / lora.FILE, about)
     return outcome, file, lora.trainable(task.plain[MODULE]), task

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lib.corpora.domains import CLEAN, HARD_SET, UNHEARD_SET, UNTRAINED
 from lib.results import by_run, run_of
-from lib.studies import by_size, by_validation, recogniser_speed
+from lib.studies import by_size, by_validation, origins, recogniser_speed
 from lib.studies.floor_rows import difference
 from lib.studies.floors import MET, MISSED, NOT_RUN, TOLD, UNDECIDED, Answer, Number, Part, at_most
 from lib.studies.misheard import BASELINE, SYSTEM, judged_on
@@ -185,10 +185,11 @@ def against_full(found: pd.DataFrame) -> str | None:
 
 
 def costs(found: pd.DataFrame) -> str | None:
-    """Memory and time of a step, as ratios to full fine-tuning."""
+    """Memory and time of a step, as ratios to full fine-tuning, and whose clock and memory that is."""
     if "full" not in found.index or len(found) < 2 or "train_steps_per_s" not in found:
         return None
     full = found.loc["full"]
+    whose = found.trained_by.fillna("") if "trained_by" in found else dict.fromkeys(found.index, "")
     said = [
         f"{name} {line.train_peak_rss_mb / full.train_peak_rss_mb:.2f} of the memory ({line.added_mb:,.0f} MB of it "
         f"for its steps) and {full.train_steps_per_s / line.train_steps_per_s:.2f} times the time"
@@ -198,7 +199,7 @@ def costs(found: pd.DataFrame) -> str | None:
     return (
         f"Full fine-tuning peaked at {full.train_peak_rss_mb:,.0f} MB, {full.added_mb:,.0f} of them for its steps, "
         f"beside the process that was ready; against it {'; '.join(said)}. Each in a fresh process; times are as noisy "
-        "as the machine, so read the ratios."
+        f"as the machine, so read the ratios. {origins.trainers(whose)}"
     )
 
 

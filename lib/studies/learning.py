@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib.measure import process
+from lib.measure.energy import utilization_source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +89,8 @@ def record(
         metrics |= {"power_w": energy["watts"], "utilization_pct": energy["utilization_pct"]}
         power = detail | {"seconds": round(energy["seconds"], 1)}
         run.add(*names, "power_w", energy["watts"], kind=energy["kind"], source=energy["source"], detail=power)
-        run.add(*names, "utilization_pct", energy["utilization_pct"], source=energy["source"], detail=power)
+        busy = utilization_source(energy["kind"], energy["source"])
+        run.add(*names, "utilization_pct", energy["utilization_pct"], source=busy, detail=power)
     return Learned(metrics, value["curve"], value["shares"], value["steps"], value["target"])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lib import systems
 from lib.corpora.base import Sentence
-from lib.measure import evaluate
+from lib.measure import evaluate, paired
 from lib.measure.evaluate import Clip, Judged
 from lib.measure.scores import RECOGNISED, compare
 
@@ -37,15 +37,6 @@ def compared(
     """What changed, paired, after it was written: rows of `names` with their differences to `baseline`."""
     differences = compare(now.scores, before.scores, seed=run.seed)
     for metric in RECOGNISED:
-        estimate = now.summary[metric]
-        run.add(
-            *names,
-            metric,
-            estimate.value,
-            n=estimate.n,
-            ci=estimate.ci,
-            source=SOURCE,
-            baseline=baseline,
-            detail=evaluate.paired_detail(differences[metric]),
-        )
+        told = {"baseline": baseline, "difference": differences[metric]}
+        paired.write(run, names, metric, now.summary[metric], SOURCE, **told)
     return differences

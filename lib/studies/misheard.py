@@ -25,7 +25,7 @@ from lib.errors import ParameterError, require
 from lib.files import cache_folder, content_key, write_atomic
 from lib.measure import stats
 from lib.measure.intelligibility import ErrorCounts
-from lib.measure.scores import Recognition, recognised
+from lib.measure.scores import RECOGNISED, Recognition, recognised
 from lib.measure.stats import Difference, Estimate
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from lib.systems.base import Recogniser
 
 SYSTEM, BASELINE = "whisper-tiny.en", "baseline"
-RATES = ("wer", "wer_raw", "cer", "cer_raw")
 LENGTHS = (0, 6, 10, 15, 1_000)  # words of a clip: ends of the groups
 SNRS_DB = (0.0, 3.0, 6.0, 10.0)  # of the noise domain
 
@@ -52,7 +51,7 @@ class Listened:
         return recognised(self.clip.utterance.text, self.heard)
 
     def errors(self, metric: str = "wer") -> ErrorCounts:
-        """Of `RATES`."""
+        """Of `RECOGNISED`."""
         return getattr(self.recognition, metric)
 
 
@@ -69,8 +68,8 @@ def listen(recogniser: "Recogniser", clips: Sequence[Clip]) -> tuple[Listened, .
 
 
 def rates(heard: Sequence[Listened]) -> dict[str, Estimate]:
-    """Each of `RATES` over all clips, with its interval."""
-    return {metric: _rate(heard, metric) for metric in RATES}
+    """Each of `RECOGNISED` over all clips, with its interval."""
+    return {metric: _rate(heard, metric) for metric in RECOGNISED}
 
 
 def change(before: Sequence[Listened], after: Sequence[Listened], metric: str = "wer") -> Difference:

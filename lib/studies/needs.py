@@ -2,7 +2,8 @@
 
 Only rows of one run are laid beside each other, so a change is told beside the voice that it was made of, and a winner
 is one of its run; where the intervals do not part two, neither wins. Energy is told once for each boundary and kind:
-joules of a board, a package and a process are three different things, and an estimate is no measurement.
+joules of a board, a package and a process are three different things, and an estimate is no measurement. Cost is
+`lib.studies.prices`' estimate, of rows that it was laid beside. What no row says of a kind of voice is told, too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from lib.errors import ParameterError
 from lib.measure import energy, judgement
 from lib.measure.verdict import WITHOUT_LOSS
 from lib.metrics import METRICS, deliberate
+from lib.studies.prices import POWER, RENT
 from lib.studies.simulated import RUN
 
 if TYPE_CHECKING:
@@ -47,7 +49,17 @@ NEEDS = (
     Need("A real-time assistant wants the first sound soon", ("first_audio_ms", "latency_ms_p50")),
     Need("A batch audiobook wants many seconds a second", ("throughput_rtfx",)),
     Need("A battery wants few joules", ("energy_j_per_audio_s",)),
+    Need("A bill wants few cents for an hour of audio", (RENT,)),
 )
+COMPARED = {  # what the comparison promises of every kind of voice -> the metrics of which one says it
+    "latency": ("latency_ms_p50", "first_audio_ms"),
+    "throughput": ("throughput_rtfx",),
+    "utilisation": ("utilization_pct",),
+    "energy": ("energy_j_per_audio_s",),
+    "quality": ("mos_predicted", "wer"),
+    "memory": ("peak_rss_mb",),
+    "cost": (RENT,),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +117,7 @@ def done_to(variant: str) -> str:
 
 def voices(rows: "pd.DataFrame") -> list[Voice]:
     """The whole voices of every run, the newest run first, each with at least one cost, and what is known beside."""
-    known = rows[rows.value.notna() & rows.kind.isin(("measured", "estimated"))]
-    speech = {name: systems.kind(name) == "speech" for name in known.system.unique() if name in systems.names()}
-    known = known[known.system.map(speech).fillna(False).astype(bool)]
-    known = known[np.array([not deliberate(name) for name in known.variant], bool)]
-    found = []
+    known, found = _of_speech(rows), []
     keys = [name for name in RUN if name in known]
     for run, part in known.groupby(keys, sort=False, dropna=False):
         for (system, variant, target), own in part.groupby(["system", "variant", "target"], sort=False):
@@ -118,6 +126,28 @@ def voices(rows: "pd.DataFrame") -> list[Voice]:
                 found.append((part.time.max(), _voice(part, run, system, variant, target, cells)))
     found.sort(key=lambda one: str(one[0]), reverse=True)
     return [voice for _, voice in found]
+
+
+def _of_speech(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """What whole voices came to; nothing that was damaged on purpose."""
+    known = rows[rows.value.notna() & rows.kind.isin(("measured", "estimated"))]
+    speech = {name: systems.kind(name) == "speech" for name in known.system.unique() if name in systems.names()}
+    known = known[known.system.map(speech).fillna(False).astype(bool)]
+    return known[np.array([not deliberate(name) for name in known.variant], bool)]
+
+
+def gaps(rows: "pd.DataFrame") -> str | None:
+    """Of which kinds of voices no row says something that `COMPARED` promises, in a sentence; None without a gap."""
+    known = _of_speech(rows)
+    held: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    for variant, metric in set(zip(known.variant, known.metric)):
+        held.get(done_to(variant), set()).add(metric)
+    said = []
+    for kind, metrics in held.items():
+        lacking = [name for name, any_of in COMPARED.items() if not metrics & set(any_of)]
+        if lacking:
+            said.append(f"{kind}: {', '.join(lacking) if metrics else 'anything'}")
+    return f"No row, of this run or a recorded one, says of voices {'; '.join(said)}." if said else None
 
 
 def _voice(part: "pd.DataFrame", run: tuple, system: str, variant: str, target: str, cells: dict) -> Voice:
@@ -133,11 +163,11 @@ def _voice(part: "pd.DataFrame", run: tuple, system: str, variant: str, target: 
 
 def table(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Every voice of KINDS and what it was made of, a line each: what was done to it, its costs, its quality, where it
-    was measured. Utilisation is of the cores it was given.
+    was measured. Utilisation is of the cores it was given; money where `prices.priced` laid it beside.
     """
     import pandas as pd
 
-    columns = (*COSTS, "utilization_pct", "mos_predicted", "peak_rss_mb", "size_mb")
+    columns = (*COSTS, "utilization_pct", "mos_predicted", "wer", "peak_rss_mb", "size_mb", RENT, POWER)
     every, lines = voices(rows), []
     bases = {(one.run, one.system, one.base) for one in every if one.kind in KINDS}
     for voice in every:
@@ -239,10 +269,12 @@ def _number(row: Any) -> str:
 
 
 def _beside(voice: Voice) -> str:
-    """Quality and memory."""
+    """Quality, memory and cost."""
     said = [f"predicted MOS {voice.value('mos_predicted'):.2f}"]
     if (memory := voice.value("peak_rss_mb")) is not None:
         said.append(f"{memory:.0f} MB in use")
+    if (cost := voice.value(RENT)) is not None:
+        said.append(f"{cost:.2g} USD an hour of audio, estimated")
     return "; " + ", ".join(said)
 
 
@@ -262,6 +294,5 @@ def _cell(voice: Voice, metric: str) -> str:
         return ""
     row = voice.rows[metric]
     words = [] if row.kind == "measured" else [row.kind]
-    if metric == "energy_j_per_audio_s":
-        words += filter(None, [energy.boundary(row.source)])
+    words += energy.words(row)
     return f"{row.value:.3g}" + (f" ({', '.join(words)})" if words else "")

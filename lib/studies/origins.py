@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,3 +21,20 @@ def told(rows: pd.DataFrame, said: str | None) -> str | None:
     """A sentence computed from the rows of one run, behind where they come from; None of None."""
     origin = stamp(rows)
     return f"{origin[0].upper()}{origin[1:]}: {said}" if said and origin else said
+
+
+def trainers(by: Mapping[str, str]) -> str:
+    """Who trained, in a sentence, for behind numbers of trainings. by: name of a training -> commit, host and day, as
+    rows have them ("trained_by"), "" where nobody noted them.
+    """
+    of: dict[str, list[str]] = {}
+    for name, origin in by.items():
+        of.setdefault(origin, []).append(str(name))
+    if len(of) == 1:
+        (origin,) = of
+        return f"Trained by {origin}." if origin else "Who trained is not noted."
+    parts = [
+        f"{', '.join(names)} by {origin}" if origin else f"of {', '.join(names)} it is not noted"
+        for origin, names in of.items()
+    ]
+    return f"Trained: {'; '.join(parts)}. A ratio between these lays machines or code beside each other, too."

@@ -20,7 +20,7 @@ import numpy as np
 from lib import results, systems
 from lib.corpora import gutenberg, prompts
 from lib.errors import AlignmentError, MissingDataError
-from lib.measure import evaluate, stats, verdict
+from lib.measure import evaluate, paired, stats, verdict
 from lib.measure.evaluate import Clip
 from lib.measure.scorer import Scorer, source
 from lib.measure.scores import ClipScores, compare, summarise
@@ -254,19 +254,16 @@ def _write(
         for metric, estimate in summarise(scores, seed=run.seed).items():
             if metric not in JUDGES:
                 continue
-            detail = evaluate.paired_detail(differences.get(metric)) or {}
             tau = taus.get((variant, metric))
-            run.add(
-                one.system,
-                f"{variant}{SUFFIX}",
-                one.target,
+            paired.write(
+                run,
+                (one.system, f"{variant}{SUFFIX}", one.target),
                 metric,
-                estimate.value,
-                n=estimate.n,
-                ci=estimate.ci,
-                source=source(metric, scorer.compute_type),
+                estimate,
+                source(metric, scorer.compute_type),
                 baseline=f"{base}{SUFFIX}" if base else "",
-                detail=(detail | ({} if tau is None else {"tau": round(tau, 4)})) or "",
+                difference=differences.get(metric),
+                **({} if tau is None else {"tau": round(tau, 4)}),
             )
 
 

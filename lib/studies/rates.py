@@ -4,7 +4,7 @@ A search is a short training of each rate in `TRIED`, on the most data, with one
 validation split counts, and the test split is not looked at. Where that lies at the edge of a method's rates, whichever
 method it is, one more is tried beyond it. Ranks of lora below the usual one have a search of their own
 (`Trial.learner`); what else differs within a method, and other voices, take the rate that it found. A run without time
-for that takes what the newest recorded run chose, and where none did the usual rate.
+for that takes what the recorded run chose that searched most, and where none did the usual rate.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.errors import DivergedError, SpeechError, StoppedError
-from lib.results import newest_run
-from lib.studies import finetuning
+from lib.results import by_run
+from lib.studies import by_size, finetuning
 from lib.studies.trials import RATES, TRIED, Trial
 
 if TYPE_CHECKING:
@@ -91,13 +91,17 @@ def chosen(
 
 
 def recorded(table: pd.DataFrame, systems: Iterable[str]) -> dict[tuple[str, str], Choice]:
-    """What the newest run in which a system's rates were searched chose, of each system."""
+    """What was chosen by the run that searched most for a system's rates, in steps of all its trainings, of several
+    that searched as much by the newest: the minutes of a quick search take nothing back of a longer one. Of each
+    system.
+    """
     found: dict[tuple[str, str], Choice] = {}
     rows = table[(table.metric == "trainable_params_pct") & table.value.notna()]
     for system in systems:
         mine = rows[rows.system == system]
         searched = mine.loc[[_about(detail).get("rate_by") == SEARCHED for detail in mine.detail]]
-        for detail in newest_run(searched).detail:
+        runs = by_size.largest(by_run(searched), _searched_steps)
+        for detail in runs[0].detail if runs else ():
             about = _about(detail)
             tried = about["rates_tried"].items()
             losses = {float(rate): math.inf if loss is None else loss for rate, loss in tried}
@@ -107,6 +111,13 @@ def recorded(table: pd.DataFrame, systems: Iterable[str]) -> dict[tuple[str, str
             choice = Choice(system, method, about["learning_rate"], RECORDED, losses, steps, voice, rank)
             found.setdefault((system, name), choice)
     return found
+
+
+def _searched_steps(rows: pd.DataFrame) -> float:
+    """Training steps of all trainings of a run's search; what several trials of a learner say counts once."""
+    every = [_about(detail) for detail in rows.detail]
+    learners = {about.get("rate_of", about["method"]): about for about in every}
+    return float(sum(len(about["rates_tried"]) * about["search_steps"] for about in learners.values()))
 
 
 def told(choices: Choices) -> list[str]:

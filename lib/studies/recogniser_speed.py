@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 
 from lib.errors import ParameterError
 from lib.files import content_key
-from lib.measure import bench, stats, verdict
+from lib.measure import bench, paired, stats, verdict
 from lib.measure.benched import Candidate
-from lib.measure.evaluate import Clip, paired_detail
+from lib.measure.energy import words as energy_words
+from lib.measure.evaluate import Clip
 from lib.measure.scores import recognised
 from lib.studies.misheard import of_texts
 from lib.studies.resumed import kept
@@ -221,7 +222,7 @@ def _record(
         "of": str(base.candidate),
         "times_smaller": round(gains[-1].times, 3) if all(sizes) else None,
         "identical_pct": round(100 * same / len(said), 1) if said else None,
-        "wer": paired_detail(difference),
+        "wer": paired.detail(difference),
         "verdict": quality.word,
         "recommendation": worth.word,
         "why": worth.reason,
@@ -272,11 +273,14 @@ def _line(rows: Mapping[str, object]) -> dict[str, str]:
 
 
 def _cell(row, digits: int, scale: float = 1.0) -> str:
-    """As in "12.3 [11.0, 13.9]"; without an interval the value alone, and its kind unless it was measured."""
+    """As in "12.3 [11.0, 13.9]"; without an interval the value alone; its kind unless it was measured, and of energy
+    what it counts.
+    """
     said = f"{scale * row.value:.{digits}f}"
     if row.ci_low == row.ci_low:
         said += f" [{scale * row.ci_low:.{digits}f}, {scale * row.ci_high:.{digits}f}]"
-    return said if row.kind == "measured" else f"{said} ({row.kind})"
+    told = [*([] if row.kind == "measured" else [row.kind]), *energy_words(row)]
+    return f"{said} ({', '.join(told)})" if told else said
 
 
 def _detail(row) -> dict:

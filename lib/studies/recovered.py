@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lib import environment, optimize, systems
 from lib.corpora import gutenberg
 from lib.files import content_key
-from lib.measure.evaluate import paired_detail
+from lib.measure import paired
 from lib.measure.scores import compare
 from lib.studies import confirmed, failed, menu, scales
 from lib.studies.menu import Trial
@@ -118,19 +118,9 @@ def _laid(run, names, learnt, plain, sentences, scorer, folder, threads) -> None
     one, other = judged(learnt), judged(plain)
     differences = compare(one.scores, other.scores, seed=run.seed)
     for metric in HEARD:
-        estimate = one.summary[metric]
-        run.add(
-            *names,
-            metric,
-            estimate.value,
-            n=estimate.n,
-            ci=estimate.ci,
-            source="the same sentences and seeds, paired",
-            detail={
-                "beside": plain.variant,
-                "paired": paired_detail(differences[metric]),
-            },  # no verdict on a baseline
-        )
+        # No difference of its own, for it is no verdict on a baseline.
+        told = {"beside": plain.variant, "paired": paired.detail(differences[metric])}
+        paired.write(run, names, metric, one.summary[metric], "the same sentences and seeds, paired", **told)
 
 
 def _taught(run: Run, given: _Lessons, steps: int, aware_steps: int, shares: Sequence[float]) -> list[Trial]:

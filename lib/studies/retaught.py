@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from lib.corpora.domains import DOMAINS, HARD_SET, RATE, UNHEARD_SET, UNTRAINED, Clip
 from lib.errors import ParameterError, SpeechError
+from lib.measure import paired
 from lib.measure.evaluate import Clip as ClipToHear
-from lib.measure.evaluate import paired_detail
 from lib.optimize import variant
 from lib.studies import misheard, recogniser_speed
 from lib.studies.misheard import BASELINE, SYSTEM, judged_on
@@ -256,13 +256,14 @@ def record(
         where = (system, f"{name}@{tests}{suffix}", target)
         against = (reference or f"{BASELINE}@{tests}") if before else ""
         for metric, estimate in misheard.rates(clips).items():
-            detail = paired_detail(misheard.change(before[tests], clips, metric)) if before else {}
+            told = {"baseline": against}
+            if before:
+                told["difference"] = misheard.change(before[tests], clips, metric)
             if full:
-                detail |= {"to_full": paired_detail(misheard.change(full[tests], clips, metric))}
+                told["to_full"] = paired.detail(misheard.change(full[tests], clips, metric))
             if (tests, metric) == (HARD_SET, "wer"):
-                detail |= {"groups": misheard.groups(clips)}
-            told = {"n": estimate.n, "ci": estimate.ci, "source": _SOURCE, "baseline": against}
-            run.add(*where, metric, estimate.value, **told, detail=detail or "")
+                told["groups"] = misheard.groups(clips)
+            paired.write(run, where, metric, estimate, _SOURCE, **told)
 
 
 def record_training(run: Run, plan: Plan, taught: Taught, suffix: str = "") -> None:

@@ -88,7 +88,8 @@ def read_aloud(
 def fastspeech2(
     base: "Recipe", name: str, model: Mapping, *, steps: int, folder: str | Path, threads: int = 2
 ) -> Retrained:
-    """Train the recipe with another `model` part for `steps` steps in <folder>/<name>; a stopped training goes on.
+    """Train the recipe with another `model` part for `steps` steps in <folder>/<name>; a stopped training goes on when
+    it is asked for again. Raises StoppedError where it is ended from outside.
 
     name: also the variant of the voice.
     """
@@ -101,6 +102,7 @@ def fastspeech2(
     log.info("training %s for %d steps", name, steps)
     task = tasks.build(chosen)
     outcome = loop.train(task, chosen, Path(folder) / name)
+    outcome.check_whole(steps)
     ready = tasks.export(chosen, outcome.checkpoint, Path(folder) / name / "published", "")
     voice = systems.load("fastspeech2", threads=threads, checkpoint=ready, speaker=VOICE).adjusted(variant=name)
     return Retrained(voice, task, outcome)
@@ -131,6 +133,6 @@ def change(rows: "pd.DataFrame", variant: str, base: str) -> str:
             rows[(rows.variant == name) & (rows.metric == metric)].iloc[-1] for name in (variant, base)
         )
         detail = json.loads(row.detail) if row.get("detail") else {}
-        p = f" ({p_text(detail['p_value'])})" if "p_value" in detail else ""
+        p = f" ({p_text(detail['p_value'])})" if detail.get("p_value") is not None else ""
         said.append(f"{scale * (row.value - reference.value):+.{digits}f} {unit}{p}")
     return " and ".join(said)

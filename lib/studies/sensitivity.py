@@ -22,7 +22,7 @@ import numpy as np
 
 from lib import optimize, progress, systems, targets
 from lib.corpora import gutenberg
-from lib.measure import evaluate, verdict
+from lib.measure import evaluate, paired, verdict
 from lib.measure.scores import compare
 from lib.optimize import plan as planning
 from lib.optimize import quantize
@@ -267,27 +267,19 @@ def _treated(run, bases, variant, group, sentences, before, scorer, passes, resu
     changed = variant.made["changed"]["layers"]  # whoever asks for 40 may be given 20, and not be told
     for metric in METRICS:
         estimate, difference = judged.summary[metric], differences[metric]
-        low, high = difference.ci or (None, None)
-        run.add(
-            base.name,
-            f"{variant.variant}{SUFFIX}",
-            base.target,
+        paired.write(
+            run,
+            (base.name, f"{variant.variant}{SUFFIX}", base.target),
             metric,
-            estimate.value,
-            n=estimate.n,
-            ci=estimate.ci,
-            source=f"{variant.made['technique']} changed {changed} layers, {len(group.layers)} were asked for",
+            estimate,
+            f"{variant.made['technique']} changed {changed} layers, {len(group.layers)} were asked for",
             baseline=base.variant,
-            detail={
-                "axis": group.axis,
-                "group": group.name,
-                "layers": changed,
-                "asked": len(group.layers),
-                "times": round(times, 3),
-                "spread": round(spread, 3),
-                "difference": round(difference.value, 4),
-                "ci_low": low,
-                "ci_high": high,
-            },
+            difference=difference,
+            axis=group.axis,
+            group=group.name,
+            layers=changed,
+            asked=len(group.layers),
+            times=round(times, 3),
+            spread=round(spread, 3),
         )
     return Tried(group, Effect(group, times, losses), sentences=len(sentences), spread=spread)

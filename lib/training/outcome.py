@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib import environment
+from lib.errors import StoppedError
 from lib.files import write_atomic
 
 # What `Outcome.metrics` holds -> where the number comes from, for the rows of results.
@@ -43,6 +44,15 @@ class Outcome:
     settings: dict[str, object] = field(
         default_factory=dict
     )  # what decides the arithmetic there: precision, tf32
+
+    def check_whole(self, steps: int) -> None:
+        """Raise StoppedError where a signal ended the training, or its minutes did before the last of `steps`: what
+        lies in its checkpoint is no result yet.
+        """
+        if self.step < steps and self.reason in ("signal", "minutes"):
+            raise StoppedError(
+                f"stopped at step {self.step} of {steps}: asked for again, the training goes on there"
+            )
 
     def save(self, folder: Path) -> None:
         """Write the outcome to <folder>/outcome.json, for whoever started the run in another process."""

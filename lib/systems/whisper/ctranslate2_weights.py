@@ -98,6 +98,11 @@ def serialize(contents: Contents) -> bytes:
     return b"".join(parts)
 
 
+def parameters(data: bytes) -> int:
+    """Weights of a model file, embedding and head once, for they are one matrix there; scales are none."""
+    return sum(t.size for name, t in parse(data).tensors.items() if t.ndim and not name.endswith("_scale"))
+
+
 def is_int8(data: bytes) -> bool:
     """Whether a file holds weights in 8 bit."""
     return any(name.endswith(_SCALE) for name in parse(data).tensors)

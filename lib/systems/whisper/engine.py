@@ -53,8 +53,7 @@ class WhisperCTranslate2(Recogniser):
     @property
     def params_m(self) -> float:
         """10^6 parameters; embedding and head are one matrix and count once."""
-        contents = ctranslate2_weights.parse(self.graphs["model"])
-        return sum(t.size for n, t in contents.tensors.items() if t.ndim and not n.endswith("_scale")) / 1e6
+        return ctranslate2_weights.parameters(self.graphs["model"]) / 1e6
 
     def _open(self) -> None:
         ctranslate2 = require("ctranslate2", "ctranslate2")

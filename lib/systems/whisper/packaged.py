@@ -11,6 +11,7 @@ import numpy as np
 from lib import audio
 from lib.errors import require
 from lib.systems.base import Recogniser, Stopwatch, Transcript
+from lib.systems.whisper import ctranslate2_weights
 from lib.systems.whisper.package import SAMPLE_RATE, folder, front_end, windows
 
 
@@ -29,6 +30,11 @@ class FasterWhisper(Recogniser):
         self._model = package.WhisperModel(
             str(folder()), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
         )
+
+    @property
+    def params_m(self) -> float:
+        """10^6 parameters of the file that it reads, for it holds neither networks nor graphs of ours."""
+        return ctranslate2_weights.parameters(self.files[0].read_bytes()) / 1e6
 
     def transcribe(self, waveform: np.ndarray, sample_rate: int) -> Transcript:
         """Greedy transcript of a clip of any length, in windows of 30 s."""
