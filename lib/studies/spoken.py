@@ -22,9 +22,8 @@ from lib.deploy import export
 from lib.deploy.job import Arrays
 from lib.deploy.stages import Spoken, Stage
 from lib.errors import AudioError
-from lib.measure import stats
-from lib.measure.evaluate import Clip, paired_detail
-from lib.measure.judgement import paired
+from lib.measure import judgement, paired, stats
+from lib.measure.evaluate import Clip
 from lib.measure.scorer import source
 from lib.measure.scores import ClipScores, compare, recognised, summarise
 from lib.measure.stats import Difference, Estimate
@@ -97,7 +96,7 @@ def write(run: "Run", one: "Placed") -> None:
         about: dict[str, Any] = {"frames": one.stage.frames}
         if metric in one.judged.differences:
             own = round(one.judged.own[metric].value, 4)
-            about |= {"pytorch": own, **paired_detail(one.judged.differences[metric])}
+            about |= {"pytorch": own, **paired.detail(one.judged.differences[metric])}
         by = "against PyTorch's on the same inputs" if metric == SNR else _by(metric)
         run.add(
             *names,
@@ -193,7 +192,7 @@ def _newest(rows: "pd.DataFrame") -> list[tuple[tuple, "pd.DataFrame"]]:
 def _word(cells: Mapping[str, Any]) -> str:
     """The verdict on the paired differences of the rows."""
     differences = {
-        metric: paired(about)
+        metric: judgement.paired(about)
         for metric, row in cells.items()
         if "difference" in (about := json.loads(row.detail) if row.detail else {})
     }
