@@ -161,7 +161,16 @@ def test_recommended_only_without_loss_and_with_a_gain(quality, gains, word, rea
 
 def table(*rows):
     filled = [
-        {"n": 100, "ci_low": None, "ci_high": None, "baseline": "", "detail": "", "recorded": False, "time": ""}
+        {
+            "n": 100,
+            "ci_low": None,
+            "ci_high": None,
+            "baseline": "",
+            "detail": "",
+            "source": "",
+            "recorded": False,
+            "time": "",
+        }
         | row
         for row in rows
     ]

@@ -246,9 +246,11 @@ def test_a_card_says_whether_the_voice_came_nearer():
 def test_a_training_that_was_stopped_is_no_whole_one(monkeypatch, tmp_path):
     from lib.optimize import new_voice
     from lib.training import loop
+    from lib.training.outcome import Outcome
 
     monkeypatch.setattr(new_voice, "task", lambda *_: None)
-    monkeypatch.setattr(loop, "train", lambda *_: SimpleNamespace(step=2))
+    cut = Outcome(2, "signal", tmp_path, tmp_path, 1.0, {}, {}, {}, 1.0, None, 1, 1)
+    monkeypatch.setattr(loop, "train", lambda *_: cut)
     taken = Portion(Corpus("menu", "", "", (utterance("a", "A sentence."),)), 3.0, ())
     with pytest.raises(
         StoppedError, match="stopped at step 2 of 3: asked for again, the training goes on there"
