@@ -13,7 +13,7 @@ from lib.measure import bench
 from lib.studies import piper
 
 
-def test_piper_is_compared_with_where_it_is_and_not_run_elsewhere(tmp_path, monkeypatch):
+def test_piper_is_compared_with_where_it_is_and_not_run_elsewhere(tmp_path, monkeypatch, caplog):
     run = results.Run("04_pruning_quantization", tmp_path)
     monkeypatch.setattr(piper.targets.Target, "why_not", lambda self: "piper/cpu needs a Python of its own")
     assert piper.compared(run, [], ["A text."], mode="off") is None
@@ -40,7 +40,9 @@ def test_piper_is_compared_with_where_it_is_and_not_run_elsewhere(tmp_path, monk
     monkeypatch.setattr(piper.Candidate, "of", staticmethod(lambda one: one))
     ours = Voice([0.0], 1.0)
     ours.variant = "int8"
+    monkeypatch.setattr(piper.bench.Others, "percent", lambda self: 80.0)
     said = piper.compared(run, [ours], ["A text."] * 8, rounds=3)
+    assert "piper-tts on piper/cpu: others took 80 % of a core while it was timed" in caplog.text
     assert "at RTF 0.050" in said and "int8 2.50 times as fast" in said
     (row,) = results.read(run.path).itertuples()
     assert row.value == pytest.approx(0.05) and row.target == "piper/cpu" and '"times": 2.5' in row.detail

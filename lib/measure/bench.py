@@ -96,7 +96,7 @@ def bench(
                 "fingerprint": bool(candidate.fingerprint),
                 "started": None,
             }
-            watch = _Others()
+            watch = Others()
             try:
                 done = process.call(_CHILD, arguments, threads=threads, timeout_s=timeout_s, alone=True)
                 _check(candidate, done.value)
@@ -140,7 +140,7 @@ def _cpu_percent(one) -> float:
         return 0.0
 
 
-class _Others:
+class Others:
     """What the rest of the machine computes while a child of this process does: percent of one core."""
 
     def __init__(self):
@@ -214,6 +214,12 @@ def _check(candidate: Candidate, answer: dict) -> None:
         )
 
 
+def warn_of_others(who: object, others_pct: Sequence[float]) -> None:
+    """Say so where the rest of the machine was busy in most rounds: percents of a core, one a round."""
+    if (taken := float(np.median(others_pct))) > BUSY_PCT:
+        log.warning("%s: others took %.0f %% of a core while it was timed", who, taken)
+
+
 def _gather(candidate: Candidate, rounds: list[dict], circumstances: dict[str, Any], seed: int) -> Benched:
     """A candidate's answers, one a round, side by side."""
 
@@ -221,8 +227,7 @@ def _gather(candidate: Candidate, rounds: list[dict], circumstances: dict[str, A
         return np.array([one[name] for one in rounds], np.float64)
 
     others = [one["others_pct"] for one in rounds]
-    if np.median(others) > BUSY_PCT:
-        log.warning("%s: others took %.0f %% of a core while it was timed", candidate, float(np.median(others)))
+    warn_of_others(candidate, others)
     return Benched(
         candidate,
         seconds=column("seconds"),

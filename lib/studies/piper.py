@@ -91,9 +91,13 @@ def _in_turns(
     candidates = {one.variant: Candidate.of(one) for one in ours}
     answers: list[dict[str, Any]] = []
     mine: list[dict[str, Benched]] = []
+    others: list[float] = []
     for turn in range(rounds):
+        watch = bench.Others()
         answers.append(_ask(texts, threads, run.seed + turn))
+        others.append(watch.percent())
         mine.append(bench.bench(candidates, texts, rounds=1, threads=threads, seed=run.seed))
+    bench.warn_of_others(f"piper-tts on {TARGET}", others)
     theirs = Benched(
         Candidate(SYSTEM, "baseline", TARGET, {}),
         seconds=np.array([one["seconds"] for one in answers])[:, None],  # (rounds, 1 pass, texts)
