@@ -11,7 +11,7 @@ from test_deploy import small_stage
 
 from lib import results, targets
 from lib.deploy import toolchains
-from lib.studies import deployment, devices
+from lib.studies import deployment
 
 NAMES = ["qnn/sa8255", "qnn/sa8797"]  # of one toolchain
 HANGS = """
@@ -69,12 +69,12 @@ def test_an_install_that_never_ends_is_ended_with_its_children_and_costs_a_row(c
 def test_half_an_environment_is_not_taken_for_a_whole_one(commands):
     target = targets.find(NAMES[0])
     commands.append(MAKES)
-    assert devices.install(NAMES) == [f"qnn/sa8255: {' '.join(target.toolchain)} installed"]
-    assert target.why_not() is None and devices.install(NAMES) == []
+    assert toolchains.install(NAMES) == [f"qnn/sa8255: {' '.join(target.toolchain)} installed"]
+    assert target.why_not() is None and toolchains.install(NAMES) == []
     (target.python.parent / "left").touch()
     target.unfinished.write_text(toolchains.CUT_OFF)  # as it lies there from before the first file is written
     assert not target.installed and target.why_not().endswith("the last install: it was cut off")
-    assert devices.install(NAMES) and target.why_not() is None
+    assert toolchains.install(NAMES) and target.why_not() is None
     assert not (target.python.parent / "left").exists(), "begun anew"
 
 

@@ -16,9 +16,8 @@ from lib.deploy.stages import HOP_S, Spoken, Stage, fixed
 from lib.features import HIFIGAN
 
 WINDOW_S = 30  # of Whisper's encoder
-Seen = tuple[
-    tuple[np.ndarray, ...], int
-]  # what a network sees of a text, and how many frames are the text once
+# What a network sees of a text, and how many frames are the text once.
+Seen = tuple[tuple[np.ndarray, ...], int]
 
 
 class Generator(nn.Module):
@@ -106,9 +105,8 @@ def istft_trunk(
         source = signal.spectra(signal.pulses(*signal.integrate(hz)))
         return hz, source, signal.source_mel(source)
 
-    read = functools.cache(
-        lambda text: _mel(voice, frames, text)
-    )  # a sentence is read for inputs, then for sound
+    # A sentence is read for inputs, then for sound.
+    read = functools.cache(lambda text: _mel(voice, frames, text))
 
     def seen(text: str) -> Seen:
         mel, length = read(text)

@@ -10,7 +10,7 @@ as the bench does for its children).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -97,6 +97,11 @@ def open(
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
     return later(opened)
+
+
+def open_all(graphs: Mapping[str, Any], threads: int, target: str) -> dict[str, Any]:
+    """Sessions by stage, each of what `open` takes."""
+    return {stage: open(graph, threads, target=target) for stage, graph in graphs.items()}
 
 
 def on_gpu(source: bytes | str, options: Any = None, *, tf32: bool = False, **provider: str) -> Any:

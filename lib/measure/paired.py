@@ -19,6 +19,7 @@ def write(
     *,
     baseline: str = "",
     difference: "Difference | None" = None,
+    kind: str = "measured",
     **more: Any,
 ) -> None:
     """The row of a score with its interval. names: (system, variant, target); difference: paired, to `baseline`, in the
@@ -29,6 +30,7 @@ def write(
         *names,
         metric,
         estimate.value,
+        kind=kind,
         n=estimate.n,
         ci=estimate.ci,
         source=source,
@@ -49,7 +51,7 @@ def detail(difference: "Difference | None") -> dict[str, float | int | None]:
         "p_value": difference.p_value,
         "sd": difference.sd,
     }
-    known = {name: None if value is None or math.isnan(value) else value for name, value in numbers.items()}
-    return {name: None if value is None else round(value, 4) for name, value in known.items()} | {
-        "n": difference.n
+    kept = {
+        name: None if value is None or math.isnan(value) else round(value, 4) for name, value in numbers.items()
     }
+    return kept | {"n": difference.n}

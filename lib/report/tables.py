@@ -296,11 +296,13 @@ def read(detail: str) -> str:
         return detail
     if not isinstance(held, dict):
         return detail
-    said = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in held.items()}
-    return ", ".join(
-        f"{name} {json.dumps(value) if isinstance(value, (dict, list)) else value}"
-        for name, value in said.items()
-    )
+    return ", ".join(f"{name} {_in_words(value)}" for name, value in held.items())
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
 
 
 def shorten(text: str, limit: int = MAX_DETAIL_CHARS) -> str:

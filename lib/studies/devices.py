@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lib import results, targets
-from lib.deploy import stages, toolchains
+from lib.deploy import stages
 from lib.studies import simulated
 from lib.studies.simulated import NOISE_DB
 
@@ -29,11 +29,6 @@ def present(names: Sequence[str]) -> "pd.DataFrame":
 
     rows = [(name, targets.find(name).kind, targets.find(name).why_not() or "here") for name in names]
     return pd.DataFrame(rows, columns=["target", "kind of its numbers", "here, or why not"])
-
-
-def install(names: Sequence[str]) -> list[str]:
-    """Make the Pythons of the toolchains of these targets; returns what was done, or why it could not be."""
-    return toolchains.install(names)
 
 
 def build(

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lib import targets
+from lib.deploy import toolchains
 from lib.errors import SpeechError, unknown
 from lib.measure import bench, process
 from lib.measure.bench_rows import CLOCK
 from lib.measure.benched import Benched, Candidate
-from lib.studies import devices, failed
+from lib.studies import failed
 
 if TYPE_CHECKING:
     from lib.results import Run
@@ -48,7 +49,7 @@ def compared(
         raise unknown("mode of the comparison with piper-tts", mode, MODES)
     if mode == "off":
         return None
-    said = devices.install([TARGET]) if mode == "install" else []
+    said = toolchains.install([TARGET]) if mode == "install" else []
     try:
         if why := targets.find(TARGET).why_not():
             raise SpeechError(said[0] if said else why)

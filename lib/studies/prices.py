@@ -28,13 +28,8 @@ if TYPE_CHECKING:
 
 RENT, POWER = "cost_usd_per_audio_h", "energy_usd_per_audio_h"
 GIVEN = "as given"
-CORE_H, GPU_H, GPU, KWH, BUSY_PCT = (
-    0.0408,
-    2.69,
-    "h100",
-    0.128,
-    50.0,
-)  # what is taken where nobody says otherwise
+# What is taken where nobody says otherwise.
+CORE_H, GPU_H, GPU, KWH, BUSY_PCT = 0.0408, 2.69, "h100", 0.128, 50.0
 SOURCES = {
     CORE_H: "half of an m7g.large (two Arm cores) on demand in us-east-1, June 2026, "
     "https://www.factualminds.com/blog/amazon-ec2-on-demand-pricing-instance-families-2026/",

@@ -29,6 +29,7 @@ from lib.measure.scores import ClipScores, compare, recognised, summarise
 from lib.measure.stats import Difference, Estimate
 from lib.measure.verdict import RECOGNISER, quality_verdict
 from lib.metrics import METRICS
+from lib.results import newest_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,21 +94,12 @@ def write(run: "Run", one: "Placed") -> None:
         return
     runtime = targets.find(one.target).runtime
     for metric, value in one.judged.values.items():
-        about: dict[str, Any] = {"frames": one.stage.frames}
+        about: dict[str, Any] = {"frames": one.stage.frames, "difference": one.judged.differences.get(metric)}
         if metric in one.judged.differences:
-            own = round(one.judged.own[metric].value, 4)
-            about |= {"pytorch": own, **paired.detail(one.judged.differences[metric])}
+            about["pytorch"] = round(one.judged.own[metric].value, 4)
         by = "against PyTorch's on the same inputs" if metric == SNR else _by(metric)
-        run.add(
-            *names,
-            metric,
-            value.value,
-            kind=one.kind,
-            n=value.n,
-            ci=value.ci,
-            source=f"{by}, of what {runtime}'s simulator answered",
-            detail=about,
-        )
+        answered = f"{by}, of what {runtime}'s simulator answered"
+        paired.write(run, names, metric, value, answered, kind=one.kind, **about)
 
 
 def table(rows: "pd.DataFrame") -> "pd.DataFrame":
@@ -181,12 +173,9 @@ def _by(metric: str) -> str:
 def _newest(rows: "pd.DataFrame") -> list[tuple[tuple, "pd.DataFrame"]]:
     """((system, variant, target), its judged rows of the newest run that has any), in the order of the rows."""
     judged = rows[rows.metric.isin((SNR, *SPEAKS, *LISTENS)) & (rows.kind == "simulated") & rows.value.notna()]
-    parts = []
-    for names, own in judged.groupby(["system", "variant", "target"], sort=False):
-        last = own.loc[own.time.astype(str).idxmax()]
-        same = (own[["notebook", "host", "commit"]] == last[["notebook", "host", "commit"]]).all(axis=1)
-        parts.append((names, own[same]))
-    return parts
+    return [
+        (names, newest_run(own)) for names, own in judged.groupby(["system", "variant", "target"], sort=False)
+    ]
 
 
 def _word(cells: Mapping[str, Any]) -> str:

@@ -56,9 +56,7 @@ class AcousticOnnx(BeforeVocoder):
 
     def _open(self) -> None:
         own = {stage: graph for stage, graph in self.graphs.items() if not stage.startswith(VOCODER)}
-        self.sessions = {
-            stage: session.open(graph, self.threads, target=self.target) for stage, graph in own.items()
-        }
+        self.sessions = session.open_all(own, self.threads, self.target)
 
     def _changed(self) -> None:
         super()._changed()

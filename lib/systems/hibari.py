@@ -40,9 +40,8 @@ class Hibari(System):
         self._open()
 
     def _open(self) -> None:
-        self._voice.sess = session.open(
-            self.graphs["voice"], self.threads, target=self.target
-        )  # the package's own always spins
+        # The package's own always spins.
+        self._voice.sess = session.open(self.graphs["voice"], self.threads, target=self.target)
 
     def _copy_networks(self) -> None:
         self._voice = copy.copy(self._voice)  # its session is another one's

@@ -51,10 +51,7 @@ class HifiGanOnnx(StoredVocoder):
 
     def _open(self) -> None:
         decoder = functools.partial(fastest, self.graphs["decoder"], self.threads, self.target)
-        self.sessions = {
-            stage: session.open(decoder if stage == "decoder" else graph, self.threads, target=self.target)
-            for stage, graph in self.graphs.items()
-        }
+        self.sessions = session.open_all({**self.graphs, "decoder": decoder}, self.threads, self.target)
 
     _changed = _open
 

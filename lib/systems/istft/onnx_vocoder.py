@@ -45,9 +45,7 @@ class IstftOnnx(StoredVocoder):
         self._open()
 
     def _open(self) -> None:
-        self.sessions = {
-            stage: session.open(graph, self.threads, target=self.target) for stage, graph in self.graphs.items()
-        }
+        self.sessions = session.open_all(self.graphs, self.threads, self.target)
 
     _changed = _open
 

@@ -81,9 +81,7 @@ class VitsJoeOnnx(System):
         graphs = dict(self.graphs)
         if "decoder" in graphs:
             graphs["decoder"] = functools.partial(fastest, graphs["decoder"], self.threads, self.target)
-        self.sessions = {
-            stage: session.open(graph, self.threads, target=self.target) for stage, graph in graphs.items()
-        }
+        self.sessions = session.open_all(graphs, self.threads, self.target)
         self.head = None
         if "decoder" not in graphs:  # another head: see `lib.optimize.head`
             from lib.systems.vits_joe.head import Head
