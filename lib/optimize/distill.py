@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,32 +98,78 @@ def climb(recipe: Recipe, folder: str | Path, ladder: Sequence[Rung]) -> Iterato
     """Train student after student and hand over each one's folder, `folder/<name>`, when it is finished.
 
     recipe: of the task "tortoise-student", with what all rungs share; a rung's teacher is one trained before it, or one
-    of `lib.zoo`. A finished student is not trained again, a begun one goes on; one that was stopped (a signal, its
-    minutes) ends the climb, for the next could only learn from it what it does not know yet.
+    of `lib.zoo`. A finished student is not trained again unless it was taught otherwise than is asked for now: then it
+    is put aside, with all whom it taught. A begun one goes on; one that was stopped (a signal, its minutes) ends the
+    climb, for the next could only learn from it what it does not know yet.
     """
     from lib.systems.tortoise import students
     from lib.training import loop, tasks
 
     folder = Path(folder)
-    for rung in ladder:
-        home = folder / rung.name
+    for number, rung in enumerate(ladder):
+        home, chosen = folder / rung.name, _recipe(recipe, rung, folder)
+        if other := _otherwise(home, chosen):
+            log.warning("%s was taught otherwise (%s): it is put aside, and trained anew", rung.name, other)
+            _put_aside(folder, ladder[number:])
         if not (home / students.DESCRIPTION).is_file():
-            changes, teacher = dict(rung.changes), rung.changes.get("teacher", "")
-            if teacher and (folder / teacher / students.DESCRIPTION).is_file():
-                changes["teacher"] = str(folder / teacher)
-            if rung.rate != 1:
-                changes["learning_rate"] = _rate_of(recipe) * rung.rate
-            training = dataclasses.replace(recipe.training, steps=rung.steps or recipe.training.steps)
-            chosen = dataclasses.replace(recipe, model={**recipe.model, **changes}, training=training)
-            log.info("%s: %s", rung.name, f"taught by {teacher or chosen.model.get('base', 'tortoise')}")
+            teacher = rung.changes.get("teacher") or chosen.model.get("base", "tortoise")
+            log.info("%s: %s", rung.name, f"taught by {teacher}")
             outcome = loop.train(tasks.build(chosen), chosen, home / "run")
-            if outcome.reason == "signal" or outcome.step < training.steps and outcome.reason == "minutes":
+            if outcome.reason == "signal" or outcome.step < chosen.training.steps and outcome.reason == "minutes":
                 log.warning(
                     "%s was stopped at step %d: the climb ends here; call it again", rung.name, outcome.step
                 )
                 return
             tasks.export(chosen, outcome.checkpoint, home, card(chosen, rung.name, outcome))
         yield home
+
+
+def _recipe(shared: Recipe, rung: Rung, folder: Path) -> Recipe:
+    """What one student is trained by."""
+    from lib.systems.tortoise import students
+
+    changes, teacher = dict(rung.changes), rung.changes.get("teacher", "")
+    if teacher and (folder / teacher / students.DESCRIPTION).is_file():
+        changes["teacher"] = str(folder / teacher)
+    if rung.rate != 1:
+        changes["learning_rate"] = _rate_of(shared) * rung.rate
+    training = dataclasses.replace(shared.training, steps=rung.steps or shared.training.steps)
+    return dataclasses.replace(shared, model={**shared.model, **changes}, training=training)
+
+
+def _otherwise(home: Path, recipe: Recipe) -> str:
+    """How a finished student differs from the one that is asked for, in words; "" where it does not, or where nobody
+    knows: its run is gone.
+    """
+    from lib.systems.tortoise import students
+    from lib.training import checkpoint, sources
+
+    trained = checkpoint.latest(home / "run" / "checkpoints")
+    if not (home / students.DESCRIPTION).is_file() or trained is None:
+        return ""
+    known, base = students.about(home), recipe.model.get("base")
+    if base and known.base != students.key(sources.start(base)):
+        return f"{base} is another checkpoint now"
+    # Where a teacher lies tells nothing: a ladder may be moved as a whole, and another teacher walks other steps.
+    if other := checkpoint.difference(trained, recipe, apart=("model.teacher",)):
+        return other
+    early = recipe.training.patience or recipe.training.target
+    if known.trained_steps != recipe.training.steps and not early:
+        return f"{known.trained_steps} steps there, {recipe.training.steps} here"
+    return ""
+
+
+def _put_aside(folder: Path, ladder: Sequence[Rung]) -> None:
+    """Move the first student's folder into `folder/aside`, and those of all that descend from it."""
+    descend = set()
+    for rung in ladder:
+        if not descend or rung.changes.get("teacher") in descend:
+            descend.add(rung.name)
+            aside = folder / "aside" / rung.name
+            shutil.rmtree(aside, ignore_errors=True)
+            if (folder / rung.name).exists():
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                (folder / rung.name).rename(aside)
 
 
 def _rate_of(recipe: Recipe) -> float:

@@ -15,7 +15,7 @@ import os
 import random
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ def load(path: Path, recipe: Recipe | None = None) -> Checkpoint:
         ) from error
     if recipe is not None and key != recipe.key():
         raise TrainingError(
-            f"checkpoint {path} was trained by another recipe ({_difference(trained, recipe)}): train in another "
+            f"checkpoint {path} was trained by another recipe ({_differences(trained, recipe)}): train in another "
             "folder, or with that recipe"
         )
     return Checkpoint(description["step"], weights, state)
@@ -144,6 +144,14 @@ def everything(folder: Path) -> list[Path]:
 def step_of(path: Path) -> int:
     """The training step at which a checkpoint was written."""
     return int(_NAME.fullmatch(path.name)[1])
+
+
+def difference(path: Path, recipe: Recipe, apart: Collection[str] = ()) -> str:
+    """What of a checkpoint's recipe is not as in this one, in words; "" where nothing is. apart: keys of the identity
+    that do not count.
+    """
+    trained = json.loads((path / "recipe.json").read_text(encoding="utf-8"))["recipe"]
+    return _differences(trained, recipe, apart)
 
 
 def clean(folder: Path) -> None:
@@ -193,9 +201,10 @@ def _sync(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _difference(theirs: dict[str, Any], recipe: Recipe) -> str:
+def _differences(theirs: dict[str, Any], recipe: Recipe, apart: Collection[str] = ()) -> str:
     ours = json.loads(json.dumps(recipe.identity()))  # tuples as lists, as they were saved
-    keys = [key for key in sorted({*theirs, *ours}) if theirs.get(key, "unset") != ours.get(key, "unset")]
+    both = sorted({*theirs, *ours} - {*apart})
+    keys = [key for key in both if theirs.get(key, "unset") != ours.get(key, "unset")]
     return "; ".join(
         f"{key} is {theirs.get(key, 'unset')!r} there, {ours.get(key, 'unset')!r} here" for key in keys[:5]
     )
