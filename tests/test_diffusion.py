@@ -153,6 +153,19 @@ def test_dpm_solver_is_far_closer_to_the_exact_flow_than_ddim_and_ddim_of_first_
     assert error("unipc", 25) / error("unipc", 50) > 3 and error("unipc", 20) < error("dpm++", 20)
 
 
+@pytest.mark.parametrize(
+    "how", [Sampling("ddpm", 250), Sampling("sde-dpm++", 30), Sampling("ddim", 250, eta=1.0), Sampling("dpm++", 40)]
+)
+def test_a_temperature_is_kept_by_who_draws_noise_on_the_way(how):
+    """The noise of a Gaussian's data is spread in proportion, whether a walk draws all of it at its beginning or not."""
+    cool = dataclasses.replace(how, temperature=0.5)
+    drawn = sample(
+        LINEAR, "v", best(LINEAR, "v"), noise(4000, 1), cool, generator=torch.Generator().manual_seed(1)
+    ).x0
+    assert drawn.mean().item() == pytest.approx(MEAN, abs=0.03)
+    assert drawn.std().item() == pytest.approx(0.5 * DEVIATION, rel=0.05)
+
+
 def test_the_stochastic_solver_draws_the_data():
     """Its draws are other than the flow's, their mean and spread those of the data."""
     start = noise(4000, 1)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 
 from lib.errors import ParameterError, unknown
-from lib.systems.tortoise.solvers import SOLVERS
+from lib.systems.tortoise.solvers import SOLVERS, Fresh
 
 KINDS = ("linear", "cosine")
 PREDICTIONS = ("epsilon", "v")
@@ -160,7 +160,7 @@ class Sampling:
     ramp: bool = (
         True  # guidance grows from nothing at pure noise to w at the last step, as TorToiSe's (w = 2) does
     )
-    temperature: float = 1.0  # of the noise that the walk begins with
+    temperature: float = 1.0  # of all noise: what the walk begins with, and what is drawn anew on the way
     eta: float = 0.0  # of "ddim": 0 is deterministic, 1 is "ddpm"
     bound: float = 0.0  # data lie within [-bound, bound]; 0: anywhere
     spacing: str = "even"  # of the timesteps, see `grid`
@@ -239,7 +239,9 @@ def sample(
         1.0
     ]  # after the last step there is no noise left
     x, evaluations = noise * (1.0 if skip else how.temperature), 0
-    solver = SOLVERS[how.sampler](generator) if how.sampler in SOLVERS else None
+    # At full strength, noise that is drawn on the way would lead a walk away from the temperature it began at.
+    fresh = functools.partial(_normal, generator=generator, temperature=how.temperature)
+    solver = SOLVERS[how.sampler](fresh) if how.sampler in SOLVERS else None
     for index, t in list(enumerate(steps))[skip:]:
         timesteps = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
         alpha, sigma = math.sqrt(squared[index]), math.sqrt(1 - squared[index])
@@ -256,9 +258,9 @@ def sample(
         if solver:
             x = solver.step(x, x0, squared[index], squared[index + 1])
         elif how.sampler == "ddim":
-            x = ddim_step(x0, epsilon, squared[index], squared[index + 1], how.eta, generator)
+            x = ddim_step(x0, epsilon, squared[index], squared[index + 1], how.eta, fresh)
         else:
-            x = ddpm_step(x, x0, squared[index], squared[index + 1], spread, generator)
+            x = ddpm_step(x, x0, squared[index], squared[index + 1], spread, fresh)
     return Sample(x, evaluations)
 
 
@@ -268,14 +270,12 @@ def ddim_step(
     now: float,
     then: float,
     eta: float = 0.0,
-    generator: torch.Generator | None = None,
+    fresh: Fresh | None = None,
 ) -> torch.Tensor:
-    """x at the next timestep; now, then: alpha^2 before and after. With eta, `generator` draws part of the
-    noise anew.
-    """
-    fresh = eta * math.sqrt(_posterior_variance(now, then))
-    x = math.sqrt(then) * x0 + math.sqrt(max(1 - then - fresh**2, 0.0)) * epsilon
-    return x + fresh * _normal(x, generator) if fresh else x
+    """x at the next timestep; now, then: alpha^2 before and after. With eta, `fresh` draws part of the noise anew."""
+    anew = eta * math.sqrt(_posterior_variance(now, then))
+    x = math.sqrt(then) * x0 + math.sqrt(max(1 - then - anew**2, 0.0)) * epsilon
+    return x + anew * (fresh or _normal)(x) if anew else x
 
 
 def ddpm_step(
@@ -284,7 +284,7 @@ def ddpm_step(
     now: float,
     then: float,
     spread: torch.Tensor | None = None,
-    generator: torch.Generator | None = None,
+    fresh: Fresh | None = None,
 ) -> torch.Tensor:
     """A draw from q(next | x, x0); spread in [-1, 1]: its log variance between that of the posterior and beta
     (Nichol and Dhariwal 2021); None: the posterior's.
@@ -298,15 +298,17 @@ def ddpm_step(
     if spread is not None:
         part = (spread + 1) / 2
         deviation = (0.5 * (part * math.log(beta) + (1 - part) * math.log(variance))).exp()
-    return mean + deviation * _normal(x, generator)
+    return mean + deviation * (fresh or _normal)(x)
 
 
 def _posterior_variance(now: float, then: float) -> float:
     return (1 - then) / (1 - now) * (1 - now / then)
 
 
-def _normal(like: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype).to(like.device)
+def _normal(
+    like: torch.Tensor, generator: torch.Generator | None = None, temperature: float = 1.0
+) -> torch.Tensor:
+    return temperature * torch.randn(like.shape, generator=generator, dtype=like.dtype).to(like.device)
 
 
 def _known(prediction: str) -> str:

@@ -10,8 +10,11 @@ diffusers' schedulers judge these, too (`tests/test_diffusion.py`); theirs take 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
+
+Fresh = Callable[[torch.Tensor], torch.Tensor]  # x -> noise like it, drawn anew at every call
 
 
 def half_log_snr(squared: float) -> float:
@@ -22,7 +25,7 @@ def half_log_snr(squared: float) -> float:
 class DpmSolver:
     """DPM-Solver++(2M): x0 is extrapolated from the two last ones. Deterministic."""
 
-    def __init__(self, generator: torch.Generator | None = None):
+    def __init__(self, fresh: Fresh = torch.randn_like):
         self._before: tuple[torch.Tensor, float] | None = None  # x0 and the change of the step before
 
     def step(self, x: torch.Tensor, x0: torch.Tensor, now: float, then: float) -> torch.Tensor:
@@ -41,11 +44,11 @@ class DpmSolver:
 
 
 class SdeDpmSolver(DpmSolver):
-    """SDE-DPM-Solver++(2M): the same for the equation that draws noise anew at every step, from `generator`."""
+    """SDE-DPM-Solver++(2M): the same for the equation that draws noise anew at every step."""
 
-    def __init__(self, generator: torch.Generator | None = None):
+    def __init__(self, fresh: Fresh = torch.randn_like):
         super().__init__()
-        self._generator = generator
+        self._fresh = fresh
 
     def step(self, x: torch.Tensor, x0: torch.Tensor, now: float, then: float) -> torch.Tensor:
         """x at the next place; now, then: alpha^2 before and after."""
@@ -53,10 +56,9 @@ class SdeDpmSolver(DpmSolver):
         guess, self._before = self._extrapolated(x0, change), (x0, change)
         if then == 1.0:
             return x0
-        fresh = -math.expm1(-2 * change)  # of the variance
+        anew = -math.expm1(-2 * change)  # of the variance
         kept = math.sqrt((1 - then) / (1 - now)) * math.exp(-change)
-        noise = torch.randn(x.shape, generator=self._generator, dtype=x.dtype).to(x.device)
-        return kept * x + math.sqrt(then) * fresh * guess + math.sqrt((1 - then) * fresh) * noise
+        return kept * x + math.sqrt(then) * anew * guess + math.sqrt((1 - then) * anew) * self._fresh(x)
 
 
 class UniPC:
@@ -64,7 +66,7 @@ class UniPC:
     then, when x0 is known at its end, corrected with it, at no evaluation more. Deterministic.
     """
 
-    def __init__(self, generator: torch.Generator | None = None):
+    def __init__(self, fresh: Fresh = torch.randn_like):
         self._x: torch.Tensor | None = None  # where the step before began, and its alpha^2
         self._now = 0.0
         self._x0: list[
