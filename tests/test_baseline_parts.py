@@ -148,6 +148,9 @@ def test_the_verdict_on_teachers_is_computed_from_rows():
     )
     assert "taught-by-teacher +0.25 MOS and -2.0 points of WER" in said
     assert taught.verdict(pd.DataFrame(rows[3:])) is None
+    assert "no voice to use" not in said
+    lost = [row | {"value": 0.4} if row["metric"] == "wer" else row for row in rows]
+    assert taught.verdict(pd.DataFrame(lost)).endswith("So short a training makes no voice to use of any of them.")
 
 
 def test_a_sweep_is_drawn_with_its_intervals_where_nothing_is_missing(tmp_path):

@@ -131,6 +131,7 @@ def walk(name, evaluations, distance, student="", guidance=0.0, spent=None):
         "n": 2,
         "table": 0,
         "line_minutes": 0.0,
+        "recorded": False,
     }
 
 
@@ -166,6 +167,11 @@ def test_the_rival_is_the_cheapest_that_is_as_good():
     assert "is unipc-8 with 8" in walked.finding(KNOWN[KNOWN.walk != "distilled-2"])
     drawn = KNOWN[:1].assign(walk="ddpm-2", sampler="ddpm", distance=0.01)
     assert "ddpm" not in walked.rivals(pd.concat([KNOWN, drawn]))  # its distance says nothing
+    slow = pd.concat([KNOWN, pd.DataFrame([walk("distilled-16", 16, 0.01, "distilled-16")])])
+    told = walked.finding(slow)  # no rival was walked so far: it is ahead of nobody
+    assert "distilled-16 comes to 0.01 dB with 16, where no training-free walk of so many was tried (8 at most)" in told
+    assert "distilled-2 comes to 0.20 dB with 2 (3.00 by DDIM untrained), nearer than every" in told
+    assert walked.finding(slow.assign(recorded=True)).endswith("an order and no more, recorded).")
     of_another_run = KNOWN.assign(table=[*[1] * 5, 0, 1, 0])
     there = walked.finding(of_another_run)
     assert "unipc" not in there and "distilled-4" not in there  # they began in other noise
@@ -301,6 +307,10 @@ def test_goals_are_reached_missed_or_undecided_by_what_is_proven(tmp_path):
     words, _ = goal_words({"distilled-2": (2, "distilled-2", (-0.1, 0.1))}, tmp_path / "e")
     assert set(words.values()) == {"undecided"}
     assert student_goals.said(made[:0]) is None
+    few = goal_words({"distilled-2": (2, "distilled-2", (-0.1, 0.1))}, tmp_path / "few")[1]
+    assert student_goals.said(few) == (
+        "Of the study's 5 goals none is decided here: no student is proven to be without audible loss."
+    )
 
 
 def test_of_recorded_runs_the_one_that_judged_most_is_shown(tmp_path):
@@ -309,6 +319,20 @@ def test_of_recorded_runs_the_one_that_judged_most_is_shown(tmp_path):
     both = pd.concat([one.assign(notebook="first"), few], ignore_index=True)
     assert gains.fullest(both).notebook.unique().tolist() == ["first"]
     assert gains.fullest(one[:0]).empty
+    walks = {"distilled-2": (2, "distilled-2", (0.0, 0.05)), "ddim-2": (2, "", (0.0, 0.05))}
+    wide = judged(tmp_path / "b", walks).assign(notebook="wide")
+    later = one.assign(notebook="later", time="2099-01-01T00:00:00+00:00")
+    assert set(gains.fullest(pd.concat([wide, later], ignore_index=True)).notebook) == {"wide"}
+
+
+def test_what_guidance_does_is_told_of_a_walk_that_was_judged(tmp_path):
+    found = {"dpm++-40-guided": (80, "", (-0.4, 0.05)), "ddim-2": (2, "", (0.0, 0.05))}
+    table = judged(tmp_path, found)
+    said = gains.guided(table)
+    assert said.startswith("Guidance, asked for at every step (dpm++-40-guided, 80 evaluations), is worse beside")
+    assert "on 40 sentences (predicted MOS -0.40" in said
+    assert gains.guided(table.assign(recorded=True)).startswith("Recorded 20")
+    assert gains.guided(table[table.variant == "ddim-2"]) is None
 
 
 def test_who_is_judged():
@@ -432,7 +456,8 @@ def test_what_poor_data_do_is_asked_of_the_student_that_leaps():
     assert "noise of 2 times its spread, interval-1 lies 2.75 dB from the converged walk, 2.00 without" in said
     assert schooling.poorer(KNOWN) is None and "degraded" not in walked.finding(known)
     again = known.assign(table=1, n=known.n + 1, distance=known.distance + 1)  # a fuller run of the same
-    assert schooling.poorer(pd.concat([known, again])) == said.replace("2.75", "3.75").replace("2.00", "3.00")
+    fuller = said.replace("2.75", "3.75").replace("2.00", "3.00").replace("on 2", "on 3")
+    assert schooling.poorer(pd.concat([known, again])) == fuller
 
 
 def test_ways_to_one_evaluation_are_told_with_what_each_cost():
@@ -479,7 +504,19 @@ def test_known_takes_each_walk_from_one_run(voice, reading, tmp_path):
     later = tables[1].assign(commit="another", time="2099-01-01T00:00:00+00:00")
     mixed = walked.foremost(walked.known(pd.concat([tables[1], later.assign(value=7.0)], ignore_index=True)))
     assert mixed.distance.tolist() == [7.0, 7.0]  # the newest of two runs, whichever file comes first
-    assert json.loads(tables[0].detail[0])["evaluations"] == 1
+    assert json.loads(tables[0].detail[0])["evaluations"] == 1 and json.loads(tables[0].detail[0])["threads"] == 1
+    assert not whole.recorded.any() and walked.known(tables[0].assign(recorded=True)).recorded.all()
+
+
+def test_rows_that_no_walk_would_write_today_are_not_known(voice, reading, tmp_path):
+    run = results.Run("05_distillation", tmp_path)
+    ladder.measure(run, reading, ladder.walks([2], 0.5, samplers=["ddpm", "ddim"], spacings=["even"]))
+    rows = results.read(run.path)
+    old = [json.dumps({k: v for k, v in json.loads(row).items() if k != "temperature"}) for row in rows.detail]
+    assert walked.known(rows).walk.tolist() == ["ddpm-2", "ddim-2"]
+    assert walked.known(rows.assign(detail=old)).walk.tolist() == ["ddim-2"]  # noise of another temperature
+    learnt = [json.dumps(json.loads(row) | {"method": "consistency", "student": "ddpm-2"}) for row in rows.detail]
+    assert walked.known(rows.assign(detail=learnt)).walk.tolist() == ["ddpm-2"]
 
 
 def test_pictures_show_lines_for_rivals_and_stars_for_students(tmp_path):

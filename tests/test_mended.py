@@ -15,7 +15,7 @@ from lib.studies import mended, smoothness, students
 END = mended.way("hibari", "istft")
 
 
-def rows(folder, n=100, gain=0.4, low=0.3, high=0.5, lacking=(-1.1, -0.9)):
+def rows(folder, n=100, gain=0.4, low=0.3, high=0.5, lacking=(-1.1, -0.9), moved=None):
     """Copies 4.0, the regression 3.0, diffusion 3.0 + gain, of one voice through one vocoder."""
     run = results.Run("05_distillation", folder)
     run.add("istft", "copies@hibari", "torch/cpu", "mos_predicted", 4.0, n=n)
@@ -29,6 +29,9 @@ def rows(folder, n=100, gain=0.4, low=0.3, high=0.5, lacking=(-1.1, -0.9)):
         ("tortoise", f"converged{END}", "nfe", 64, "", {"temperature": 0.5}),
     ):
         run.add(system, variant, "torch/cpu", metric, value, n=n, baseline=baseline, detail=detail)
+    for metric, values in (moved or {}).items():
+        for system, variant, value in zip(("fastspeech2", "tortoise"), (f"front{END}", f"converged{END}"), values):
+            run.add(system, variant, "torch/cpu", metric, value, n=n, ci=(value - 0.02, value + 0.02))
     return results.read(run.path)
 
 
@@ -64,6 +67,18 @@ def test_all_lines_are_of_the_run_that_was_measured_last_whatever_its_file_is_ca
     older.loc[older.variant == "copies@hibari", "value"] = 1.0
     found = mended.table(results.frame([*newer.to_dict("records"), *older.to_dict("records")]))
     assert found.diffusion.tolist() == [3.4] and found.copies.tolist() == [4.0]
+
+
+def test_how_much_is_moved_is_told_and_nearer_is_what_no_interval_leaves_open(tmp_path):
+    moved = {"global_variance": (0.9, 0.92), "fast_modulation": (0.6, 0.7), "spectral_contrast": (0.98, 1.1)}
+    made = rows(tmp_path, moved=moved)
+    assert mended.moves(made) == (
+        "Of what copies move (1), from the regression to diffusion: hibari through istft: global variance 0.90 to "
+        "0.92, contrast 0.98 to 1.10, fast modulation 0.60 to 0.70, nearer for sure in fast modulation."
+    )
+    earlier = made.assign(recorded=True)
+    assert mended.moves(earlier).startswith("Recorded 20") and "(recorded 20" in mended.finding(mended.table(earlier))
+    assert mended.moves(rows(tmp_path / "bare")) is None and mended.moves(results.read()) is None
 
 
 def test_nothing_is_said_of_nothing_and_an_unknown_voice_is_refused(tmp_path):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lib import results
 from lib.measure import judgement, verdict
-from lib.studies import ladder
+from lib.studies import ladder, origins, walked
 from lib.studies.distillation_claim import PUBLISHED_STEPS, REFERENCE, SPOKEN_BY, SYSTEM
 
 if TYPE_CHECKING:
@@ -97,12 +97,15 @@ def verdicts(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns).sort_values(["evaluations", "variant"]).reset_index(drop=True)
 
 
-def fullest(recorded: pd.DataFrame) -> pd.DataFrame:
-    """Of recorded rows those of the run that judged walks on the most sentences, of several the newest."""
-    ours = recorded[(recorded.system == SYSTEM) & (recorded.baseline == REFERENCE) & recorded.n.notna()]
+def fullest(table: pd.DataFrame) -> pd.DataFrame:
+    """Of rows those of the run that judged walks on the most sentences, of several the one with the most walks, of
+    those the newest.
+    """
+    ours = table[(table.system == SYSTEM) & (table.baseline == REFERENCE) & table.n.notna()]
     if ours.empty:
-        return recorded[:0]
-    return results.run_of(recorded, ours.sort_values(["n", "time"]).iloc[-1])
+        return table[:0]
+    best = max(results.by_run(ours), key=lambda run: (run.n.max(), run.variant.nunique(), str(run.time.max())))
+    return results.run_of(table, best.iloc[-1])
 
 
 def fewest(table: pd.DataFrame) -> str | None:
@@ -139,6 +142,25 @@ def fewest(table: pd.DataFrame) -> str | None:
         )
     few = int(table.sentences.min())
     return f"By the verdict of the judges on {few} sentence{'s' * (few != 1)}, {'; '.join(said)}."
+
+
+def guided(table: pd.DataFrame) -> str | None:
+    """What guidance does to this decoder, by the judged walk with the most steps of it, in a sentence; None without
+    any. table: rows of whatever runs; one of them is told of, that on the most sentences.
+    """
+    ours = table[(table.system == SYSTEM) & (table.baseline == REFERENCE) & table.n.notna()]
+    ours = ours[ours.variant.str.endswith(ladder.GUIDED)]
+    if ours.empty:
+        return None
+    run = results.run_of(table, ours.sort_values(["n", "time"]).iloc[-1])
+    lines = verdicts(run, walked.known(run))
+    lines = lines[lines.variant.isin(ours.variant)]
+    line = lines.loc[lines.evaluations.idxmax()]
+    return origins.told(
+        run,
+        f"Guidance, asked for at every step ({line.variant}, {line.evaluations} evaluations), is {line.verdict} beside "
+        f"the converged walk without it on {line.sentences} sentences ({line.why}).",
+    )
 
 
 def own_voiced(table: pd.DataFrame) -> pd.DataFrame:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lib.systems.tortoise import Tortoise
 
 SUFFIX = "@walk"  # of the variants whose rows are walks
+GUIDED = "-guided"  # at the end of the names of those with guidance
 CONVERGED = 64  # steps of DPM-Solver++(2M) that stand for infinitely many
 SAMPLERS = ("ddpm", "ddim", "dpm++", "sde-dpm++", "unipc")
 STOCHASTIC = ("ddpm", "sde-dpm++")
@@ -109,9 +110,8 @@ def walks(
                 how = Sampling(sampler, steps, guidance, ramp=False, temperature=temperature, **placed)
                 if schedule and not _fits(how, schedule):
                     continue
-                name = "-".join(
-                    [sampler, str(steps), *([spacing] * (spacing != "even")), *(["guided"] * bool(guidance))]
-                )
+                name = "-".join([sampler, str(steps), *([spacing] * (spacing != "even"))])
+                name += GUIDED if guidance else ""
                 made.append(Walk(name, how, spacing=spacing))
     return made
 
@@ -224,6 +224,8 @@ def measure(
                 "timesteps": list(walk.how.timesteps),
                 "evaluations": walk.evaluations,
                 "decoder_s_per_audio_s": round(min(spent[walk.name]) / audio_s, 6),
+                "threads": torch.get_num_threads(),
+                "temperature": walk.how.temperature,
                 **_learnt(walk.about),
             },
         )

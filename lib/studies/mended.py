@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from lib import results, systems
 from lib.errors import unknown
 from lib.measure import evaluate, verdict
-from lib.studies import smoothness, students
+from lib.studies import origins, smoothness, students
 from lib.studies.distillation_claim import REFERENCE, SPOKEN_BY, SYSTEM
 from lib.studies.ladder import CONVERGED
+from lib.text import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 COPIES = "copies"
 ON = "onnxruntime/cpu"
+SHARES = {
+    "global_variance": "global variance",
+    "spectral_contrast": "contrast",
+    "fast_modulation": "fast modulation",
+}  # of what the voice itself moves, by `smoothness.textures`
 VOICES = {"vits-joe": ON, "hibari": ON}  # that all have learnt, and where they run
 
 
@@ -88,7 +94,8 @@ def measure(
 def table(rows: pd.DataFrame) -> pd.DataFrame:
     """A line each voice and vocoder, all of the newest run: predicted MOS of copies, regression and diffusion; what the
     regression lacks of the copies, at the least, by the 95 % interval (below 0: nothing is shown to lack); what
-    diffusion gives, with its interval and p, and of the recogniser's loss; from noise of which temperature.
+    diffusion gives, with its interval and p, and of the recogniser's loss; from noise of which temperature; and of
+    which run, "" of this one.
 
     rows: as `lib.results.read` returns them.
     """
@@ -105,18 +112,14 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
         "ci_low",
         "ci_high",
     ]
-    columns += ["p_value", "asr_nll", "temperature", "sentences"]
-    ours = rows[(rows.system == SYSTEM) & (rows.baseline == smoothness.REGRESSION)]
-    ours = ours[ours.variant.str.startswith(REFERENCE + SPOKEN_BY) & (ours.metric == "mos_predicted")]
-    if ours.empty:
-        return pd.DataFrame(columns=columns)
-    run = results.run_of(rows, ours.sort_values("time").iloc[-1])
+    columns += ["p_value", "asr_nll", "temperature", "sentences", "run"]
+    run, variants = _newest(rows)
 
     def row(system: str, variant: str, metric: str) -> pd.Series:
         return run[(run.system == system) & (run.variant == variant) & (run.metric == metric)].iloc[-1]
 
     lines = []
-    for variant in run.loc[run.index.isin(ours.index), "variant"].unique():
+    for variant in variants:
         vocoder, _, voice = variant.removeprefix(REFERENCE + SPOKEN_BY).partition("@")
         plain = row(smoothness.REGRESSION, f"{smoothness.FRONT}{way(voice, vocoder)}", "mos_predicted")
         drawn, loss = (row(SYSTEM, variant, metric) for metric in ("mos_predicted", "asr_nll"))
@@ -133,9 +136,20 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
                 "asr_nll": lost["difference"],
                 "temperature": json.loads(row(SYSTEM, variant, "nfe").detail)["temperature"],
                 "sentences": int(drawn.n),
+                "run": origins.stamp(run),
             }
         )
     return pd.DataFrame(lines, columns=columns)
+
+
+def _newest(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The newest run that compared diffusion with the regression, and the variants of diffusion that it has."""
+    ours = rows[(rows.system == SYSTEM) & (rows.baseline == smoothness.REGRESSION)]
+    ours = ours[ours.variant.str.startswith(REFERENCE + SPOKEN_BY) & (ours.metric == "mos_predicted")]
+    if ours.empty:
+        return rows[:0], []
+    run = results.run_of(rows, ours.sort_values("time").iloc[-1])
+    return run, list(run.loc[run.index.isin(ours.index), "variant"].unique())
 
 
 def _paired(row: pd.Series) -> dict[str, float]:
@@ -175,4 +189,40 @@ def finding(found: pd.DataFrame) -> str | None:
         said.append(f"{head}: {word} ({amount}, {line.sentences} sentences){share}")
     if not said:
         return None
-    return f"From noise of temperature {found.temperature.iloc[0]:g}, converged: {'; '.join(said)}."
+    about, origin = f"noise of temperature {found.temperature.iloc[0]:g}", found.run.iloc[0]
+    return f"From {about}, converged{f' ({origin})' if origin else ''}: {'; '.join(said)}."
+
+
+def moves(rows: pd.DataFrame) -> str | None:
+    """How much of what the copies move the regression keeps, and diffusion, in a sentence; None where no run with
+    intervals compared them. Diffusion is said to be nearer where the two intervals do not touch.
+    """
+    run, variants = _newest(rows)
+    said = []
+    for variant in variants:
+        end = variant.removeprefix(REFERENCE)
+        both = [
+            run[(run.variant == name) & run.metric.isin(SHARES) & run.ci_low.notna()]
+            .drop_duplicates("metric", keep="last")
+            .set_index("metric")
+            for name in (f"{smoothness.FRONT}{end}", variant)
+        ]
+        shown = [metric for metric in SHARES if all(metric in table.index for table in both)]
+        if not shown:
+            continue
+        pairs = {SHARES[metric]: [table.loc[metric] for table in both] for metric in shown}
+        shares = ", ".join(f"{name} {plain.value:.2f} to {drawn.value:.2f}" for name, (plain, drawn) in pairs.items())
+        nearer = [name for name, (plain, drawn) in pairs.items() if _nearer(plain, drawn)]
+        sure = f"nearer for sure in {listed(nearer)}" if nearer else "nearer for sure in none of them"
+        vocoder, _, voice = end.removeprefix(SPOKEN_BY).partition("@")
+        said.append(f"{voice} through {vocoder}: {shares}, {sure}")
+    if not said:
+        return None
+    return origins.told(
+        run, f"Of what copies move (1), from the regression to diffusion: {'; '.join(said)}."
+    )
+
+
+def _nearer(plain: pd.Series, drawn: pd.Series) -> bool:
+    apart = drawn.ci_low > plain.ci_high or drawn.ci_high < plain.ci_low
+    return bool(apart and abs(drawn.value - 1) < abs(plain.value - 1))

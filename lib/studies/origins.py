@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def stamp(rows: pd.DataFrame) -> str:
     """Where the rows of one run come from, "recorded 2026-11-23, <host>, commit 249c57a5f3"; "" of this run's."""
-    if rows.empty or not bool(rows.recorded.iloc[0]):
+    if rows.empty or "recorded" not in rows or not bool(rows.recorded.iloc[0]):
         return ""
     row = rows.loc[rows.time.astype(str).idxmax()]
     return f"recorded {row.time[:10]}, {row.host}, commit {row.commit}"

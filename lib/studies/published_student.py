@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib.measure import process
-from lib.studies import learning
+from lib.studies import learning, origins
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,7 @@ def finding(*tables: pd.DataFrame) -> str:
             continue
         mine = results.newest_run(mine)
         value = mine.drop_duplicates("metric", keep="last").set_index("metric").value
-        where = mine.target.iloc[0]
+        where = ", ".join(filter(None, [mine.target.iloc[0], origins.stamp(mine)]))
         if {"train_steps_per_s", "peak_rss_mb"} <= set(value.index):
             said.append(
                 f"a step of {method} takes {1 / value.train_steps_per_s:.3g} s and the training "

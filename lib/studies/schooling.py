@@ -42,7 +42,7 @@ def folding(known: pd.DataFrame) -> str | None:
         f"A student that learnt nothing but to fold guidance in{spent} ({first.student}) has moved the converged walk "
         f"by {first.distance:.2f} dB{whole}: whether folding costs that, or so short a training, is not shown; "
         f"{halvings} {most.distance:.2f} dB with {most.evaluations} evaluations and {least.distance:.2f} dB with "
-        f"{least.evaluations}."
+        f"{least.evaluations}{walked.few(halved)}."
     )
 
 
@@ -100,6 +100,6 @@ def poorer(known: pd.DataFrame) -> str | None:
         if len(beside) and row.student not in said:
             said[row.student] = (
                 f"told what to say through noise of {level} times its spread, {clean} lies {row.distance:.2f} dB from "
-                f"the converged walk, {beside.iloc[0].distance:.2f} without"
+                f"the converged walk, {beside.iloc[0].distance:.2f} without{walked.few(beside)}"
             )
     return f"What the data are worth: {'; '.join(said.values())}." if said else None

@@ -42,6 +42,8 @@ def said(found: pd.DataFrame) -> str | None:
     """The goals in a sentence; None where nothing was judged. found: of `goals`."""
     if found.empty:
         return None
+    if (found.word == UNDECIDED).all() and (found[COLUMNS[1]] == _NO_STUDENT).any():
+        return f"Of the study's {len(found)} goals none is decided here: {_NO_STUDENT}."
     words = [
         f"{word}: {'; '.join(f'{row.goal} ({row[2]})' for row in found[found.word == word].itertuples())}"
         for word in (REACHED, MISSED, UNDECIDED)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib import environment
-from lib.studies import retrained, sizes
+from lib.studies import origins, retrained, sizes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,7 @@ TEACHER = "fastspeech2"
 ALONE = "taught-by-data"
 SHARES = {ALONE: 0.0, "taught-by-both": 0.5, "taught-by-teacher": 1.0}  # variant -> `model.taught`
 SMALLER = 0.5  # times the recipe's widths
+USELESS = 0.2  # of words lost by who is no voice to use yet
 
 
 def study(
@@ -69,8 +70,10 @@ def verdict(table: pd.DataFrame) -> str | None:
         for name in SHARES
         if name in wide.index and name != ALONE
     ]
-    return (
+    return origins.told(
+        rows,
         f"After {detail['steps']:,} steps a FastSpeech 2 of {alone.params_m:.1f} M parameters has a predicted MOS of "
         f"{alone.mos_predicted:.2f} and a WER of {100 * alone.wer:.1f} % by data alone"
         + (f"; beside that {'; '.join(said)}." if said else ".")
+        + (" So short a training makes no voice to use of any of them." if wide.wer.min() > USELESS else ""),
     )

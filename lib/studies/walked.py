@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def known(*tables: pd.DataFrame) -> pd.DataFrame:
     """Walks that were measured, a line each: walk, sampler, student, spacing, guidance, steps, evaluations,
     decoder_s_per_audio_s, distance, ci_low, ci_high, n; of students method, teacher, minutes of training and with all
-    teachers' line_minutes (0: unknown); table, the number of the run that measured it.
+    teachers' line_minutes (0: unknown); table, the number of the run that measured it; recorded, whether that is an
+    earlier one. Left out is what no row should say any more: students of consistency that took several steps by DDIM,
+    and samplers whose noise on the way had not yet the temperature of the walk.
 
     tables: of `lib.results.read`, this run's first. A run is what a notebook measured on one host at one commit; those
     of a table count from the newest on. All numbers of a line are of one run, and only walks of one run began in the
@@ -30,12 +32,15 @@ def known(*tables: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for number, rows in enumerate(run for rows in tables for run in _runs(rows)):
         for row in rows.drop_duplicates("variant", keep="last").itertuples():
-            detail = json.loads(row.detail)
+            walk, detail = row.variant.removesuffix(SUFFIX), json.loads(row.detail)
             detail.pop("timesteps", None)
+            several = detail.get("method") == "consistency" and walk != detail["student"]
+            if several or (detail["sampler"] in STOCHASTIC and "temperature" not in detail):
+                continue
             lines.append(
                 {
-                    "walk": row.variant.removesuffix(SUFFIX), **detail, "distance": row.value, "ci_low": row.ci_low,
-                    "ci_high": row.ci_high, "n": row.n, "table": number,
+                    "walk": walk, **detail, "distance": row.value, "ci_low": row.ci_low, "ci_high": row.ci_high,
+                    "n": row.n, "table": number, "recorded": bool(row.recorded),
                 }
             )  # fmt: skip
     columns = [
@@ -53,7 +58,7 @@ def known(*tables: pd.DataFrame) -> pd.DataFrame:
         "line_minutes",
         "n",
     ]
-    return pd.DataFrame(lines, columns=[*columns, "distance", "ci_low", "ci_high", "table"])
+    return pd.DataFrame(lines, columns=[*columns, "distance", "ci_low", "ci_high", "table", "recorded"])
 
 
 def foremost(known: pd.DataFrame) -> pd.DataFrame:
@@ -95,8 +100,8 @@ def rivals(known: pd.DataFrame) -> str | None:
 def taught(known: pd.DataFrame) -> pd.DataFrame:
     """Every student of fewer steps than a converged walk, most evaluations first, beside what as many steps of DDIM
     give untrained, and beside the training-free walk with the fewest evaluations that comes as near in the same run:
-    walk, evaluations, distance, untrained (NaN: not walked), rival ("": none came as near), its evaluations, ratio, n.
-    Of several runs the first with students.
+    walk, evaluations, distance, untrained (NaN: not walked), rival ("": none came as near), its evaluations, ratio, n,
+    recorded, and up to how many evaluations rivals were walked. Of several runs the first with students.
     """
     import pandas as pd
 
@@ -104,6 +109,7 @@ def taught(known: pd.DataFrame) -> pd.DataFrame:
     mine = mine[~mine.student.str.contains(DEGRADED, regex=False)]
     mine = mine[mine.table == mine.table.min()].sort_values("evaluations", ascending=False, kind="stable")
     beside = known[known.table == mine.table.min()]
+    most = beside[(beside.student == "") & (beside.guidance == 0.0)].evaluations.max()
     lines = []
     for row in mine.itertuples():
         plain = beside[beside.walk == f"ddim-{row.evaluations}"].distance
@@ -119,9 +125,12 @@ def taught(known: pd.DataFrame) -> pd.DataFrame:
                 "its evaluations": count,
                 "ratio": count / row.evaluations,
                 "n": row.n,
+                "recorded": row.recorded,
+                "rivals up to": most,
             }
         )
     columns = ["walk", "evaluations", "distance", "untrained", "rival", "its evaluations", "ratio", "n"]
+    columns += ["recorded", "rivals up to"]
     return pd.DataFrame(lines, columns=columns)
 
 
@@ -130,9 +139,10 @@ def finding(known: pd.DataFrame) -> str | None:
     lines = taught(known)
     if lines.empty:
         return None
-    alone = lines[lines.rival == ""]
-    gained = alone.iloc[0] if len(alone) else lines.loc[lines.ratio.idxmax()]
-    said = [_beside(one) for one in (lines.iloc[0], gained)]
+    alone = lines[(lines.rival == "") & (lines.evaluations <= lines["rivals up to"])]
+    gained = lines[lines.ratio.notna()].sort_values("ratio", kind="stable")
+    best = alone.iloc[:1] if len(alone) else gained.iloc[-1:]
+    said = [_beside(one) for _, one in (*lines.iloc[:1].iterrows(), *best.iterrows())]
     listed = "; ".join(dict.fromkeys(said))
     return f"Of {len(lines)} walks of students, {listed}{few(lines)}."
 
@@ -140,14 +150,22 @@ def finding(known: pd.DataFrame) -> str | None:
 def _beside(line: pd.Series) -> str:
     untrained = "" if line.untrained != line.untrained else f" ({line.untrained:.2f} by DDIM untrained)"
     said = f"{line.walk} comes to {line.distance:.2f} dB with {line.evaluations}{untrained}"
-    if not line.rival:
+    if line.rival:
+        count = int(line["its evaluations"])
+        return f"{said}; of the training-free walks that were tried the first as near is {line.rival} with {count}"
+    if line["rivals up to"] >= line.evaluations:
         return f"{said}, nearer than every training-free walk of the same run"
-    count = int(line["its evaluations"])
-    return f"{said}; of the training-free walks that were tried the first as near is {line.rival} with {count}"
+    most = "none" if line["rivals up to"] != line["rivals up to"] else f"{line['rivals up to']:.0f} at most"
+    return f"{said}, where no training-free walk of so many was tried ({most})"
 
 
 def few(lines: pd.DataFrame) -> str:
-    """On how many sentences distances stand, and what so few are worth."""
+    """On how many sentences distances stand, what so few are worth, and whether an earlier run measured them."""
     least = int(lines.n.min())
     plural, worth = "s" if least != 1 else "", "" if least >= stats.MIN_N else ": an order and no more"
-    return f" (on {least} sentence{plural}{worth})"
+    return f" (on {least} sentence{plural}{worth}{earlier(lines)})"
+
+
+def earlier(lines: pd.DataFrame) -> str:
+    """", recorded" where an earlier run measured some of them."""
+    return ", recorded" if lines.recorded.any() else ""
