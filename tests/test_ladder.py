@@ -165,6 +165,8 @@ def test_the_rival_is_the_cheapest_that_is_as_good():
     )
     assert "distilled-2 comes to 0.20 dB with 2 (3.00 by DDIM untrained), nearer than every" in said
     assert "is unipc-8 with 8" in walked.finding(KNOWN[KNOWN.walk != "distilled-2"])
+    even = pd.concat([KNOWN[KNOWN.walk != "distilled-2"], pd.DataFrame([walk("other-1", 1, 0.9, "other-1")])])
+    assert "distilled-1 comes to" in walked.finding(even)  # the first of those that gained as much
     drawn = KNOWN[:1].assign(walk="ddpm-2", sampler="ddpm", distance=0.01)
     assert "ddpm" not in walked.rivals(pd.concat([KNOWN, drawn]))  # its distance says nothing
     slow = pd.concat([KNOWN, pd.DataFrame([walk("distilled-16", 16, 0.01, "distilled-16")])])

@@ -140,8 +140,8 @@ def finding(known: pd.DataFrame) -> str | None:
     if lines.empty:
         return None
     alone = lines[(lines.rival == "") & (lines.evaluations <= lines["rivals up to"])]
-    gained = lines[lines.ratio.notna()].sort_values("ratio", kind="stable")
-    best = alone.iloc[:1] if len(alone) else gained.iloc[-1:]
+    gained = lines[lines.ratio.notna()].sort_values("ratio", ascending=False, kind="stable")
+    best = (alone if len(alone) else gained).iloc[:1]
     said = [_beside(one) for _, one in (*lines.iloc[:1].iterrows(), *best.iterrows())]
     listed = "; ".join(dict.fromkeys(said))
     return f"Of {len(lines)} walks of students, {listed}{few(lines)}."
