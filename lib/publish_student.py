@@ -113,8 +113,7 @@ def card(
     ]
     for one in (name, *rivals):
         who = f"**{one}**" if one == name else f"{one}, untrained"
-        apart = known[known.walk == one].distance.iloc[0]
-        lines.append(_line(who, one, table, apart, words.evaluations[one], words.verdict[one]))
+        lines.append(_line(who, one, table, words["mel distance, dB"][one], words.evaluations[one], words.verdict[one]))
     own = known[known.walk == name].iloc[0]
     beside = known[known.table == own.table].set_index("walk")
     plain, nearest = f"ddim-{about.steps}", walked.rival(known[known.table == own.table], own.distance)
@@ -140,7 +139,8 @@ def _line(who: str, variant: str, table: pd.DataFrame, distance: float, evaluati
         row = rows.loc[metric]
         value, low, high = (f"{times * number:.{digits}f}" for number in (row.value, row.ci_low, row.ci_high))
         scores.append(value if math.isnan(row.ci_low) else f"{value} [{low}, {high}]")
-    return f"| {who} | {evaluations} | {distance:.2f} | {' | '.join(scores)} | {verdict} |"
+    apart = "" if math.isnan(distance) else f"{distance:.2f}"
+    return f"| {who} | {evaluations} | {apart} | {' | '.join(scores)} | {verdict} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

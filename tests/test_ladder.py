@@ -335,6 +335,9 @@ def test_what_guidance_does_is_told_of_a_walk_that_was_judged(tmp_path):
     assert "on 40 sentences (predicted MOS -0.40" in said
     assert gains.guided(table.assign(recorded=True)).startswith("Recorded 20")
     assert gains.guided(table[table.variant == "ddim-2"]) is None
+    far = pd.concat([KNOWN, pd.DataFrame([walk("dpm++-40-guided", 80, 0.1, guidance=1.0)])])
+    apart = gains.verdicts(table, far).set_index("variant")["mel distance, dB"]
+    assert math.isnan(apart["dpm++-40-guided"]) and apart["ddim-2"] == 3.0  # its goal is another
 
 
 def test_who_is_judged():

@@ -146,9 +146,16 @@ def test_a_speed_up_across_machines_is_none():
 
 def test_tables_and_page_carry_the_word(tmp_path):
     rows = [*baseline(), *paired("int8", wer=0.001), *paired("int4", wer=0.1)]
-    words = {(e.system, e.variant, e.target, False): e.word for e in verdicts.judged(rows)}
+    words = verdicts.words(verdicts.judged(rows))
     lines = {line.variant: line.verdict for line in tables.wide(rows, words)[0].lines}
     assert lines == {"baseline": "", "int8": "without audible loss", "int4": "worse"}
+    recorded = []
+    for commit, lost in (("a", 0.0), ("b", 0.1)):
+        both = [*baseline(commit=commit), *paired("int8", wer=lost, commit=commit)]
+        recorded += [dataclasses.replace(r, recorded=True) for r in both]
+    told = tables.wide(recorded, verdicts.words(verdicts.judged(recorded)))[0].lines
+    words_of = [line.verdict for line in told if line.variant == "int8"]
+    assert words_of == ["without audible loss", "worse"]  # each recording's own
     run = results.Run("03_pruning", tmp_path / "quick")
     for r in rows:
         ci = None if r.ci_low is None else (r.ci_low, r.ci_high)

@@ -107,7 +107,7 @@ def _context(findings: Findings) -> dict:
     ]
     judged = verdicts.judged(rows)
     links = articles.links(findings.folder)
-    words = {(j.system, j.variant, j.target, bool(j.origin)): j.word for j in judged}
+    words = verdicts.words(judged)
     kinds = {"claimed" if row.claimed else row.kind for row in rows} | (
         {"recorded"} if len(current) < len(rows) else set()
     )

@@ -65,7 +65,7 @@ def page(findings: Findings, system: str) -> bytes:
     """The page of one system as HTML."""
     rows = [row for row in findings.rows if row.system == system]
     entries = verdicts.judged(rows)
-    words = {(j.system, j.variant, j.target, bool(j.origin)): j.word for j in entries}
+    words = verdicts.words(entries)
     comparisons = _comparisons(findings, system)
     return templates.render(
         "system.html.j2",

@@ -109,7 +109,7 @@ def wide(rows: Iterable[Row], verdicts: Mapping[tuple, str] | None = None) -> li
     """One table per group of metrics that has any numbers, lines sorted by system, variant and target; no claims, and
     nothing that was damaged on purpose.
 
-    verdicts: (system, variant, target, recorded) -> the word a line carries.
+    verdicts: the word a line carries, of `verdicts.words`: two recordings of one variant may be called differently.
     """
     numbers = [row for row in rows if row.value is not None and not row.claimed and not deliberate(row.variant)]
     best = _best(numbers)
@@ -259,6 +259,8 @@ def _lines(rows: list[Row], best: set[int], verdicts: Mapping[tuple, str]) -> li
                 merged.append(([notebook], dict(cells)))
         for names, cells in merged:
             shown = {metric: _cell(row, id(row) in best) for metric, row in cells.items()}
+            first = next(iter(cells.values()))
+            called = (system, variant, target, first.host, first.commit if recorded else "")
             lines.append(
                 Line(
                     system,
@@ -268,7 +270,7 @@ def _lines(rows: list[Row], best: set[int], verdicts: Mapping[tuple, str]) -> li
                     origin,
                     ", ".join(names) if len(merged) > 1 else "",
                     recorded,
-                    verdicts.get((system, variant, target, recorded), ""),
+                    verdicts.get(called, ""),
                     shown,
                 )
             )

@@ -71,6 +71,11 @@ def _judged(rows: tuple[Row, ...]) -> tuple[Judged, ...]:
     return tuple(sorted(made, key=lambda j: (bool(j.origin), _ORDER.index(j.judgement.recommendation.word))))
 
 
+def words(entries: Iterable[Judged]) -> dict[tuple[str, str, str, str, str], str]:
+    """(system, variant, target, host, commit) -> what the variant is called; commit: "" of this run."""
+    return {(e.system, e.variant, e.target, e.host, e.commit): e.word for e in entries}
+
+
 def finding(rows: Iterable[Row], earlier: Iterable[Row] = ()) -> Markup | None:
     """The recommended variant that saves most, and how the others did, in a sentence; None without variants.
 
@@ -79,8 +84,8 @@ def finding(rows: Iterable[Row], earlier: Iterable[Row] = ()) -> Markup | None:
     entries = judged(rows)
     if not entries:
         return None
-    words = Counter(entry.word for entry in entries)
-    rest = ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
+    counts = Counter(entry.word for entry in entries)
+    rest = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
     counted = f"{len(entries)} variant{'s' if len(entries) > 1 else ''} compared with a baseline: {rest}"
     recommended = [e for e in entries if e.judgement.recommendation.word == verdict.RECOMMENDED]
     if not recommended:

@@ -82,12 +82,14 @@ def verdicts(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     for row in chosen.itertuples():
         said = judgement.from_rows(table, SYSTEM, row.variant, row.target, REFERENCE, quality_target=row.target)
         near = known[known.walk == row.variant.partition(SPOKEN_BY)[0]]
+        # A guided walk's goal is another: its distance from that one has no place here.
+        goal = near[near.guidance == 0.0].distance
         lines.append(
             {
                 "variant": row.variant,
                 "trained": "yes" if near.student.any() else "no",
                 "evaluations": int(row.value),
-                "mel distance, dB": near.distance.iloc[0] if len(near) else float("nan"),
+                "mel distance, dB": goal.iloc[0] if len(goal) else float("nan"),
                 "verdict": said.quality.word,
                 "sentences": int(heard[row.variant]),
                 "why": "; ".join(said.quality.reasons),
