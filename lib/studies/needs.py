@@ -19,6 +19,7 @@ from lib.errors import ParameterError
 from lib.measure import energy, judgement
 from lib.measure.verdict import WITHOUT_LOSS
 from lib.metrics import METRICS, deliberate
+from lib.studies.cells import marked
 from lib.studies.prices import POWER, RENT
 from lib.studies.simulated import RUN
 
@@ -290,9 +291,5 @@ def _over_base(voice: Voice, row: Any, every: Sequence[Voice]) -> str:
 
 
 def _cell(voice: Voice, metric: str) -> str:
-    if metric not in voice.rows:
-        return ""
-    row = voice.rows[metric]
-    words = [] if row.kind == "measured" else [row.kind]
-    words += energy.words(row)
-    return f"{row.value:.3g}" + (f" ({', '.join(words)})" if words else "")
+    row = voice.rows.get(metric)
+    return "" if row is None else marked(row, f"{row.value:.3g}")

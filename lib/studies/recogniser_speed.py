@@ -23,9 +23,9 @@ from lib.errors import ParameterError
 from lib.files import content_key
 from lib.measure import bench, paired, stats, verdict
 from lib.measure.benched import Candidate
-from lib.measure.energy import words as energy_words
 from lib.measure.evaluate import Clip
 from lib.measure.scores import recognised
+from lib.studies.cells import marked, number
 from lib.studies.misheard import of_texts
 from lib.studies.resumed import kept
 
@@ -170,7 +170,7 @@ def finding(table: pd.DataFrame, system: str, at: str = "") -> str | None:
     few = "" if best.ci_low == best.ci_low else ", too few rounds or clips for an interval"
     return (
         f"Of {len(mine)} forms laid beside transformers in single precision, {best.variant} on {best.target} is the "
-        f"fastest: {_cell(best, 2)} times{few}; {about.get('identical_pct', float('nan')):.0f} % of its transcripts "
+        f"fastest: {_told(best, 2)} times{few}; {about.get('identical_pct', float('nan')):.0f} % of its transcripts "
         f"are the same, letter by letter, and by its word errors it is {about.get('verdict', 'not judged')}."
     )
 
@@ -257,7 +257,7 @@ def _line(rows: Mapping[str, object]) -> dict[str, str]:
     beside = _detail(rows["speedup"]) if "speedup" in rows else {}
     stages = _detail(rows["rtf"]).get("stages", {}) if "rtf" in rows else {}
     line = {
-        "WER, %": _cell(rows["wer"], 1, 100),
+        "WER, %": _told(rows["wer"], 1, 100),
         "same transcripts, %": f"{beside['identical_pct']:.0f}" if "identical_pct" in beside else "",
         _COLUMNS[2 + len(_COSTS)]: " / ".join(f"{1000 * stages[s]:.1f}" for s in STAGES)
         if set(STAGES) <= stages.keys()
@@ -267,20 +267,13 @@ def _line(rows: Mapping[str, object]) -> dict[str, str]:
     }
     digits = {"speedup": 2, "cold_start_s": 2, "energy_j_per_audio_s": 2, "latency_ms_p50": 0, "peak_rss_mb": 0}
     return line | {
-        name: _cell(rows[metric], digits.get(metric, 1)) if metric in rows else ""
+        name: _told(rows[metric], digits.get(metric, 1)) if metric in rows else ""
         for metric, name in (_COSTS | _RESOURCES).items()
     }
 
 
-def _cell(row, digits: int, scale: float = 1.0) -> str:
-    """As in "12.3 [11.0, 13.9]"; without an interval the value alone; its kind unless it was measured, and of energy
-    what it counts.
-    """
-    said = f"{scale * row.value:.{digits}f}"
-    if row.ci_low == row.ci_low:
-        said += f" [{scale * row.ci_low:.{digits}f}, {scale * row.ci_high:.{digits}f}]"
-    told = [*([] if row.kind == "measured" else [row.kind]), *energy_words(row)]
-    return f"{said} ({', '.join(told)})" if told else said
+def _told(row, digits: int, scale: float = 1.0) -> str:
+    return marked(row, number(row, f".{digits}f", scale=scale))
 
 
 def _detail(row) -> dict:

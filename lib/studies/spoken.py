@@ -30,6 +30,7 @@ from lib.measure.stats import Difference, Estimate
 from lib.measure.verdict import RECOGNISER, quality_verdict
 from lib.metrics import METRICS
 from lib.results import newest_run
+from lib.studies.cells import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +114,7 @@ def table(rows: "pd.DataFrame") -> "pd.DataFrame":
         cells = {row.metric: row for row in own.itertuples()}
         line = {"system": system, "stage": variant, "target": target}
         line["sentences"] = int(next(iter(cells.values())).n)
-        line["audio's SNR, dB"] = _interval(cells[SNR], 1) if SNR in cells else ""
+        line["audio's SNR, dB"] = number(cells[SNR], ".1f") if SNR in cells else ""
         for metric in (*SPEAKS, *LISTENS[:1]):
             line[METRICS[metric].label] = _beside(cells[metric]) if metric in cells else ""
         lines.append(line | {"beside PyTorch": _word(cells)})
@@ -196,8 +197,3 @@ def _beside(row: Any) -> str:
         "" if about["ci_low"] is None else f" [{about['ci_low']:+.{digits}f}, {about['ci_high']:+.{digits}f}]"
     )
     return f"{about['pytorch']:.{digits}f} -> {row.value:.{digits}f}, {about['difference']:+.{digits}f}{ends}"
-
-
-def _interval(row: Any, digits: int) -> str:
-    ends = "" if row.ci_low != row.ci_low else f" [{row.ci_low:.{digits}f}, {row.ci_high:.{digits}f}]"
-    return f"{row.value:.{digits}f}{ends}"

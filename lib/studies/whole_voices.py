@@ -8,7 +8,7 @@ the device and back, and every kernel that is started for a short sentence, too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from lib.measure import bench
 from lib.measure.benched import Candidate
 from lib.metrics import METRICS
 from lib.studies import confirmed, failed
+from lib.studies.cells import marked, number
 from lib.targets import find
 
 if TYPE_CHECKING:
@@ -108,10 +109,12 @@ def table(rows: "pd.DataFrame", targets: Sequence[str]) -> "pd.DataFrame":
     newest = mine.sort_values("time").drop_duplicates(["system", "target", "metric"], keep="last")
     lines = []
     for (system, target), own in newest.groupby(["system", "target"], sort=False):
-        cells = {row.metric: row for row in own.itertuples()}
-        if "rtf" in cells:
-            named = {f"{METRICS[m].label}, {METRICS[m].unit}": _cell(cells[m]) for m in SHOWN if m in cells}
-            lines.append({"voice": system, "target": target, **named, "of": cells["rtf"].notebook})
+        of = {row.metric: row for row in own.itertuples()}
+        if "rtf" in of:
+            named = {
+                f"{METRICS[m].label}, {METRICS[m].unit}": marked(of[m], number(of[m])) for m in SHOWN if m in of
+            }
+            lines.append({"voice": system, "target": target, **named, "of": of["rtf"].notebook})
     return pd.DataFrame(lines or {"voice": [], "target": []}).fillna("")
 
 
@@ -125,11 +128,6 @@ def _plain(target: str) -> str:
         return find(target).name
     except ParameterError:
         return ""
-
-
-def _cell(row: Any) -> str:
-    ends = "" if row.ci_low != row.ci_low else f" [{row.ci_low:.3g}, {row.ci_high:.3g}]"
-    return f"{row.value:.3g}{ends}" + ("" if row.kind == "measured" else f" ({row.kind})")
 
 
 def _candidate(run: "Run", name: str, target: str, threads: int) -> Candidate | None:

@@ -149,6 +149,9 @@ class Vocoder(Model):
         Raises AudioError for a mel of another shape or with values that are not finite.
         """
 
+    def expect_predicted(self) -> None:
+        """From now on the mels are those that an acoustic model guesses, not those of speech."""
+
     def checked(self, log_mel: np.ndarray) -> np.ndarray:
         """The log-mel as float32 (n_frames, n_bands), or AudioError."""
         log_mel = np.asarray(log_mel)

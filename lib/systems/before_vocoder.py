@@ -70,7 +70,7 @@ class BeforeVocoder(System):
         **others: Any,
     ) -> None:
         """speaker: one of `speakers`; vocoder: the name of one that `lib.systems` loads; vocoder_target: where it
-        runs, by default where the acoustic model does; others: fields of `manner`.
+        runs, by default where the acoustic model does; others: fields of `manner`, settings of the vocoder.
         """
         own = getattr(self, self.manner) if self.manner else None
         names = {field.name for field in dataclasses.fields(own)} if self.manner else set()
@@ -84,6 +84,8 @@ class BeforeVocoder(System):
             self.take(
                 GriffinLim(self.mel) if plain else systems.load(vocoder, target=target, threads=self.threads)
             )
+        theirs = {name: others.pop(name) for name in self.vocoder.settings().keys() & others.keys()}
+        self.vocoder.configure(**theirs)
         super().configure(**others)
         if changes:
             setattr(self, self.manner, dataclasses.replace(own, **changes))
@@ -104,6 +106,7 @@ class BeforeVocoder(System):
             )
         modules, graphs = copy.deepcopy(dict(vocoder.modules)), dict(vocoder.graphs)
         self.vocoder = copy.copy(vocoder)
+        self.vocoder.expect_predicted()
         self._bind()
         self.vocoder.modules.clear()
         self.vocoder.graphs.clear()

@@ -18,9 +18,9 @@ from lib.graphs import session
 from lib.systems import checkpoint as checkpoints
 from lib.systems.istft import stream, tables
 from lib.systems.istft.config import IstftConfig
+from lib.systems.istft.held import Held, held, matrices
 from lib.systems.istft.parts import PARTS
 from lib.systems.istft.tables import LOWEST_HZ, REFERENCE_HZ
-from lib.systems.stored_vocoder import StoredVocoder
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -32,7 +32,7 @@ WRITERS = (
 )  # the modules that decide what a graph is, beside the mel's own
 
 
-class IstftOnnx(StoredVocoder):
+class IstftOnnx(Held):
     """A trained vocoder on ONNX Runtime's CPU provider, from the same folder as on torch."""
 
     name = "istft"
@@ -42,6 +42,7 @@ class IstftOnnx(StoredVocoder):
         self.folder, self.target, self.threads = Path(folder), target, threads
         self.files = checkpoints.files(folder)
         self.config, self.graphs = stage_graphs(self.folder)
+        matrices()  # made now, as the graphs are, while what makes them is here
         self._open()
 
     def _open(self) -> None:
@@ -50,10 +51,13 @@ class IstftOnnx(StoredVocoder):
     _changed = _open
 
     def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:
-        return stream.Utterance(Stages(self.sessions, self.config)).push(self.checked(log_mel), last=True)
+        log_mel = self.checked(log_mel)
+        said = stream.Utterance(Stages(self.sessions, self.config)).push(log_mel, last=True)
+        return held(said, log_mel, self.passes)
 
     def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Log-mels (n, n_bands) as they come -> the waveform as far as it is known; see `stream.speak`."""
+        """Log-mels (n, n_bands) as they come -> the waveform as far as it is known, held to no mel; see
+        `stream.speak`."""
         return stream.speak(Stages(self.sessions, self.config), map(self.checked, chunks))
 
 

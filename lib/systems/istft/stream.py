@@ -39,7 +39,7 @@ class Stages(Protocol):
 def speak(stages: Stages, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Log-mels (n, 80) of any lengths as they come -> the waveform as far as it is known, piece by piece, float32.
 
-    Together the pieces are what `vocode` makes of the whole mel.
+    Together the pieces are what `vocode` makes of the whole mel in no passes (`held.py`).
     """
     utterance = Utterance(stages)
     for chunk in chunks:
@@ -104,7 +104,7 @@ class Utterance:
         rows = self._summed(self._shape(n_frames))  # (n_frames + OVERLAP - 1, HOP)
         finished = rows if last else rows[:n_frames]
         self.sums = rows[n_frames:]
-        samples = (finished / _weights(before, len(finished), self.shaped if last else None)).reshape(-1)
+        samples = (finished / weights(before, len(finished), self.shaped if last else None)).reshape(-1)
         # The windows reach PAD samples beyond both ends of the utterance.
         begin, end = max(0, PAD - before * HOP), len(samples) - (PAD if last else 0)
         return np.clip(samples[begin:end], -1, 1)
@@ -167,7 +167,7 @@ def pulses(phase: np.ndarray, hz: np.ndarray) -> np.ndarray:
     return half * (ratio - 1) * np.sqrt(2 / harmonics)
 
 
-def _weights(first: int, n_rows: int, n_frames: int | None) -> np.ndarray:
+def weights(first: int, n_rows: int, n_frames: int | None) -> np.ndarray:
     """What the sums are divided by, rows first, first + 1... of (n_rows, HOP): the squared windows of the frames that
     reach there; n_frames: of the utterance, where it is known.
     """

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from lib.systems.istft import network, signal, stream
+from lib.systems.istft.held import Held, held
 from lib.systems.istft.parts import PARTS
 from lib.systems.trained_vocoder import TrainedVocoder
 
 
-class Istft(TrainedVocoder):
+class Istft(Held, TrainedVocoder):
     """A trained vocoder, loaded from the folder that `save` made. Its noise always is the same: it takes no seed."""
 
     name, parts = "istft", PARTS
@@ -24,8 +25,12 @@ class Istft(TrainedVocoder):
     def decoded(self, log_mel: torch.Tensor) -> torch.Tensor:
         return network.decode(self.modules, log_mel)
 
+    def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:
+        return held(super().vocode(log_mel, seed), self.checked(log_mel), self.passes)
+
     def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Log-mels (n, n_bands) as they come -> the waveform as far as it is known; see `stream.speak`."""
+        """Log-mels (n, n_bands) as they come -> the waveform as far as it is known, held to no mel; see
+        `stream.speak`."""
         return stream.speak(_Stages(self), map(self.checked, chunks))
 
 

@@ -1,0 +1,101 @@
+"""Does the copy show the mel that it was made of? Where it does not, it is moved there, band by band.
+
+The trunk says its filters frame by frame, but what is heard is the sum of overlapping frames, with this very noise and
+these very pulses: its mel lies 0.24 to 0.29 nepers from the one asked for. One pass takes the spectra of the finished
+waveform, multiplies each bin by what the mel's bands miss there, interpolated as the prior is, and adds up again; phases
+stay. It is the step of Griffin and Lim (1984) with the mel in place of the magnitudes, and nothing of it is learnt.
+
+Only for the mel of speech: an acoustic model's is smoother than speech, and a copy that is held to it is smoother, too.
+It looks 4 frames (46 ms) further ahead a pass, so `stream` goes without.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib import features
+from lib.errors import ParameterError
+from lib.features import HIFIGAN
+from lib.files import cache_folder, content_key, write_atomic
+from lib.systems.istft import stream, tables
+from lib.systems.istft.tables import HOP, OVERLAP, PAD, SIZE
+from lib.systems.stored_vocoder import StoredVocoder
+
+LARGEST = 2.0  # nepers that one pass moves a band by
+PASSES = 2  # each takes a tenth of the vocoder's time; after the second little changes
+MOST_PASSES = 16  # more change nothing that is heard
+
+
+class Held(StoredVocoder):
+    """A vocoder whose copies are held to their mel in `passes` passes, a setting."""
+
+    passes: int = PASSES
+
+    def settings(self) -> dict[str, Any]:
+        return {"passes": self.passes}
+
+    def configure(self, *, passes: int | None = None, **others: Any) -> None:
+        if passes is not None:
+            self.passes = checked_passes(passes)
+        super().configure(**others)
+
+    def expect_predicted(self) -> None:
+        self.passes = 0
+
+
+def checked_passes(passes: int) -> int:
+    """The number, or ParameterError."""
+    if not isinstance(passes, int) or isinstance(passes, bool) or not 0 <= passes <= MOST_PASSES:
+        raise ParameterError(f"passes is {passes!r}: give a whole number from 0 to {MOST_PASSES}")
+    return passes
+
+
+def held(waveform: np.ndarray, log_mel: np.ndarray, passes: int) -> np.ndarray:
+    """(F * HOP,) and the log-mel (F, 80) that it is to show -> (F * HOP,) float32 in [-1, 1]; see the module."""
+    for _ in range(passes):
+        waveform = _once(waveform, log_mel)
+    return np.clip(waveform, -1, 1) if passes else waveform
+
+
+def _once(waveform: np.ndarray, log_mel: np.ndarray) -> np.ndarray:
+    from scipy import fft
+
+    filters, envelope = matrices()
+    n_frames, window = len(log_mel), tables.window().astype(np.float32)
+    padded = np.zeros(n_frames * HOP + 2 * PAD, np.float32)
+    padded[PAD:-PAD] = waveform
+    framed = np.lib.stride_tricks.sliding_window_view(padded, SIZE)[::HOP]  # (F, 1024)
+    spectrum = fft.rfft(framed * window)  # (F, 513)
+    ours = np.abs(spectrum[:, : len(filters)]) @ filters
+    missing = log_mel - np.log(np.maximum(ours, np.float32(HIFIGAN.floor)))  # (F, 80)
+    spectrum *= np.exp(np.clip(missing, -LARGEST, LARGEST) @ envelope)
+    made = fft.irfft(spectrum, n=SIZE, overwrite_x=True)
+    made *= window
+    rows = np.zeros((n_frames + OVERLAP - 1, HOP), np.float32)
+    parts = made.reshape(n_frames, OVERLAP, HOP)
+    for k in range(OVERLAP):
+        rows[k : k + n_frames] += parts[:, k]
+    rows /= stream.weights(0, len(rows), n_frames)
+    return rows.reshape(-1)[PAD : PAD + n_frames * HOP]
+
+
+@functools.cache
+def matrices() -> tuple[np.ndarray, np.ndarray]:
+    """Bins -> bands, as far as bands reach, (372, 80); bands -> all bins, (80, 513); float32. Kept in the cache, so that
+    neither torch nor librosa is imported for them.
+    """
+    writers = (Path(features.__file__), Path(tables.__file__))
+    path = cache_folder("tables", f"istft-{content_key(*(w.read_bytes() for w in writers))}.f32")
+    if not path.is_file():
+        import torch
+
+        filters = features._filters(HIFIGAN, torch.device("cpu"), torch.float32).numpy()
+        write_atomic(path, np.concatenate([filters, tables.matrices()[0].T]).astype(np.float32).tobytes())
+    both = np.fromfile(path, np.float32).reshape(2 * tables.BINS, HIFIGAN.n_bands)
+    filters, envelope = both[: tables.BINS], np.ascontiguousarray(both[tables.BINS :].T)
+    reached = np.flatnonzero(filters.any(1))[-1] + 1
+    return np.ascontiguousarray(filters[:reached]), envelope
