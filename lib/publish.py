@@ -122,6 +122,8 @@ def copies(
     """
     vocoders = {"Griffin-Lim": features.griffin_lim}
     vocoders |= {"hifigan": systems.load("hifigan", threads=threads).vocode} | {model.name: model.vocode}
+    if model.settings().get("passes"):  # what streams is held to no mel
+        vocoders[f"{model.name} as it streams"] = model.adjusted(passes=0).vocode
     for voice in held_out_voices.NAMES:
         try:
             clips = held_out_voices.clips(voice, limit, threads)

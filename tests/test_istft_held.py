@@ -13,7 +13,7 @@ from lib.corpora import gutenberg
 from lib.errors import ParameterError
 from lib.features import HIFIGAN, log_mel
 from lib.measure import evaluate
-from lib.systems.istft import held, signal
+from lib.systems.istft import held, signal, tables
 from lib.systems.istft.held import LARGEST
 from lib.systems.istft.tables import HOP
 
@@ -23,7 +23,8 @@ TARGETS = ("torch/cpu", "onnxruntime/cpu")
 @pytest.fixture(scope="module")
 def clip() -> np.ndarray:
     """A sentence of the embedded voice, a whole number of hops."""
-    (said,) = evaluate.speak(systems.load("vits-joe", target="onnxruntime/cpu", threads=1), gutenberg.split("test", 1))
+    voice = systems.load("vits-joe", target="onnxruntime/cpu", threads=1)
+    (said,) = evaluate.speak(voice, gutenberg.split("test", 1))
     return said.waveform[: len(said.waveform) // HOP * HOP]
 
 
@@ -88,6 +89,13 @@ def test_the_mel_of_an_acoustic_model_is_not_held_to_unless_asked():
     assert again.vocoder.passes == 1 and again.fingerprint() == asked.fingerprint()
     said = [one.synthesize("A short sentence.", seed=0).waveform for one in (voice, asked)]
     assert said[0].shape == said[1].shape and np.abs(said[0] - said[1]).max() > 1e-3
+
+
+def test_its_mel_is_everybody_s():
+    wanted = features._filters(HIFIGAN, torch.device("cpu"), torch.float64).numpy()
+    found, middles = tables.filters()
+    assert np.abs(found - wanted).max() < 1e-12 * wanted.max()
+    assert np.array_equal(tables.interpolation(middles).astype(np.float32), tables.matrices()[0])
 
 
 @pytest.mark.parametrize("passes", [-1, 17, 1.5, True, "2"])

@@ -1,9 +1,10 @@
 """Does the copy show the mel that it was made of? Where it does not, it is moved there, band by band.
 
-The trunk says its filters frame by frame, but what is heard is the sum of overlapping frames, with this very noise and
-these very pulses: its mel lies 0.24 to 0.29 nepers from the one asked for. One pass takes the spectra of the finished
-waveform, multiplies each bin by what the mel's bands miss there, interpolated as the prior is, and adds up again; phases
-stay. It is the step of Griffin and Lim (1984) with the mel in place of the magnitudes, and nothing of it is learnt.
+The trunk says its filters frame by frame, but what is heard is the sum of overlapping frames, with this very noise
+and these very pulses: its mel lies 0.24 to 0.29 nepers from the one asked for. One pass takes the spectra of the
+finished waveform, multiplies each bin by what the mel's bands miss there, interpolated as the prior is, and adds up
+again; phases stay. It is the step of Griffin and Lim (1984) with the mel in place of the magnitudes, and nothing of it
+is learnt.
 
 Only for the mel of speech: an acoustic model's is smoother than speech, and a copy that is held to it is smoother, too.
 It looks 4 frames (46 ms) further ahead a pass, so `stream` goes without.
@@ -12,15 +13,12 @@ It looks 4 frames (46 ms) further ahead a pass, so `stream` goes without.
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lib import features
 from lib.errors import ParameterError
 from lib.features import HIFIGAN
-from lib.files import cache_folder, content_key, write_atomic
 from lib.systems.istft import stream, tables
 from lib.systems.istft.tables import HOP, OVERLAP, PAD, SIZE
 from lib.systems.stored_vocoder import StoredVocoder
@@ -55,7 +53,7 @@ def checked_passes(passes: int) -> int:
 
 
 def held(waveform: np.ndarray, log_mel: np.ndarray, passes: int) -> np.ndarray:
-    """(F * HOP,) and the log-mel (F, 80) that it is to show -> (F * HOP,) float32 in [-1, 1]; see the module."""
+    """(F * HOP,) and the log-mel (F, 80) to be shown -> (F * HOP,) float32 in [-1, 1]; see the module."""
     for _ in range(passes):
         waveform = _once(waveform, log_mel)
     return np.clip(waveform, -1, 1) if passes else waveform
@@ -64,7 +62,7 @@ def held(waveform: np.ndarray, log_mel: np.ndarray, passes: int) -> np.ndarray:
 def _once(waveform: np.ndarray, log_mel: np.ndarray) -> np.ndarray:
     from scipy import fft
 
-    filters, envelope = matrices()
+    filters, envelope = _matrices()
     n_frames, window = len(log_mel), tables.window().astype(np.float32)
     padded = np.zeros(n_frames * HOP + 2 * PAD, np.float32)
     padded[PAD:-PAD] = waveform
@@ -84,18 +82,8 @@ def _once(waveform: np.ndarray, log_mel: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def matrices() -> tuple[np.ndarray, np.ndarray]:
-    """Bins -> bands, as far as bands reach, (372, 80); bands -> all bins, (80, 513); float32. Kept in the cache, so that
-    neither torch nor librosa is imported for them.
-    """
-    writers = (Path(features.__file__), Path(tables.__file__))
-    path = cache_folder("tables", f"istft-{content_key(*(w.read_bytes() for w in writers))}.f32")
-    if not path.is_file():
-        import torch
-
-        filters = features._filters(HIFIGAN, torch.device("cpu"), torch.float32).numpy()
-        write_atomic(path, np.concatenate([filters, tables.matrices()[0].T]).astype(np.float32).tobytes())
-    both = np.fromfile(path, np.float32).reshape(2 * tables.BINS, HIFIGAN.n_bands)
-    filters, envelope = both[: tables.BINS], np.ascontiguousarray(both[tables.BINS :].T)
+def _matrices() -> tuple[np.ndarray, np.ndarray]:
+    """Bins -> bands, as far as bands reach, (372, 80); bands -> all bins, (80, 513); float32."""
+    filters, middles = tables.filters()
     reached = np.flatnonzero(filters.any(1))[-1] + 1
-    return np.ascontiguousarray(filters[:reached]), envelope
+    return np.ascontiguousarray(filters[:reached], np.float32), tables.interpolation(middles).astype(np.float32)

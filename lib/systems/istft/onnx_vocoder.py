@@ -18,7 +18,7 @@ from lib.graphs import session
 from lib.systems import checkpoint as checkpoints
 from lib.systems.istft import stream, tables
 from lib.systems.istft.config import IstftConfig
-from lib.systems.istft.held import Held, held, matrices
+from lib.systems.istft.held import Held, held
 from lib.systems.istft.parts import PARTS
 from lib.systems.istft.tables import LOWEST_HZ, REFERENCE_HZ
 
@@ -42,7 +42,6 @@ class IstftOnnx(Held):
         self.folder, self.target, self.threads = Path(folder), target, threads
         self.files = checkpoints.files(folder)
         self.config, self.graphs = stage_graphs(self.folder)
-        matrices()  # made now, as the graphs are, while what makes them is here
         self._open()
 
     def _open(self) -> None:

@@ -47,6 +47,30 @@ def noise_level() -> float:
     return float(np.log(np.abs(noise()).mean() * SIZE / RATE))  # the weights of a band sum to SIZE / RATE
 
 
+def interpolation(middles: np.ndarray) -> np.ndarray:
+    """(80, 513) float64: bands -> bins, linear between the bands' middles (80,), in Hz."""
+    bins = np.arange(BINS) * RATE / SIZE
+    return np.stack([np.interp(bins, middles, row) for row in np.eye(HIFIGAN.n_bands)])
+
+
+def filters() -> tuple[np.ndarray, np.ndarray]:
+    """Those of `features.HIFIGAN`, (513, 80) float64, and the bands' middles in Hz, (80,), without librosa and torch.
+
+    Slaney's scale: 200/3 Hz a mel up to 1 kHz, then 27 mels for a factor of 6.4; triangles of unit area.
+    """
+    knee, step = 15.0, np.log(6.4) / 27
+
+    def mel(hz: float) -> float:
+        return hz * 3 / 200 if hz < 1_000 else knee + np.log(hz / 1_000) / step
+
+    mels = np.linspace(mel(HIFIGAN.low_hz), mel(HIFIGAN.high_hz), HIFIGAN.n_bands + 2)
+    edges = np.where(mels < knee, mels * 200 / 3, 1_000 * np.exp((mels - knee) * step))  # (82,)
+    bins = (np.arange(BINS) * RATE / SIZE)[:, None]
+    low, middle, high = edges[:-2], edges[1:-1], edges[2:]
+    triangles = np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle)).clip(0)
+    return triangles * 2 / (high - low), middle
+
+
 @functools.cache
 def matrices() -> tuple[np.ndarray, np.ndarray]:
     """(80, 513) float32 twice: log-mel -> log magnitude of every bin, by linear interpolation between the bands'
@@ -55,8 +79,7 @@ def matrices() -> tuple[np.ndarray, np.ndarray]:
     from librosa import mel_frequencies
 
     middles = mel_frequencies(n_mels=HIFIGAN.n_bands + 2, fmin=HIFIGAN.low_hz, fmax=HIFIGAN.high_hz)[1:-1]
-    bins = np.arange(BINS) * RATE / SIZE
-    envelope = np.stack([np.interp(bins, middles, row) for row in np.eye(HIFIGAN.n_bands)])  # (80, 513)
+    envelope = interpolation(middles)
     cepstrum = np.fft.irfft(envelope, n=SIZE)  # (80, 1024), even
     fold = np.zeros(SIZE)
     fold[0] = fold[SIZE // 2] = 1
