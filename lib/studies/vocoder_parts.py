@@ -49,10 +49,13 @@ _NEVER = 1_000_000_000
 
 @dataclass(frozen=True)
 class Case:
-    """words: what it is, for a sentence; change: of the recipe's `model` part."""
+    """words: what it is, for a sentence; change: of the recipe's `model` part; settings: with which it speaks, where
+    they are not the usual ones.
+    """
 
     words: str
     change: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _lacking(words: str, *parts: str) -> Case:
@@ -75,6 +78,7 @@ CASES = {
     "look-ahead-0": Case("with no frame of look-ahead", {"lookahead": 0}),
     "look-ahead-6": Case("with 6 frames of look-ahead", {"lookahead": 6}),
     "width-128": Case("with a trunk of width 128", {"width": 128}),
+    "not-held": Case("held to no mel", settings={"passes": 0}),
     "no-augmentation": Case("without augmentation", {"as_is": 1.0, "levelled": 0.0, "limited": 0.0}),
 }
 VARIANTS = tuple(f"{name}{SUFFIX}" for name in CASES)
@@ -129,12 +133,15 @@ def study(
 
 
 def trained(base: Recipe, name: str, *, steps: int, folder: str | Path, threads: int = 2) -> Trained:
-    """A case after `steps` steps. Raises StoppedError where its training is ended from outside."""
+    """A case after `steps` steps; one that differs in how it speaks alone is trained as WHOLE. Raises StoppedError
+    where its training is ended from outside.
+    """
     from lib.systems.istft import PartialIstft
     from lib.training import checkpoint, loop
     from lib.training.tasks.istft_partial import PartialTask
 
-    chosen, place = plan(base, name, steps), Path(folder) / name
+    chosen, case = plan(base, name, steps), CASES[name]
+    place = Path(folder) / (name if case.change else WHOLE)
     if not _finished(place, chosen):
         log.info("training %s for %d steps", name, steps)
         loop.train(PartialTask.build(chosen), chosen, place).check_whole(steps)
@@ -147,9 +154,10 @@ def trained(base: Recipe, name: str, *, steps: int, folder: str | Path, threads:
         "precision": chosen.training.precision,
         "batch_size": chosen.training.batch_size,
         "seeds": {"weights": chosen.model.get("seed", 0), "order": chosen.training.seed},
-        "change": dict(CASES[name].change),
+        "change": dict(case.change),
     }
-    vocoder = PartialIstft(ready, threads=threads).adjusted(variant=f"{name}{SUFFIX}")
+    vocoder = PartialIstft(ready, threads=threads).adjusted(variant=variant(name), **case.settings)
+    detail |= vocoder.settings()
     return Trained(vocoder, detail, outcome["metrics"].get("train_steps_per_s", 0.0))
 
 
