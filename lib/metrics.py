@@ -93,9 +93,10 @@ _OF_A_TRAINING = "the training's own process"  # in the source of a memory peak
 
 ON_PURPOSE = (
     "@damage",
+    "@parts",
     "@predictors",
     "@sensitivity",
-)  # variants that end so are damaged to ask the judges, or in one group of layers to learn of it: nobody's proposal
+)  # variants that end so are damaged to ask the judges, in one group of layers or for want of a part: nobody's proposal
 
 
 def today(metric: str, source: str) -> str:

@@ -68,6 +68,8 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "folded_training": (0, None),
     "leap_from": (0, None),
     "ablation_steps": (0, None),
+    "parts_steps": (1, None),
+    "n_parts": (1, None),
     "voice_steps": (2, None),
     "recogniser_steps": (2, None),
     "recogniser_window_s": (1, 30),

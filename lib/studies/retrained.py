@@ -95,10 +95,7 @@ def fastspeech2(
     """
     from lib.training import loop, tasks
 
-    settings = dataclasses.replace(
-        base.training, steps=steps, minutes=0.0, validate_every=0, patience=0, target=0.0
-    )
-    chosen = dataclasses.replace(base, model=dict(model), training=settings)
+    chosen = changed(base, model, steps)
     log.info("training %s for %d steps", name, steps)
     task = tasks.build(chosen)
     outcome = loop.train(task, chosen, Path(folder) / name)
@@ -106,6 +103,14 @@ def fastspeech2(
     ready = tasks.export(chosen, outcome.checkpoint, Path(folder) / name / "published", "")
     voice = systems.load("fastspeech2", threads=threads, checkpoint=ready, speaker=VOICE).adjusted(variant=name)
     return Retrained(voice, task, outcome)
+
+
+def changed(base: "Recipe", model: Mapping, steps: int) -> "Recipe":
+    """The recipe with another `model` part, trained for `steps` steps that nothing cuts short."""
+    settings = dataclasses.replace(
+        base.training, steps=steps, minutes=0.0, validate_every=0, patience=0, target=0.0
+    )
+    return dataclasses.replace(base, model=dict(model), training=settings)
 
 
 def newest(

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lib import features
+from lib.errors import TrainingError
 from lib.files import cache_folder, content_key, write_atomic
 from lib.graphs import session
 from lib.systems import checkpoint as checkpoints
-from lib.systems.istft import stream, tables
+from lib.systems.istft import partial, stream, tables
 from lib.systems.istft.config import IstftConfig
 from lib.systems.istft.held import Held, held
 from lib.systems.istft.parts import PARTS
@@ -62,7 +63,11 @@ class IstftOnnx(Held):
 
 def stage_graphs(folder: Path) -> tuple[IstftConfig, dict[str, bytes]]:
     """The sizes of a checkpoint and its graphs, of the cache where they lie there; errors as of `Parts.load`."""
-    config, weights = PARTS.arrays(folder)
+    try:
+        config, weights = PARTS.arrays(folder)
+    except TrainingError:
+        partial.refuse(folder)  # in plainer words, where that is the reason
+        raise
     writers = (*(Path(__file__).with_name(name) for name in WRITERS), Path(features.__file__))
     key = content_key(*(path.read_bytes() for path in (*checkpoints.files(folder), *writers)))
     kept = {stage: cache_folder("graphs", f"istft-{key}-{stage}.onnx") for stage in ("pitch", "trunk")}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 
-from lib.systems.istft import network, signal, stream
+from lib.systems.istft import network, partial, signal, stream
 from lib.systems.istft.held import Held, held
 from lib.systems.istft.parts import PARTS
 from lib.systems.trained_vocoder import TrainedVocoder
@@ -35,6 +35,12 @@ class Istft(Held, TrainedVocoder):
 
 
 pretrained = Istft.pretrained
+
+
+class PartialIstft(Istft):
+    """One that lacks parts, for the ablation: from a folder that `partial.PARTS.save` made."""
+
+    parts = partial.PARTS
 
 
 class _Stages:
