@@ -8,9 +8,9 @@ arXiv:1904.12088) in the STFT domain, the inverse STFT as the last layer as in i
 arXiv:2203.02395) and Vocos (Siuzdak 2023, arXiv:2306.00814).
 
 `signal.py` has what is not learnt, `network.py` what is, `vocoder.py` the finished vocoder on torch; `onnx_vocoder.py`
-runs it without torch, on graphs that `graph.py` makes; `stream.py` speaks while the mel still comes, and
-`held.py` holds the copy of a whole mel to it; `partial.py` says which parts an ablation can take away. How it is trained
-is in `lib.training.tasks.istft`.
+runs it without torch, on graphs that `graph.py` makes; `stream.py` speaks while the mel still comes, and `held.py`
+holds the copy of a whole mel to it; `partial.py` says which parts an ablation can take away. How it is trained is in
+`lib.training.tasks.istft`.
 """
 
 from __future__ import annotations
