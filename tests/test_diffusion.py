@@ -157,7 +157,7 @@ def test_dpm_solver_is_far_closer_to_the_exact_flow_than_ddim_and_ddim_of_first_
     "how", [Sampling("ddpm", 250), Sampling("sde-dpm++", 30), Sampling("ddim", 250, eta=1.0), Sampling("dpm++", 40)]
 )
 def test_a_temperature_is_kept_by_who_draws_noise_on_the_way(how):
-    """The noise of a Gaussian's data is spread in proportion, whether a walk draws all of it at its beginning or not."""
+    """The noise of a Gaussian's data is spread in proportion, whether a walk draws all of it first or not."""
     cool = dataclasses.replace(how, temperature=0.5)
     drawn = sample(
         LINEAR, "v", best(LINEAR, "v"), noise(4000, 1), cool, generator=torch.Generator().manual_seed(1)
