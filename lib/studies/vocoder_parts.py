@@ -49,8 +49,8 @@ _NEVER = 1_000_000_000
 
 @dataclass(frozen=True)
 class Case:
-    """words: what it is, for a sentence; change: of the recipe's `model` part; settings: with which it speaks, where
-    they are not the usual ones.
+    """words: what it is, for a sentence; change: of the recipe's `model` part; settings: with which it speaks,
+    where they are not the usual ones.
     """
 
     words: str
@@ -133,8 +133,8 @@ def study(
 
 
 def trained(base: Recipe, name: str, *, steps: int, folder: str | Path, threads: int = 2) -> Trained:
-    """A case after `steps` steps; one that differs in how it speaks alone is trained as WHOLE. Raises StoppedError
-    where its training is ended from outside.
+    """A case after `steps` steps; one that differs in how it speaks alone is trained as WHOLE. Raises
+    StoppedError where its training is ended from outside.
     """
     from lib.systems.istft import PartialIstft
     from lib.training import checkpoint, loop
