@@ -336,7 +336,8 @@ def test_a_student_taught_otherwise_is_taught_anew_with_all_its_students(speech,
     faster = dataclasses.replace(chosen, model=shared | {"learning_rate": 2e-3})
     list(distill.climb(chosen, tmp_path / "moved", [longer]))
     list(distill.climb(faster, tmp_path / "moved", [longer]))
-    assert again == ["distilled-4", "distilled-4"]  # of another base, then at another rate
+    list(distill.climb(faster, tmp_path / "moved", [longer]))
+    assert again == ["distilled-4", "distilled-4"]  # of another base, then at another rate; the same then stays
 
 
 @pytest.mark.parametrize("name", students.names())
@@ -369,43 +370,6 @@ def read_aloud():
 
 
 @pytest.mark.slow
-def test_a_student_taught_otherwise_is_taught_anew_with_all_its_students(speech, base, tmp_path, monkeypatch):
-    from lib.training import loop, sources
-
-    monkeypatch.setattr(sources, "corpus", lambda data: speech)
-    settings = recipe.Settings(2, batch_size=2, validate_every=0, keep=1)
-    shared = {"base": str(base), "segment": 32, "learning_rate": 1e-3}
-    chosen = recipe.Recipe("tortoise-student", settings, data={"voices": ["vits-joe"]}, model=shared)
-    again = []
-    monkeypatch.setattr(loop, "train", lambda task, r, home: again.append(home.parent.name) or train(task, r, home))
-
-    def climbed(ladder, of=chosen):
-        again.clear()
-        return list(distill.climb(of, tmp_path / "here", ladder)) and again[:]
-
-    first, second = distill.rungs(8, 2, guidance=0.0)
-    beside = dataclasses.replace(first, name="beside")
-    assert climbed([first, second, beside]) == ["distilled-4", "distilled-2", "beside"]
-    assert climbed([first, second, beside]) == []
-    old = (tmp_path / "here" / "distilled-4" / students.WEIGHTS).read_bytes()
-    longer = dataclasses.replace(first, steps=3)
-    assert climbed([longer, second, beside]) == ["distilled-4", "distilled-2"]
-    assert (tmp_path / "here" / "aside" / "distilled-4" / students.WEIGHTS).read_bytes() == old
-    assert students.about(tmp_path / "here" / "distilled-4").trained_steps == 3
-    faster = dataclasses.replace(chosen, model=shared | {"learning_rate": 2e-3})
-    assert climbed([longer], faster) == ["distilled-4"] and climbed([longer], faster) == []
-    (tmp_path / "here").rename(tmp_path / "there")  # the ladder lies elsewhere: its teachers are the same
-    (tmp_path / "there").rename(tmp_path / "moved")
-    again.clear()
-    assert list(distill.climb(faster, tmp_path / "moved", [longer])) and again == []
-    described = tmp_path / "moved" / "distilled-4" / students.DESCRIPTION
-    described.write_text(json.dumps(json.loads(described.read_text()) | {"base": "another"}))
-    faster = dataclasses.replace(chosen, model=shared | {"learning_rate": 2e-3})
-    list(distill.climb(chosen, tmp_path / "moved", [longer]))
-    list(distill.climb(faster, tmp_path / "moved", [longer]))
-    assert again == ["distilled-4", "distilled-4"]  # of another base, then at another rate
-
-
 @pytest.mark.parametrize("name", students.names())
 def test_a_student_of_the_zoo_comes_nearer_than_its_steps_do_untrained(name, read_aloud):
     """Of many steps there is nothing to gain: they must lose nothing."""

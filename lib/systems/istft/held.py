@@ -20,7 +20,7 @@ import numpy as np
 from lib.errors import ParameterError
 from lib.features import HIFIGAN
 from lib.systems.istft import stream, tables
-from lib.systems.istft.tables import HOP, OVERLAP, PAD, SIZE
+from lib.systems.istft.tables import HOP, PAD, SIZE
 from lib.systems.stored_vocoder import StoredVocoder
 
 LARGEST = 2.0  # nepers that one pass moves a band by
@@ -73,10 +73,7 @@ def _once(waveform: np.ndarray, log_mel: np.ndarray) -> np.ndarray:
     spectrum *= np.exp(np.clip(missing, -LARGEST, LARGEST) @ envelope)
     made = fft.irfft(spectrum, n=SIZE, overwrite_x=True)
     made *= window
-    rows = np.zeros((n_frames + OVERLAP - 1, HOP), np.float32)
-    parts = made.reshape(n_frames, OVERLAP, HOP)
-    for k in range(OVERLAP):
-        rows[k : k + n_frames] += parts[:, k]
+    rows = stream.overlapped(made)
     rows /= stream.weights(0, len(rows), n_frames)
     return rows.reshape(-1)[PAD : PAD + n_frames * HOP]
 

@@ -146,12 +146,18 @@ class Utterance:
 
     def _summed(self, framed: np.ndarray) -> np.ndarray:
         """The frames laid HOP apart and added to the sums of those before, (n_frames + OVERLAP - 1, HOP)."""
-        rows = np.zeros((len(framed) + OVERLAP - 1, HOP), np.float32)
-        rows[: OVERLAP - 1] = self.sums
-        parts = framed.reshape(-1, OVERLAP, HOP)
-        for k in range(OVERLAP):
-            rows[k : k + len(parts)] += parts[:, k]
-        return rows
+        return overlapped(framed, self.sums)
+
+
+def overlapped(framed: np.ndarray, sums: np.ndarray | None = None) -> np.ndarray:
+    """Frames (n, SIZE) laid HOP apart and added, (n + OVERLAP - 1, HOP); sums: of the frames before them, likewise."""
+    rows = np.zeros((len(framed) + OVERLAP - 1, HOP), np.float32)
+    if sums is not None:
+        rows[: OVERLAP - 1] = sums
+    parts = framed.reshape(-1, OVERLAP, HOP)
+    for k in range(OVERLAP):
+        rows[k : k + len(parts)] += parts[:, k]
+    return rows
 
 
 def pulses(phase: np.ndarray, hz: np.ndarray) -> np.ndarray:
