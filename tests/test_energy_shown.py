@@ -10,7 +10,7 @@ from lib import results
 from lib.measure import energy, judgement
 from lib.report import answers, bars, exports, findings, fronts, notebook, summary, tables, tradeoff, vocabulary
 from lib.report.collect import Row
-from lib.studies import recogniser_speed
+from lib.studies import cells
 
 ESTIMATED = (
     "estimated",
@@ -51,7 +51,7 @@ def test_every_table_says_what_an_estimate_counts_and_how_far_off_it_is():
     (wide,) = tables.wide([row])
     cell = wide.lines[0].cells["energy_j_per_audio_s"]
     assert (cell.kind, cell.note) == ("estimated", SAID)
-    for said in (exports._cell(row), notebook._cell(row), recogniser_speed._cell(row, 2)):
+    for said in (exports._cell(row), notebook._cell(row), cells.marked(row, "0.05")):
         assert said.endswith(f"(estimated, {SAID})")
     assert notebook._cell(joules("hibari", 0.05, PACKAGE)[0]).endswith("(package)")
     rtf = Row("hibari", "baseline", "onnxruntime/cpu", "rtf", 0.01, "s/s", "measured", host="here")

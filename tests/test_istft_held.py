@@ -14,8 +14,7 @@ from lib.errors import ParameterError
 from lib.features import HIFIGAN, log_mel
 from lib.measure import evaluate
 from lib.systems.istft import held, signal, tables
-from lib.systems.istft.held import LARGEST
-from lib.systems.istft.tables import HOP
+from lib.systems.istft.tables import HOP, LARGEST
 
 TARGETS = ("torch/cpu", "onnxruntime/cpu")
 
@@ -62,6 +61,18 @@ def test_a_pass_is_its_definition(clip):
     other = (0.1 * np.random.default_rng(0).standard_normal(len(clip))).astype(np.float32)
     found = held.held(other, mel, 1)
     assert found.dtype == np.float32 and np.abs(found - reference(other, mel).clip(-1, 1)).max() < 1e-5
+
+
+def test_in_training_it_is_the_same_and_lets_gradients_through(clip):
+    mel = torch.from_numpy(log_mel(clip))[None]
+    other = torch.randn(1, len(clip), generator=torch.manual_seed(0)).mul(0.1)
+    other[:, 20 * HOP : 30 * HOP] = 0  # silence, where a magnitude has no slope
+    other.requires_grad_()
+    found = signal.held(other, mel, 2)
+    wanted = held.held(other.detach()[0].numpy(), mel[0].numpy(), 2)
+    assert np.abs(found.detach()[0].clamp(-1, 1).numpy() - wanted).max() < 1e-4
+    found.square().sum().backward()
+    assert torch.isfinite(other.grad).all() and other.grad.abs().max() > 0
 
 
 def test_what_shows_its_mel_already_stays(clip):

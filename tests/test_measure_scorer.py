@@ -18,7 +18,8 @@ from lib.measure.likelihood import Loss
 from lib.measure.scorer import Scorer
 from lib.measure.scores import ClipScores, Recognition
 
-SENTENCE = "Four hours of steady work faced us."
+# The judge's 8-bit products round otherwise on other processors: a sentence without homophones, heard alike by all.
+SENTENCE = "Glue the sheet to the dark blue background."
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_what_the_encoder_made_of_a_clip_is_kept(speech):
     np.testing.assert_array_equal(heard.encoded, judge.encode(speech.waveform, speech.sample_rate))
     twice = np.concatenate([speech.waveform, np.zeros(31 * speech.sample_rate, np.float32), speech.waveform])
     windows = judge.listen(twice, speech.sample_rate)
-    assert windows.transcript.lower().count("steady") == 2
+    assert windows.transcript.lower().count("sheet") == 2
     np.testing.assert_allclose(windows.encoded, heard.encoded, atol=0.05)
     later = np.concatenate(
         [0.1 * speech.waveform, np.zeros(31 * speech.sample_rate, np.float32), speech.waveform]
@@ -186,7 +187,7 @@ def test_error_rates_rank_clean_above_20_db_above_10_db_above_0_db():
     ]
     voice = systems.load("hibari", threads=1)
     clean = [voice.synthesize(sentence, seed=0).waveform for sentence in sentences]
-    judge, rates = Scorer(threads=2), []
+    judge, rates = Scorer(threads=2, compute_type="float32"), []  # in int8 the ranks hang on the processor
     for snr_db in (None, 20, 10, 0):
         clips = []
         for number, (clip, sentence) in enumerate(zip(clean, sentences)):
@@ -241,14 +242,9 @@ def test_every_score_of_one_clip(speech):
         voice=[(speech.waveform, speech.sample_rate), (copy[: len(copy) // 2], speech.sample_rate)],
         metrics=metrics,
     )
-    # Whisper's features keep the level, so at another one it may prefer "for hours".
-    assert (
-        found.recognition.wer.length == 7
-        and found.recognition.wer.errors <= 1
-        and "steady" in found.recognition.transcript
-    )
+    assert found.recognition.wer == ErrorCounts(0, 0, 0, 8)
     assert set(found.values) == set(metrics) - {"wer", "asr_nll"}
-    assert found.loss.words == 7 and 0 < found.loss.nats < 14
+    assert found.loss.words == 8 and 0 < found.loss.nats < 14
     assert found.values["mos_predicted"] > 3.8 and 2.5 < found.values["dnsmos_ovrl"] < 4.5
     assert (
         found.values["pesq_wb"] > 4.5

@@ -20,10 +20,9 @@ import numpy as np
 from lib.errors import ParameterError
 from lib.features import HIFIGAN
 from lib.systems.istft import stream, tables
-from lib.systems.istft.tables import HOP, PAD, SIZE
+from lib.systems.istft.tables import HOP, LARGEST, PAD, SIZE
 from lib.systems.stored_vocoder import StoredVocoder
 
-LARGEST = 2.0  # nepers that one pass moves a band by
 PASSES = 2  # each takes a tenth of the vocoder's time; after the second little changes
 MOST_PASSES = 16  # more change nothing that is heard
 
