@@ -14,7 +14,8 @@ from lib.errors import ParameterError
 from lib.features import HIFIGAN, log_mel
 from lib.measure import evaluate
 from lib.systems.istft import held, signal, tables
-from lib.systems.istft.tables import HOP, LARGEST
+from lib.systems.istft.held import LARGEST
+from lib.systems.istft.tables import HOP
 
 TARGETS = ("torch/cpu", "onnxruntime/cpu")
 
@@ -31,13 +32,24 @@ def distance(waveform: np.ndarray, mel: np.ndarray) -> float:
     return float(np.abs(log_mel(waveform) - mel).mean())
 
 
-def reference(waveform: np.ndarray, mel: np.ndarray) -> np.ndarray:
-    """A pass in torch and double precision, written from its definition."""
-    spectrum = signal.spectra(torch.from_numpy(waveform)[None].double())
-    filters = features._filters(HIFIGAN, torch.device("cpu"), torch.float64)
-    missing = torch.from_numpy(mel).double() - (spectrum.abs() @ filters).clamp_min(HIFIGAN.floor).log()
-    moved = missing.clamp(-LARGEST, LARGEST) @ signal._matrices(torch.device("cpu"))[0].double()
-    return signal.overlap_add(spectrum * moved.exp())[0].numpy()
+def reference(waveform: np.ndarray, mel: np.ndarray, passes: int) -> np.ndarray:
+    """Passes in double precision, window by window, written from their definition."""
+    filters = features._filters(HIFIGAN, torch.device("cpu"), torch.float64).numpy()
+    envelope = tables.interpolation(tables.filters()[1])
+    window, padded = tables.window(), np.pad(waveform.astype(np.float64), tables.PAD)
+    moving = np.zeros_like(padded)
+    for turn in range(3 * passes):
+        changes = np.zeros_like(padded)
+        for frame in range(turn % 3, len(mel), 3):
+            seen = slice(frame * HOP, frame * HOP + tables.SIZE)
+            spectrum = np.fft.rfft(padded[seen] * window)
+            missing = mel[frame] - np.log(np.maximum(np.abs(spectrum) @ filters, HIFIGAN.floor))
+            gain = np.exp(np.clip(held.STRETCH * missing, -held.LARGEST, held.LARGEST) @ envelope)
+            changes[seen] += np.fft.irfft(spectrum * (gain - 1)) * window
+        moving = held.MOMENTUM * moving + changes
+        moving[: tables.PAD] = moving[len(moving) - tables.PAD :] = 0
+        padded += moving
+    return padded[tables.PAD : -tables.PAD]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -52,31 +64,21 @@ def test_it_sounds_more_like_the_original(clip):
     from lib.measure import aligned
 
     vocoder = systems.load("istft", target="onnxruntime/cpu", threads=1)
-    plain, nearer = (vocoder.adjusted(passes=n).vocode(log_mel(clip)) for n in (0, 2))
-    assert aligned.pesq_wb(clip, nearer, 22_050) > aligned.pesq_wb(clip, plain, 22_050) + 0.15
+    plain, nearer = (vocoder.adjusted(passes=n).vocode(log_mel(clip)) for n in (0, held.PASSES))
+    assert aligned.pesq_wb(clip, nearer, 22_050) > aligned.pesq_wb(clip, plain, 22_050) + 0.25
 
 
 def test_a_pass_is_its_definition(clip):
     mel = log_mel(clip)
     other = (0.1 * np.random.default_rng(0).standard_normal(len(clip))).astype(np.float32)
-    found = held.held(other, mel, 1)
-    assert found.dtype == np.float32 and np.abs(found - reference(other, mel).clip(-1, 1)).max() < 1e-5
-
-
-def test_in_training_it_is_the_same_and_lets_gradients_through(clip):
-    mel = torch.from_numpy(log_mel(clip))[None]
-    other = torch.randn(1, len(clip), generator=torch.manual_seed(0)).mul(0.1)
-    other[:, 20 * HOP : 30 * HOP] = 0  # silence, where a magnitude has no slope
-    other.requires_grad_()
-    found = signal.held(other, mel, 2)
-    wanted = held.held(other.detach()[0].numpy(), mel[0].numpy(), 2)
-    assert np.abs(found.detach()[0].clamp(-1, 1).numpy() - wanted).max() < 1e-4
-    found.square().sum().backward()
-    assert torch.isfinite(other.grad).all() and other.grad.abs().max() > 0
+    for passes in (1, 2):
+        found = held.held(other, mel, passes)
+        assert found.dtype == np.float32
+        assert np.abs(found - reference(other, mel, passes).clip(-1, 1)).max() < 1e-4
 
 
 def test_what_shows_its_mel_already_stays(clip):
-    inside = slice(2 * HOP, -2 * HOP)  # at its ends a mel reflects the clip, a pass hears silence
+    inside = slice(6 * HOP, -6 * HOP)  # at its ends a mel reflects the clip, a pass hears silence
     assert np.abs(held.held(clip, log_mel(clip), 2) - clip)[inside].max() < 1e-4
     assert np.array_equal(held.held(clip, log_mel(clip), 0), clip)
 

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from lib import features
 from lib.features import HIFIGAN
 from lib.systems.istft import tables
-from lib.systems.istft.tables import BINS, HOP, LARGEST, LOWEST_HZ, LOWEST_LOG, NOISE_FRAMES, OVERLAP, PAD, RATE, SIZE
+from lib.systems.istft.tables import BINS, HOP, LOWEST_HZ, LOWEST_LOG, NOISE_FRAMES, OVERLAP, PAD, RATE, SIZE
 
 __all__ = [
     "BINS",
@@ -32,7 +32,6 @@ __all__ = [
     "NOISE_FRAMES",
     "RATE",
     "SIZE",
-    "held",
     "integrate",
     "noise",
     "overlap_add",
@@ -89,19 +88,6 @@ def overlap_add(spectrum: torch.Tensor) -> torch.Tensor:
     weight = window.square().expand(1, n_frames, SIZE)
     total, norm = _added(framed), _added(weight)
     return (total / norm.clamp_min(1e-2))[:, PAD : PAD + n_frames * HOP]
-
-
-def held(waveform: torch.Tensor, log_mel: torch.Tensor, passes: int) -> torch.Tensor:
-    """`lib.systems.istft.held` for many clips, letting gradients through: (B, F * HOP), (B, F, 80) -> (B, F * HOP)."""
-    envelope, _ = _matrices(waveform.device)
-    for _ in range(passes):
-        spectrum = spectra(waveform)  # (B, F, 513)
-        # The square root's slope at silence is endless; a millionth of the floor keeps it finite.
-        magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-20).sqrt()
-        shown = magnitude @ features._filters(HIFIGAN, magnitude.device, magnitude.dtype)
-        missing = log_mel - shown.clamp_min(HIFIGAN.floor).log()
-        waveform = overlap_add(spectrum * torch.exp(missing.clamp(-LARGEST, LARGEST) @ envelope))
-    return waveform
 
 
 def noise(offset: torch.Tensor, n_frames: int) -> torch.Tensor:

@@ -23,7 +23,6 @@ LOWEST_HZ = 20.0  # below it there is no voice: F0 is taken as this
 LOWEST_LOG = (
     -1.5
 )  # of the log-mel of the source, between two harmonics: no gain needs to be larger than that asks for
-LARGEST = 2.0  # nepers that one pass of `held` moves a band by
 HIGHEST_LOG = 8.0  # of a gain: far above any speech, yet finite for any input
 
 

@@ -148,9 +148,6 @@ class IstftTask(Task):
         source = signal.spectra(signal.pulses(known["phase"], known["pulse_hz"]))[:, inner]  # (B, F, 513)
         offset = torch.randint(signal.NOISE_FRAMES, (len(hz),), device=hz.device)
         waveform, harmonic, noise_gain = network.shape(self.modules["trunk"], log_mel, source, hz, offset)
-        if config.passes:  # an acoustic model's mel is not held to
-            nearer = signal.held(waveform, log_mel, config.passes)
-            waveform = torch.where(known["predicted"][:, None] > 0, waveform, nearer)
         begin, length = config.past_frames * HOP, config.segment_frames * HOP
         fake = waveform[:, begin : begin + length]
         real = known["waveform"][:, EDGE * HOP + begin : EDGE * HOP + begin + length]
@@ -215,7 +212,7 @@ class IstftTask(Task):
             clip = self._clip(utterance).astype(np.float32) / FULL_SCALE
             real = torch.from_numpy(clip[: len(clip) // HOP * HOP])[None].to(device)
             log_mel = log_mel_torch(real)
-            fake = signal.held(istft.decode(self.plain, log_mel), log_mel, self.config.passes)
+            fake = istft.decode(self.plain, log_mel)
             mels.append(F.l1_loss(log_mel_torch(fake), log_mel).item())
             logs.append(spectral_loss(fake, real)[0].item())
             cents += self._cents(utterance, log_mel)

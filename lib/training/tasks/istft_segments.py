@@ -13,7 +13,6 @@ from lib import audio, augment
 from lib.errors import ParameterError
 from lib.features import HIFIGAN
 from lib.systems import istft
-from lib.systems.istft.held import checked_passes
 from lib.training.tasks.istft_data import Cycles
 
 HOP, RATE = HIFIGAN.hop, HIFIGAN.sample_rate
@@ -33,11 +32,9 @@ class Cutting(istft.IstftConfig):
     as_is: float = 0.4  # share of clips at their own speed
     levelled: float = 0.5  # share of clips at another level, -12 to +3 dB
     limited: float = 0.1  # share of clips that lose what lies above 3.5 to 10 kHz
-    passes: int = 0  # in which copies are held to their mel before anything judges them (`lib.systems.istft.held`)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checked_passes(self.passes)
         if self.segment_frames < 16:
             raise ParameterError(
                 f"model.segment_frames is {self.segment_frames}: below 16 the largest window sees little"
@@ -49,11 +46,8 @@ class Cutting(istft.IstftConfig):
 
     @property
     def around(self) -> int:
-        """Frames of a piece: past, segment, what inverse STFT, passes and the networks' look-ahead need behind it,
-        edges.
-        """
-        behind = 2 + 4 * self.passes + max(self.lookahead, self.pitch_lookahead)
-        return self.past_frames + self.segment_frames + behind + 2 * EDGE
+        """Frames of a piece: past, segment, what inverse STFT and the networks' look-ahead need behind it, edges."""
+        return self.past_frames + self.segment_frames + 2 + max(self.lookahead, self.pitch_lookahead) + 2 * EDGE
 
 
 class Piece(NamedTuple):
