@@ -93,10 +93,12 @@ _OF_A_TRAINING = "the training's own process"  # in the source of a memory peak
 
 ON_PURPOSE = (
     "@damage",
+    "@gap",
     "@parts",
     "@predictors",
     "@sensitivity",
-)  # variants that end so are damaged to ask the judges, in one group of layers or for want of a part: nobody's proposal
+)  # variants that end so are damaged to ask the judges, in one group of layers or for want of a part, or know what no
+# system can: nobody's proposal
 
 
 def today(metric: str, source: str) -> str:
