@@ -17,6 +17,7 @@ from lib.corpora import prompts
 from lib.errors import unknown
 from lib.measure import comparisons, evaluate
 from lib.measure.evaluate import Clip, Judged
+from lib.systems.istft.held import PASSES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,11 +185,14 @@ def second_voice(
 ) -> Judged:
     """fastspeech2 in the voice that `hifigan` has not learnt, through `istft`, paired with that teacher's clips.
 
+    Its copies are held to its mels, smooth as they are: in this voice that is worth 0.3 predicted MOS (3.13 to 3.44 on
+    24 sentences, WER 6.5 to 5.0 %), where in that of `vits-joe` it costs 0.6.
+
     sentences: the first of those that `clips` were made of. Returns the clips with their scores.
     """
     variant, master = f"istft@{SECOND}", teacher(voices, SECOND)
     pupil = next(voice for voice in voices.values() if voice.name == "fastspeech2")
-    second = pupil.derive(variant, speaker=SECOND, vocoder="istft")
+    second = pupil.derive(variant, speaker=SECOND, vocoder="istft", passes=PASSES)
     same = comparisons.first(judged[master], len(sentences))
     return evaluate.quality(
         run,
