@@ -20,6 +20,7 @@ It looks further ahead with every turn, so `stream` goes without.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from lib.features import HIFIGAN
 from lib.systems.istft import tables
 from lib.systems.istft.tables import HOP, OVERLAP, PAD, SIZE
 from lib.systems.stored_vocoder import StoredVocoder
+
+Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 TURNS = 3  # of a pass: windows i, i + 3, i + 6... at a time; fourth neighbours would not overlap, but move less at once
 STRETCH = 1.3  # how far a turn moves a band, in what it misses
@@ -62,8 +65,12 @@ def checked_passes(passes: int) -> int:
     return passes
 
 
-def held(waveform: np.ndarray, log_mel: np.ndarray, passes: int) -> np.ndarray:
-    """(F * HOP,) and the log-mel (F, 80) to be shown -> (F * HOP,) float32 in [-1, 1]; see the module."""
+def held(waveform: np.ndarray, log_mel: np.ndarray, passes: int, product: Product = np.matmul) -> np.ndarray:
+    """(F * HOP,) and the log-mel (F, 80) to be shown -> (F * HOP,) float32 in [-1, 1]; see the module.
+
+    product: of two matrices. Beside a library whose threads spin while they wait, NumPy's own product may take ten
+    times as long: give that library's.
+    """
     if not passes:
         return waveform
     n_frames = len(log_mel)
@@ -75,7 +82,7 @@ def held(waveform: np.ndarray, log_mel: np.ndarray, passes: int) -> np.ndarray:
     moving = np.zeros_like(rows)
     for turn in range(TURNS * passes):
         first = turn % TURNS
-        changes = _changes(windows[first::TURNS], log_mel[first::TURNS])
+        changes = _changes(windows[first::TURNS], log_mel[first::TURNS], product)
         moving *= np.float32(MOMENTUM)
         if len(changes):
             last = first + TURNS * (len(changes) - 1)
@@ -87,16 +94,16 @@ def held(waveform: np.ndarray, log_mel: np.ndarray, passes: int) -> np.ndarray:
     return np.clip(samples[inside], -1, 1)
 
 
-def _changes(windows: np.ndarray, log_mel: np.ndarray) -> np.ndarray:
+def _changes(windows: np.ndarray, log_mel: np.ndarray, product: Product) -> np.ndarray:
     """Windows of the waveform, (n, 1024), and the mels wanted there, (n, 80) -> what is to be added to each."""
     from scipy import fft
 
     filters, envelope = _matrices()
     window = tables.window().astype(np.float32)
     spectrum = fft.rfft(windows * window)  # (n, 513)
-    ours = np.abs(spectrum[:, : len(filters)]) @ filters
+    ours = product(np.abs(spectrum[:, : len(filters)]), filters)
     missing = log_mel - np.log(np.maximum(ours, np.float32(HIFIGAN.floor)))
-    gain = np.clip(STRETCH * missing, -LARGEST, LARGEST) @ envelope
+    gain = product(np.clip(STRETCH * missing, -LARGEST, LARGEST), envelope)
     spectrum *= np.expm1(gain, out=gain)
     changes = fft.irfft(spectrum, n=SIZE, overwrite_x=True)
     changes *= window
