@@ -64,7 +64,7 @@ def test_rows_of_real_copies_are_told_and_drawn(tmp_path, monkeypatch):
             raise MissingDataError("no apt here")
         return real(voice, limit, threads)
 
-    monkeypatch.setattr(copy_gap.held_out_voices, "clips", clips)
+    monkeypatch.setattr(held_out_voices, "clips", clips)
     run = results.Run("02_training", tmp_path)
     copy_gap.study(run, Scorer(threads=1), n_clips=2, voices=("hibari", "prompts"), threads=1)
     table = results.read(run.path)

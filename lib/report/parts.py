@@ -20,7 +20,7 @@ def draw(changes: pd.DataFrame) -> Figure | None:
     """A panel for each metric of SHOWN: a point for each case, its paired difference from the whole with its
     95 % interval; full where the interval leaves zero out. None without any case.
 
-    changes: of `lib.studies.vocoder_parts_found.changes`.
+    changes: of `lib.studies.vocoder_parts_found.changes`, or paired with originals, of `lib.studies.copy_gap.changes`.
     """
     rated = changes[changes.metric == ORDER].sort_values("difference")
     if rated.empty:

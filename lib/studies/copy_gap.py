@@ -27,10 +27,11 @@ import pandas as pd
 
 from lib import environment, results, systems
 from lib.errors import SpeechError
-from lib.measure import evaluate, held_out_voices, paired
+from lib.measure import evaluate, paired
 from lib.measure.scorer import Scorer, source
 from lib.measure.scores import ClipScores, compare, summarise
 from lib.measure.stats import p_text
+from lib.studies import vocoder_parts
 
 if TYPE_CHECKING:
     from lib.measure.evaluate import Clip
@@ -60,13 +61,10 @@ def study(run: Run, scorer: Scorer, *, n_clips: int, voices: Sequence[str] = VOI
     voice that this machine cannot get becomes a row that says so.
     """
     vocoder = systems.load(SYSTEM, threads=threads)
-    rated: dict[str, dict[str, list[ClipScores]]] = {}  # voice -> case or "original" -> scores
-    for voice in voices:
-        names = (SYSTEM, variant(CASES[0], voice), vocoder.target)
-        clips = evaluate.try_or_not_run(
-            run, names, [METRICS[0]], lambda voice=voice: held_out_voices.clips(voice, n_clips, threads)
-        )
-        rated |= {voice: _rated(vocoder, voice, clips, scorer)} if clips else {}
+    names = {voice: (SYSTEM, variant(CASES[0], voice), vocoder.target) for voice in voices}
+    clips = vocoder_parts.originals(run, names, n_clips, threads)
+    # voice -> case or "original" -> scores
+    rated = {voice: _rated(vocoder, voice, heard, scorer) for voice, heard in clips.items()}
     for case in CASES:
         for voice in ("", *rated):
             scores, originals = (

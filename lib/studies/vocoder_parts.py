@@ -116,20 +116,30 @@ def study(
     environment.pin_threads(threads)
     order = sorted(map(_known, cases), key=lambda name: name != WHOLE)
     ready = {name: trained(base, name, steps=steps, folder=folder, threads=threads) for name in order}
-    clips = {}
-    for voice in voices:
-        names = (SYSTEM, variant(WHOLE, voice), "torch/cpu")
-        heard = evaluate.try_or_not_run(
-            run,
-            names,
-            ["mos_predicted"],
-            lambda voice=voice: held_out_voices.clips(voice, n_clips, threads),
-        )
-        clips |= {voice: heard} if heard else {}
+    names = {voice: (SYSTEM, variant(WHOLE, voice), "torch/cpu") for voice in voices}
+    clips = originals(run, names, n_clips, threads)
     whole: dict[str, Judged] = {}
     for name, case in ready.items():
         judged = _judged(run, name, case, clips, scorer, whole, keep)
         whole = judged if name == WHOLE else whole
+
+
+def originals(
+    run: Run, names: Mapping[str, tuple[str, str, str]], n_clips: int, threads: int
+) -> dict[str, tuple[Clip, ...]]:
+    """Voice -> its first n_clips held-out clips. names: voice -> (system, variant, target) of the row that says why,
+    where this machine cannot get it.
+    """
+    clips = {}
+    for voice, absent in names.items():
+        heard = evaluate.try_or_not_run(
+            run,
+            absent,
+            ["mos_predicted"],
+            lambda voice=voice: held_out_voices.clips(voice, n_clips, threads),
+        )
+        clips |= {voice: heard} if heard else {}
+    return clips
 
 
 def trained(base: Recipe, name: str, *, steps: int, folder: str | Path, threads: int = 2) -> Trained:
