@@ -98,8 +98,7 @@ def _changes(windows: np.ndarray, log_mel: np.ndarray, product: Product) -> np.n
     """Windows of the waveform, (n, 1024), and the mels wanted there, (n, 80) -> what is to be added to each."""
     from scipy import fft
 
-    filters, envelope = _matrices()
-    window = tables.window().astype(np.float32)
+    filters, envelope, window = _constants()
     spectrum = fft.rfft(windows * window)  # (n, 513)
     ours = product(np.abs(spectrum[:, : len(filters)]), filters)
     missing = log_mel - np.log(np.maximum(ours, np.float32(HIFIGAN.floor)))
@@ -111,8 +110,12 @@ def _changes(windows: np.ndarray, log_mel: np.ndarray, product: Product) -> np.n
 
 
 @functools.cache
-def _matrices() -> tuple[np.ndarray, np.ndarray]:
-    """Bins -> bands, as far as bands reach, (372, 80); bands -> all bins, (80, 513); float32."""
+def _constants() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bins -> bands, as far as bands reach, (372, 80); bands -> all bins, (80, 513); the window; float32."""
     filters, middles = tables.filters()
     reached = np.flatnonzero(filters.any(1))[-1] + 1
-    return np.ascontiguousarray(filters[:reached], np.float32), tables.interpolation(middles).astype(np.float32)
+    return (
+        np.ascontiguousarray(filters[:reached], np.float32),
+        tables.interpolation(middles).astype(np.float32),
+        tables.window().astype(np.float32),
+    )

@@ -6,7 +6,9 @@ the ONNX package is needed. Around them lies `stream.Utterance`, for a whole mel
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +39,7 @@ class IstftOnnx(Held):
     """A trained vocoder on ONNX Runtime's CPU provider, from the same folder as on torch."""
 
     name = "istft"
-    packages = ("scipy",)  # its Fourier transform
+    packages = ("scipy", "threadpoolctl")  # its Fourier transform, and who may wait for whom meanwhile
 
     def __init__(self, folder: str | Path, target: str = "onnxruntime/cpu", threads: int = 2):
         self.folder, self.target, self.threads = Path(folder), target, threads
@@ -53,7 +55,8 @@ class IstftOnnx(Held):
     def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:
         log_mel = self.checked(log_mel)
         said = stream.Utterance(Stages(self.sessions, self.config)).push(log_mel, last=True)
-        return held(said, log_mel, self.passes)
+        with _one_thread():
+            return held(said, log_mel, self.passes)
 
     def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Log-mels (n, n_bands) as they come -> the waveform as far as it is known, held to no mel; see
@@ -77,6 +80,20 @@ def stage_graphs(folder: Path) -> tuple[IstftConfig, dict[str, bytes]]:
         for stage, made in graph.graphs(config, weights).items():
             write_atomic(kept[stage], made)
     return config, {stage: path.read_bytes() for stage, path in kept.items()}
+
+
+def _one_thread() -> AbstractContextManager:
+    """Inside of it NumPy's products take one thread: they are so small that waking a second one costs more than it
+    does, above all where others, of ONNX Runtime or of torch, still spin.
+    """
+    return _pools().limit(limits=1)
+
+
+@functools.cache
+def _pools():
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 class Stages:
