@@ -138,6 +138,26 @@ def test_one_variant_has_to_meet_everything():
     assert line.word == UNDECIDED and line.ours.startswith("good on") and "the best of 2 tried" in line.why
 
 
+def test_of_two_that_miss_as_much_the_nearer_one_is_named():
+    slow, quick = ("vits-joe", "slow", "onnxruntime/cpu"), ("vits-joe", "quick", "onnxruntime/cpu")
+    rows = [
+        [*heard(*slow), faster(1.1, 1.05, 1.2, "slow")],
+        [*heard(*quick), faster(1.4, 1.3, 1.5, "quick")],
+    ]
+    for first, second in (rows, rows[::-1]):
+        line = told("vits-joe", *first, *second)
+        assert line.word == MISSED and line.ours.startswith("quick on") and "the best of 2 tried" in line.why
+
+
+def test_how_far_a_number_is_from_its_limit_is_a_share_of_it():
+    number = floors.Number(1.5, 1.4, 1.6)
+    assert floors.at_least(number, 2.0, "{}").lacks == 0.25 and floors.at_least(number, 1.0, "{}").lacks == 0
+    assert floors.at_most(number, 1.0, "{}").lacks == 0.5 and floors.at_most(number, 2.0, "{}").lacks == 0
+    change = floors.Number(-0.1, -0.2, 0.0)  # that was to fall by a quarter
+    assert floors.at_most(change, -0.25, "{}").lacks == pytest.approx(0.6)
+    assert floors.at_most(change, -0.25, "{}").word == MISSED
+
+
 def test_rows_of_two_machines_or_runs_are_never_mixed():
     slow = row("hifigan", "baseline", "torch/cpu", "rtf", 0.4, (0.39, 0.41))
     quick = row("hifigan", "int8", "onnxruntime/cpu", "rtf", 0.1, (0.09, 0.11))
@@ -166,7 +186,13 @@ def test_a_vocoder_is_faster_than_pytorch_by_the_bench_of_both():
     tried = {(one.system, one.target) for one in menu.trials("study")}
     for system in floors_smaller.VOCODERS:
         assert (system, "onnxruntime/cpu") in tried
-    assert {system for system, _ in tried} == set(floors_smaller.SYSTEMS)  # whose download has a floor
+
+
+def test_the_download_of_every_system_that_is_tried_has_a_floor():
+    tried = {one.system for one in menu.trials("study")}
+    missing = tried - set(floors_smaller.SYSTEMS)
+    assert not missing, f"add {missing} to SYSTEMS of lib/studies/floors_smaller.py"
+    assert tried == set(floors_smaller.SYSTEMS)
 
 
 def test_where_the_time_goes_says_what_is_left_to_win():

@@ -128,6 +128,21 @@ def test_a_change_across_runs_is_none():
     assert line(SMALLER, kept).origin == "2026-11-01, small, commit a"
 
 
+def test_a_change_is_of_one_notebook():
+    rows = sides("latency_ms_p50", (100, 99, 101), (50, 49, 51), notebook="04", time="2026-11-01")
+    other = row("speecht5", "latency_ms_p50", 300.0, notebook="01", time="2026-11-02")
+    for later in (other, dataclasses.replace(other, notebook="04", commit="b")):
+        assert line(FASTER, [*rows, later]).ours.startswith("100 →")
+        assert line(FASTER, [later, *rows]).ours.startswith("100 →")
+
+
+def test_of_several_runs_the_one_that_heard_most_answers():
+    few = sides("latency_ms_p50", (100, 99, 101), (50, 49, 51), n=2)
+    many = sides("latency_ms_p50", (100, 99, 101), (90, 89, 91), n=40, recorded=True, commit="a")
+    assert [line(FASTER, rows).n for rows in (few, [*few, *many], [*many, *few])] == [2, 40, 40]
+    assert line(FASTER, [*few, *many]).origin.endswith("commit a")
+
+
 def test_what_could_not_run_says_the_rows_own_reason():
     rows = [row("speecht5", "latency_ms_p50", None, variant="int8", kind="not_run", detail="no such operator")]
     made = line(FASTER, rows)

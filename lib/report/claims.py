@@ -52,7 +52,8 @@ class Line:
 def lines(rows: Iterable[Row], headlines: Sequence[Headline] = HEADLINES) -> list[Line]:
     """A line for each headline, then one for each other claim among the rows."""
     rows = list(rows)
-    parts = runs([row for row in rows if row.kind not in ("published", "not_run") and not row.claimed])
+    measured = [row for row in rows if row.kind not in ("published", "not_run") and not row.claimed]
+    parts = [part for run in runs(measured) for part in _by_notebook(run)]
     entries = judged(rows)
     made = [_line(headline, rows, parts, entries) for headline in headlines]
     told = {(h.system, h.metric) for h in headlines if h.claimed}
@@ -142,7 +143,10 @@ def _beside_full(headline: Headline, parts: list[list[Row]]) -> tuple | None:
 
 
 def _changed(headline: Headline, parts: list[list[Row]]) -> tuple | None:
-    """Of the first run that has both sides: "629 → 202 MB", the word, and the change with its interval."""
+    """Of the runs that have both sides, of those that heard most the first: "629 → 202 MB", the word, and the change
+    with its interval.
+    """
+    changes = []
     for part in parts:
         after = _newest(part, headline, headline.variant)
         if after is None:
@@ -163,8 +167,18 @@ def _changed(headline: Headline, parts: list[list[Row]]) -> tuple | None:
         reason = f"the change is {form(value)}{unit}{interval}, theirs {theirs}{unit}{counted}"
         reason += _other_start(headline, start)
         ours = _sides(headline.metric, start, before, after)
-        return ours, word, reason, after.stamp if after.recorded else "", n
-    return None
+        changes.append((ours, word, reason, after.stamp if after.recorded else "", n))
+    return next(iter(by_size.largest(changes, lambda change: change[-1])), None)
+
+
+def _by_notebook(run: list[Row]) -> list[list[Row]]:
+    """The rows of each notebook apart, and of each commit: what one notebook timed is no baseline of what another did
+    on another day.
+    """
+    apart: dict[tuple[str, str], list[Row]] = {}
+    for row in run:
+        apart.setdefault((row.notebook, row.commit), []).append(row)
+    return list(apart.values())
 
 
 def _sides(metric: str, start: float, before: Row | None, after: Row) -> str:

@@ -53,12 +53,14 @@ class Number:
 class Part:
     """One thing that a floor asks, answered: what we have, in words, and one of MET, MISSED, UNDECIDED, NOT_RUN.
 
-    plain: whether what it says tells already what became of it.
+    plain: whether what it says tells already what became of it; lacks: how far a number is from its limit, as a share
+    of that, 0 where it is on the right side.
     """
 
     said: str
     word: str
     plain: bool = False
+    lacks: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,16 +120,12 @@ class Line:
 
 def at_least(number: Number | None, limit: float, said: str) -> Part:
     """Whether a number is no less than a limit, by its whole interval. said: with {} for the number."""
-    return _sided(
-        number, said, lambda low, high: MET if low >= limit else MISSED if high < limit else UNDECIDED
-    )
+    return _sided(number, limit, said, upward=True)
 
 
 def at_most(number: Number | None, limit: float, said: str) -> Part:
     """Whether a number is no more than a limit, by its whole interval. said: with {} for the number."""
-    return _sided(
-        number, said, lambda low, high: MET if high <= limit else MISSED if low > limit else UNDECIDED
-    )
+    return _sided(number, limit, said, upward=False)
 
 
 def lines(table: pd.DataFrame, floors: Sequence[Floor]) -> list[Line]:
@@ -176,15 +174,18 @@ def finding(told: Sequence[Line]) -> str | None:
     return f"Of {len(told)} floors: {', '.join(said)}."
 
 
-def _sided(number: Number | None, said: str, word: Callable[[float, float], str]) -> Part:
+def _sided(number: Number | None, limit: float, said: str, *, upward: bool) -> Part:
     if number is None or math.isnan(number.value):
         return Part(f"not measured: {said.format('?')}", NOT_RUN)
-    shown = f"{number.value:.3g}"
+    shown, sign = f"{number.value:.3g}", 1 if upward else -1
+    lacks = max(0.0, sign * (limit - number.value)) / (abs(limit) or 1.0)
     if number.ends is None:
-        return Part(said.format(f"{shown} (no interval)"), UNDECIDED)
+        return Part(said.format(f"{shown} (no interval)"), UNDECIDED, lacks=lacks)
     low, high = number.ends
     interval = "" if number.exact else f" [{low:.3g}, {high:.3g}]"
-    return Part(said.format(shown + interval), word(low, high))
+    worst, best = sorted((sign * low, sign * high))
+    word = MET if worst >= sign * limit else MISSED if best < sign * limit else UNDECIDED
+    return Part(said.format(shown + interval), word, lacks=lacks)
 
 
 @dataclass(frozen=True)
@@ -197,11 +198,11 @@ class _Said:
 
     @property
     def order(self) -> tuple:
-        """Of several the least is the best: one that meets it, else may, else misses least; what something was done to
-        before what only ran elsewhere, the newer before the older.
+        """Of several the least is the best: one that meets it, else may, else misses least, in parts, then in how far it
+        is from a limit; what something was done to before what only ran elsewhere, the newer before the older.
         """
         words = [part.word for part in self.answer.parts]
-        short = words.count(MISSED), -words.count(MET)
+        short = words.count(MISSED), -words.count(MET), max((part.lacks for part in self.answer.parts), default=0.0)
         return _RANK[self.answer.word], not self.answer.tried, *short, self.age
 
     @property
