@@ -12,11 +12,12 @@ from lib import REPOSITORY, optimize, results
 from lib.errors import ParameterError
 from lib.measure import evaluate
 from lib.metrics import METRICS
+from lib.optimize import adapter_layers
 from lib.optimize.plan import Answer, Effect, Group, Plan
 from lib.report import claims, notebook
 from lib.report import sensitivity as charts
 from lib.report.collect import records
-from lib.studies import automatic, compression, confirmed, menu, plans, promised, sensitivity
+from lib.studies import automatic, compression, confirmed, menu, needs, plans, promised, sensitivity
 from lib.studies.compression import Tried
 from lib.studies.headlines import HEADLINES
 from lib.studies.menu import trial
@@ -68,6 +69,28 @@ def test_every_trial_has_a_name_of_its_own_and_a_technique_that_exists():
         menu.trials("all")
 
 
+def test_what_is_tried_is_called_smaller_where_voices_are_compared_by_kind():
+    for one in menu.trials("study"):
+        assert needs.done_to(one.variant) == needs.SMALLER, one.variant
+    for method in adapter_layers.METHODS:
+        assert needs.done_to(f"{method}@prompts") == needs.TUNED, method
+
+
+def test_two_trials_of_one_name_are_refused_and_the_same_trial_twice_is_one():
+    one = menu.trial("vits-joe", "onnxruntime/cpu", "int8-static", method="minmax")
+    other = menu.trial("vits-joe", "onnxruntime/cpu", "int8-static", method="entropy")
+    assert menu.apart([one, one]) == [one]
+    with pytest.raises(ParameterError, match="two trials of vits-joe on onnxruntime/cpu are called int8-static"):
+        menu.apart([one, other])
+
+
+def test_arguments_that_a_technique_lacks_are_said_before_anything_runs(monkeypatch):
+    wrong = menu.trial("vits-joe", "onnxruntime/cpu", "int8-static", methd="minmax")
+    monkeypatch.setattr(menu, "_trials", lambda extent: [wrong])
+    with pytest.raises(ParameterError, match="unknown argument of int8-static 'methd'"):
+        menu.checked("quick", [])
+
+
 def test_trials_of_some_systems_are_a_part_of_all_and_an_unknown_one_is_refused():
     whole, joe = menu.trials("study"), menu.trials("study", ["vits-joe/onnxruntime/cpu"])
     assert {(one.system, one.target) for one in joe} == {("vits-joe", "onnxruntime/cpu")}
@@ -90,10 +113,15 @@ def test_trials_of_some_systems_are_a_part_of_all_and_an_unknown_one_is_refused(
         ({"piper_tts": "instal"}, "piper-tts 'instal': did you mean 'install'?"),
         ({"only": ["whisper"]}, "'whisper'"),
         ({"extent": "quik"}, "did you mean 'quick'?"),
+        ({"zeroed": ["speecht-5"]}, "'speecht-5': did you mean 'speecht5'?"),
+        ({"screened": ["vits-jo"]}, "unknown system 'vits-jo': did you mean 'vits-joe'?"),
+        ({"screened_target": "onnxruntime"}, "unknown target of vits-joe 'onnxruntime'"),
+        ({"screened": ["whisper-tiny.en"], "screened_target": "ctranslate2/cpu"}, "screen on torch/cpu or"),
     ],
 )
 def test_what_a_study_would_stumble_over_after_hours_is_said_before_it_begins(given, said):
     right = {"extent": "quick", "only": ["vits-joe"], "axes": ["block"], "piper_tts": "install"}
+    right |= {"screened": ["vits-joe"], "zeroed": ["speecht5"]}
     menu.checked(**right)
     with pytest.raises(ParameterError, match=re.escape(said)):
         menu.checked(**right | given)
@@ -103,7 +131,9 @@ def test_notebook_04_checks_what_it_was_given_before_its_rows_begin():
     """What an earlier run measured is set aside by the first row of the next."""
     cells = json.loads((REPOSITORY / "notebooks" / "04_pruning_quantization.ipynb").read_text())["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    assert 0 < code.index("menu.checked(trials, systems, axes=axes, piper_tts=piper_tts)")
+    given = code[code.index("menu.checked(") : code.index("piper_tts=piper_tts)")]
+    for name in ("trials", "systems", "axes=axes", "screened", "screened_target", "zeroed"):
+        assert name in given
     assert code.index("menu.checked(") < code.index("results.start(")
 
 

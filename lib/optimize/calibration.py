@@ -101,7 +101,9 @@ def ranges(graph: bytes, seen: Feeds, method: str, *, percentile: float = 99.99)
     calibrate = require("onnxruntime.quantization.calibrate", "onnxruntime==1.31.1")
     data = [value.tobytes() for feed in seen for _, value in sorted(feed.items())]
     version = targets.versions(("onnxruntime",))
-    key = content_key(graph, *data, method, percentile if method == "percentile" else 0, version)
+    key = content_key(
+        graph, *data, method, percentile if method == "percentile" else 0, version, Path(__file__).read_bytes()
+    )
     path = cache_folder("calibration", f"{key}.json")
     if path.is_file():
         return path

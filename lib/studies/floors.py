@@ -198,11 +198,12 @@ class _Said:
 
     @property
     def order(self) -> tuple:
-        """Of several the least is the best: one that meets it, else may, else misses least, in parts, then in how far it
-        is from a limit; what something was done to before what only ran elsewhere, the newer before the older.
+        """Of several the least is the best: one that meets it, else may, else misses least, in parts, then in how far
+        it is from a limit; what something was done to before what only ran elsewhere, the newer before the older.
         """
-        words = [part.word for part in self.answer.parts]
-        short = words.count(MISSED), -words.count(MET), max((part.lacks for part in self.answer.parts), default=0.0)
+        parts = self.answer.parts
+        words = [part.word for part in parts]
+        short = words.count(MISSED), -words.count(MET), max((part.lacks for part in parts), default=0.0)
         return _RANK[self.answer.word], not self.answer.tried, *short, self.age
 
     @property

@@ -1,4 +1,4 @@
-"""Which techniques are tried on which system? Every one that its runtimes have; `compression` tries them."""
+"""Which techniques are tried on which system? Most of those that its runtimes have; `compression` tries them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lib import systems, targets
 from lib.errors import ParameterError, unknown
+from lib.optimize import calibration
+from lib.optimize import variant as variants
 from lib.optimize.plan import AXES
 from lib.studies import piper, sensitivity
 
 EXTENTS = ("smoke", "quick", "study")
 TORCH, ONNX = "torch/cpu", "onnxruntime/cpu"
+ZEROED = ("speecht5", "speecht5-base")
 CLAIMED = "pruned-30+int8-dynamic"  # the variant of SpeechT5 of which figures are claimed
 # What int8 leaves is stored in half precision, as checkpoints are: of graphs the download would grow otherwise.
 SMALL = ("int8-dynamic+fp16-weights", (("int8-dynamic", {}), ("fp16-weights", {})))
@@ -54,7 +58,8 @@ def halved(system: str, target: str, variant: str, technique: str = "", **argume
 
 def trials(extent: str, only: Collection[str] = ()) -> list[Trial]:
     """What is tried: "smoke" one variant that takes seconds, "quick" what is claimed of SpeechT5 and both sides of one
-    voice on ONNX Runtime, "study" every technique on every system with weights. ParameterError for another extent.
+    voice on ONNX Runtime, "study" most techniques on the systems that have networks here. ParameterError for another
+    extent.
 
     only: those of these systems, of one on one target where it is given as "system/target"; none: all.
     ParameterError where none is tried of one of them, which says where one is.
@@ -79,14 +84,34 @@ def asked(only: Collection[str], *names: str) -> list[str]:
     return [name for name in names if not only or name in wanted]
 
 
-def checked(extent: str, only: Collection[str], *, axes: Sequence[str] = (), piper_tts: str = "off") -> None:
+def checked(
+    extent: str,
+    only: Collection[str],
+    *,
+    axes: Sequence[str] = (),
+    screened: Sequence[str] = (),
+    screened_target: str = ONNX,
+    zeroed: Sequence[str] = (),
+    piper_tts: str = "off",
+) -> None:
     """Raise ParameterError for what the study would only stumble over after hours. extent, only: of `trials`; axes: of
-    `lib.optimize.plan`; piper_tts: of `piper.compared`.
+    `lib.optimize.plan`; screened: systems whose groups of layers are treated on a target; zeroed: those of `ZEROED`
+    whose Linears lose weights; piper_tts: of `piper.compared`.
     """
-    trials(extent, only)
+    for one in trials(extent, only):
+        for technique, arguments in one.steps:
+            variants.checked(technique, arguments)
     for axis in axes:
         if axis not in AXES:
             raise unknown("axis", axis, AXES)
+    for name in screened:
+        if screened_target not in systems.targets(name):
+            raise unknown(f"target of {name}", screened_target, systems.targets(name))
+        if (runtime := targets.find(screened_target).runtime) not in sensitivity.TECHNIQUES:
+            raise ParameterError(f"no group of layers is treated on {runtime}: screen on {TORCH} or {ONNX}")
+    for name in zeroed:
+        if name not in ZEROED:
+            raise unknown("system whose weights are set to zero", name, ZEROED)
     if piper_tts not in piper.MODES:
         raise unknown("mode of the comparison with piper-tts", piper_tts, piper.MODES)
 
@@ -125,7 +150,8 @@ def _trials(extent: str) -> list[Trial]:
         return made
     made += [
         trial(*joe, f"int8-static-{method}", "int8-static", **static, method=method)
-        for method in ("entropy", "percentile")
+        for method in calibration.METHODS
+        if method != "minmax"  # the usual one, above
     ]
     # The decoder's last stage is what one hears of static scales: with channels brought into one range, and without it.
     early = {"layers": [f"*resblocks.{i}/*" for i in range(6)]}
@@ -159,7 +185,19 @@ def _trials(extent: str) -> list[Trial]:
         for share in (10, 30, 50, 70):
             made.append(trial(*on, f"pruned-{share}", "pruned", share=share / 100, types=["Linear"]))
             made.append(trial(*on, f"structured-{share}", "structured", share=share / 100))
-    return list({(one.system, one.target, one.variant): one for one in reversed(made)}.values())[::-1]
+    return apart(made)
+
+
+def apart(made: Sequence[Trial]) -> list[Trial]:
+    """Each trial once; ParameterError where two that differ have one name: rows of one would hide the other's."""
+    kept: dict[tuple[str, str, str], Trial] = {}
+    for one in made:
+        other = kept.setdefault((one.system, one.target, one.variant), one)
+        if (other.steps, other.settings) != (one.steps, one.settings):
+            raise ParameterError(
+                f"two trials of {one.system} on {one.target} are called {one.variant}: give one of them another name"
+            )
+    return list(kept.values())
 
 
 def of_decoder() -> dict[str, Any]:

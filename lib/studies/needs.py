@@ -30,8 +30,8 @@ LEAST_MOS = 3.5  # predicted, of a voice that is offered
 AS_IT_COMES, TUNED, SMALLER, DISTILLED, OTHER = "as it comes", "fine-tuned", "smaller", "distilled", "other"
 KINDS = (AS_IT_COMES, TUNED, SMALLER, DISTILLED)
 _BEGINS = {  # how the names of variants begin
-    TUNED: ("full", "lora", "qlora", "dora", "speaker"),
-    SMALLER: ("int8", "int4", "fp16", "bf16", "pruned", "structured", "auto"),
+    TUNED: ("full", "lora", "qlora", "dora", "ia3", "speaker"),
+    SMALLER: ("int8", "int4", "nf4", "fp16", "bf16", "pruned", "structured", "auto"),
     DISTILLED: ("distilled", "student"),
 }
 COSTS = ("first_audio_ms", "latency_ms_p50", "throughput_rtfx", "energy_j_per_audio_s")
