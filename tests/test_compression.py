@@ -52,6 +52,8 @@ def test_each_system_is_told_what_to_take_and_none_is_flattered():
     assert compression.findings([slow])[0].startswith(
         "b on onnxruntime/cpu: leave it as it is until more is measured;"
     )
+    noisy = Tried(trial("a", "torch/cpu", "nf4"), answer("without audible loss", False, undecided=True))
+    assert "1 is without audible loss but of undecided worth" in compression.findings([noisy])[0]
     assert compression.findings(TRIED[3:]) == ["b on torch/cpu: leave it as it is; of 1 tried 1 could not run."]
     assert compression.findings([]) == []
     table = compression.table([*TRIED, slow])

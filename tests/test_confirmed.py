@@ -15,6 +15,7 @@ from lib.errors import ParameterError
 from lib.measure import bench, evaluate, judgement
 from lib.measure.scores import ClipScores
 from lib.measure.verdict import RECOMMENDED, Verdict
+from lib.report import notebook as show
 from lib.studies import compression, confirmed, listened, menu, promised, resumed, worst
 from lib.studies.compression import Tried
 from lib.studies.menu import trial
@@ -431,6 +432,35 @@ def test_a_baseline_stands_beside_its_variants_on_the_same_sentences():
     assert told.variant.tolist() == ["int8", "baseline", "baseline", "first", "all", "all", "baseline"]
     assert whole.ci_low.isna().all() and len(compression.with_baselines(told)) == len(told)
     assert compression.with_baselines(table[:0]).empty
+
+
+def test_variants_of_fewer_sentences_are_shown_as_differences(tmp_path):
+    """A baseline's value of all sentences, beside a variant's of the first ones, would show a loss that is none."""
+    run = results.Run("04_pruning_quantization", tmp_path)
+
+    def add(variant, metric, value, difference, half, n):
+        told = {"difference": difference, "ci_low": difference - half, "ci_high": difference + half, "n": n}
+        names = ("vits-joe", variant, "onnxruntime/cpu", metric)
+        run.add(*names, value, n=n, baseline="baseline", detail=told)
+
+    run.add("vits-joe", "baseline", "onnxruntime/cpu", "rtf", 0.1)
+    add("all", "mos_predicted", 4.11, -0.02, 0.01, 100)
+    add("all", "wer", 0.08, 0.001, 0.002, 100)
+    add("first", "mos_predicted", 3.50, -0.45, 0.11, 20)
+    add("first", "wer", 0.11, 0.0, 0.0, 20)
+    heard = ["mos_predicted", "wer"]
+    found = compression.with_baselines(show.rows(run))
+    told = show.table(run, ["rtf", *heard], found=found, differences=heard).droplevel(["system", "target"])
+    assert told.loc["baseline"].tolist() == ["0.100", "4.13", "7.9"]
+    assert told.loc["all"].tolist() == ["", "−0.02 [−0.03, −0.01]", "+0.1 [−0.1, +0.3]"]
+    assert told.loc["first"].tolist() == [
+        "",
+        "−0.45 [−0.56, −0.34] (n = 20)",
+        "±0.0 [±0.0, ±0.0] (n = 20)",
+    ]
+    few = found[(found.variant != "all") & ((found.metric == "rtf") | (found.n == 20))]
+    alone = show.table(run, ["rtf", *heard], found=few, differences=heard).iloc[-1]
+    assert alone["Predicted MOS, points"] == "3.50"  # what it was compared with is not in the table
 
 
 def test_a_vocoder_copies_what_its_teacher_read(tmp_path, monkeypatch):

@@ -203,20 +203,28 @@ def test_where_the_time_goes_says_what_is_left_to_win():
         about["speedup"] = {"value": times, "ci_low": times, "ci_high": times, "p_value": 0.01}
         return row("vits-joe", variant, here, "rtf", 0.1 / times, baseline="baseline", detail=about)
 
-    told_of = bottleneck.told(
-        results.frame(
-            [
-                timed("baseline", 1.0, text_encoder=0.02, decoder=0.08),
-                timed("int8-static", 2.0, text_encoder=0.02, decoder=0.03),
-                timed("int8-dynamic", 0.9, text_encoder=0.02, decoder=0.09),
-                timed("unknown", 3.0),  # told no stages
-                row("hifigan", "baseline", "torch/cpu", "rtf", 0.1),
-            ]
-        )
-    )
-    assert told_of == [
+    rows = [
+        timed("baseline", 1.0, text_encoder=0.02, decoder=0.08),
+        timed("int8-static", 2.0, text_encoder=0.02, decoder=0.03),
+        timed("structured-50", 2.5, text_encoder=0.01, decoder=0.03),
+        timed("int8-dynamic", 0.9, text_encoder=0.02, decoder=0.09),
+        timed("unknown", 3.0),  # told no stages
+        row("hifigan", "baseline", "torch/cpu", "rtf", 0.1),
+    ]
+    worse = heard("vits-joe", "structured-50", here, good=False)
+    good = [one for name in ("int8-static", "int8-dynamic") for one in heard("vits-joe", name, here)]
+    begin = (
         "vits-joe on onnxruntime/cpu: the decoder takes 80 % of the time, so it alone can make the whole 5.0 times as "
-        "fast at most; of int8-static, 2.00 times as fast, the decoder takes 60 %."
+        "fast at most; of "
+    )
+    assert bottleneck.told(results.frame([*rows, *worse, *good])) == [
+        f"{begin}int8-static, 2.00 times as fast (heard: without audible loss), the decoder takes 60 %."
+    ]
+    assert bottleneck.told(results.frame([*rows, *worse])) == [
+        f"{begin}structured-50, 2.50 times as fast (heard: worse), the decoder takes 75 %."
+    ]
+    assert bottleneck.told(results.frame(rows)) == [
+        f"{begin}structured-50, 2.50 times as fast (nobody judged it), the decoder takes 75 %."
     ]
     alone = bottleneck.told(results.frame([timed("baseline", 1.0, text_encoder=0.06, decoder=0.04)]))
     assert alone[0].endswith(
@@ -278,6 +286,7 @@ def test_what_is_slower_or_larger_than_its_baseline_meets_no_floor():
     for ends, word in (
         ((0.80, 0.94), MISSED),
         ((0.9, 1.05), MET),
+        ((0.73, 1.18), UNDECIDED),
         ((1.1, 1.2), MET),
         ((None, None), UNDECIDED),
     ):

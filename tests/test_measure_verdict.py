@@ -159,6 +159,67 @@ def test_recommended_only_without_loss_and_with_a_gain(quality, gains, word, rea
     assert found.word == word and reason in found.reason
 
 
+def test_bytes_that_grew_by_more_than_a_header_are_more():
+    """A saving needs one per cent, a growth a thousandth: a variant may not be larger, however little."""
+    assert not Gain("size_mb", 0.9996).costs_more and not Gain("size_mb", 0.9991).costs_more
+    larger = Gain("size_mb", 1 / 1.0089)
+    assert larger.costs_more and not larger.saves and larger.text == "larger (1.01 times)"
+    assert Gain("size_mb", 1 / 1.002).text == "larger (1.002 times)"  # not "1.00 times"
+    memory = Gain("peak_rss_mb", 1.04, 1.03, 1.05)
+    found = verdict.recommendation(FINE, [memory, larger], never_more=verdict.OF_A_VARIANT)
+    assert found.word == NOT_RECOMMENDED and found.reason.endswith("but larger (1.01 times)")
+    same = verdict.recommendation(FINE, [memory, Gain("size_mb", 0.9997)], never_more=verdict.OF_A_VARIANT)
+    assert same.word == RECOMMENDED
+
+
+@pytest.mark.parametrize(
+    "speed, word",
+    [
+        (Gain("rtf", 0.93, 0.73, 1.18), UNDECIDED),
+        (Gain("rtf", 1.06, 0.81, 1.39), UNDECIDED),
+        (Gain("rtf", 0.99, 0.90, 1.06), RECOMMENDED),
+        (Gain("rtf", 0.92, 0.91, 0.94), NOT_RECOMMENDED),
+        (Gain("rtf", 1.50), UNDECIDED),  # timed too few times
+        (None, RECOMMENDED),  # nobody timed it
+    ],
+)
+def test_a_noisy_bench_makes_nothing_easier(speed, word):
+    """What is taken for its size must be shown to be hardly slower; another system's may be."""
+    gains = [Gain("size_mb", 1.9), *([speed] if speed else [])]
+    assert verdict.recommendation(FINE, gains, never_more=verdict.OF_A_VARIANT).word == word
+    assert verdict.recommendation(FINE, gains).word == RECOMMENDED
+
+
+def test_why_a_noisy_bench_decides_nothing_is_said():
+    speed, size = Gain("rtf", 0.93, 0.73, 1.18), Gain("size_mb", 1.9)
+    found = verdict.recommendation(FINE, [speed, size], never_more=verdict.OF_A_VARIANT)
+    unknown = "whether it is slower is not known: 0.93 times [0.73, 1.18]"
+    assert found.reason == f"smaller (1.90 times), but {unknown}"
+    hungry = Gain("peak_rss_mb", 0.5, 0.4, 0.6)
+    found = verdict.recommendation(FINE, [speed, size, hungry], never_more=verdict.OF_A_VARIANT)
+    assert found.reason.endswith(f"but less frugal with memory (2.00 times [1.67, 2.50]), and {unknown}")
+    unheard = verdict.recommendation(OPEN, [speed, size], never_more=verdict.OF_A_VARIANT)
+    assert unheard.word == UNDECIDED and f"{unknown}; whether it is worse is undecided" in unheard.reason
+    once = verdict.recommendation(FINE, [Gain("rtf", 0.93), size], never_more=verdict.OF_A_VARIANT)
+    assert once.reason.endswith("not known: 0.93 times, too few timings for an interval")
+
+
+@pytest.mark.parametrize(
+    "variant, target, word, reason",
+    [
+        ("fp16-weights", "onnxruntime/cpu", NOT_RECOMMENDED, "but larger (1.01 times)"),
+        ("int8-weights", "torch/cpu", UNDECIDED, "smaller (1.77 times), but whether it is slower is not known"),
+        ("int8-weights", "onnxruntime/cpu", RECOMMENDED, "smaller (1.79 times)"),
+    ],
+)
+def test_what_was_recorded_of_a_small_voice(variant, target, word, reason):
+    """4 % of the memory for a larger file; half the size from a bench that cannot tell 18 % faster from 27 % slower."""
+    (path,) = results.RECORDED.glob("04_pruning_quantization@study@dda219594b.jsonl")
+    found = from_rows(results.read(path), "speecht5", variant, target)
+    assert found.quality.word == WITHOUT_LOSS
+    assert found.recommendation.word == word and reason in found.recommendation.reason
+
+
 def table(*rows):
     filled = [
         {

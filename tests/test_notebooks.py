@@ -1,5 +1,6 @@
 """The notebooks: tidy in git, and every one of them runs headless in `smoke`, also with a target that is new."""
 
+import ast
 import json
 import os
 import shutil
@@ -44,6 +45,20 @@ def test_notebooks_are_committed_clean(path):
             assert not any(line.startswith(("def ", "class ")) for line in lines), (
                 f"cell {index} defines something: that belongs in lib"
             )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_no_table_is_made_and_never_shown(path):
+    """What a cell's last line returns is shown by itself; what stands before that must be displayed."""
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    for text in ("".join(cell["source"]) for cell in cells):
+        if "google.colab" in text:  # holds lines that are no Python
+            continue
+        body = ast.parse(text).body
+        inner = [line for part in body for line in ast.walk(part) if isinstance(line, ast.Expr)]
+        lost = [ast.unparse(line) for line in inner if line is not body[-1]]
+        tables = ("show.table(", "show.full(", "show.claims(", "show.verdicts(", "show.answer(")
+        assert not [line for line in lost if line.startswith(tables)]
 
 
 def test_who_wants_no_voice_gets_none(tmp_path, monkeypatch):

@@ -69,6 +69,12 @@ COUNTED = ("size_mb",)  # bytes: known without an interval
 LEAST_SAVING = (
     1.01  # a header more or less is no saving, nor are 0.3 % of memory that come again in every process
 )
+# How much larger still counts as the same: what is written beside the weights of a pruned voice here (names of layers,
+# settings) is 0.02 to 0.04 % of the file; the next larger growth that was seen, 0.9 %, is no header.
+LEAST_GROWTH = 1.001
+# As many times as fast a variant must be shown to be at least where it is taken for anything but its speed: a wider
+# interval knows too little of it, and asking for less would reward a noisy bench.
+LEAST_SPEED = 0.9
 
 
 @dataclass(frozen=True)
@@ -115,25 +121,41 @@ class Gain:
 
     @property
     def costs_more(self) -> bool:
-        """Whether the variant costs more, by the same rule."""
-        if self.times > 1 / LEAST_SAVING:
-            return False
-        return self.metric in COUNTED or (self.high is not None and self.high < 1)
+        """Whether the variant costs more, by the same rule; of a counted cost by LEAST_GROWTH."""
+        if self.metric in COUNTED:
+            return self.times <= 1 / LEAST_GROWTH
+        return self.times <= 1 / LEAST_SAVING and self.high is not None and self.high < 1
+
+    @property
+    def may_cost_more(self) -> bool:
+        """Whether it is not known that the variant is LEAST_SPEED times as cheap; what is counted is known."""
+        return self.metric not in COUNTED and (self.low is None or self.low < LEAST_SPEED)
 
     @property
     def text(self) -> str:
         """As in "faster (1.92 times [1.80, 2.05])"."""
         less, more = SAVINGS[self.metric]
         if self.low is None and self.metric not in COUNTED:
-            word = less if self.times > 1 else more
-            return f"{word} ({self.times:.2f} times, too few timings for an interval)"
+            return f"{less if self.times > 1 else more} ({self._numbers})"
         word = less if self.saves else more if self.costs_more else f"not significantly {less}"
+        return f"{word} ({self._numbers})"
+
+    @property
+    def open_text(self) -> str:
+        """As in "whether it is slower is not known: 0.93 times [0.73, 1.18]"."""
+        return f"whether it is {SAVINGS[self.metric][1]} is not known: {self._numbers}"
+
+    @property
+    def _numbers(self) -> str:
+        if self.low is None and self.metric not in COUNTED:
+            return f"{self.times:.2f} times, too few timings for an interval"
         times = self.times if not self.costs_more else 1 / self.times
         ends = () if self.low is None else (self.low, self.high)
         ends = sorted(1 / end for end in ends) if self.costs_more else ends
         interval = f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else ""
         kind = "" if self.kind == "measured" else f", {self.kind}"
-        return f"{word} ({times:.2f} times{interval}{kind})"
+        digits = 3 if self.costs_more and times < 1.005 else 2  # "larger (1.00 times)" would be no reason
+        return f"{times:.{digits}f} times{interval}{kind}"
 
 
 @dataclass(frozen=True)
@@ -183,7 +205,9 @@ def recommendation(
 ) -> Recommendation:
     """Whether to take the variant: without audible loss, and faster, smaller or more frugal than its baseline.
 
-    never_more: costs of which it must not have more, whatever it saves (OF_A_VARIANT); another system may.
+    never_more: costs of which it must not have more, whatever it saves (OF_A_VARIANT); another system may. Undecided
+    where nobody knows whether it has: where it was timed and its speed is not shown to be LEAST_SPEED times the
+    baseline's.
     """
     gains = tuple(gains)
     saved = [gain.text for gain in gains if gain.saves]
@@ -203,6 +227,11 @@ def recommendation(
     gained = ", ".join(saved) + (f", but {', '.join(but)}" if but else "")
     if any(gain.costs_more and gain.metric in never_more for gain in gains):
         return Recommendation(NOT_RECOMMENDED, f"no optimization: {gained}")
+    unknown = [gain.open_text for gain in gains if gain.may_cost_more and gain.metric in never_more]
+    if unknown:
+        gained += f", {'and' if but else 'but'} {', '.join(unknown)}"
+    if quality.word == WITHOUT_LOSS and unknown:
+        return Recommendation(UNDECIDED, gained)
     if quality.word == WITHOUT_LOSS:
         return Recommendation(RECOMMENDED, f"without audible loss and {gained}")
     count = f"; about {quality.sentences_needed} sentences would decide" if quality.sentences_needed else ""

@@ -14,6 +14,7 @@ from lib.report import verdicts as verdicts_module
 from lib.report import vocabulary
 from lib.report.collect import records
 from lib.results import METRICS, Run
+from lib.studies.floor_rows import detail
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,11 +45,14 @@ def table(
     system: str | None = None,
     variants: Collection[str] | None = None,
     found: "pd.DataFrame | None" = None,
+    differences: Collection[str] = (),
 ) -> "pd.DataFrame":
     """One line per system, variant and target, one column per metric: "4.13 [4.05, 4.20]", with the kind unless
     measured.
 
-    system, variants: those alone; found: rows to show instead of this run's, such as recorded ones. Where
+    system, variants: those alone; found: rows to show instead of this run's, such as recorded ones; differences:
+    metrics of which a variant has its paired difference from the baseline in the same table instead of its value, and
+    every cell of fewer sentences than others the number of them: "−0.45 [−0.56, −0.34] (n = 20)". Where
     several runs measured the same thing (01_baselines@quick and 01_baselines@study, or two machines), each has a line
     of its own, named by its notebook or machine.
     """
@@ -58,7 +62,15 @@ def table(
         shown = shown[shown.system == system]
     if variants is not None:
         shown = shown[shown.variant.isin(variants)]
-    cells = shown.assign(cell=[_cell(row) for row in shown.itertuples()])
+    most = shown[shown.metric.isin(differences)].groupby("metric").n.max().to_dict()
+    names = shown[shown.value.notna()][["system", "variant", "target", "metric"]]
+    known = set(names.itertuples(index=False, name=None))
+    cells = shown.assign(
+        cell=[
+            _compared(row, known, most[row.metric]) if row.metric in most else _cell(row)
+            for row in shown.itertuples()
+        ]
+    )
     keys = ["system", "variant", "target"]
     for more in ("notebook", "host", "commit"):
         if cells.duplicated([*keys, "metric"]).any():
@@ -186,6 +198,20 @@ def link(path: Path):
     from IPython.display import FileLink
 
     return FileLink(str(path))
+
+
+def _compared(row, known: Collection[tuple], most: float) -> str:
+    """ "−0.45 [−0.56, −0.34] (n = 20)": a row's paired difference where what it is from has a cell of its own, else its
+    value; with the number of sentences where others are of more. known: (system, variant, target, metric) of the cells.
+    """
+    about = detail(row) if (row.system, row.baseline, row.target, row.metric) in known else {}
+    text = _cell(row)
+    if "difference" in about:
+        ends = [about[name] for name in ("difference", "ci_low", "ci_high") if about.get(name) is not None]
+        # no difference has a sign as well: only values have none
+        said = [vocabulary.signed(row.metric, e) if e else f"±{vocabulary.number(row.metric, 0)}" for e in ends]
+        text = said[0] + (f" [{said[1]}, {said[2]}]" if len(said) == 3 else "")
+    return f"{text} (n = {row.n:.0f})" if row.n < most else text
 
 
 def _cell(row) -> str:

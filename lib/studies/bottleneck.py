@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lib.studies.floor_rows import WHOLE, detail, speed_up, variants
+from lib.studies.floor_rows import WHOLE, detail, judged, speed_up, variants
+from lib.studies.floors import MET, Part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 def told(rows: pd.DataFrame) -> list[str]:
     """A sentence for each system on each target whose stages a bench told: where its time goes, and where that of its
-    fastest variant does. rows: of one run, as `lib.results.read` returns them.
+    fastest variant without audible loss does, or, where none is that, of the fastest; always with its verdict.
+    rows: of one run, as `lib.results.read` returns them.
     """
     mine = rows[(rows.metric == "rtf") & (rows.variant == WHOLE) & rows.value.notna()]
     said = [_said(rows, row) for row in mine.drop_duplicates(["system", "target"], keep="last").itertuples()]
@@ -34,21 +36,25 @@ def _said(rows: pd.DataFrame, whole: Any) -> str | None:
     fastest = _fastest(rows, whole)
     if fastest is None:
         return f"{text}."
-    row, times = fastest
+    row, times, heard = fastest
     after = _shares(row)
     now, left = max(after.items(), key=lambda one: one[1])
-    return f"{text}; of {row.variant}, {times:.2f} times as fast, the {_name(now)} takes {100 * left:.0f} %."
+    said = f"of {row.variant}, {times:.2f} times as fast ({heard.said}),"
+    return f"{text}; {said} the {_name(now)} takes {100 * left:.0f} %."
 
 
-def _fastest(rows: pd.DataFrame, whole: Any) -> tuple[Any, float] | None:
-    """The variant on the same target with the largest speed-up whose stages are known, and that."""
+def _fastest(rows: pd.DataFrame, whole: Any) -> tuple[Any, float, Part] | None:
+    """The variant on the same target with the largest speed-up whose stages are known, that, and how it was heard: of
+    those without audible loss, else of all.
+    """
     found = []
     for row in variants(rows, whole.system, "rtf"):
         if row.target == whole.target and row.variant != WHOLE and _shares(row):
             faster = speed_up(rows, row, WHOLE, whole.target)
             if faster is not None:
-                found.append((row, faster.value))
-    return max(found, key=lambda one: one[1], default=None)
+                found.append((row, faster.value, judged(rows, row.system, row.variant, row.target)))
+    good = [one for one in found if one[2].word == MET]
+    return max(good or found, key=lambda one: one[1], default=None)
 
 
 def _shares(row: Any) -> dict[str, float]:

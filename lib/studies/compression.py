@@ -178,9 +178,10 @@ def _finding(group: Sequence[Tried]) -> str:
 def _word(answer: Answer) -> str:
     if answer.recommended:
         return "recommended"
-    return (
-        f"{verdict.WITHOUT_LOSS} but not worth having" if answer.word == verdict.WITHOUT_LOSS else answer.word
-    )
+    if answer.word != verdict.WITHOUT_LOSS:
+        return answer.word
+    worth = "of undecided worth" if answer.undecided else "not worth having"
+    return f"{verdict.WITHOUT_LOSS} but {worth}"
 
 
 def _take(answer: Answer) -> str:

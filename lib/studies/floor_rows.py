@@ -58,8 +58,7 @@ def no_dearer(
 def _dearer(gain: verdict.Gain) -> str:
     if gain.costs_more:
         return MISSED
-    unknown = gain.low is None and gain.metric not in verdict.COUNTED
-    return UNDECIDED if unknown and gain.times < 1 / verdict.LEAST_SAVING else MET
+    return UNDECIDED if gain.may_cost_more else MET
 
 
 def speed_up(run: pd.DataFrame, row: Any, base: str, base_target: str) -> Number | None:
