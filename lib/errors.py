@@ -20,6 +20,10 @@ class AudioError(SpeechError, ValueError):
     """The waveform is not usable audio: wrong shape or type, empty, silent, NaN, wrong sample rate."""
 
 
+class NoVoiceError(AudioError):
+    """Sound in which too little speech is found to tell who speaks; whatever else is asked of it can be answered."""
+
+
 class AlignmentError(AudioError):
     """Two waveforms compared sample by sample are not aligned in time, or a recording does not say the text
     given with it.

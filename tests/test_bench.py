@@ -10,6 +10,7 @@ import pytest
 from lib import environment, results
 from lib.errors import ParameterError, SpeechError, StoppedError
 from lib.measure import bench, bench_child, process
+from lib.measure import benched as of_one
 from lib.measure.bench import Benched, Candidate
 
 SENTENCES = ["Rice is often served in round bowls.", "The hogs were fed chopped corn and garbage."]
@@ -104,6 +105,26 @@ def test_a_variant_says_in_its_row_how_much_faster_it_is(tmp_path):
     assert 1.9 < gain["ci_low"] <= gain["value"] <= gain["ci_high"] < 2.1
     for key in (("baseline", "onnxruntime/cpu"), ("half", "torch/cpu")):
         assert "speedup" not in json.loads(table.loc[key].detail) and table.loc[key].baseline == ""
+    waits = results.read(run.path).query("metric == 'latency_ms_p50'").set_index(["variant", "target"])
+    row = waits.loc[("half", "onnxruntime/cpu")]
+    ratio = json.loads(row.detail)["latency_ratio"]
+    assert row.baseline == "baseline" and ratio["value"] == pytest.approx(0.5)
+    assert 0.49 < ratio["ci_low"] <= ratio["ci_high"] < 0.51 and row.ci_high / row.ci_low > 1.5
+    for key in (("baseline", "onnxruntime/cpu"), ("half", "torch/cpu")):
+        assert "latency_ratio" not in json.loads(waits.loc[key].detail) and waits.loc[key].baseline == ""
+
+
+def test_a_latency_is_paired_by_sentence_whatever_is_said():
+    """What sentences differ in length cancels; how long a variant speaks counts, as it does for who waits."""
+    base = made([[[1.0, 4.0]], [[2.0, 8.0]]], [2, 8])
+    slow = made([[[2.0, 2.0]], [[4.0, 4.0]]], [4, 8])  # twice as long for one sentence, half as long for the other
+    assert of_one.latency_ratio(slow, base).value == pytest.approx(1)
+    assert of_one.latency_ratio(noisy(0.5), noisy()).high < 0.51
+    assert of_one.latency_ratio(noisy(0.5, rounds=2), noisy(rounds=2)).ci is None
+    drawl = made(2 * noisy().seconds, 2 * noisy().audio_s)  # as fast per second of audio
+    assert of_one.latency_ratio(drawl, noisy()).value == pytest.approx(2)
+    with pytest.raises(ParameterError, match="same rounds and inputs"):
+        of_one.latency_ratio(noisy(), noisy(rounds=4))
 
 
 def test_stage_shares_add_up():
@@ -229,6 +250,7 @@ def test_inputs_come_out_of_their_file_as_they_went_in(tmp_path):
 def child(monkeypatch):
     """A bench whose processes are a function here: what they were asked, and what they answer."""
     asked = []
+    monkeypatch.setattr(bench, "Others", lambda: types.SimpleNamespace(percent=lambda: 2.0))
 
     def call(function, arguments, *, threads, timeout_s, alone):
         origin = arguments["origin"]
@@ -258,6 +280,78 @@ def test_each_round_takes_every_candidate_once_in_an_order_drawn_anew(child):
     assert benched["a"].seconds.shape == (6, 1, 2) and benched["a"].rtf.value == pytest.approx(0.05)
     assert benched["a"].circumstances["busy_before"] == {"compiler": 90.0}
     assert len(benched["a"].circumstances["others_pct"]) == 6
+
+
+@pytest.fixture
+def disturbed(monkeypatch, child):
+    """A dict: whose processes find which percents of others, one after the other; 2 % once they are through."""
+    told = {}
+
+    def percent():
+        left = told.get(child[-1][0], [])
+        return left.pop(0) if left else 2.0
+
+    monkeypatch.setattr(bench, "Others", lambda: types.SimpleNamespace(percent=percent))
+    return told
+
+
+def called(*names):
+    return {name: Candidate(name, "baseline", "torch/cpu", {"system": name}) for name in names}
+
+
+def test_what_others_disturbed_is_timed_again_when_its_round_is_through(child, disturbed, caplog):
+    disturbed |= {"a": [48.0, 45.0, 3.0], "b": [2.0, 2.0, 30.0, 4.0]}
+    timed = bench.bench(called("a", "b"), SENTENCES, rounds=3)
+    order = [name for name, *_ in child]
+    assert sorted(order[:2]) == ["a", "b"] and order[2:4] == ["a", "a"]
+    assert sorted(order[4:6]) == sorted(order[6:8]) == ["a", "b"] and order[8:] == ["b"]
+    assert {turn for name, turn, *_ in child[2:4]} == {turn for name, turn, *_ in child[:2] if name == "a"}
+    assert timed["a"].circumstances["others_pct"] == [3.0, 2.0, 2.0]
+    assert timed["a"].circumstances["repeated"] == [2, 0, 0] == timed["a"].detail()["repeated"]
+    assert timed["b"].circumstances["others_pct"] == [2.0, 2.0, 4.0]
+    assert timed["b"].circumstances["repeated"] == [0, 0, 1]
+    assert timed["a"].seconds.shape == timed["b"].seconds.shape == (3, 1, 2)
+    assert "while it was timed" not in caplog.text  # none of those is kept
+
+
+def test_beside_a_job_of_hours_only_one_round_is_repeated(child, disturbed, caplog):
+    disturbed |= {"a": [90.0, 80.0, 85.0] + [70.0] * 9, "b": [2.0] * 9}
+    timed = bench.bench(called("a", "b"), SENTENCES, rounds=4)
+    assert [name for name, *_ in child].count("a") == 4 + bench.REPEATS
+    assert [name for name, *_ in child].count("b") == 4
+    assert timed["a"].circumstances["others_pct"] == [80.0, 70.0, 70.0, 70.0]  # the least disturbed is kept
+    assert timed["a"].circumstances["repeated"] == [2, 0, 0, 0]
+    assert "a baseline on torch/cpu: in the worst of 4 rounds others took 80 % of a core" in caplog.text
+
+
+def test_one_bad_round_of_three_is_said(caplog):
+    bench.warn_of_others("it", [48.0, 2.0, 2.0])
+    assert "it: in the worst of 3 rounds others took 48 % of a core while it was timed" in caplog.text
+    caplog.clear()
+    bench.warn_of_others("it", [19.0, 2.0, 2.0])
+    assert not caplog.text
+
+
+def test_too_few_rounds_for_an_interval_are_not_repeated(child, disturbed):
+    disturbed["a"] = [90.0] * 9
+    timed = bench.bench(called("a"), SENTENCES, rounds=2)
+    assert len(child) == 2 and timed["a"].circumstances["repeated"] == [0, 0]
+
+
+def test_who_breaks_when_it_is_timed_again_keeps_what_it_has(child, disturbed, monkeypatch, caplog):
+    disturbed["a"] = [90.0]
+    real = process.call
+
+    def call(*arguments, **more):
+        if len(child) == 1:
+            child.append(("none", 0, 0, True))
+            raise StoppedError("did not return within 600 s")
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(process, "call", call)
+    timed = bench.bench(called("a"), SENTENCES, rounds=3)
+    assert not timed["a"].why_not and timed["a"].seconds.shape == (3, 1, 2)
+    assert timed["a"].circumstances["repeated"] == [2, 0, 0] and "not timed again: did not return" in caplog.text
 
 
 def test_who_fails_costs_one_reason_and_the_others_go_on(child, caplog):

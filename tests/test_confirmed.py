@@ -11,9 +11,10 @@ import pytest
 from test_compression import Voice, answer, judged, rows
 
 from lib import environment, optimize, results, systems
-from lib.errors import ParameterError
+from lib.errors import AudioError, NoVoiceError, ParameterError
 from lib.measure import bench, evaluate, judgement
-from lib.measure.scores import ClipScores
+from lib.measure.likelihood import Loss
+from lib.measure.scores import ClipScores, recognised, summarise
 from lib.measure.verdict import RECOMMENDED, Verdict
 from lib.report import notebook as show
 from lib.studies import compression, confirmed, listened, menu, promised, resumed, worst
@@ -379,6 +380,53 @@ def test_the_worst_clip_is_the_one_to_listen_to():
         worst.find(evaluate.Judged((), (ClipScores(None),), {}), evaluate.Judged((), (ClipScores(None),), {}))
         is None
     )
+
+
+class Jury:
+    """Hears one word of four, badly said, and finds no voice in it; nothing lies over anything where `apart`."""
+
+    compute_type = "int8"
+
+    def __init__(self, wrong=1.0, mos=1.5, apart=False):
+        self.wrong, self.mos, self.apart = wrong, mos, apart
+
+    def rate_all(self, sounds, *, metrics, originals=None, voice=()):
+        if self.apart and originals:
+            raise AudioError("f0: no two frames are voiced")
+        if "speaker_similarity" in metrics:
+            raise NoVoiceError("the voice detector finds 0.00 s of speech in 1.83 s: too little to tell who speaks")
+        return [said(text, self.wrong, self.mos + i / 100) for i, (*_, text) in enumerate(sounds)]
+
+
+def said(text, wrong, mos, **more):
+    heard = text if not wrong else "nothing"
+    return ClipScores(recognised(text, heard), {"mos_predicted": mos, **more}, Loss(10 * wrong, 4))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_variant_in_which_nobody_speaks_is_worse_and_not_unheard(apart, tmp_path, monkeypatch):
+    """Its word errors and its predicted MOS are known; that nobody can be told to speak is one row of its own."""
+    texts = [f"the house is on hill {i}" for i in range(12)]
+    clips = tuple(evaluate.Clip(str(i), text, np.ones(9, np.float32), 22_050) for i, text in enumerate(texts))
+    scores = tuple(said(c.text, 0.0, 4 + i / 100, speaker_similarity=0.9) for i, c in enumerate(clips))
+    voice = Voice([0.0], 1.0)
+    base = confirmed.Baseline(voice, texts, evaluate.Judged(clips, scores, summarise(scores)), clips[:1])
+    variant = Voice([0.0], 1.0)
+    variant.variant, variant.attends = "structured-50", False
+    monkeypatch.setattr(evaluate, "speak", lambda system, sentences, seed: clips)
+    run = results.Run("04_pruning_quantization", tmp_path)
+    heard = confirmed.hear(run, base, variant, Jury(apart=apart))
+    assert heard.verdict.word == "worse" and heard.worst.of == 12
+    assert "speaker similarity was not compared with the baseline" in heard.verdict.reasons
+    told = results.read(run.path).set_index("metric")
+    assert {"wer", "asr_nll", "mos_predicted"} <= set(told[told.value.notna()].index)
+    absent = told[told.kind == "not_run"]
+    assert absent.index.tolist() == ["speaker_similarity"] and "too little to tell" in absent.detail.iloc[0]
+    table = results.read(run.path)
+    assert judgement.from_rows(table, "voice", "structured-50", "torch/cpu").quality.word == "worse"
+    # As good as its baseline in all that can be judged, it is not called without loss: the voice was asked for.
+    fine = confirmed.hear(results.Run("04_x", tmp_path), base, variant, Jury(0.0, 4.0, apart))
+    assert fine.verdict.word == "undecided"
 
 
 class Listener:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib import audio, systems
-from lib.errors import AlignmentError, AudioError
+from lib.errors import AlignmentError, AudioError, NoVoiceError
 from lib.measure import aligned, quality
 from lib.measure.intelligibility import Judge
 
@@ -135,6 +135,15 @@ def test_sound_without_a_voice_has_no_speaker():
     else:  # the voice detector let it pass: then it must at least be unlike a person
         voice = systems.load("hibari", threads=1).synthesize(SENTENCES[0], seed=0).waveform
         assert quality.speaker_similarity(embedding, quality.speaker_embedding(voice, RATE)) < 0.7
+
+
+def test_who_speaks_cannot_be_told_where_nobody_does(monkeypatch):
+    import resemblyzer
+
+    monkeypatch.setattr(resemblyzer, "preprocess_wav", lambda clip: clip[: RATE // 10])
+    noise = np.random.default_rng(0).normal(0, 0.1, 2 * RATE).astype(np.float32)
+    with pytest.raises(NoVoiceError, match="too little to tell who speaks"):
+        quality.speaker_embedding(noise, RATE)
 
 
 @pytest.mark.slow

@@ -62,9 +62,56 @@ def test_a_change_is_called_by_where_its_interval_lies(after, word):
     assert made.verdict == word and made.kind == "claimed" and made.source == "a page"
     assert made.ours == f"100 → {after[0]} ms"
     if word == "agrees":
-        assert made.reason == "the change is 0.5 times [0.485, 0.515], theirs 0.4 to 0.6 times"
+        assert made.reason == (
+            "the change is 0.5 times [0.485, 0.515] from the ends of both intervals, theirs 0.4 to 0.6 times"
+        )
     if len(after) == 1:
         assert made.reason.endswith("too few for an interval")
+
+
+def timed(latency, speedup=None, ratio=None, of="baseline", seen=({"rounds": 3},) * 2):
+    """A variant's two rows of one bench, and its baseline's. seen: the circumstances of its latency and its RTF."""
+    about = [seen[0] | ({"latency_ratio": ratio} if ratio else {}), seen[1] | ({"speedup": speedup} if speedup else {})]
+    whole, own = sides("latency_ms_p50", (1545, 673, 3546), latency)
+    own = dataclasses.replace(own, detail=json.dumps(about[0]), baseline=of if ratio else "")
+    rtf = row("speecht5", "rtf", 0.2, variant="int8", baseline=of, detail=json.dumps(about[1]))
+    return [whole, own, rtf]
+
+
+def ends(value, low, high):
+    return {"value": value, "ci_low": low, "ci_high": high, "p_value": 0.01}
+
+
+def test_a_latency_is_laid_beside_its_baseline_sentence_by_sentence():
+    """The ends of both medians, which are mostly how long the sentences are, would be 0.07 to 2.21."""
+    long = (603, 244, 1487)
+    made = line(FASTER, timed(long, ends(2.0, 1.9, 2.1), ends(0.45, 0.42, 0.48)))
+    assert made.verdict == "agrees" and made.ours == "1,545 → 603 ms"
+    assert made.reason == (
+        "the change is 0.45 times [0.42, 0.48] by sentence, paired in one bench, theirs 0.4 to 0.6 times"
+    )
+    few = line(FASTER, timed(long, ratio=ends(0.45, None, None)))
+    assert few.verdict == "undecided" and few.reason.endswith("; too few for an interval")
+    made = line(FASTER, timed(long, ratio=ends(0.45, 0.42, 0.48), of="half"))  # paired with something else
+    assert made.verdict == "undecided" and "from the ends of both intervals" in made.reason
+
+
+def test_a_bench_of_before_has_its_speed_up_upside_down():
+    long = (603, 244, 1487)
+    made = line(FASTER, timed(long, ends(2.0, 1.8, 2.2)))
+    assert made.verdict == "agrees" and made.reason == (
+        "the change is 0.5 times [0.455, 0.556] by second of audio, paired in one bench that kept no ratio of "
+        "sentences, theirs 0.4 to 0.6 times"
+    )
+    alone = line(FASTER, timed(long))
+    elsewhere = line(FASTER, timed(long, ends(2.0, 1.8, 2.2), seen=({"rounds": 3}, {"rounds": 5})))
+    other = line(FASTER, timed(long, ends(2.0, 1.8, 2.2), of="half"))
+    for made in (alone, elsewhere, other):
+        assert made.verdict == "undecided" and made.reason.startswith(
+            "the change is 0.39 times [0.0688, 2.21] from the ends of both intervals"
+        )
+    few = line(FASTER, timed(long, ends(2.0, None, None)))
+    assert few.verdict == "undecided" and "0.5 times by second of audio" in few.reason
 
 
 def test_bytes_are_counted_and_need_no_interval():

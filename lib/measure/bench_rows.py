@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lib.measure import nested
-from lib.measure.benched import Benched, speedup
+from lib.measure.benched import Benched, latency_ratio, speedup
 from lib.measure.energy import utilization_source
+from lib.measure.nested import Ratio
 
 if TYPE_CHECKING:
     from lib.results import Run
 
 CLOCK = "time.perf_counter, fresh processes in turns"
+# metric -> how its detail names what was paired with the baseline of the same bench, and what computes that.
+PAIRED = {"rtf": ("speedup", speedup), "latency_ms_p50": ("latency_ratio", latency_ratio)}
 
 
 def write(run: "Run", benched: dict[str, Benched], against: Mapping[str, str] | None = None) -> None:
     """Rows of every candidate: speeds, cold start, memory, size, energy where it was asked for; one not_run row
-    for who failed. A variant benched beside its baseline on the same target says in `rtf` how much faster it is.
+    for who failed. A variant benched beside its baseline on the same target says in `rtf` how much faster it is, and in
+    `latency_ms_p50` how many times as long a sentence takes.
 
     against: label -> whose label it is laid beside, where that is not the `baseline` of its system on its target.
     """
@@ -32,8 +36,11 @@ def write(run: "Run", benched: dict[str, Benched], against: Mapping[str, str] | 
         benched_at = one.circumstances.get("benched")  # of an earlier run's
         for metric in ("rtf", "latency_ms_p50", "latency_ms_p90", "throughput_rtfx", "first_audio_ms"):
             if (timed := getattr(one, metric)) is not None:
-                base = bases.get(label) if metric == "rtf" else None
-                paired = {} if base is None or base.why_not else {"speedup": _speedup(one, base)}
+                base = bases.get(label) if metric in PAIRED else None
+                paired = {}
+                if base is not None and not base.why_not:
+                    name, compare = PAIRED[metric]
+                    paired = {name: _told(compare(one, base))}
                 run.add(
                     *names,
                     metric,
@@ -84,11 +91,10 @@ def _bases(benched: dict[str, Benched]) -> dict[str, Benched]:
     return {label: base for label, base in whose.items() if base not in (None, benched[label])}
 
 
-def _speedup(one: Benched, base: Benched) -> dict[str, float | None]:
-    """`speedup` as a row's detail has it, for the verdict."""
-    gain = speedup(one, base)
-    low, high = gain.ci or (None, None)
-    return {"value": gain.value, "ci_low": low, "ci_high": high, "p_value": gain.p_value}
+def _told(paired: Ratio) -> dict[str, float | None]:
+    """A paired ratio as a row's detail has it."""
+    low, high = paired.ci or (None, None)
+    return {"value": paired.value, "ci_low": low, "ci_high": high, "p_value": paired.p_value}
 
 
 def _add_rounds(

@@ -169,16 +169,26 @@ def speedup(one: Benched, baseline: Benched) -> Ratio:
     Both must come from one bench: what a round did to one it did to the other. Where a variant speaks faster or
     slower than its baseline, both are taken per second of their own audio.
     """
-    if one.medians_s.shape != baseline.medians_s.shape:
-        raise ParameterError(
-            f"{one.candidate} was timed in (rounds, inputs) {one.medians_s.shape}, {baseline.candidate} in "
-            f"{baseline.medians_s.shape}: a speed-up compares the same rounds and inputs"
-        )
+    _same_shape(one, baseline)
 
     def times(own, own_audio, other, other_audio):
         return _rtf(other, other_audio) / _rtf(own, own_audio)
 
     return nested.ratio(times, one.medians_s, one._audio, baseline.medians_s, baseline._audio, seed=one.seed)
+
+
+def latency_ratio(one: Benched, baseline: Benched) -> Ratio:
+    """How many times as long as the baseline a sentence takes from begin to end: the geometric mean of the ratios,
+    paired by round and input; with p value. Both must come from one bench.
+
+    What sentences differ in length, which makes the interval of a median latency wide, cancels in every pair.
+    """
+    _same_shape(one, baseline)
+
+    def times(own, other):
+        return np.exp((np.log(own) - np.log(other)).mean((1, 2)))
+
+    return nested.ratio(times, one.medians_s, baseline.medians_s, seed=one.seed)
 
 
 def faster(one: Benched, other: Benched, name: str, other_name: str) -> str:
@@ -205,6 +215,15 @@ def largest_stage(one: Benched, name: str) -> str:
     stage = max(stages, key=stages.get)
     share = 100 * stages[stage] / sum(stages.values())
     return f"In {name}, the stage {stage.replace('_', ' ')} takes {share:.0f} % of the time."
+
+
+def _same_shape(one: Benched, baseline: Benched) -> None:
+    """Raise ParameterError where two were not timed in the same rounds and inputs."""
+    if one.medians_s.shape != baseline.medians_s.shape:
+        raise ParameterError(
+            f"{one.candidate} was timed in (rounds, inputs) {one.medians_s.shape}, {baseline.candidate} in "
+            f"{baseline.medians_s.shape}: a comparison needs the same rounds and inputs"
+        )
 
 
 def _rtf(seconds: np.ndarray, audio_s: np.ndarray) -> np.ndarray:

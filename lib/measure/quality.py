@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import audio
-from lib.errors import AudioError, require
+from lib.errors import NoVoiceError, require
 
 RATE = 16_000  # Hz, the input of all three networks
 MIN_SECONDS = 0.3  # about one syllable: below, the networks score their own padding
@@ -65,13 +65,13 @@ def dnsmos_ovrl(waveform: np.ndarray, sample_rate: int, *, threads: int = 2) -> 
 
 def speaker_embedding(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """Who speaks: (256,) float32 of length 1, the mean over windows of 1.6 s with long silences cut out. Raises
-    AudioError.
+    AudioError, NoVoiceError where hardly anything is left.
     """
     resemblyzer = require("resemblyzer", "--no-deps resemblyzer==0.1.4 webrtcvad-wheels==2.0.14.post1")
     clip = audio.resample(audio.check(waveform, sample_rate, min_seconds=MIN_SECONDS), sample_rate, RATE)
     speech = resemblyzer.preprocess_wav(np.clip(clip, -1, 1))
     if len(speech) < MIN_SECONDS * RATE:
-        raise AudioError(
+        raise NoVoiceError(
             f"the voice detector finds {len(speech) / RATE:.2f} s of speech in {len(clip) / RATE:.2f} s: "
             "too little to tell who speaks"
         )

@@ -1,8 +1,8 @@
 """Does it hold? Every headline of the reference studies beside what was measured here: theirs, ours, verdict, reason.
 
 A change agrees where the 95 % interval of ours lies inside what theirs can mean, is better or worse where it lies
-outside, and is undecided else. Equal quality is what `lib.measure.verdict` calls without audible loss. What was not
-measured is not run, and says what has to run first.
+outside, and is undecided else; of times what their bench paired comes first (`paired_times`). Equal quality is what
+`lib.measure.verdict` calls without audible loss. What was not measured is not run, and says what has to run first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from lib.corpora.domains import HARD_SET
 from lib.measure import judgement, verdict
-from lib.report import tables, vocabulary
+from lib.report import paired_times, tables, vocabulary
 from lib.report.candidates import runs
 from lib.report.collect import Row
 from lib.report.verdicts import Judged, judged
@@ -156,7 +156,11 @@ def _changed(headline: Headline, parts: list[list[Row]]) -> tuple | None:
         change = _ratio(before, after) if cost else _difference(before, after)
         if change is None:
             continue
-        value, low, high, start, n = change
+        (value, low, high, start, n), how = change, ""
+        if cost and (paired := paired_times.ratio(before, after, part)):
+            value, low, high, how = paired
+        elif cost and low is not None:
+            how = " from the ends of both intervals"
         word = _agreement(headline, value, low, high)
         form = (lambda x: f"{x:.3g}") if cost else (lambda x: vocabulary.signed(headline.metric, x))
         interval = f" [{form(low)}, {form(high)}]" if low is not None else ""
@@ -164,7 +168,7 @@ def _changed(headline: Headline, parts: list[list[Row]]) -> tuple | None:
         least, most = headline.change
         theirs = f"{form(least)} to {form(most)}" if least or not cost else f"at most {form(most)}"
         counted = "" if low is not None or headline.metric in _COUNTED else "; too few for an interval"
-        reason = f"the change is {form(value)}{unit}{interval}, theirs {theirs}{unit}{counted}"
+        reason = f"the change is {form(value)}{unit}{interval}{how}, theirs {theirs}{unit}{counted}"
         reason += _other_start(headline, start)
         ours = _sides(headline.metric, start, before, after)
         changes.append((ours, word, reason, after.stamp if after.recorded else "", n))

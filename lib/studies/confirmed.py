@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import environment, optimize, results, systems
-from lib.errors import AudioError, SpeechError
+from lib.errors import AudioError, NoVoiceError, SpeechError
 from lib.measure import bench, evaluate, judgement, stats, verdict
 from lib.measure.scores import compare, summarise
 from lib.optimize import calibration
@@ -237,27 +237,41 @@ def answer(run: Run, base: System, heard: Heard, one: Benched, before: Benched) 
 
 def _heard(run: Run, base: Baseline, variant: System, scorer: Scorer, keep: int) -> Heard:
     names = (variant.name, f"{variant.variant}{base.at}", variant.target)
-    whose = f"{base.system.variant}{base.at}"
     if variant.kind == "recogniser":
         judged = evaluate.heard(variant, base.judged.clips, seed=run.seed)
-        differences = listened.compared(run, names, judged, base.judged, whose)
+        differences = listened.compared(run, names, judged, base.judged, f"{base.system.variant}{base.at}")
         return Heard(variant, verdict.quality_verdict(differences, verdict.RECOGNISER), ())
     clips, originals = _said(variant, base.sentences, run.seed, base.originals)
     originals = originals or _aligned(variant, clips, base.judged.clips)
-    given = {"baseline": base.judged, "baseline_name": whose, "second_opinion": 0, "voice": base.voice}
-    try:
-        judged = evaluate.quality(run, names, clips, scorer, originals=originals or None, **given)
-    except AudioError as error:  # so far off that nothing lies over anything any more: judged by ear alone
-        if not originals:
-            raise
-        log.info("%s %s on %s: not laid over its originals: %s", *names, error)
-        originals, judged = (), evaluate.quality(run, names, clips, scorer, **given)
+    judged, originals = _scored(run, names, clips, scorer, base, originals, base.voice)
     differences = compare(judged.scores, base.judged.scores, seed=run.seed)
     if originals and not base.originals:  # the baseline's own pitch is what it is compared with
         differences |= _pitch(judged, run.seed)
+    # Of a voice that was asked for and is not found nobody may say that nothing is lost.
     required = verdict.SPEECH if base.voice else ("naturalness", "intelligibility")
     said = verdict.quality_verdict(differences, required)
     return Heard(variant, said, judged.clips[:keep], worst.find(judged, base.judged))
+
+
+def _scored(run, names, clips, scorer, base, originals, voice) -> tuple[Judged, tuple[Clip, ...]]:
+    """A variant's clips with their rows, and what they could be laid over; the most broken are judged by what is left:
+    where nothing lies over anything any more, by ear alone; where nobody can be told to speak, by words and
+    naturalness, with a `not_run` row for the speaker similarity alone.
+    """
+    given = {"baseline": base.judged, "baseline_name": f"{base.system.variant}{base.at}", "second_opinion": 0}
+    try:
+        judged = evaluate.quality(run, names, clips, scorer, originals=originals or None, voice=voice, **given)
+    except NoVoiceError as error:
+        log.info("%s %s on %s: judged without whose voice it is: %s", *names, error)
+        scored = _scored(run, names, clips, scorer, base, originals, ())
+        run.not_run(*names, "speaker_similarity", str(error))
+        return scored
+    except AudioError as error:
+        if not originals:
+            raise
+        log.info("%s %s on %s: not laid over its originals: %s", *names, error)
+        return _scored(run, names, clips, scorer, base, (), voice)
+    return judged, originals
 
 
 def _said(
