@@ -149,6 +149,16 @@ def test_of_two_that_miss_as_much_the_nearer_one_is_named():
         assert line.word == MISSED and line.ours.startswith("quick on") and "the best of 2 tried" in line.why
 
 
+def test_who_misses_by_a_number_is_nearer_than_who_is_heard():
+    near, worse = ("vits-joe", "near", "onnxruntime/cpu"), ("vits-joe", "worse", "onnxruntime/cpu")
+    rows = [
+        [*heard(*near), faster(1.1, 1.05, 1.2, "near")],
+        [*heard(*worse, good=False), faster(2.5, 2.1, 2.9, "worse")],
+    ]
+    for first, second in (rows, rows[::-1]):
+        assert told("vits-joe", *first, *second).ours.startswith("near on")
+
+
 def test_how_far_a_number_is_from_its_limit_is_a_share_of_it():
     number = floors.Number(1.5, 1.4, 1.6)
     assert floors.at_least(number, 2.0, "{}").lacks == 0.25 and floors.at_least(number, 1.0, "{}").lacks == 0

@@ -54,13 +54,18 @@ class Part:
     """One thing that a floor asks, answered: what we have, in words, and one of MET, MISSED, UNDECIDED, NOT_RUN.
 
     plain: whether what it says tells already what became of it; lacks: how far a number is from its limit, as a share
-    of that, 0 where it is on the right side.
+    of that, 0 where it is on the right side; None of what is no number.
     """
 
     said: str
     word: str
     plain: bool = False
-    lacks: float = 0.0
+    lacks: float | None = None
+
+    @property
+    def short(self) -> float:
+        """`lacks`; where it misses by a verdict, more than any number does."""
+        return self.lacks if self.lacks is not None else math.inf if self.word == MISSED else 0.0
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,7 @@ class _Said:
         """
         parts = self.answer.parts
         words = [part.word for part in parts]
-        short = words.count(MISSED), -words.count(MET), max((part.lacks for part in parts), default=0.0)
+        short = words.count(MISSED), -words.count(MET), max((part.short for part in parts), default=0.0)
         return _RANK[self.answer.word], not self.answer.tried, *short, self.age
 
     @property
