@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib import audio, features, systems
+from lib import audio, features, optimize, systems
 from lib.corpora import prompts
 from lib.measure import bench, evaluate
 from lib.measure.scorer import Scorer
+from lib.studies import menu
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,11 +93,29 @@ def pair(
     return sounds.pop("original"), sounds
 
 
+def smaller(folder: str | Path, threads: int = 2) -> dict[str, "Vocoder"]:
+    """`istft` on ONNX Runtime in 8 bit, saved in a folder as whoever benches it needs it."""
+    name, steps = menu.SMALL
+    made = optimize.make(
+        systems.load("istft", target=ELSEWHERE, threads=threads),
+        "combined",
+        variant=name,
+        steps=[list(step) for step in steps],
+    )
+    optimize.save(made, folder)
+    return {"istft in 8 bit": optimize.load(folder, threads=threads)}
+
+
 def speeds(
-    run: "Run", vocoders: Mapping[str, "Vocoder"], clips: Sequence[evaluate.Clip], **settings
+    run: "Run",
+    vocoders: Mapping[str, "Vocoder"],
+    clips: Sequence[evaluate.Clip],
+    *,
+    beside: Mapping[str, "Vocoder"] | None = None,
+    **settings,
 ) -> dict[str, bench.Benched]:
-    """Bench the vocoders on the mels of the clips, on ONNX Runtime too where they can, and write the rows. settings:
-    of `bench.bench`.
+    """Bench the vocoders on the mels of the clips, on ONNX Runtime too where they can, and write the rows. beside: more
+    of them, each where it is; settings: of `bench.bench`.
     """
     rate = features.HIFIGAN.sample_rate
     mels = [features.log_mel(audio.resample(c.waveform, c.sample_rate, rate)) for c in clips]
@@ -104,7 +124,7 @@ def speeds(
         for label, vocoder in vocoders.items()
         if ELSEWHERE in systems.targets(vocoder.name)
     }
-    candidates = {label: bench.Candidate.of(vocoder) for label, vocoder in {**vocoders, **others}.items()}
+    candidates = {label: bench.Candidate.of(vocoder) for label, vocoder in {**vocoders, **others, **(beside or {})}.items()}
     benched = bench.bench(candidates, mels, **{"seed": run.seed, **settings})
     bench.write(run, benched)
     return benched
