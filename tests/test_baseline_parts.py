@@ -4,13 +4,14 @@ sizes.
 
 import dataclasses
 import json
+import types
 
 import numpy as np
 import pandas as pd
 import pytest
 from acoustic_checks import FASTSPEECH2
 
-from lib import features, results
+from lib import features, results, systems
 from lib.corpora import gutenberg
 from lib.errors import MissingDataError, ParameterError
 from lib.measure.evaluate import Clip
@@ -548,3 +549,22 @@ def test_a_sweep_of_sizes_writes_its_rows(tmp_path):
         wide.columns
     ) and wide.wer.notna().all()
     assert "After the same steps" in sizes.verdict(table)
+
+
+def test_a_vocoder_in_8_bit_takes_turns_with_the_others(tmp_path, monkeypatch):
+    small = vocoders.smaller(tmp_path / "small", threads=1)
+    (one,) = small.values()
+    whole = systems.load("istft", target="onnxruntime/cpu", threads=1)
+    assert (one.name, one.target) == (whole.name, whole.target) and one.size_mb < whole.size_mb
+    mel = features.log_mel((0.1 * np.random.default_rng(0).standard_normal(22_016)).astype(np.float32))
+    assert 0 < np.abs(one.vocode(mel) - whole.vocode(mel)).max() < 0.1
+    asked = {}
+    monkeypatch.setattr(vocoders.bench, "bench", lambda candidates, mels, **more: asked.update(candidates) or {})
+    monkeypatch.setattr(vocoders.bench, "write", lambda run, benched: None)
+    run = types.SimpleNamespace(seed=0)
+    vocoders.speeds(run, {"istft": systems.load("istft", threads=1)}, [], beside=small)
+    assert {(c.variant, c.target) for c in asked.values()} == {
+        ("baseline", "torch/cpu"),
+        ("baseline", "onnxruntime/cpu"),
+        (one.variant, "onnxruntime/cpu"),
+    }

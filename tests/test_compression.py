@@ -2,11 +2,14 @@
 
 import json
 import re
+from collections import defaultdict
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection, PathCollection
 
 from lib import REPOSITORY, optimize, results
 from lib.errors import ParameterError
@@ -17,7 +20,7 @@ from lib.optimize.plan import Answer, Effect, Group, Plan
 from lib.report import claims, notebook
 from lib.report import sensitivity as charts
 from lib.report.collect import records
-from lib.studies import automatic, compression, confirmed, menu, needs, plans, promised, sensitivity
+from lib.studies import automatic, compression, confirmed, margins, menu, needs, plans, promised, sensitivity
 from lib.studies.compression import Tried
 from lib.studies.headlines import HEADLINES
 from lib.studies.menu import trial
@@ -25,6 +28,9 @@ from lib.studies.menu import trial
 
 def answer(word, recommended, times=1.5, **more):
     return Answer(word, recommended, "because", times, **more)
+
+
+SURE = {"low": 1.2, "high": 1.42, "n": 12}  # significantly faster
 
 
 TRIED = [
@@ -273,6 +279,7 @@ def test_groups_are_tried_alone_once_and_their_rows_are_found_again(tmp_path, mo
     known = sensitivity.known(results.read(run.path), results.read(run.path))
     assert known[["axis", "group"]].values.tolist() == [["type", "Linear"]]
     assert known.times.tolist() == [1.25] and known.loss.tolist() == pytest.approx([2.0], abs=1e-3)
+    assert known.spread.tolist() == [1.1] and known[["low", "high"]].isna().all(axis=None)  # of four sentences
     detail = json.loads(
         results.read(run.path).detail[0]
     )  # of two layers that were asked for one was left as it is
@@ -284,15 +291,16 @@ def test_groups_are_tried_alone_once_and_their_rows_are_found_again(tmp_path, mo
     assert charts.draw(known.iloc[:0]) is None
 
 
-def group_tried(name, times, nll, sentences=20, spread=1.02):
-    effect = Effect(Group("stage", name, (name,)), times, {"asr_nll": nll, "mos_predicted": 0.0})
-    return sensitivity.Tried(effect.group, effect, sentences=sentences, spread=spread)
+def group_tried(name, times, nll, sentences=20, spread=1.02, mos=0.0, ends=margins.UNKNOWN):
+    effect = Effect(Group("stage", name, (name,)), times, {"asr_nll": nll, "mos_predicted": mos}, spread)
+    return sensitivity.Tried(effect.group, effect, sentences=sentences, ends=ends)
 
 
 def test_what_differs_by_less_than_the_baseline_from_itself_is_neither_slower_nor_faster():
     noise = [group_tried("encoder", 1.01, 1.9), group_tried("flow", 0.997, 0.5)]
     assert sensitivity.finding(noise, "joe") == (
-        "Of 2 groups of joe, none makes the whole faster by more than the baseline differs from itself (1.02 times); "
+        "Of 2 groups of joe, none makes the whole faster by more than the baseline differs from itself (up to 1.02 "
+        "times); "
         "encoder loses most (1.9 times what is allowed)."
     )
     real = [*noise, group_tried("decoder", 1.22, 15.8), group_tried("front", 0.9, 0.0)]
@@ -311,6 +319,78 @@ def test_three_sentences_tell_only_of_what_nobody_could_overlook():
     assert said.endswith(
         "decoder loses most (15.8 times what is allowed); of the others 3 sentences decide nothing."
     )
+    for below in (4.9, 1.9):  # an SD of 0.28 MOS of single sentences: of three chance crosses the margin often
+        by_chance = group_tried("flow", 1.2, 5.0, 3, mos=below)  # as 0.1 nats a word are
+        assert not by_chance.unmistakable and "loses most" not in sensitivity.finding([by_chance], "joe")
+    heard = group_tried("decoder", 1.22, 0.0, 3, mos=5.1)  # half a point of MOS
+    assert heard.unmistakable
+    loudest = group_tried("noise", 1.0, 9.0, 3)  # further out, and not sure
+    assert "decoder loses most (5.1 times" in sensitivity.finding([heard, loudest], "joe")
+
+
+def test_a_gain_is_one_beside_the_baseline_of_its_own_turns():
+    restless = group_tried("encoder", 1.09, 0.5, spread=1.42)
+    quiet = group_tried("flow", 1.05, 0.5, spread=1.01)
+    assert "flow gains most (the whole is 1.05" in sensitivity.finding([restless, quiet], "joe")
+    assert "none makes the whole faster" in sensitivity.finding([restless], "joe")
+
+
+def test_an_interval_that_crosses_what_is_allowed_proves_nothing_in_words():
+    tried = [
+        group_tried("a", 1.1, 0.4, ends=(0.1, 2.5)),
+        group_tried("b", 1.1, 0.3, ends=(0.1, 0.8)),
+        group_tried("c", 1.1, 5.0, ends=(3.0, 7.0)),
+    ]
+    assert sensitivity.finding(tried, "joe").endswith(
+        "c loses most (5.0 times what is allowed [3.0, 7.0]); of 1 the interval crosses what is allowed: that does not "
+        "prove that less is lost."
+    )
+    assert "cross" not in sensitivity.finding(tried[1:], "joe")
+
+
+def test_a_chart_carries_intervals_and_says_what_they_do_not_prove():
+    """Each metric's interval where enough sentences were heard: of the larger loss, in margins."""
+
+    def screened(group, metric, difference, ends, n=20.0, **more):
+        detail = {"axis": "block", "group": group, "times": 1.1, "difference": difference, "ci_low": ends[0]}
+        row = rows(("joe", f"int8+block+{group}@sensitivity", metric, 0.5))
+        detail |= {"ci_high": ends[1]} | more
+        return row.assign(detail=json.dumps(detail), n=n, recorded=False, notebook="04@study")
+
+    parts = [
+        screened("sure", "mos_predicted", -0.02, (-0.05, 0.01), spread=1.25),
+        screened("sure", "asr_nll", 0.002, (-0.004, 0.006), spread=1.25),
+        screened("open", "mos_predicted", -0.05, (-0.25, 0.03)),
+        screened("open", "asr_nll", 0.002, (-0.004, 0.006)),
+        screened("heard", "mos_predicted", -0.6, (-0.7, -0.5)),
+        screened("perhaps", "mos_predicted", -0.15, (-0.4, 0.1)),
+        screened("few", "mos_predicted", -0.05, (-0.06, -0.04), n=3.0),
+    ]
+    known = sensitivity.known(pd.concat(parts, ignore_index=True)).set_index("group")
+    assert known.loc["sure", ["low", "high"]].tolist() == pytest.approx([0.02, 0.5])  # no end below what is charged
+    assert known.loc["open", ["low", "high"]].tolist() == pytest.approx([0.02, 2.5])
+    assert known.loc["few", ["low", "high"]].isna().all() and known.spread["sure"] == 1.25
+    known = known.reset_index()
+    said = charts.caption(known)
+    assert "Of 3 points below the line 1 does not prove that less is lost than is allowed" in said
+    assert "Of 2 points above the line 1 does not prove that more is lost" in said
+    assert "1 of 5 points, heard on fewer than 8 sentences, have no interval" in said
+    axis = charts.draw(known).axes[0]
+    (points, bars) = (
+        next(c for c in axis.collections if isinstance(c, kind)) for kind in (PathCollection, LineCollection)
+    )
+    filled = dict(zip(known.group, (tuple(c[:3]) != (1.0, 1.0, 1.0) for c in points.get_facecolors())))
+    assert filled == {"sure": True, "open": False, "heard": True, "perhaps": False, "few": False}
+    ends = [segment for c in axis.collections if isinstance(c, LineCollection) for segment in c.get_segments()]
+    assert any(np.allclose(s, [[1.1 / 1.25, 0.2], [1.1 * 1.25, 0.2]]) for s in ends if len(s) == 2)
+    assert any(np.allclose(s[:, 1], [0.02, 2.5]) for s in ends if len(s) == 2)
+    assert bars.get_linewidths()[0] < 1
+    assert {"sure", "heard"} <= {text.get_text() for text in axis.texts}
+    crowded = pd.concat([known.assign(group=known.group + f"-{i}") for i in range(3)], ignore_index=True)
+    names = [text.get_text().partition("-")[0] for text in charts.draw(crowded).axes[0].texts]
+    assert names == ["heard", "perhaps", "open"]  # of three on one point one, and none over another's
+    proven = known[known.group == "sure"]
+    assert "does not prove" not in charts.caption(proven) and "hollow" not in charts.caption(proven)
 
 
 def test_a_chart_of_groups_is_of_one_run(tmp_path):
@@ -373,10 +453,10 @@ def planned(tmp_path, monkeypatch):
 
     monkeypatch.setattr(confirmed, "make", make)
     monkeypatch.setattr(confirmed, "hear", hear)
-    monkeypatch.setattr(confirmed, "timed", lambda *a, **k: {"int8-dynamic-1": "timed", "baseline": "before"})
+    monkeypatch.setattr(confirmed, "timed", lambda *a, **k: defaultdict(str))
     said = {
-        "@validation": answer("without audible loss", True, 1.31),
-        "": answer("without audible loss", True, 1.31),
+        "@validation": answer("without audible loss", True, 1.31, **SURE),
+        "": answer("without audible loss", True, 1.31, **SURE),
     }
     monkeypatch.setattr(confirmed, "answer", lambda run, base, heard, one, before: said[heard])
     sentences = [Sentence(name, "A text.", "test") for name in "abcd"]
@@ -389,13 +469,15 @@ def test_a_plan_is_chosen_and_then_judged_on_other_sentences(planned):
     run = arguments[0]
     assert plans.plan_of(*arguments).said == (
         "voice on torch/cpu: take int8-dynamic on decoder/0, judged on 2 sentences that had no part in choosing it: "
-        "because (1.31 times as fast)."
+        "because; 1.31 times as fast [1.20, 1.42]."
     )
     assert saved == [("int8-dynamic-1", [("int8-dynamic", {"layers": ["decoder/a"]})])]
     assert heard == [("@validation", ["a", "b"]), ("", ["c", "d"])]
     assert plans.recalled(results.read(run.path)).startswith(
         "voice on torch/cpu: int8-dynamic on decoder/0, judged"
     )
+    (row,) = results.read(run.path).itertuples()
+    assert (row.variant, row.metric, row.n, row.ci_low, row.ci_high) == ("auto", "speedup", 12, 1.2, 1.42)
     said[""] = answer("worse", False)  # what looked best where it was chosen
     assert "leave it in fp32: int8-dynamic on decoder/0: because; judged on 2" in plans.plan_of(*arguments).said
     said["@validation"] = answer("worse", False)
@@ -405,8 +487,8 @@ def test_a_plan_is_chosen_and_then_judged_on_other_sentences(planned):
     assert plans.recalled(results.read()) is None
 
 
-def test_a_plan_is_made_of_the_finest_groups_that_were_screened(planned):
-    """Of stages, where nobody asked for blocks; never of both, which hold the same layers."""
+def test_a_plan_is_made_of_the_groups_that_were_screened(planned):
+    """Of stages and of types, where nobody asked for blocks; one that gains less than the base differs is none."""
     arguments, _, saved, _ = planned
     stage, of_types = Group("stage", "decoder", ("decoder/a", "decoder/b")), Group("type", "Conv", ("flow/a",))
     tried = arguments[3]["int8-dynamic"]
@@ -414,7 +496,49 @@ def test_a_plan_is_made_of_the_finest_groups_that_were_screened(planned):
     tried[:] = [sensitivity.Tried(group, Effect(group, 1.22, {"asr_nll": 0.1})) for group in (of_types, stage)]
     plans.plan_of(*arguments)
     assert [given["layers"] for _, ((_, given),) in saved] == [["decoder/a", "decoder/b"]]
-    assert [e.group.axis for e in plans.finest([*tried, *blocks])] == ["block"]
+    saved.clear()
+    tried += [replace(one, effect=replace(one.effect, spread=1.5)) for one in blocks]  # no faster than the base itself
+    plans.plan_of(*arguments)
+    assert [given["layers"] for _, ((_, given),) in saved] == [["decoder/a", "decoder/b"]]
+
+
+def test_what_is_smaller_and_not_surely_faster_is_not_told_as_faster(planned):
+    """Recorded: 1.11 times as fast, and taken because the file is smaller."""
+    arguments, said, *_ = planned
+    unsure = answer("without audible loss", True, 1.11, low=0.92, high=1.34, n=12, smaller=1.23)
+    said.update({"@validation": unsure, "": unsure})
+    found = plans.plan_of(*arguments)
+    told = "because; smaller, not faster (1.11 times as fast [0.92, 1.34])."
+    assert found.variant is not None and found.said.endswith(told)
+    assert plans.recalled(results.read(arguments[0].path)).endswith(told)
+    said[""] = answer("worse", False)
+    assert "smaller, not faster (1.11 times as fast [0.92, 1.34]): because; judged" in plans.plan_of(*arguments).said
+
+
+def test_an_old_plan_without_an_interval_is_not_told_as_faster():
+    detail = json.dumps({"plan": "int8 on flow: smaller (1.23 times)", "technique": "int8", "layers": []})
+    row = rows(("joe", "auto", "speedup", 1.11)).assign(detail=detail, recorded=False, notebook="04@study")
+    told = plans.recalled(row)
+    assert told == (
+        "joe on torch/cpu: int8 on flow: smaller (1.23 times); not shown to be faster (1.11 times as fast, without an "
+        "interval)."
+    )
+
+
+def test_plans_of_as_many_layers_are_variants_of_their_own(planned):
+    """A stage of two layers and two blocks of one each: the second would lie where the first was saved."""
+    arguments, said, saved, _ = planned
+    said["@validation"] = answer("worse", False)
+    groups = {
+        Group("stage", "flow", ("flow/a", "flow/b")): 1.2,
+        Group("block", "decoder/0", ("decoder/a",)): 1.3,
+        Group("block", "decoder/1", ("decoder/b",)): 1.1,
+    }
+    arguments[3]["int8-dynamic"][:] = [
+        sensitivity.Tried(group, Effect(group, times, {"asr_nll": 0.1})) for group, times in groups.items()
+    ]
+    plans.plan_of(*arguments)
+    assert sorted(name for name, _ in saved) == ["int8-dynamic-1", "int8-dynamic-2", "int8-dynamic-2-2"]
 
 
 def paired(run, variant, low, high):
@@ -452,7 +576,7 @@ def test_one_call_finds_the_fastest_that_nobody_hears_or_leaves_it(planned, monk
     monkeypatch.setattr(automatic.sensitivity, "by_group", by_group)
     monkeypatch.setattr(automatic.systems, "load", lambda name, *, target, threads: Voice([0.0], 1.0))
     found = automatic.auto("voice", "torch/cpu", folder=tmp_path, n_choosing=3, n_sentences=4, threads=1)
-    assert asked == [("voice", "torch/cpu", ["block"], {"validation"})]
+    assert asked == [("voice", "torch/cpu", ["stage", "block"], {"validation"})]
     assert found.variant.variant == "int8-dynamic-1" and "take int8-dynamic on decoder/0" in found.said
     assert [(at, len(sentences)) for at, sentences in heard] == [("@validation", 3), ("", 4)]
     said["@validation"] = answer("worse", False)

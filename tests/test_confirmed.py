@@ -79,6 +79,14 @@ def test_what_is_hardly_slower_is_not_counted_as_slower(tmp_path):
     assert "0 are significantly slower" in finding
 
 
+def test_an_answer_knows_how_sure_its_speed_is_and_what_else_it_saves(tmp_path):
+    half = answered(tmp_path, benched("int8", 0.5, 5.0))
+    assert half.faster and half.low <= half.times <= half.high and half.n >= 8
+    assert half.ci == (half.low, half.high) and half.smaller == pytest.approx(2.0)
+    unsure = answered(tmp_path, benched("int8", 0.99, 10.0, wavering=0.05))
+    assert not unsure.faster and unsure.smaller == 1.0
+
+
 def test_memory_counts_as_it_does_in_the_report(tmp_path):
     """What a notebook says of a variant the page says, too."""
     frugal = benched("int8", 1.0, 10.0)

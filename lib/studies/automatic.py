@@ -1,7 +1,8 @@
 """How small and fast can this system get here before anybody hears it? One call that tries, and may answer: leave it.
 
-Blocks of layers are treated one by one, plans are put together from them and chosen on validation sentences, and the
-one that was chosen is judged and timed on test sentences (`sensitivity`, `plans`). It takes an hour or so on two cores.
+Stages and blocks of layers are treated one by one, plans are put together from them and chosen on validation sentences,
+and the one that was chosen is judged on test sentences; its speed is that of the bench that chose it (`sensitivity`,
+`plans`). It takes an hour or so on two cores.
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ def auto(
     threads: int = 2,
     seed: int = 0,
 ) -> Found:
-    """The fastest variant of a system on a target whose verdict is "without audible loss", with its reasons in words;
-    the system as it is where none may be taken: then they say "leave it in fp32", or why nothing could be tried.
+    """The fastest variant of a system on a target whose verdict is "without audible loss", with its reasons in words.
+    Where none that was confirmed is significantly faster, the smallest that may be taken: then they say "smaller, not
+    faster". The system as it is where none may be taken: then they say "leave it in fp32", or why nothing could be
+    tried.
 
     margins: metric -> the largest change for the worse, in its unit, where that is to be narrower than the verdict's
     own ({"mos_predicted": -0.05}); ParameterError for a wider one, which the word would not stand for. folder: of the
     variants and rows, by default outputs/auto; what an interrupted call left there is gone on with. n_screened:
-    validation sentences on which each block is heard; the others: of `plans.plan_of`.
+    validation sentences on which each group is heard; the others: of `plans.plan_of`.
     """
     checked(margins)
     environment.pin_threads(threads)
@@ -48,7 +51,7 @@ def auto(
     variants = Path(folder) / "variants"
     screening = gutenberg.split("validation", n_screened)
     tried = sensitivity.by_group(
-        run, system, target, ["block"], screening, scorer, threads=threads, resume=variants
+        run, system, target, ["stage", "block"], screening, scorer, threads=threads, resume=variants
     )
     held_out = gutenberg.split("test", n_sentences)
     found = plans.plan_of(

@@ -225,13 +225,18 @@ def answer(run: Run, base: System, heard: Heard, one: Benched, before: Benched) 
     _, variant, target = one.candidate.names
     gains = judgement.from_rows(results.read(run.path), base.name, variant, target, base.variant).gains
     worth = verdict.recommendation(heard.verdict, gains, never_more=verdict.OF_A_VARIANT)
+    speed = bench.speedup(one, before)
     return Answer(
         word,
         worth.word == verdict.RECOMMENDED,
         worth.reason,
-        bench.speedup(one, before).value,
+        speed.value,
         undecided=worth.word == verdict.UNDECIDED,
         slower=any(gain.metric == "rtf" and gain.costs_more for gain in gains),
+        low=speed.low,
+        high=speed.high,
+        n=speed.n,
+        smaller=next((gain.times for gain in gains if gain.metric == "size_mb" and gain.saves), 1.0),
     )
 
 

@@ -1,11 +1,15 @@
-"""The fastest variant of a system that nobody hears, from what its groups of layers do alone; or none.
+"""The fastest variant of a system that nobody hears, by plans put together from what its groups of layers do alone;
+where none is faster for certain the smallest, and it is said that it is no faster; or none.
 
-Groups are ranked and plans are chosen on validation sentences; the one that was chosen is judged on others.
+Groups are ranked and plans are chosen on validation sentences; the one that was chosen is judged on others. Its times
+are those of the bench that chose it.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
     from lib.corpora.base import Sentence
     from lib.measure.benched import Benched
     from lib.measure.scorer import Scorer
-    from lib.optimize.plan import Chosen, Effect, Plan
+    from lib.optimize.plan import Chosen, Plan
     from lib.results import Run
     from lib.studies.confirmed import Baseline
     from lib.studies.sensitivity import Tried
@@ -65,15 +69,15 @@ def auto(
     resume: bool = False,
     margins: Mapping[str, float] = {},
 ) -> tuple[Chosen, dict[int, Asked]]:
-    """The fastest variant of a system that is without audible loss, or the reasons why it is left in fp32; and, by the
+    """The plan for a system as `lib.optimize.plan.auto` chooses it, or the reasons why it is left in fp32; and, by the
     plan's id, what was made of every plan that was asked about.
 
-    candidates: technique -> its arguments beside the layers; tried: technique -> what `screen` found of its groups, of
-    which the finest are planned with; base: judged on the sentences that are to choose; texts: of the bench; folder:
-    where variants are saved; margins: of `strict`. Rows of every variant that was asked about are written. SpeechError
-    where no group could be treated: of what nobody tried, nobody knows that it makes nothing faster.
+    candidates: technique -> its arguments beside the layers; tried: technique -> what `screen` found of its groups;
+    base: judged on the sentences that are to choose; texts: of the bench; folder: where variants are saved; margins:
+    of `strict`. Rows of every variant that was asked about are written. SpeechError where no group could be treated: of
+    what nobody tried, nobody knows that it makes nothing faster.
     """
-    effects = {technique: finest(tried[technique]) for technique in candidates}
+    effects = {technique: [t.effect for t in tried[technique] if t.effect] for technique in candidates}
     if not any(effects.values()):
         why = next((t.why for found in tried.values() for t in found if t.why), "none was screened")
         raise SpeechError(f"no group of its layers could be treated, so nothing is known of any plan ({why})")
@@ -82,19 +86,20 @@ def auto(
         for technique, arguments in candidates.items()
         for plan in planning.plans(technique, arguments, effects[technique])
     ]
+    called = _names(made)
     asked: dict[int, Asked] = {}
 
     def ask(plan: Plan) -> Answer:
         try:
             return asked_in_full(plan)
         except Exception as error:
-            names = (base.system.name, _name(plan), base.system.target)
+            names = (base.system.name, called[id(plan)], base.system.target)
             return Answer("not run", False, failed.told(run, names, error), 0.0)
 
     def asked_in_full(plan: Plan) -> Answer:
         steps = [(plan.technique, {**plan.arguments, "layers": plan.layers})]
         data = f"chosen by {len(base.sentences)} sentences"
-        variant = confirmed.make(base.system, steps, _name(plan), folder, data=data, resume=resume)
+        variant = confirmed.make(base.system, steps, called[id(plan)], folder, data=data, resume=resume)
         heard = confirmed.hear(run, base, variant, scorer)
         kept_in = Path(folder) if resume else None
         timed = confirmed.timed(run, base.system, [variant], texts, rounds=rounds, resume=kept_in)
@@ -103,14 +108,6 @@ def auto(
         return strict(run, answer, base, variant, margins)
 
     return planning.auto(made, ask, whose=f"{base.system.name} on {base.system.target}", most=most), asked
-
-
-def finest(tried: Sequence[Tried]) -> list[Effect]:
-    """What the groups of the finest axis did that was screened; groups of two axes would hold the same layers."""
-    for axis in planning.AXES[::-1]:
-        if found := [t.effect for t in tried if t.effect and t.group.axis == axis]:
-            return found
-    return []
 
 
 def plan_of(
@@ -211,18 +208,20 @@ def _planned(
     if not answer.recommended:
         reason = f"{planning.LEAVE}: {chosen.reason}; {where}: {answer.word} ({answer.why})"
         return _left(run, name, target, reason)
-    groups = ", ".join(group.name for group in chosen.plan.groups)
-    reason = f"{chosen.plan.technique} on {groups}, {where}: {answer.why}"
+    reason = f"{chosen.plan.said}, {where}: {answer.why}"
+    told = {"plan": reason, "technique": chosen.plan.technique, "layers": chosen.plan.layers}
     run.add(
         name,
         AUTO,
         target,
         "speedup",
         answer.times,
+        n=answer.n,
+        ci=answer.ci,
         source="the bench: baseline over variant",
-        detail={"plan": reason, "technique": chosen.plan.technique, "layers": chosen.plan.layers},
+        detail=told | {"smaller": round(answer.smaller, 3)},
     )
-    return Found(one.variant, f"{name} on {target}: take {reason} ({answer.times:.2f} times as fast).")
+    return Found(one.variant, f"{name} on {target}: take {reason}; {answer.gained}.")
 
 
 def _left(run: Run, name: str, target: str, reason: str) -> Found:
@@ -231,9 +230,16 @@ def _left(run: Run, name: str, target: str, reason: str) -> Found:
     return Found(None, f"{name} on {target}: {reason}.")
 
 
-def _name(plan: Plan) -> str:
-    """What a plan's variant is called."""
-    return f"{plan.technique}-{len(plan.layers)}"
+def _names(made: Sequence[Plan]) -> dict[int, str]:
+    """By a plan's id what its variant is called: after how many layers it treats, "int8-static-25"; of several with as
+    many, the second "int8-static-25-2".
+    """
+    named, counted = {}, Counter()
+    for plan in made:
+        first = f"{plan.technique}-{len(plan.layers)}"
+        counted[first] += 1
+        named[id(plan)] = first if counted[first] == 1 else f"{first}-{counted[first]}"
+    return named
 
 
 def recalled(rows: pd.DataFrame) -> str | None:
@@ -245,7 +251,15 @@ def recalled(rows: pd.DataFrame) -> str | None:
         newest = newest_run(own)
         reasons = []
         for row in newest.itertuples():
-            reason = json.loads(row.detail)["plan"] if row.detail.startswith("{") else row.detail
-            reasons.append(f"{row.system} on {row.target}: {reason}.")
+            reasons.append(f"{row.system} on {row.target}: {_reason(row)}.")
         said.append(origins.told(newest, " ".join(dict.fromkeys(reasons))))
     return " ".join(said) or None
+
+
+def _reason(row: Any) -> str:
+    """What a plan's row says of it; one without an interval, as older ones are, shows nothing to be faster."""
+    if not row.detail.startswith("{"):
+        return row.detail
+    told = json.loads(row.detail)
+    ci = None if math.isnan(row.ci_low) or math.isnan(row.ci_high) else (row.ci_low, row.ci_high)
+    return f"{told['plan']}; {planning.gained(row.value, ci, told.get('smaller', 1.0))}"

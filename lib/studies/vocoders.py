@@ -124,7 +124,8 @@ def speeds(
         for label, vocoder in vocoders.items()
         if ELSEWHERE in systems.targets(vocoder.name)
     }
-    candidates = {label: bench.Candidate.of(vocoder) for label, vocoder in {**vocoders, **others, **(beside or {})}.items()}
+    every = {**vocoders, **others, **(beside or {})}
+    candidates = {label: bench.Candidate.of(vocoder) for label, vocoder in every.items()}
     benched = bench.bench(candidates, mels, **{"seed": run.seed, **settings})
     bench.write(run, benched)
     return benched
