@@ -92,7 +92,7 @@ def test_a_group_that_gains_less_than_the_baseline_differs_from_itself_gains_not
 
 
 def test_the_speed_that_only_a_whole_stage_has_is_found_and_its_lossy_blocks_are_left_out():
-    """Blocks alone are no faster: their inputs are converted at either end. The decoder as a whole is, and is heard."""
+    """Of the decoder's blocks none is faster alone. The decoder as a whole is, and is heard."""
 
     def of(axis, name, layers, times, nll):
         return Effect(Group(axis, name, layers), times, {"asr_nll": nll, "mos_predicted": 0.0}, 1.03)
