@@ -557,7 +557,8 @@ def test_a_vocoder_in_8_bit_takes_turns_with_the_others(tmp_path, monkeypatch):
     whole = systems.load("istft", target="onnxruntime/cpu", threads=1)
     assert (one.name, one.target) == (whole.name, whole.target) and one.size_mb < whole.size_mb
     mel = features.log_mel((0.1 * np.random.default_rng(0).standard_normal(22_016)).astype(np.float32))
-    assert 0 < np.abs(one.vocode(mel) - whole.vocode(mel)).max() < 0.1
+    shown = [features.log_mel(vocoder.vocode(mel)) for vocoder in (one, whole)]
+    assert 0 < np.abs(shown[0] - shown[1]).mean() < 0.1
     asked = {}
     monkeypatch.setattr(vocoders.bench, "bench", lambda candidates, mels, **more: asked.update(candidates) or {})
     monkeypatch.setattr(vocoders.bench, "write", lambda run, benched: None)

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from lib.errors import ParameterError
+from lib.measure import verdict
 from lib.optimize import plan
 from lib.optimize.plan import Answer, Effect, Group
 
@@ -162,3 +163,9 @@ def test_groups_of_nothing_are_refused():
         plan.groups(Voice(), {})
     with pytest.raises(ParameterError, match="unknown axis 'blocks': did you mean 'block'?"):
         plan.groups(Voice(), {"decoder/a": "Conv"}, axes=["blocks"])
+
+
+@pytest.mark.parametrize("times", [0.9, 1.0, 1.005, 1.01, 1.3])
+@pytest.mark.parametrize("ci", [None, (0.8, 1.5), (1.0, 1.5), (1.004, 1.5)])
+def test_faster_is_what_the_verdict_calls_so(times, ci):
+    assert plan.surely_faster(times, ci) == verdict.Gain("rtf", times, *(ci or (None, None))).saves

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib.errors import ParameterError, unknown
-from lib.measure.verdict import Gain
 from lib.systems.model import Model
 
 log = logging.getLogger(__name__)
@@ -27,6 +26,7 @@ LEAVE = "leave it in fp32"
 AXES = ("type", "stage", "block")  # how layers are grouped, from coarse to fine
 NOISE = 0.02  # share of a margin that is charged for every group: what loses nothing measurable is not free
 ALLOWED = 1.0  # margins: a group that loses more alone is lossy
+FASTER_BY = 1.01  # what less than that is faster by is no saving: `verdict.LEAST_SAVING`, which this room cannot see
 HOPELESS = 2.0  # margins that a plan may be guessed to lose and still be asked about: guesses err to both sides
 
 
@@ -120,7 +120,7 @@ class Answer:
     @property
     def faster(self) -> bool:
         """Whether it is so significantly, by the rule of the verdict."""
-        return Gain("rtf", self.times, self.low, self.high).saves
+        return surely_faster(self.times, self.ci)
 
     @property
     def gained(self) -> str:
@@ -283,4 +283,9 @@ def gained(times: float, ci: tuple[float, float] | None, smaller: float = 1.0) -
     if ci is None:
         return f"{also}not shown to be faster ({times:.2f} times as fast, without an interval)"
     said = f"{times:.2f} times as fast [{ci[0]:.2f}, {ci[1]:.2f}]"
-    return said if Gain("rtf", times, *ci).saves else f"{also}not faster ({said})"
+    return said if surely_faster(times, ci) else f"{also}not faster ({said})"
+
+
+def surely_faster(times: float, ci: tuple[float, float] | None) -> bool:
+    """Whether something is faster by more than chance and by as much as counts: `verdict.Gain.saves` of a time."""
+    return ci is not None and times >= FASTER_BY and ci[0] > 1
