@@ -67,6 +67,17 @@ def test_each_system_is_told_what_to_take_and_none_is_flattered():
     assert table.verdict.tolist()[3] == "not run" and table.why.tolist()[3] == "no kernel"
 
 
+def test_what_is_faster_by_chance_is_not_taken_as_the_fastest():
+    def one(name, times, low, high, smaller):
+        told = answer("without audible loss", True, times, low=low, high=high, smaller=smaller)
+        return Tried(trial("a", "torch/cpu", name), told)
+
+    noisy, sure = one("noisy", 1.4, 0.92, 2.1, 1.9), one("sure", 1.05, 1.02, 1.08, 1.1)
+    small = one("small", 1.0, 0.95, 1.05, 3.6)
+    assert compression.findings([noisy, sure, small])[0].startswith("a on torch/cpu: take sure,")
+    assert compression.findings([noisy, small])[0].startswith("a on torch/cpu: take small,")
+
+
 def test_every_trial_has_a_name_of_its_own_and_a_technique_that_exists():
     for extent in menu.EXTENTS:
         trials = menu.trials(extent)

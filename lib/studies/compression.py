@@ -169,10 +169,17 @@ def _finding(group: Sequence[Tried]) -> str:
         counts.append(f"{slower} {_are(slower)} significantly slower than the baseline")
     told = f"of {len(group)} tried {', '.join(counts)}"
     if good:
-        best = max(good, key=lambda one: one.answer.times)
+        best = max(good, key=lambda one: _worth(one.answer.faster, one.answer.times, one.answer.smaller))
         return f"take {best.trial.variant}, {best.answer.why}; {told}"
     more = " until more is measured" if any(one.answer.undecided for one in answered) else ""
     return f"leave it as it is{more}; {told}"
+
+
+def _worth(faster: bool, times: float, smaller: float) -> tuple[bool, float]:
+    """Of variants that may be taken the largest is the best: the fastest of those that are faster by more than chance,
+    else the smallest.
+    """
+    return faster, times if faster else smaller
 
 
 def _word(answer: Answer) -> str:
@@ -193,21 +200,24 @@ def _are(count: int) -> str:
 
 
 def taken(rows: pd.DataFrame, name: str, target: str, folder: str | Path, *, threads: int = 2) -> System:
-    """The fastest variant of a system that this run recommends, a plan's among them, loaded from where it was saved;
-    the system itself where it recommends none. rows: of `lib.results.read`, this run's.
+    """The fastest variant of a system that this run recommends (the smallest, where none is faster by more than
+    chance), a plan's among them, loaded from where it was saved; the system itself where it recommends none. rows: of
+    `lib.results.read`, this run's.
     """
     mine = rows[(rows.system == name) & (rows.target == target) & (rows.metric == "rtf") & rows.value.notna()]
-    fastest: dict[str, float] = {}
+    worth: dict[str, tuple[bool, float]] = {}
     for variant in dict.fromkeys(mine.variant):
         home = confirmed.home(folder, name, target, variant)
         if variant == WHOLE or not home.is_dir():
             continue
         said = judgement.from_rows(rows, name, variant, target)
         if said.recommendation.word == verdict.RECOMMENDED:
-            fastest[str(home)] = max(gain.times for gain in said.gains if gain.metric == "rtf")
-    if not fastest:
+            gains = {gain.metric: gain for gain in said.gains}
+            smaller = gains["size_mb"].times if "size_mb" in gains else 1.0
+            worth[str(home)] = _worth(gains["rtf"].saves, gains["rtf"].times, smaller)
+    if not worth:
         return systems.load(name, target=target, threads=threads)
-    return optimize.load(max(fastest, key=fastest.get), threads=threads)
+    return optimize.load(max(worth, key=worth.get), threads=threads)
 
 
 def with_baselines(rows: pd.DataFrame) -> pd.DataFrame:
