@@ -42,8 +42,8 @@ TRIED = [
 
 
 def test_each_system_is_told_what_to_take_and_none_is_flattered():
-    faster = Tried(trial("b", "onnxruntime/cpu", "int8"), answer("without audible loss", True, 1.6))
-    fastest = Tried(trial("b", "onnxruntime/cpu", "plan"), answer("without audible loss", True, 1.7))
+    faster = Tried(trial("b", "onnxruntime/cpu", "int8"), answer("without audible loss", True, 1.6, **SURE))
+    fastest = Tried(trial("b", "onnxruntime/cpu", "plan"), answer("without audible loss", True, 1.7, **SURE))
     slow = Tried(
         trial("b", "onnxruntime/cpu", "nf4"), answer("undecided", False, 0.8, undecided=True, slower=True)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 COSTS = ("latency_ms_p50", "size_mb", "energy_j_per_audio_s")
 MAX_NAMES = 9  # of a panel
+LABEL_WIDTH = 40  # characters of a line under a panel: more runs out of it
 _AXIS = {
     "latency_ms_p50": "Latency of a sentence, ms",
     "size_mb": "Download, MB",
@@ -129,8 +131,10 @@ def _panel(axes: Axes, cost: str, pairs: list[tuple[Row, Row]]) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    words = _words(pairs)
-    axes.set_xlabel(_AXIS.get(cost, METRICS[cost].label) + (f"\n({words})" if words else ""))
+    said = [_AXIS.get(cost, METRICS[cost].label)]
+    if words := _words(pairs):
+        said += textwrap.wrap(f"({words})", LABEL_WIDTH)
+    axes.set_xlabel("\n".join(said))
 
 
 def _words(pairs: list[tuple[Row, Row]]) -> str:
