@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib import audio, features, optimize, systems
+from lib import audio, features, systems
 from lib.corpora import prompts
 from lib.measure import bench, evaluate
 from lib.measure.scorer import Scorer
-from lib.studies import menu
+from lib.studies import confirmed, menu
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,16 +94,10 @@ def pair(
 
 
 def smaller(folder: str | Path, threads: int = 2) -> dict[str, "Vocoder"]:
-    """`istft` on ONNX Runtime in 8 bit, saved in a folder as whoever benches it needs it."""
+    """`istft` on ONNX Runtime in 8 bit, saved under a folder as whoever benches it needs it."""
     name, steps = menu.SMALL
-    made = optimize.make(
-        systems.load("istft", target=ELSEWHERE, threads=threads),
-        "combined",
-        variant=name,
-        steps=[list(step) for step in steps],
-    )
-    optimize.save(made, folder)
-    return {"istft in 8 bit": optimize.load(folder, threads=threads)}
+    whole = systems.load("istft", target=ELSEWHERE, threads=threads)
+    return {"istft in 8 bit": confirmed.make(whole, steps, name, folder)}
 
 
 def speeds(
