@@ -154,6 +154,8 @@ def load(
     for name, value in given.items():
         if name not in defaults:
             raise unknown(f"parameter of {Path(notebook).stem}", name, defaults)
+        if isinstance(value, bool) and isinstance(defaults[name], str):
+            value = given[name] = "on" if value else "off"  # YAML 1.1 takes these two words for true and false
         if not _same_type(value, defaults[name]):
             raise ParameterError(
                 f"parameter {name} of {Path(notebook).stem} is {value!r}, "

@@ -61,6 +61,13 @@ def test_wrong_type_is_named(notebook):
         params.load("quick", notebook, folder)
 
 
+def test_a_text_may_be_one_of_the_words_that_yaml_takes_for_true_and_false(notebook):
+    folder = write(notebook, "profile: off\n")
+    assert params.load("quick", notebook, folder) == {"profile": "off"}
+    with pytest.raises(ParameterError, match="n_sentences .* is False, it must be a whole number"):
+        params.load("quick", notebook, folder, {"n_sentences": False})
+
+
 @pytest.mark.parametrize(
     "given, message",
     [
