@@ -62,7 +62,12 @@ def publish(
         tasks.export(recipe, path, draft, "")
         measured = list(
             measure(
-                recipe.task, draft, recipe.data["voices"], gutenberg.split("test", sentences), threads=threads
+                recipe.task,
+                draft,
+                recipe.data["voices"],
+                gutenberg.split("test", sentences),
+                mels_from=recipe.model.get("mels_from", ()),
+                threads=threads,
             )
         )
         networks = systems.load(recipe.task, threads=threads, checkpoint=draft).modules
@@ -86,9 +91,11 @@ def measure(
     voices: Sequence[str],
     sentences: Sequence[gutenberg.Sentence],
     *,
+    mels_from: Sequence[str] = (),
     threads: int = 2,
 ) -> Iterator[Row]:
-    """The teacher's clips, then the acoustic model's own reading of the same sentences; for a vocoder see `copies`.
+    """The teacher's clips, then the acoustic model's own reading of the same sentences; for a vocoder see `copies`, and
+    `spoken` of the acoustic models whose mels it learnt (`mels_from`).
 
     A voice that the zoo's `hifigan` has not learnt is spoken by `istft`.
     """
@@ -96,6 +103,7 @@ def measure(
     model = systems.load(task, threads=threads, checkpoint=folder)
     if model.kind == "vocoder":
         yield from copies(model, voices, scorer, len(sentences), threads=threads)
+        yield from spoken(model, mels_from, sentences, scorer, threads=threads)
         return
     heard = recipes.load(zoo.folder("hifigan") / "recipe.yaml").data["voices"]
     for voice in voices:
@@ -140,6 +148,24 @@ def copies(
         yield Row("original", label, evaluate.judge(originals, scorer).summary)
         for who, (_, made) in copied.items():
             yield Row(f"{who}, copy", label, evaluate.judge(made, scorer, originals=originals).summary)
+
+
+def spoken(
+    vocoder: Vocoder,
+    names: Sequence[str],
+    sentences: Sequence[gutenberg.Sentence],
+    scorer: Scorer,
+    *,
+    threads: int = 2,
+) -> Iterator[Row]:
+    """The sentences as acoustic models of `lib.zoo` say them through a vocoder, in every voice that they know."""
+    for name in names:
+        model = systems.load(name, threads=threads)
+        for voice in model.speakers:
+            speaker = model.adjusted(speaker=voice)
+            speaker.take(vocoder)
+            said = evaluate.judge(evaluate.speak(speaker, sentences), scorer).summary
+            yield Row(f"{name} + {vocoder.name}", voice, said)
 
 
 def thinned(curve: Sequence[dict], points: int = POINTS) -> list[dict]:
