@@ -18,12 +18,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib import features, systems, zoo
+from lib import features, sharpen, systems, zoo
 from lib.corpora import gutenberg
 from lib.errors import MissingDataError, ParameterError, SpeechError
 from lib.files import write_atomic
 from lib.measure import evaluate, held_out_voices
 from lib.measure.scorer import Scorer
+from lib.systems import postfilter
 from lib.training import checkpoint as checkpoints
 from lib.training import recipe as recipes
 from lib.training import sources, tasks
@@ -60,6 +61,7 @@ def publish(
     target = zoo.HERE / (name or recipe.task)
     with tempfile.TemporaryDirectory() as draft:
         tasks.export(recipe, path, draft, "")
+        table = _counted(draft, min(sentences, sharpen.SENTENCES), threads)
         measured = list(
             measure(
                 recipe.task,
@@ -80,6 +82,8 @@ def publish(
         goes_on = (Path(draft) / sources.RESUME).is_file()
     text = card(recipe, curve, measured, sentences, own / 1e6, note, goes_on=goes_on) + notes(target)
     tasks.export(recipe, path, target, text)
+    if table is not None:
+        write_atomic(target / postfilter.FILE, table)
     write_atomic(target / "recipe.yaml", Path(recipe_file).read_bytes())
     write_atomic(target / "curve.jsonl", "".join(json.dumps(r) + "\n" for r in thinned(curve)).encode())
     return target
@@ -97,7 +101,8 @@ def measure(
     """The teacher's clips, then the acoustic model's own reading of the same sentences; for a vocoder see `copies`, and
     `spoken` of the acoustic models whose mels it learnt (`mels_from`).
 
-    A voice that the zoo's `hifigan` has not learnt is spoken by `istft`.
+    A voice that the zoo's `hifigan` has not learnt is spoken by `istft`. Where the folder says how its mels are
+    sharpened, they are heard so, too.
     """
     scorer = Scorer(threads=threads)
     model = systems.load(task, threads=threads, checkpoint=folder)
@@ -112,13 +117,14 @@ def measure(
         speaker, who = model.adjusted(speaker=voice), "hifigan"
         if voice not in heard:
             speaker, who = speaker.derive("istft", vocoder="istft"), "istft"
-        clips = evaluate.speak(speaker, sentences)
-        failed = evaluate.attention_failures(clips)
-        yield Row(
-            f"{task} + {who}",
-            voice,
-            evaluate.judge(clips, scorer).summary | ({FAILURES: failed} if failed else {}),
-        )
+        ways = {f"{task} + {who}": speaker}
+        if (Path(folder) / postfilter.FILE).is_file():
+            ways[f"{task}, sharpened, + {who}"] = speaker.adjusted(sharpness=1.0)
+        for label, way in ways.items():
+            clips = evaluate.speak(way, sentences)
+            failed = evaluate.attention_failures(clips)
+            scores = evaluate.judge(clips, scorer).summary | ({FAILURES: failed} if failed else {})
+            yield Row(label, voice, scores)
 
 
 def copies(
@@ -166,6 +172,17 @@ def spoken(
             speaker.take(vocoder)
             said = evaluate.judge(evaluate.speak(speaker, sentences), scorer).summary
             yield Row(f"{name} + {vocoder.name}", voice, said)
+
+
+def _counted(draft: str, n: int, threads: int) -> bytes | None:
+    """By how much the mels of an acoustic model in a folder are to be sharpened, which lies there afterwards; None
+    where it makes none in a voice that is here.
+    """
+    try:
+        return sharpen.count(draft, sentences=n, threads=threads).read_bytes()
+    except ParameterError as error:
+        log.info("not sharpened: %s", error)
+        return None
 
 
 def thinned(curve: Sequence[dict], points: int = POINTS) -> list[dict]:

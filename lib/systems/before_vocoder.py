@@ -12,7 +12,8 @@ import numpy as np
 from lib import systems, targets, zoo
 from lib.errors import ParameterError, unknown
 from lib.features import MelConfig
-from lib.systems import checkpoint, symbols
+from lib.files import content_key
+from lib.systems import checkpoint, postfilter, symbols
 from lib.systems.base import System, Vocoder
 from lib.systems.griffin_lim import GriffinLim
 from lib.systems.model import Part
@@ -35,7 +36,9 @@ class BeforeVocoder(System):
     mel: MelConfig  # of the spectrograms it makes
     folder: Path  # of its checkpoint
     speakers: tuple[str, ...]
+    sharpness: float = 0.0  # how far the movement of its mels is raised to that of speech (`postfilter`), to 1
     packages = (*System.packages, "librosa")  # Griffin-Lim's
+    _table: np.ndarray | None = None  # of the postfilter, where it is in use
 
     def _begin(
         self, vocoder: Vocoder | None, speaker: str | None, variant: str | None, manner: dict[str, Any]
@@ -55,6 +58,7 @@ class BeforeVocoder(System):
         where = {"vocoder_target": self.vocoder.target} if elsewhere else {}
         return {
             "speaker": self.speaker,
+            "sharpness": self.sharpness,
             "vocoder": self.vocoder.name,
             **where,
             **self.vocoder.settings(),
@@ -65,12 +69,14 @@ class BeforeVocoder(System):
         self,
         *,
         speaker: str | None = None,
+        sharpness: float | None = None,
         vocoder: str | None = None,
         vocoder_target: str | None = None,
         **others: Any,
     ) -> None:
-        """speaker: one of `speakers`; vocoder: the name of one that `lib.systems` loads; vocoder_target: where it
-        runs, by default where the acoustic model does; others: fields of `manner`, settings of the vocoder.
+        """speaker: one of `speakers`; sharpness: from 0 to 1, see `postfilter`; vocoder: the name of one that
+        `lib.systems` loads; vocoder_target: where it runs, by default where the acoustic model does; others: fields of
+        `manner`, settings of the vocoder.
         """
         own = getattr(self, self.manner) if self.manner else None
         names = {field.name for field in dataclasses.fields(own)} if self.manner else set()
@@ -87,6 +93,8 @@ class BeforeVocoder(System):
         theirs = {name: others.pop(name) for name in self.vocoder.settings().keys() & others.keys()}
         self.vocoder.configure(**theirs)
         super().configure(**others)
+        if sharpness is not None or (speaker is not None and self.sharpness):
+            self._sharpen(self.sharpness if sharpness is None else postfilter.checked(sharpness))
         if changes:
             setattr(self, self.manner, dataclasses.replace(own, **changes))
 
@@ -114,7 +122,7 @@ class BeforeVocoder(System):
         self.vocoder.graphs.update(graphs)
         runs = targets.find(vocoder.target).packages if vocoder.target != self.target else ()
         self.packages = tuple(dict.fromkeys((*type(self).packages, *vocoder.packages, *runs)))
-        self.front_end = symbols.files()
+        self.front_end = (*symbols.files(), *self._sharpened_by())
         self.files = (*checkpoint.files(self.folder), *vocoder.files, *self.front_end)
 
     @property
@@ -134,6 +142,21 @@ class BeforeVocoder(System):
     def _changed(self) -> None:
         self.vocoder._changed()
 
+    def _sharpen(self, strength: float) -> None:
+        """MissingDataError where nobody has counted by how much in this voice."""
+        others = [tuple(f for f in files if f not in self._sharpened_by()) for files in (self.front_end, self.files)]
+        self._table = postfilter.load(self.folder, self.speaker) if strength else None
+        self.sharpness = strength
+        self.front_end, self.files = ((*files, *self._sharpened_by()) if files else () for files in others)
+
+    def _sharpened_by(self) -> tuple[Path, ...]:
+        return (self.folder / postfilter.FILE,) if self.sharpness else ()
+
+    def fingerprint(self) -> str:
+        """As of every model; the table that its mels are sharpened by decides what it does, too."""
+        whole = super().fingerprint()
+        return whole if self._table is None else content_key(whole, self._table.tobytes())
+
     def _speaker(self, name: str | None) -> str:
         if name is not None and name not in self.speakers:
             raise unknown(f"speaker of {self.folder}", name, self.speakers)
@@ -141,6 +164,8 @@ class BeforeVocoder(System):
 
     def _voiced(self, log_mel: np.ndarray, seed: int) -> np.ndarray:
         """The waveform of a log-mel (F, n_bands)."""
+        if self._table is not None:
+            log_mel = postfilter.sharpened(log_mel, self._table, self.sharpness)
         return self.vocoder.vocode(log_mel, seed)
 
     def _known(self, sentence: str) -> tuple[str, ...]:
