@@ -64,12 +64,7 @@ def publish(
         table = _counted(draft, min(sentences, sharpen.SENTENCES), threads)
         measured = list(
             measure(
-                recipe.task,
-                draft,
-                recipe.data["voices"],
-                gutenberg.split("test", sentences),
-                mels_from=recipe.model.get("mels_from", ()),
-                threads=threads,
+                recipe.task, draft, recipe.data["voices"], gutenberg.split("test", sentences), threads=threads
             )
         )
         networks = systems.load(recipe.task, threads=threads, checkpoint=draft).modules
@@ -95,11 +90,9 @@ def measure(
     voices: Sequence[str],
     sentences: Sequence[gutenberg.Sentence],
     *,
-    mels_from: Sequence[str] = (),
     threads: int = 2,
 ) -> Iterator[Row]:
-    """The teacher's clips, then the acoustic model's own reading of the same sentences; for a vocoder see `copies`, and
-    `spoken` of the acoustic models whose mels it learnt (`mels_from`).
+    """The teacher's clips, then the acoustic model's own reading of the same sentences; for a vocoder see `copies`.
 
     A voice that the zoo's `hifigan` has not learnt is spoken by `istft`. Where the folder says how its mels are
     sharpened, they are heard so, too.
@@ -108,7 +101,6 @@ def measure(
     model = systems.load(task, threads=threads, checkpoint=folder)
     if model.kind == "vocoder":
         yield from copies(model, voices, scorer, len(sentences), threads=threads)
-        yield from spoken(model, mels_from, sentences, scorer, threads=threads)
         return
     heard = recipes.load(zoo.folder("hifigan") / "recipe.yaml").data["voices"]
     for voice in voices:
@@ -154,24 +146,6 @@ def copies(
         yield Row("original", label, evaluate.judge(originals, scorer).summary)
         for who, (_, made) in copied.items():
             yield Row(f"{who}, copy", label, evaluate.judge(made, scorer, originals=originals).summary)
-
-
-def spoken(
-    vocoder: Vocoder,
-    names: Sequence[str],
-    sentences: Sequence[gutenberg.Sentence],
-    scorer: Scorer,
-    *,
-    threads: int = 2,
-) -> Iterator[Row]:
-    """The sentences as acoustic models of `lib.zoo` say them through a vocoder, in every voice that they know."""
-    for name in names:
-        model = systems.load(name, threads=threads)
-        for voice in model.speakers:
-            speaker = model.adjusted(speaker=voice)
-            speaker.take(vocoder)
-            said = evaluate.judge(evaluate.speak(speaker, sentences), scorer).summary
-            yield Row(f"{name} + {vocoder.name}", voice, said)
 
 
 def _counted(draft: str, n: int, threads: int) -> bytes | None:
