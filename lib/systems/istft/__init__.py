@@ -9,8 +9,7 @@ arXiv:2203.02395) and Vocos (Siuzdak 2023, arXiv:2306.00814).
 
 `signal.py` has what is not learnt, `network.py` what is, `vocoder.py` the finished vocoder on torch; `onnx_vocoder.py`
 runs it without torch, on graphs that `graph.py` makes; `stream.py` speaks while the mel still comes, and `held.py`
-holds the copy of a whole mel to it; `whole.py` is the one that looks ahead and waits for all of the mel; `partial.py`
-says which parts an ablation can take away. How it is trained is in
+holds the copy of a whole mel to it; `partial.py` says which parts an ablation can take away. How it is trained is in
 `lib.training.tasks.istft`.
 """
 
@@ -20,7 +19,6 @@ from lib.systems import lazily
 
 _PLACES = {
     "Istft": "vocoder",
-    "IstftWhole": "vocoder",
     "PartialIstft": "vocoder",
     "pretrained": "vocoder",
     "IstftConfig": "config",

@@ -4,9 +4,8 @@
     trunk   mel (F, 80), ahead (F, 80), magnitude (F, 513), octaves (F, 1)    -> real (F, 513), imaginary, gain
 
 `trunk` holds the prior and the mel of the source, too, and ends in H and G themselves. Beside these each has an input
-`<convolution>/past` for the frames that the convolution saw last, (kernel - 1, width), and gives them back as they
-are after this chunk in `<convolution>/next`: zeros begin an utterance. Any number of frames goes through. Those of
-networks that look to both sides (`network.centre`) have neither, and take the whole utterance.
+`<convolution>/past` for the frames that the convolution saw last, (kernel - 1, width), and gives them back as they are
+after this chunk in `<convolution>/next`: zeros begin an utterance. Any number of frames goes through.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ OPSET, IR = 20, 10
 Weights = Mapping[str, np.ndarray]  # "<network>.<key>" -> array
 
 
-def graphs(config: IstftConfig, weights: Weights, *, centred: bool = False) -> dict[str, bytes]:
-    """Both, serialized, by name. centred: whether their convolutions look to both sides."""
-    return {"pitch": pitch(config, weights, centred), "trunk": trunk(config, weights, centred)}
+def graphs(config: IstftConfig, weights: Weights) -> dict[str, bytes]:
+    """Both, serialized, by name."""
+    return {"pitch": pitch(config, weights), "trunk": trunk(config, weights)}
 
 
-def pitch(config: IstftConfig, weights: Weights, centred: bool = False) -> bytes:
+def pitch(config: IstftConfig, weights: Weights) -> bytes:
     """Which F0 does a mel show?"""
-    graph = _Graph("pitch", weights, centred)
+    graph = _Graph("pitch", weights)
     mel = graph.scaled(graph.input("mel", HIFIGAN.n_bands), MEL_MEAN, MEL_SCALE)
     hidden = _read(graph, mel, config.pitch_blocks)
     graph.output("logits", graph.linear(hidden, "output"), config.pitch_bins)
@@ -52,9 +51,9 @@ def reader(n_inputs: int, n_blocks: int, weights: Weights, properties: Mapping[s
     return graph.serialized(properties)
 
 
-def trunk(config: IstftConfig, weights: Weights, centred: bool = False) -> bytes:
+def trunk(config: IstftConfig, weights: Weights) -> bytes:
     """Which filters make this mel of the source?"""
-    graph = _Graph("trunk", weights, centred)
+    graph = _Graph("trunk", weights)
     mel, ahead = (graph.input(name, HIFIGAN.n_bands) for name in ("mel", "ahead"))
     magnitude, octaves = graph.input("magnitude", BINS), graph.input("octaves", 1)
     of_source = graph.node("MatMul", magnitude, graph.constant("filters", _filters()))
@@ -105,8 +104,8 @@ def _read(graph: "_Graph", frames: str, n_blocks: int) -> str:
 class _Graph:
     """A graph while it grows; tensors are known by their names."""
 
-    def __init__(self, name: str, weights: Weights, centred: bool = False):
-        self.name, self.weights, self.centred = name, weights, centred
+    def __init__(self, name: str, weights: Weights):
+        self.name, self.weights = name, weights
         self.nodes, self.inputs, self.outputs, self.constants = [], [], [], {}
 
     def constant(self, name: str, values: np.ndarray) -> str:
@@ -168,11 +167,19 @@ class _Graph:
         return self.node("Gemm", tensor, *names)
 
     def convolution(self, frames: str, layer: str) -> str:
-        """Over the past, or both sides, (F, n_inputs) -> (F, width)."""
+        """Over the past, (F, n_inputs) -> (F, width), and what is to be remembered of it."""
         kernel = self.weights[f"{self.name}.{layer}.weight"]  # (width, n_inputs / groups, k)
         width, n_inputs, k = kernel.shape
         depthwise = n_inputs == 1
-        joined = self._beside(frames, layer, width if depthwise else n_inputs, k)
+        past = self.input(f"{layer}/past", width if depthwise else n_inputs, k - 1)
+        joined = self.node("Concat", past, frames, axis=0)  # (k - 1 + F, n_inputs)
+        begin = self.constant(f"from{k - 1}", np.array([-(k - 1)], np.int64))
+        end, axis = (
+            self.constant("end", np.array([2**62], np.int64)),
+            self.constant("axis0", np.array([0], np.int64)),
+        )
+        following = self.node("Slice", joined, begin, end, axis)
+        self.output(f"{layer}/next", following, width if depthwise else n_inputs, k - 1)
         around = self.constant("around", np.array([0, 2], np.int64))
         turned = self.node(
             "Unsqueeze", self.node("Transpose", joined, perm=[1, 0]), around
@@ -186,26 +193,6 @@ class _Graph:
             group=width if depthwise else 1,
         )
         return self.node("Transpose", self.node("Squeeze", made, around), perm=[1, 0])
-
-    def _beside(self, frames: str, layer: str, width: int, k: int) -> str:
-        """(F, width) -> (k - 1 + F, width): with what a convolution of k frames sees beside them; what is to be
-        remembered of a past becomes an output.
-        """
-        if self.centred:
-            behind, ahead = (
-                self.constant(f"silence{n}x{width}", np.zeros((n, width), np.float32))
-                for n in (k - 1 - (k - 1) // 2, (k - 1) // 2)
-            )
-            return self.node("Concat", behind, frames, ahead, axis=0)
-        past = self.input(f"{layer}/past", width, k - 1)
-        joined = self.node("Concat", past, frames, axis=0)
-        begin = self.constant(f"from{k - 1}", np.array([-(k - 1)], np.int64))
-        end, axis = (
-            self.constant("end", np.array([2**62], np.int64)),
-            self.constant("axis0", np.array([0], np.int64)),
-        )
-        self.output(f"{layer}/next", self.node("Slice", joined, begin, end, axis), width, k - 1)
-        return joined
 
     def serialized(self, properties: Mapping[str, str] | None = None) -> bytes:
         from onnx import TensorProto, helper, numpy_helper

@@ -3,8 +3,7 @@ network for the pitch.
 
 Every convolution looks back only; what a network sees of the future is the mel, moved by `lookahead` frames. With the
 window of the STFT, an output sample waits for the mel of 4 frames later (46 ms): two for the overlap, two for what
-the pulses in those windows need, which is also the trunk's look-ahead. Networks that are given `centre` look to both
-sides instead, and want the whole mel.
+the pulses in those windows need, which is also the trunk's look-ahead.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lib.errors import ParameterError
 from lib.features import HIFIGAN
 from lib.systems.istft import signal, tables
 from lib.systems.istft.config import IstftConfig
@@ -32,7 +30,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int, kernel: int, expansion: int):
         super().__init__()
-        self.past, self.future = kernel - 1, 0
+        self.past = kernel - 1
         self.depthwise = nn.Conv1d(width, width, kernel, groups=width)
         self.norm = nn.LayerNorm(width)
         self.expand = nn.Linear(width, expansion * width)
@@ -41,17 +39,17 @@ class Block(nn.Module):
 
     def forward(self, hidden: torch.Tensor, memory: Memory | None = None) -> torch.Tensor:
         """(B, F, width) in and out."""
-        mixed = _mixed(self.depthwise, around(memory, self, hidden))
+        mixed = _mixed(self.depthwise, after(memory, self, hidden, self.past))
         wide = F.gelu(linear(self.expand, self.norm(mixed)))  # (B, F, expansion * width)
         return torch.addcmul(hidden, self.scale, linear(self.project, wide))
 
 
 class Reader(nn.Module):
-    """Frames of features -> frames of something else, seeing the past alone, or both sides (`centre`)."""
+    """Frames of features -> frames of something else, seeing the past alone."""
 
     def __init__(self, n_inputs: int, width: int, blocks: int, kernel: int, expansion: int, n_outputs: int):
         super().__init__()
-        self.past, self.future = kernel - 1, 0
+        self.past = kernel - 1
         self.input = nn.Conv1d(n_inputs, width, kernel)
         self.blocks = nn.Sequential(*(Block(width, kernel, expansion) for _ in range(blocks)))
         self.norm = nn.LayerNorm(width)
@@ -59,7 +57,7 @@ class Reader(nn.Module):
 
     def forward(self, frames: torch.Tensor, memory: Memory | None = None) -> torch.Tensor:
         """(B, F, n_inputs) -> (B, F, n_outputs)."""
-        hidden = self.input(around(memory, self, frames).transpose(1, 2)).transpose(1, 2)
+        hidden = self.input(after(memory, self, frames, self.past).transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
             hidden = block(hidden, memory)  # (B, F, width)
         return linear(self.output, self.norm(hidden))
@@ -155,14 +153,6 @@ def build(config: IstftConfig, seed: int = 0) -> dict[str, nn.Module]:
     return {"pitch": Pitch(config), "trunk": Trunk(config)}
 
 
-def centre(networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """The same networks, whose convolutions see as much ahead as behind from now on."""
-    for reader in networks.values():
-        for layer in (reader, *reader.blocks):
-            layer.past, layer.future = layer.past - layer.past // 2, layer.past // 2
-    return dict(networks)
-
-
 def render(
     trunk: nn.Module,
     log_mel: torch.Tensor,
@@ -234,19 +224,15 @@ def ahead(frames: torch.Tensor, n: int) -> torch.Tensor:
     return torch.cat([frames[:, moved:], frames[:, -1:].expand(-1, moved, -1)], 1)
 
 
-def around(memory: Memory | None, layer: Reader | Block, frames: torch.Tensor) -> torch.Tensor:
-    """(B, F, width) -> (B, past + F + future, width): between what the layer's convolution sees beside them, silence at
-    both ends; where there is a memory behind the frames that it saw last, and those of now are remembered.
-
-    ParameterError for a memory where it looks ahead.
+def after(memory: Memory | None, layer: nn.Module, frames: torch.Tensor, n: int) -> torch.Tensor:
+    """(B, F, width) -> (B, n + F, width): behind the n frames that the layer saw last, at first silence; those of now
+    are remembered.
     """
     if memory is None:
-        return F.pad(frames, (0, 0, layer.past, layer.future))
-    if layer.future:
-        raise ParameterError("this vocoder looks ahead: give it the whole mel, or take one that streams")
-    past = memory[layer] if layer in memory else frames.new_zeros(len(frames), layer.past, frames.shape[2])
+        return F.pad(frames, (0, 0, n, 0))
+    past = memory[layer] if layer in memory else frames.new_zeros(len(frames), n, frames.shape[2])
     joined = torch.cat([past, frames], 1)
-    memory[layer] = joined[:, joined.shape[1] - layer.past :]
+    memory[layer] = joined[:, joined.shape[1] - n :]
     return joined
 
 

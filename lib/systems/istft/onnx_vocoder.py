@@ -19,7 +19,7 @@ from lib.errors import TrainingError
 from lib.files import cache_folder, content_key, write_atomic
 from lib.graphs import session
 from lib.systems import checkpoint as checkpoints
-from lib.systems.istft import partial, stream, tables, whole
+from lib.systems.istft import partial, stream, tables
 from lib.systems.istft.config import IstftConfig
 from lib.systems.istft.held import Held, held
 from lib.systems.istft.parts import PARTS
@@ -35,16 +35,16 @@ WRITERS = (
 )  # the modules that decide what a graph is, beside the mel's own
 
 
-class IstftWholeOnnx(Held):
-    """A trained vocoder on ONNX Runtime's CPU provider, from the same folder as on torch; it wants the whole mel."""
+class IstftOnnx(Held):
+    """A trained vocoder on ONNX Runtime's CPU provider, from the same folder as on torch."""
 
-    name, parts = whole.SYSTEM, whole.PARTS
+    name = "istft"
     packages = ("scipy", "threadpoolctl")  # its Fourier transform, and who may wait for whom meanwhile
 
     def __init__(self, folder: str | Path, target: str = "onnxruntime/cpu", threads: int = 2):
         self.folder, self.target, self.threads = Path(folder), target, threads
         self.files = checkpoints.files(folder)
-        self.config, self.graphs = stage_graphs(self.folder, self.parts)
+        self.config, self.graphs = stage_graphs(self.folder)
         self._open()
 
     def _open(self) -> None:
@@ -58,24 +58,16 @@ class IstftWholeOnnx(Held):
         with _one_thread():
             return held(said, log_mel, self.passes)
 
-
-class IstftOnnx(IstftWholeOnnx):
-    """One that can speak while the mel still comes."""
-
-    name, parts = "istft", PARTS
-
     def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Log-mels (n, n_bands) as they come -> the waveform as far as it is known, held to no mel; see
         `stream.speak`."""
         return stream.speak(Stages(self.sessions, self.config), map(self.checked, chunks))
 
 
-def stage_graphs(folder: Path, parts: checkpoints.Parts = PARTS) -> tuple[IstftConfig, dict[str, bytes]]:
-    """The sizes of a checkpoint and its graphs, of the cache where they lie there; errors as of `Parts.load`. parts:
-    `PARTS`, or those of `whole`.
-    """
+def stage_graphs(folder: Path) -> tuple[IstftConfig, dict[str, bytes]]:
+    """The sizes of a checkpoint and its graphs, of the cache where they lie there; errors as of `Parts.load`."""
     try:
-        config, weights = parts.arrays(folder)
+        config, weights = PARTS.arrays(folder)
     except TrainingError:
         partial.refuse(folder)  # in plainer words, where that is the reason
         raise
@@ -85,8 +77,7 @@ def stage_graphs(folder: Path, parts: checkpoints.Parts = PARTS) -> tuple[IstftC
     if not all(path.is_file() for path in kept.values()):
         from lib.systems.istft import graph
 
-        centred = parts is whole.PARTS
-        for stage, made in graph.graphs(config, weights, centred=centred).items():
+        for stage, made in graph.graphs(config, weights).items():
             write_atomic(kept[stage], made)
     return config, {stage: path.read_bytes() for stage, path in kept.items()}
 

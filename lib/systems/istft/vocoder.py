@@ -7,18 +7,16 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 
-from lib.systems.istft import network, partial, signal, stream, whole
+from lib.systems.istft import network, partial, signal, stream
 from lib.systems.istft.held import Held, held
 from lib.systems.istft.parts import PARTS
 from lib.systems.trained_vocoder import TrainedVocoder
 
 
-class IstftWhole(Held, TrainedVocoder):
-    """A trained vocoder that wants the whole mel, from a folder that `whole.PARTS.save` made. Its noise always is the
-    same: it takes no seed.
-    """
+class Istft(Held, TrainedVocoder):
+    """A trained vocoder, loaded from the folder that `save` made. Its noise always is the same: it takes no seed."""
 
-    name, parts = whole.SYSTEM, whole.PARTS
+    name, parts = "istft", PARTS
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -29,12 +27,6 @@ class IstftWhole(Held, TrainedVocoder):
 
     def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:
         return held(super().vocode(log_mel, seed), self.checked(log_mel), self.passes, _product)
-
-
-class Istft(IstftWhole):
-    """One that can speak while the mel still comes, from the folder that `save` made."""
-
-    name, parts = "istft", PARTS
 
     def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Log-mels (n, n_bands) as they come -> the waveform as far as it is known, held to no mel; see

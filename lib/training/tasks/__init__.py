@@ -14,7 +14,6 @@ _TASKS = {
     "fastspeech2": "lib.training.tasks.fastspeech2:AcousticTask",
     "hifigan": "lib.training.tasks.hifigan:VocoderTask",
     "istft": "lib.training.tasks.istft:IstftTask",
-    "istft-whole": "lib.training.tasks.istft_whole:WholeTask",
     "speecht5": "lib.training.tasks.speecht5:AcousticTask",
     "tacotron2": "lib.training.tasks.tacotron2:AcousticTask",
     "vits": "lib.training.tasks.vits:VitsTask",

@@ -8,7 +8,6 @@ at other levels and band limits.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from lib.corpora.base import Corpus, Utterance
 from lib.errors import ParameterError
 from lib.features import HIFIGAN, log_mel_torch
 from lib.files import write_atomic
-from lib.systems import checkpoint as checkpoint_folder
 from lib.systems import istft
 from lib.systems.istft import network, signal
 from lib.training import checkpoint as checkpoints
@@ -81,7 +79,6 @@ class IstftTask(Task):
     Config = Learning
     Data = istft_data.Data
     watch = "mel_l1"
-    parts = istft.PARTS  # what its networks become on disk
 
     def __init__(self, corpus: Corpus, config: Learning):
         self.config = config
@@ -92,11 +89,11 @@ class IstftTask(Task):
         self._mels = self._predicted(corpus)
         self.lengths = [config.segment_frames] * len(self.train_split)
         self.modules = {
-            **self.built(config.network, config.seed),
+            **istft.build(config.network, config.seed),
             "jury": Jury(config.windows, config.channels, config.periods, config.period_width),
         }
         if config.start_from:
-            self.start(config.start_from)
+            start(self.modules, config.start_from)
         self.plain = dict(self.modules)
         self.averaged = ("pitch", "trunk")
         rates = {"trunk": self._trunk_rate, "pitch": self._pitch_rate, "jury": self._jury_rate}
@@ -126,16 +123,7 @@ class IstftTask(Task):
         }
         write_atomic(Path(folder) / sources.RESUME, safetensors.torch.save(flat))
         config = parse(Learning, recipe.model, "model").network
-        return cls.parts.save(folder, config, {name: loaded.of(name) for name in ("pitch", "trunk")}, card)
-
-    @staticmethod
-    def built(config: istft.IstftConfig, seed: int) -> dict[str, torch.nn.Module]:
-        """The networks that learn, with random weights."""
-        return istft.build(config, seed)
-
-    def start(self, name: str) -> None:
-        """Take over the weights that `start_from` names."""
-        start(self.modules, name)
+        return istft.save(folder, config, {name: loaded.of(name) for name in ("pitch", "trunk")}, card)
 
     def item(self, index: int, rng: np.random.Generator) -> Piece:
         """A segment of the clip at a random place, at a random speed, level and band limit."""
@@ -290,18 +278,16 @@ class IstftTask(Task):
         return 0.5 ** (max(0, step - self.config.adversarial_from) / self.config.half_life)
 
 
-def start(modules: dict[str, torch.nn.Module], name: str) -> str:
+def start(modules: dict[str, torch.nn.Module], name: str) -> None:
     """Take over the weights of an earlier run, of `resume.safetensors` beside a finished vocoder, or of that vocoder
-    alone; returns the task that made them.
+    alone.
     """
     import safetensors.torch
 
     folder = sources.start(name)
     if (run := checkpoints.latest(folder / "checkpoints")) is not None:
         weights = checkpoints.load(run).weights
-        made_by = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["recipe"]["task"]
     else:
-        made_by = checkpoint_folder.system_of(folder)
         file = folder / sources.RESUME if (folder / sources.RESUME).is_file() else folder / "model.safetensors"
         flat = safetensors.torch.load_file(file)
         weights = {
@@ -309,4 +295,3 @@ def start(modules: dict[str, torch.nn.Module], name: str) -> str:
             for stem in modules
         }
     checkpoints.take_over(modules, weights, f"the vocoder in {folder}")
-    return made_by

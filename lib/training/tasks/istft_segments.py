@@ -45,14 +45,9 @@ class Cutting(istft.IstftConfig):
             )
 
     @property
-    def future_frames(self) -> int:
-        """Frames behind the segment that the networks look at."""
-        return max(self.lookahead, self.pitch_lookahead)
-
-    @property
     def around(self) -> int:
-        """Frames of a piece: past, segment, what inverse STFT and the networks need behind it, edges."""
-        return self.past_frames + self.segment_frames + 2 + self.future_frames + 2 * EDGE
+        """Frames of a piece: past, segment, what inverse STFT and the networks' look-ahead need behind it, edges."""
+        return self.past_frames + self.segment_frames + 2 + max(self.lookahead, self.pitch_lookahead) + 2 * EDGE
 
 
 class Piece(NamedTuple):
