@@ -5,7 +5,7 @@
 The voice and the model say the same validation sentences, which no training and no test sees; the table lies in the
 checkpoint's folder afterwards (`lib.systems.postfilter`), and `systems.load("fastspeech2", sharpness=1)` speaks by it.
 A model that can be told durations, pitch and energy is told those of the clip, so that only what its mel lacks is
-counted, and not that it reads otherwise: 4.09 instead of 4.01 predicted MOS (fastspeech2 as hibari, 24 sentences).
+counted, and not that it reads otherwise: 4.10 instead of 4.01 predicted MOS (fastspeech2 as hibari, 24 sentences).
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def count(folder: str | Path, *, sentences: int = SENTENCES, threads: int = 2) -
         tables[voice] = postfilter.gains(true, guessed)
         log.info("%s as %s: movement is stretched %.2f times on average", name, voice, tables[voice][1:].mean())
     if not tables:
-        raise ParameterError(f"{folder} knows no voice of {', '.join(systems.names())}: there is nobody to compare with")
+        raise ParameterError(
+            f"{folder} knows no voice of {', '.join(systems.names())}: there is nobody to compare with"
+        )
     about = {"sentences": str(sentences), "commit": environment.commit(), "weights": model.weights_key()}
     return postfilter.save(folder, tables, about)
 

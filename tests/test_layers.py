@@ -43,6 +43,7 @@ FLOORS = (
     {
         "zoo_card",
         "adapt",
+        "sharpen",
         "publish",
         "publish_student",
         "evaluation_card",

@@ -1,4 +1,4 @@
-"""The post-filter: movement counted and stretched exactly, tables kept with a checkpoint, errors that name the remedy."""
+"""The post-filter: movement counted and stretched, tables kept with a checkpoint, errors that name the remedy."""
 
 from __future__ import annotations
 

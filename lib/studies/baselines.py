@@ -186,7 +186,7 @@ def second_voice(
     """fastspeech2 in the voice that `hifigan` has not learnt, through `istft`, paired with that teacher's clips.
 
     Its mels are sharpened, and its copies held to them: of 24 sentences predicted MOS is 3.13 without either, 3.44 with
-    the latter and 4.09 with both (WER 6.5, 5.0 and 5.3 %). In the voice of `vits-joe` being held costs 0.4 all the same.
+    the latter and 4.10 with both (WER 6.5, 5.0 and 5.0 %). In the voice of `vits-joe` being held costs half a point.
 
     sentences: the first of those that `clips` were made of. Returns the clips with their scores.
     """

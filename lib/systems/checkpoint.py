@@ -220,10 +220,8 @@ def _reading(folder: Path, system: str, noun: str = "", framework: str = "pt") -
     try:
         description = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if description.get("system") != system:
-            article = "an" if system[0] in "aeiou" else "a"
-            raise TrainingError(
-                f"{folder} holds a {description.get('system', 'nameless system')}, not {article} {system}"
-            )
+            held = str(description.get("system", "nameless system"))
+            raise TrainingError(f"{folder} holds {_article(held)} {held}, not {_article(system)} {system}")
         with safetensors.safe_open(folder / WEIGHTS, framework) as file:
             key = (file.metadata() or {}).get("config")
             weights = {name: file.get_tensor(name) for name in file.keys()}
@@ -242,6 +240,10 @@ def _reading(folder: Path, system: str, noun: str = "", framework: str = "pt") -
         raise TrainingError(
             f"the {system} in {folder} cannot be read ({error}): take it anew from its checkpoint"
         ) from error
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[:1] in tuple("aeiou") else "a"
 
 
 def _write(folder: Path, description: dict, weights: Mapping[str, torch.Tensor], card: str) -> Path:
