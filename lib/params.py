@@ -71,6 +71,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "parts_steps": (1, None),
     "n_parts": (1, None),
     "n_gap": (0, None),
+    "n_sharpened": (1, None),
     "voice_steps": (2, None),
     "recogniser_steps": (2, None),
     "recogniser_window_s": (1, 30),
