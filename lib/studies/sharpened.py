@@ -1,8 +1,8 @@
 """How near do acoustic models come to the voice that they learnt, as they are and with mels that move as it does?
 
 Each model of the zoo reads the same sentences in both voices, as it is and sharpened (`lib.systems.postfilter`),
-through the vocoder that suits the voice. Rows are of the model: variants "smooth-by-istft@hibari" and "sharp-by-istft@hibari",
-paired with the voice's own clips; the detail of the latter says what it gains on the former.
+through the vocoder that suits the voice. Rows are of the model: variants "smooth-by-istft@hibari" and
+"sharp-by-istft@hibari", paired with the voice's own clips; the detail of the latter says what it gains on the former.
 
     python -m lib.studies.sharpened fastspeech2 tacotron2 --profile study --sentences 100
 """
