@@ -220,9 +220,13 @@ def test_mels_of_an_acoustic_model_take_the_place_of_true_ones_in_their_share(sp
     marked = log_mel(vowel(140.0)) + 0.25
     monkeypatch.setattr("lib.training.tasks.predicted_mels.speakers", lambda name: ("nobody",))
     monkeypatch.setattr(
-        "lib.training.tasks.predicted_mels.predicted", lambda corpus, name, limit: {"vowel-1": marked}
+        "lib.training.tasks.predicted_mels.predicted",
+        lambda corpus, name, limit, sharpness: {"vowel-1": marked + np.float32(sharpness)},
     )
-    task = IstftTask(speech, dataclasses.replace(SMALL, mels_from=("somewhere",), mels_share=0.5))
+    config = dataclasses.replace(SMALL, mels_from=("somewhere",), mels_share=0.5)
+    sharp = IstftTask(speech, dataclasses.replace(config, mels_sharpness=1.0))
+    assert np.array_equal(sharp._mels["vowel-1"], marked + 1)
+    task = IstftTask(speech, config)
     items = [task.item(1, np.random.default_rng(seed)) for seed in range(200)]
     given = [i for i in items if i.predicted]
     assert 60 < len(given) < 140

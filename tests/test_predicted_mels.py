@@ -7,7 +7,7 @@ import torch
 from lib import systems, zoo
 from lib.corpora import sentences, synthetic
 from lib.errors import MissingDataError, ParameterError, TrainingError
-from lib.systems import checkpoint
+from lib.systems import checkpoint, postfilter
 from lib.systems.tortoise import diffusion
 from lib.systems.tortoise.diffusion import Sampling, Schedule
 from lib.training.tasks import acoustic_data, predicted_mels
@@ -53,6 +53,11 @@ def test_models_take_turns_and_what_they_made_is_kept(speech, tmp_path, monkeypa
     for number, example in enumerate(examples):
         _, follow = predicted_mels.follower(zoo.folder(names[number % 2]))
         assert np.array_equal(mels[example.id], follow(example).astype(np.float16))
+    sharp = predicted_mels.predicted(corpus, names, sharpness=0.5)
+    for number, example in enumerate(examples):
+        table = postfilter.load(zoo.folder(names[number % 2]), "vits-joe")
+        stretched = postfilter.sharpened(mels[example.id], table, 0.5)
+        assert np.array_equal(sharp[example.id], stretched.astype(np.float16))
     monkeypatch.setattr(predicted_mels, "follower", lambda *_: (("vits-joe",), None))  # would fail if asked
     again = predicted_mels.predicted(corpus, names)
     assert all(np.array_equal(again[key], mel) for key, mel in mels.items())

@@ -63,6 +63,7 @@ class Learning(Cutting):
     ] = ()  # acoustic models, in turns, whose mels of their speakers' clips are heard ...
     mels_share: float = 0.75  # ... in this share of these clips' turns ...
     mels_clips: int = 0  # ... of so many clips (0: of all)
+    mels_sharpness: float = 0.0  # how far their movement is stretched before (`lib.systems.postfilter`), to 1
     seed: int = 0
     start_from: str = ""  # a vocoder of `lib.zoo`, a folder, or a run's folder; its jury comes along ("": anew)
 
@@ -192,7 +193,10 @@ class IstftTask(Task):
                 "recipe's voices have no clip of them"
             )
         return predicted_mels.predicted(
-            replace(corpus, utterances=theirs), self.config.mels_from, self.config.mels_clips
+            replace(corpus, utterances=theirs),
+            self.config.mels_from,
+            self.config.mels_clips,
+            sharpness=self.config.mels_sharpness,
         )
 
     def _cut(self, step: int) -> slice:

@@ -24,7 +24,7 @@ from lib.corpora.base import Corpus
 from lib.errors import ParameterError, unknown
 from lib.features import HIFIGAN
 from lib.files import cache_folder, content_key, write_atomic
-from lib.systems import checkpoint, fastspeech2, speecht5, tacotron2, tortoise
+from lib.systems import checkpoint, fastspeech2, postfilter, speecht5, tacotron2, tortoise
 from lib.systems.tortoise import diffusion
 from lib.systems.tortoise.diffusion import Sampling
 from lib.systems.vits_joe import reader
@@ -50,10 +50,13 @@ def speakers(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(speaker for speaker in known[0] if all(speaker in others for others in known))
 
 
-def predicted(corpus: Corpus, names: Sequence[str], limit: int = 0) -> dict[str, np.ndarray]:
+def predicted(
+    corpus: Corpus, names: Sequence[str], limit: int = 0, *, sharpness: float = 0.0
+) -> dict[str, np.ndarray]:
     """Utterance id -> (n_frames, 80) float16 log-mel of the train split, or of `limit` utterances spread over it.
 
     names: acoustic models of `lib.zoo`, or folders of them; one after the other is given a clip. Kept in the cache.
+    sharpness: how far their movement is stretched (`lib.systems.postfilter`).
     """
     examples = acoustic_data.examples(corpus, "train")
     if limit:
@@ -71,6 +74,9 @@ def predicted(corpus: Corpus, names: Sequence[str], limit: int = 0) -> dict[str,
         weights = content_key(_REVISION, (folder / checkpoint.WEIGHTS).read_bytes())
         for e in progress.track(theirs, f"mels by {name}", unit="clip"):
             mels[e.id] = _kept(e, follow, weights)
+            if sharpness:
+                table = postfilter.load(folder, e.speaker)
+                mels[e.id] = postfilter.sharpened(mels[e.id], table, sharpness).astype(np.float16)
     return {e.id: mels[e.id] for e in examples if e.id in mels}
 
 
