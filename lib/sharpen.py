@@ -28,7 +28,7 @@ from lib.systems.before_vocoder import BeforeVocoder
 
 log = logging.getLogger(__name__)
 
-SENTENCES = 60
+SENTENCES = 50  # all there are
 FOLLOW = ("fastspeech2",)  # that can be told how a clip is read
 
 
@@ -41,19 +41,19 @@ def count(folder: str | Path, *, sentences: int = SENTENCES, threads: int = 2) -
     model = systems.load(name, threads=threads, checkpoint=folder)
     if not isinstance(model, BeforeVocoder):
         raise ParameterError(f"{folder} holds {name}, which makes no mel for a vocoder")
-    tables = {}
+    n, tables = 0, {}
     for voice in sorted(set(model.speakers) & set(systems.names())):
         if name in FOLLOW:
             true, guessed = _followed(folder, voice, sentences, threads)
         else:
             true, guessed = _read(model, voice, sentences)
-        tables[voice] = postfilter.gains(true, guessed)
+        n, tables[voice] = len(true), postfilter.gains(true, guessed)
         log.info("%s as %s: movement is stretched %.2f times on average", name, voice, tables[voice][1:].mean())
     if not tables:
         raise ParameterError(
             f"{folder} knows no voice of {', '.join(systems.names())}: there is nobody to compare with"
         )
-    about = {"sentences": str(sentences), "commit": environment.commit(), "weights": model.weights_key()}
+    about = {"sentences": str(n), "commit": environment.commit(), "weights": model.weights_key()}
     return postfilter.save(folder, tables, about)
 
 

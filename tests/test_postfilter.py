@@ -42,7 +42,7 @@ def test_a_smoothed_mel_moves_again_as_it_did():
     true = [noise(500, i) for i in range(8)]
     guessed = [smoothed(one) for one in true]
     table = postfilter.gains(true, guessed)
-    assert table.dtype == np.float32 and table.min() >= 1 / postfilter.MOST and table.max() == postfilter.MOST
+    assert table.dtype == np.float32 and table.max() > postfilter.MOST
     assert (table[0] == 1).all()
     fresh = noise(400, 99)
     made = postfilter.sharpened(smoothed(fresh), table)
@@ -62,6 +62,8 @@ def test_nothing_is_changed_where_nothing_is_to_be_stretched_and_levels_stay():
     assert np.allclose(postfilter.sharpened(log_mel, table).mean(0), log_mel.mean(0), atol=0.2)
     half = postfilter.sharpened(log_mel, table, 0.5) - log_mel.mean(0)
     assert 1.2 < half.std() / (log_mel - log_mel.mean(0)).std() < 1.45  # the root of 2
+    most = np.where(table > 1, np.float32(10), np.float32(1))
+    assert np.array_equal(postfilter.sharpened(log_mel, most), postfilter.sharpened(log_mel, table))
     for n_frames in (1, 2, 63, 64, 65):
         made = postfilter.sharpened(log_mel[:n_frames], table)
         assert made.shape == (n_frames, 80) and made.dtype == np.float32 and np.isfinite(made).all()

@@ -24,7 +24,10 @@ from lib.files import write_atomic
 
 FILE = "postfilter.safetensors"
 WINDOW = 64  # frames, 0.74 s, of which the rates of movement are told
-MOST = 2.5  # times that movement is stretched: with 4 more is heard to be wrong than to be mended
+# Times that movement is stretched at most: beyond, more is heard to be wrong than to be mended. Predicted MOS of 24
+# validation sentences of fastspeech2, at 1.5, 2, 2.5, 4: hibari 4.06, 4.01, 3.94, 3.82; vits-joe 4.05, 4.11, 4.09, 4.06.
+MOST = 2.0
+KEPT = 16.0  # times that a table tells of
 
 
 def movement(log_mels: Sequence[np.ndarray]) -> np.ndarray:
@@ -47,16 +50,16 @@ def movement(log_mels: Sequence[np.ndarray]) -> np.ndarray:
 
 def gains(true: Sequence[np.ndarray], guessed: Sequence[np.ndarray]) -> np.ndarray:
     """(WINDOW / 2 + 1, n_bands) float32: by what each rate of movement is to be multiplied so that guessed log-mels
-    move as true ones do, from 1 / MOST to MOST; the level of the whole stays.
+    move as true ones do; the level of the whole stays.
     """
-    ratio = np.sqrt(movement(true) / np.maximum(movement(guessed), 1e-12)).clip(1 / MOST, MOST)
+    ratio = np.sqrt(movement(true) / np.maximum(movement(guessed), 1e-12)).clip(1 / KEPT, KEPT)
     ratio[0] = 1
     return ratio.astype(np.float32)
 
 
 def sharpened(log_mel: np.ndarray, table: np.ndarray, strength: float = 1.0) -> np.ndarray:
-    """A guessed log-mel (F, n_bands) as float32, its movement stretched. table: of `gains`; strength: from 0, as it is,
-    to 1; what lies between stretches by a power of the table.
+    """A guessed log-mel (F, n_bands) as float32, its movement stretched, MOST times at most. table: of `gains`;
+    strength: from 0, as it is, to 1; what lies between stretches by a power of the table.
     """
     n_frames, n_bands = log_mel.shape
     cosines = _cosines(n_bands).astype(np.float32)
@@ -64,7 +67,7 @@ def sharpened(log_mel: np.ndarray, table: np.ndarray, strength: float = 1.0) -> 
     mean = moving.mean(1, keepdims=True)
     padded = np.pad(moving - mean, ((0, 0), (WINDOW // 2, WINDOW // 2)), mode="edge")
     size = 1 << (padded.shape[1] + WINDOW).bit_length()
-    spectrum = np.fft.rfft(padded, size, axis=1) * np.fft.rfft(_taps(table**strength), size, axis=1)
+    spectrum = np.fft.rfft(padded, size, axis=1) * np.fft.rfft(_taps(table.clip(1 / MOST, MOST) ** strength), size, axis=1)
     filtered = np.fft.irfft(spectrum, size, axis=1)[:, WINDOW : WINDOW + n_frames] + mean
     return np.ascontiguousarray((cosines.T @ filtered).T, np.float32)
 
