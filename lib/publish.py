@@ -61,7 +61,7 @@ def publish(
     target = zoo.HERE / (name or recipe.task)
     with tempfile.TemporaryDirectory() as draft:
         tasks.export(recipe, path, draft, "")
-        table = _counted(draft, min(sentences, sharpen.SENTENCES), threads)
+        table = _counted(draft, threads)
         measured = list(
             measure(
                 recipe.task, draft, recipe.data["voices"], gutenberg.split("test", sentences), threads=threads
@@ -77,6 +77,7 @@ def publish(
         goes_on = (Path(draft) / sources.RESUME).is_file()
     text = card(recipe, curve, measured, sentences, own / 1e6, note, goes_on=goes_on) + notes(target)
     tasks.export(recipe, path, target, text)
+    (target / postfilter.FILE).unlink(missing_ok=True)
     if table is not None:
         write_atomic(target / postfilter.FILE, table)
     write_atomic(target / "recipe.yaml", Path(recipe_file).read_bytes())
@@ -148,12 +149,12 @@ def copies(
             yield Row(f"{who}, copy", label, evaluate.judge(made, scorer, originals=originals).summary)
 
 
-def _counted(draft: str, n: int, threads: int) -> bytes | None:
+def _counted(draft: str, threads: int) -> bytes | None:
     """By how much the mels of an acoustic model in a folder are to be sharpened, which lies there afterwards; None
     where it makes none in a voice that is here.
     """
     try:
-        return sharpen.count(draft, sentences=n, threads=threads).read_bytes()
+        return sharpen.count(draft, threads=threads).read_bytes()
     except ParameterError as error:
         log.info("not sharpened: %s", error)
         return None

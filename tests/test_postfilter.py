@@ -67,6 +67,8 @@ def test_nothing_is_changed_where_nothing_is_to_be_stretched_and_levels_stay():
     for n_frames in (1, 2, 63, 64, 65):
         made = postfilter.sharpened(log_mel[:n_frames], table)
         assert made.shape == (n_frames, 80) and made.dtype == np.float32 and np.isfinite(made).all()
+    with pytest.raises(AudioError, match="without a frame"):
+        postfilter.sharpened(log_mel[:0], table)
     constant = np.full((90, 80), -3.0, np.float32)
     assert np.allclose(postfilter.sharpened(constant, table), constant, atol=1e-5)
 
@@ -115,9 +117,17 @@ def test_tables_lie_in_the_folder_and_what_is_missing_or_damaged_is_named(tmp_pa
     tables = {"a": np.full((RATES, 80), 1.5, np.float32)}
     path = postfilter.save(tmp_path, tables, {"sentences": "1"})
     assert np.array_equal(postfilter.load(tmp_path, "a"), tables["a"])
-    with pytest.raises(MissingDataError, match="in the voice b: python -m lib.sharpen .*or set sharpness=0"):
+    with pytest.raises(MissingDataError, match="in the voice b: set sharpness=0; .*python -m lib.sharpen"):
         postfilter.load(tmp_path, "b")
-    path.write_bytes(path.read_bytes()[:-10])
+    whole = path.read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(b"others")
+    with pytest.raises(TrainingError, match="of other weights"):
+        postfilter.load(tmp_path, "a")
+    (tmp_path / "model.safetensors").unlink()
+    postfilter.save(tmp_path, {"a": tables["a"][:17]}, {})
+    with pytest.raises(TrainingError, match="or otherwise"):
+        postfilter.load(tmp_path, "a")
+    path.write_bytes(whole[:-10])
     with pytest.raises(TrainingError, match="cannot be read"):
         postfilter.load(tmp_path, "a")
 

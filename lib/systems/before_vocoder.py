@@ -155,7 +155,7 @@ class BeforeVocoder(System):
     def fingerprint(self) -> str:
         """As of every model; the table that its mels are sharpened by decides what it does, too."""
         whole = super().fingerprint()
-        return whole if self._table is None else content_key(whole, self._table.tobytes())
+        return whole if self._table is None else content_key(whole, postfilter.REVISION, self._table.tobytes())
 
     def _speaker(self, name: str | None) -> str:
         if name is not None and name not in self.speakers:

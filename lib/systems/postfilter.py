@@ -3,7 +3,7 @@
 A network that is unsure says the mean of all that could be, which moves less than any of it, the less the faster: at
 20 Hz half, at 40 Hz a third of what the voice moves (fastspeech2, November 2026). The mean cannot be undone, but its
 movement can be stretched: every coefficient of a cosine transform over the bands (a quefrency) is filtered over time,
-so that each rate of movement gets on average the power that it has in speech. Takamichi et al. 2016 ("Postfilters to
+so that each rate of movement comes nearer to the power that it has in speech. Takamichi et al. 2016 ("Postfilters to
 Modify the Modulation Spectrum for Statistical Parametric Speech Synthesis", IEEE/ACM TASLP 24(4)) do so with vocoder
 parameters; here it is one linear filter of zero phase, whose table is counted, not trained: what the voice says of
 some sentences beside what the model says of them. Nothing is aligned.
@@ -20,14 +20,16 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import AudioError, MissingDataError, ParameterError, TrainingError
-from lib.files import write_atomic
+from lib.files import content_key, write_atomic
+from lib.systems.checkpoint import WEIGHTS
 
 FILE = "postfilter.safetensors"
 WINDOW = 64  # frames, 0.74 s, of which the rates of movement are told
-# Times that movement is stretched at most: beyond, more is heard to be wrong than to be mended. Predicted MOS of 24
-# validation sentences of fastspeech2, at 1.5, 2, 2.5, 4: hibari 4.06, 4.01, 3.94, 3.82; vits-joe 4.05, 4.11, 4.09, 4.06.
+# Times that movement is stretched at most. Predicted MOS of 24 validation sentences of fastspeech2, at 1.5, 2, 2.5, 4:
+# hibari 4.06, 4.01, 3.94, 3.82; vits-joe 4.05, 4.11, 4.09, 4.06.
 MOST = 2.0
 KEPT = 16.0  # times that a table tells of
+REVISION = 1  # raised where the same table would make another mel
 
 
 def movement(log_mels: Sequence[np.ndarray]) -> np.ndarray:
@@ -58,10 +60,14 @@ def gains(true: Sequence[np.ndarray], guessed: Sequence[np.ndarray]) -> np.ndarr
 
 
 def sharpened(log_mel: np.ndarray, table: np.ndarray, strength: float = 1.0) -> np.ndarray:
-    """A guessed log-mel (F, n_bands) as float32, its movement stretched, MOST times at most. table: of `gains`;
-    strength: from 0, as it is, to 1; what lies between stretches by a power of the table.
+    """A guessed log-mel (F, n_bands) as float32, its movement stretched, MOST times at most.
+
+    table: of `gains`; strength: from 0, as it is, to 1; what lies between stretches by a power of the table. AudioError
+    for no frames.
     """
     n_frames, n_bands = log_mel.shape
+    if not n_frames:
+        raise AudioError("a log-mel without a frame moves nowhere: the model said nothing")
     cosines = _cosines(n_bands).astype(np.float32)
     moving = cosines @ log_mel.T.astype(np.float32)  # (n_bands, F)
     mean = moving.mean(1, keepdims=True)
@@ -73,30 +79,43 @@ def sharpened(log_mel: np.ndarray, table: np.ndarray, strength: float = 1.0) -> 
 
 
 def save(folder: str | Path, tables: Mapping[str, np.ndarray], about: Mapping[str, str]) -> Path:
-    """Write the tables of a checkpoint's speakers. about: how they came to be, kept in the file."""
+    """Write the tables of a checkpoint's speakers. about: how they came to be, kept beside of which weights they are."""
     import safetensors.numpy
 
     path = Path(folder) / FILE
     packed = {speaker: np.ascontiguousarray(table, np.float16) for speaker, table in tables.items()}
-    write_atomic(path, safetensors.numpy.save(packed, dict(about)))
+    write_atomic(path, safetensors.numpy.save(packed, {**about, "of": _weights(folder)}))
     return path
 
 
 def load(folder: str | Path, speaker: str) -> np.ndarray:
-    """The table of a checkpoint's speaker. MissingDataError where there is none, TrainingError for a damaged file."""
-    import safetensors.numpy
+    """The table of a checkpoint's speaker, as far as it is used: up to MOST. MissingDataError where there is none,
+    TrainingError for a damaged file, and for one of other weights.
+    """
+    import safetensors
 
-    path = Path(folder) / FILE
-    try:
-        tables = safetensors.numpy.load_file(path) if path.is_file() else {}
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise TrainingError(f"{path} cannot be read ({error}): take it anew from its checkpoint") from error
-    if speaker not in tables:
+    path, table, of = Path(folder) / FILE, None, None
+    if path.is_file():
+        try:
+            with safetensors.safe_open(path, "np") as file:
+                of = (file.metadata() or {}).get("of")
+                table = file.get_tensor(speaker) if speaker in file.keys() else None
+        except (OSError, ValueError, safetensors.SafetensorError) as error:
+            raise TrainingError(f"{path} cannot be read ({error}): take it anew from its checkpoint") from error
+    if table is None:
         raise MissingDataError(
-            f"nobody has counted how the mels of {Path(folder).name} move in the voice {speaker}: "
-            f"python -m lib.sharpen {folder}, or set sharpness=0"
+            f"nobody has counted how the mels of {Path(folder).name} move in the voice {speaker}: set sharpness=0; of "
+            f"voices that are systems here, python -m lib.sharpen {folder} counts it"
         )
-    return tables[speaker].astype(np.float32)
+    if of != _weights(folder) or len(table) != WINDOW // 2 + 1 or not np.isfinite(table).all():
+        raise TrainingError(f"{path} was counted of other weights, or otherwise: python -m lib.sharpen {folder}")
+    return table.astype(np.float32).clip(1 / MOST, MOST)
+
+
+def _weights(folder: str | Path) -> str:
+    """What tells a checkpoint's weights from others."""
+    path = Path(folder) / WEIGHTS
+    return content_key(path.read_bytes()) if path.is_file() else ""
 
 
 def checked(strength: float) -> float:

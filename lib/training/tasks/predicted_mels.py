@@ -58,6 +58,7 @@ def predicted(
     names: acoustic models of `lib.zoo`, or folders of them; one after the other is given a clip. Kept in the cache.
     sharpness: how far their movement is stretched (`lib.systems.postfilter`).
     """
+    postfilter.checked(sharpness)
     examples = acoustic_data.examples(corpus, "train")
     if limit:
         examples = examples[:: max(1, len(examples) // limit)][:limit]
