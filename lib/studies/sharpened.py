@@ -137,7 +137,7 @@ def reached(low: float | None, high: float | None, floor: float) -> str:
 
 
 def finding(found: pd.DataFrame) -> list[str]:
-    """What sharpening gives each voice and what still lacks, in a sentence each. found: of `table`."""
+    """What sharpening gives each voice in predicted MOS, and what still lacks, in a sentence each (`table`)."""
     said = []
     for voice, lines in found.groupby("voice", sort=False):
         if (few := int(lines.sentences.min())) < verdict.MIN_SENTENCES:

@@ -73,13 +73,14 @@ def sharpened(log_mel: np.ndarray, table: np.ndarray, strength: float = 1.0) -> 
     mean = moving.mean(1, keepdims=True)
     padded = np.pad(moving - mean, ((0, 0), (WINDOW // 2, WINDOW // 2)), mode="edge")
     size = 1 << (padded.shape[1] + WINDOW).bit_length()
-    spectrum = np.fft.rfft(padded, size, axis=1) * np.fft.rfft(_taps(table.clip(1 / MOST, MOST) ** strength), size, axis=1)
+    taps = _taps(table.clip(1 / MOST, MOST) ** strength)
+    spectrum = np.fft.rfft(padded, size, axis=1) * np.fft.rfft(taps, size, axis=1)
     filtered = np.fft.irfft(spectrum, size, axis=1)[:, WINDOW : WINDOW + n_frames] + mean
     return np.ascontiguousarray((cosines.T @ filtered).T, np.float32)
 
 
 def save(folder: str | Path, tables: Mapping[str, np.ndarray], about: Mapping[str, str]) -> Path:
-    """Write the tables of a checkpoint's speakers. about: how they came to be, kept beside of which weights they are."""
+    """Write the tables of a checkpoint's speakers. about: how they came to be; of which weights, is kept, too."""
     import safetensors.numpy
 
     path = Path(folder) / FILE
