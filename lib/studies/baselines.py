@@ -185,8 +185,8 @@ def second_voice(
 ) -> Judged:
     """fastspeech2 in the voice that `hifigan` has not learnt, through `istft`, paired with that teacher's clips.
 
-    Its mels are sharpened, and its copies held to them: of 100 sentences predicted MOS is 3.50 with the latter alone and
-    4.12 with both (WER 4.5 and 4.8 %). In the voice of `vits-joe` being held costs half a point all the same.
+    Its mels are sharpened, and its copies held to them: of 100 sentences predicted MOS is 3.50 held alone and 4.12 with
+    both (WER 4.5 and 4.8 %). In the voice of `vits-joe` being held costs half a point all the same.
 
     sentences: the first of those that `clips` were made of. Returns the clips with their scores.
     """
