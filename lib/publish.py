@@ -77,8 +77,9 @@ def publish(
         goes_on = (Path(draft) / sources.RESUME).is_file()
     text = card(recipe, curve, measured, sentences, own / 1e6, note, goes_on=goes_on) + notes(target)
     tasks.export(recipe, path, target, text)
-    (target / postfilter.FILE).unlink(missing_ok=True)
-    if table is not None:
+    if table is None:
+        (target / postfilter.FILE).unlink(missing_ok=True)
+    else:
         write_atomic(target / postfilter.FILE, table)
     write_atomic(target / "recipe.yaml", Path(recipe_file).read_bytes())
     write_atomic(target / "curve.jsonl", "".join(json.dumps(r) + "\n" for r in thinned(curve)).encode())

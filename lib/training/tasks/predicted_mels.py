@@ -73,11 +73,11 @@ def predicted(
                 "corpus"
             )
         weights = content_key(_REVISION, (folder / checkpoint.WEIGHTS).read_bytes())
+        tables = {who: postfilter.load(folder, who) for who in {e.speaker for e in theirs}} if sharpness else {}
         for e in progress.track(theirs, f"mels by {name}", unit="clip"):
             mels[e.id] = _kept(e, follow, weights)
             if sharpness:
-                table = postfilter.load(folder, e.speaker)
-                mels[e.id] = postfilter.sharpened(mels[e.id], table, sharpness).astype(np.float16)
+                mels[e.id] = postfilter.sharpened(mels[e.id], tables[e.speaker], sharpness).astype(np.float16)
     return {e.id: mels[e.id] for e in examples if e.id in mels}
 
 
