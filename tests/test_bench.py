@@ -9,7 +9,7 @@ import pytest
 
 from lib import environment, results
 from lib.errors import ParameterError, SpeechError, StoppedError
-from lib.measure import bench, bench_child, process
+from lib.measure import bench, bench_child, judgement, process
 from lib.measure import benched as of_one
 from lib.measure.bench import Benched, Candidate
 
@@ -94,7 +94,7 @@ def test_a_variant_says_in_its_row_how_much_faster_it_is(tmp_path):
     rest = dict(cold_start_s=np.ones(3), load_s=np.ones(3), first_sentence_s=np.ones(3), peak_rss_mb=np.ones(3))
     timed = {
         "base": made(plain.seconds, plain.audio_s, **rest),
-        "half": made(fast.seconds, fast.audio_s, half, **rest),
+        "half": made(fast.seconds, fast.audio_s, half, **rest | {"peak_rss_mb": np.array([1.2, 1.25, 1.3])}),
         "far": made(fast.seconds, fast.audio_s, elsewhere, **rest),
     }
     bench.write(run, timed)
@@ -112,6 +112,14 @@ def test_a_variant_says_in_its_row_how_much_faster_it_is(tmp_path):
     assert 0.49 < ratio["ci_low"] <= ratio["ci_high"] < 0.51 and row.ci_high / row.ci_low > 1.5
     for key in (("baseline", "onnxruntime/cpu"), ("half", "torch/cpu")):
         assert "latency_ratio" not in json.loads(waits.loc[key].detail) and waits.loc[key].baseline == ""
+    memory = results.read(run.path).query("metric == 'peak_rss_mb'").set_index(["variant", "target"])
+    row = memory.loc[("half", "onnxruntime/cpu")]
+    ratio = json.loads(row.detail)["memory_ratio"]
+    assert row.baseline == "baseline" and ratio["value"] == pytest.approx(1.25, rel=0.01) and ratio["ci_low"] > 1.1
+    assert memory.baseline[("half", "torch/cpu")] == "" == memory.baseline[("baseline", "onnxruntime/cpu")]
+    gains = judgement.from_rows(results.read(run.path), *half.names).gains
+    (gain,) = (gain for gain in gains if gain.metric == "peak_rss_mb")
+    assert gain.times == pytest.approx(0.8, rel=0.01) and gain.low < gain.times < gain.high and gain.costs_more
 
 
 def test_a_latency_is_paired_by_sentence_whatever_is_said():

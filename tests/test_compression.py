@@ -206,8 +206,13 @@ def test_zeros_are_told_to_save_nothing():
         ("speecht5", "baseline", "size_mb", 16.0), ("speecht5", "pruned-30", "size_mb", 16.0),
         ("speecht5", "baseline", "rtf", 0.060), ("speecht5", "pruned-30", "rtf", 0.0606),
     )  # fmt: skip
-    assert "1.00 times the bytes and takes 1.01 times the time" in promised.saved(known)
+    assert "1.00 times the bytes and takes 1.01 (no interval) times the time: zeros in dense storage save neither." in (
+        promised.saved(known)
+    )
     assert promised.saved(known[known.metric == "rtf"]) is None
+    paired = known.assign(detail=[""] * 3 + ['{"speedup": {"value": 1.25, "ci_low": 1.1, "ci_high": 1.5}}'])
+    paired.loc[3, "baseline"] = "baseline"
+    assert "takes 0.80 [0.67, 0.91] times the time: zeros in dense storage save little." in promised.saved(paired)
 
 
 class Voice:
@@ -574,8 +579,8 @@ def test_narrower_margins_are_asked_of_a_plan_where_it_is_chosen_and_where_it_is
 
 
 def test_one_call_finds_the_fastest_that_nobody_hears_or_leaves_it(planned, monkeypatch, tmp_path):
-    """Blocks are screened and plans chosen on validation sentences, judged on test sentences; wider margins than the
-    verdict's are refused before anything is spoken.
+    """Blocks are screened on training sentences, plans chosen on validation ones, judged on test sentences; wider
+    margins than the verdict's are refused before anything is spoken.
     """
     arguments, said, saved, heard = planned
     asked = []
@@ -587,7 +592,7 @@ def test_one_call_finds_the_fastest_that_nobody_hears_or_leaves_it(planned, monk
     monkeypatch.setattr(automatic.sensitivity, "by_group", by_group)
     monkeypatch.setattr(automatic.systems, "load", lambda name, *, target, threads: Voice([0.0], 1.0))
     found = automatic.auto("voice", "torch/cpu", folder=tmp_path, n_choosing=3, n_sentences=4, threads=1)
-    assert asked == [("voice", "torch/cpu", ["stage", "block"], {"validation"})]
+    assert asked == [("voice", "torch/cpu", ["stage", "block"], {"train"})]
     assert found.variant.variant == "int8-dynamic-1" and "take int8-dynamic on decoder/0" in found.said
     assert [(at, len(sentences)) for at, sentences in heard] == [("@validation", 3), ("", 4)]
     said["@validation"] = answer("worse", False)

@@ -277,6 +277,26 @@ def test_of_the_same_variant_the_newest_run_decides():
     assert told("vits-joe", slow, earlier("a", fast, good)).word == MISSED  # too slow, whoever judged it
 
 
+def test_of_answers_that_say_the_same_the_one_that_decides_every_part_is_quoted():
+    """A newer bench that was too noisy to tell the speed of what is too large hides none that could tell it."""
+    parts = {
+        "noisy": [floors.Part("too large", MISSED, lacks=0.1), floors.Part("fast?", UNDECIDED)],
+        "clear": [floors.Part("too large", MISSED, lacks=0.1), floors.Part("fast", MET)],
+        "half": [floors.Part("late", MISSED, lacks=0.1), floors.Part("?", UNDECIDED), floors.Part("?", NOT_RUN)],
+        "met": [floors.Part("small", MET), floors.Part("fast", MET)],
+    }
+
+    def counts(*names):
+        said = [
+            floors._Said(floors.Answer("int8", tuple(parts[name])), None, age) for age, name in enumerate(names)
+        ]
+        return names[said.index(floors._counts(said))]
+
+    assert counts("noisy", "clear") == counts("clear", "noisy") == "clear"
+    assert counts("noisy", "met") == "noisy"  # missed is missed
+    assert counts("half", "met") == "met" and counts("half", "clear") == "clear" and counts("half") == "half"
+
+
 def test_a_run_that_tried_little_takes_back_nothing_of_others():
     """A quick run tries two variants; the one that met the floor is not among them."""
     here, other = heard("vits-joe", "int8", "onnxruntime/cpu"), heard("vits-joe", "plan", "onnxruntime/cpu")

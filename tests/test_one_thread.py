@@ -54,7 +54,7 @@ def test_both_answers_stand_in_the_sentence_and_apart_in_the_rows(tmp_path, time
         "voice baseline on torch/cpu",
     ]
     assert (
-        said.startswith("voice int8 on torch/cpu runs at 2.0")
+        said.startswith("voice int8 on torch/cpu (nobody judged it) runs at 2.0")
         and "on one thread, at 1.20 [1.10, 1.30] on 2." in said
     )
     rows = results.read(run.path).set_index(["variant", "metric"])
@@ -82,7 +82,8 @@ def test_the_recommended_one_is_taken_before_a_faster_one(tmp_path, monkeypatch)
         Tried(trial("voice", "torch/cpu", "fast"), answer("worse", False, 3.0)),
         Tried(trial("voice", "torch/cpu", "good"), answer("without audible loss", True, 1.5)),
         Tried(trial("voice", "torch/cpu", "better"), answer("without audible loss", True, 1.7)),
-        Tried(trial("other", "torch/cpu", "slow"), answer("undecided", False, 0.9)),
+        Tried(trial("other", "torch/cpu", "slow"), answer("without audible loss", False, 0.9)),
+        Tried(trial("other", "torch/cpu", "fast"), answer("worse", False, 2.0)),
         Tried(trial("other", "torch/cpu", "failed"), None, "it could not be made"),
     ]
     for name in ("voice", "other"):

@@ -1,5 +1,6 @@
 """Beside piper-tts: what is said of it, its rows, and that it computes on as many threads as ours or is not timed."""
 
+import json
 import subprocess
 import sys
 
@@ -23,30 +24,45 @@ def test_piper_is_compared_with_where_it_is_and_not_run_elsewhere(tmp_path, monk
     with pytest.raises(ParameterError, match="unknown mode of the comparison with piper-tts 'yes'"):
         piper.compared(run, [], ["A text."], mode="yes")
     monkeypatch.setattr(piper.targets.Target, "why_not", lambda self: None)
-    monkeypatch.setattr(
-        piper, "_ask", lambda texts, threads, turn: {"seconds": [0.05] * 8, "audio_s": [1.0] * 8}
-    )
-    monkeypatch.setattr(
-        piper.bench,
-        "bench",
-        lambda candidates, *a, **k: {
+    went, busy = [], [80.0]
+
+    def ask(texts, threads, turn):
+        went.append(("theirs", turn))
+        return {"seconds": [0.05] * 8, "audio_s": [1.0] * 8}
+
+    def benched(candidates, *_, first_turn, **__):
+        went.append(("ours", first_turn))
+        one = bench.Candidate("vits-joe", "int8", "onnxruntime/cpu", {})
+        seconds = np.full((1, 1, 8), 0.02)
+        return {
             "int8": bench.Benched(
-                bench.Candidate("vits-joe", "int8", "onnxruntime/cpu", {}),
-                seconds=np.full((1, 1, 8), 0.02),
-                audio_s=np.ones(8),
+                one, seconds=seconds, audio_s=np.ones(8), circumstances={"others_pct": list(busy)}
             )
-        },
-    )
+        }
+
+    monkeypatch.setattr(piper, "_ask", ask)
+    monkeypatch.setattr(piper.bench, "bench", benched)
     monkeypatch.setattr(piper.Candidate, "of", staticmethod(lambda one: one))
     ours = Voice([0.0], 1.0)
     ours.variant = "int8"
-    monkeypatch.setattr(piper.bench.Others, "percent", lambda self: 80.0)
+    monkeypatch.setattr(piper.bench.Others, "percent", lambda self: busy[0])
     said = piper.compared(run, [ours], ["A text."] * 8, rounds=3)
     warned = "piper-tts on piper/cpu: in the worst of 3 rounds others took 80 % of a core while it was timed"
     assert warned in caplog.text
     assert "at RTF 0.050" in said and "int8 2.50 times as fast" in said
     (row,) = results.read(run.path).itertuples()
     assert row.value == pytest.approx(0.05) and row.target == "piper/cpu" and '"times": 2.5' in row.detail
+    about = json.loads(row.detail)
+    assert about["others_pct"] == [80.0] * 3 and about["others_pct beside ours"] == {"int8": [80.0] * 3}
+    again = bench.REPEATS + 1
+    assert [who for who, _ in went] == (
+        ["theirs"] * again + ["ours"] * again + ["ours"] * again + ["theirs"] * again
+    ) + (["theirs"] * again + ["ours"] * again)
+    assert {turn for who, turn in went if who == "ours"} == {0, 1, 2}
+    busy[0] = 3.0
+    went.clear()
+    piper.compared(run, [ours], ["A text."] * 8, rounds=3)
+    assert [who for who, _ in went] == ["theirs", "ours", "ours", "theirs", "theirs", "ours"]
 
 
 PACKAGE = """

@@ -107,6 +107,18 @@ def test_a_saved_variant_is_as_sharp_as_it_was(tmp_path):
     assert np.array_equal(loaded.synthesize("So it was.").waveform, made.synthesize("So it was.").waveform)
 
 
+def test_a_saved_variant_whose_table_is_gone_says_so(tmp_path, monkeypatch):
+    sharp = systems.load("fastspeech2", threads=1, sharpness=1.0)
+    optimize.save(optimize.make(sharp, "int8-weights", variant="small"), tmp_path / "small")
+
+    def gone(folder, speaker):
+        raise MissingDataError("nobody has counted")
+
+    monkeypatch.setattr(postfilter, "load", gone)
+    with pytest.raises(MissingDataError, match="^nobody has counted"):
+        optimize.load(tmp_path / "small", threads=1)
+
+
 @pytest.mark.parametrize("strength", [-0.1, 1.1, True, "1", float("nan")])
 def test_a_strength_outside_is_refused(strength):
     with pytest.raises(ParameterError, match="sharpness is .*give a number from 0"):

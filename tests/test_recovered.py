@@ -358,7 +358,8 @@ def test_learning_to_round_is_paired_with_its_control(run, tmp_path, monkeypatch
             raise ParameterError(f"{home.name} is not there")
         return home.name
 
-    def baseline(run, system, sentences, scorer):
+    def baseline(run, system, sentences, scorer, *, whose):
+        assert not whose  # who learnt to round badly has no voice that could be told
         return confirmed.Baseline(system, sentences, heard[system])
 
     monkeypatch.setattr(recovered.optimize, "load", load)

@@ -118,6 +118,29 @@ def test_what_earlier_runs_recommend_is_counted_apart():
     ).replace("&#39;", "'")
 
 
+def test_a_variant_has_one_answer():
+    """This run's; of earlier ones the newest that can tell; a baseline of another notebook is nobody's."""
+
+    def run(time, commit, wer, recorded=True):
+        rows = [*baseline(), *paired("int8", wer=wer)]
+        return [dataclasses.replace(r, recorded=recorded, commit=commit, time=time) for r in rows]
+
+    old, new = run("2026-11-21T00:00:00", "a", 0.1), run("2026-11-22T00:00:00", "b", 0.001)
+    entries = verdicts.judged([*new, *old])
+    assert len(entries) == 2 and [e.commit for e in verdicts.latest(entries)] == ["b"]
+    (kept,) = verdicts.latest(verdicts.judged([*new, *old, *run("2026-11-20T00:00:00", "c", 0.1, False)]))
+    assert not kept.origin and kept.word == verdict.WORSE
+    open_one = [dataclasses.replace(r, detail="") if r.metric == "wer" else r for r in run("2026-11-23", "d", 0.0)]
+    assert [e.commit for e in verdicts.latest(verdicts.judged([*new, *open_one]))] == ["b"]
+    timed = [row("vits-joe", "rtf", 0.1, variant="int8", notebook="04", recorded=True, ci=(0.09, 0.11))]
+    timed += [row("vits-joe", "rtf", 0.2, notebook="01", recorded=True, ci=(0.19, 0.21))]
+    heard = [dataclasses.replace(r, recorded=True, notebook="04") for r in [*baseline(), *paired("int8", wer=0.0)]]
+    for where, gains in (("04", 1), ("01", 0)):
+        rows = [*heard, timed[0], dataclasses.replace(timed[1], notebook=where)]
+        (entry,) = verdicts.judged(rows)
+        assert sum(gain.metric == "rtf" for gain in entry.judgement.gains) == gains
+
+
 def test_a_group_of_layers_treated_alone_is_no_variant():
     """It is treated to learn of it, on few sentences, and nobody would take it: neither judged nor called the best."""
     name = "int8-static+stage+flow@sensitivity"

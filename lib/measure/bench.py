@@ -59,14 +59,16 @@ def bench(
     seed: int = 0,
     energy: bool = False,
     timeout_s: float = 600,
+    first_turn: int = 0,
 ) -> dict[str, Benched]:
     """Bench every candidate on its inputs; the answer has the same labels.
 
     inputs: what all candidates are given, or a dict from a candidate's `kind` to what those of that kind are
     given: texts, clips (`waveform`, `sample_rate`), log-mels (n_frames, n_bands). seed: input i is spoken with
     seed + i in every process. energy: joules of a sensor over at least 10 s a round where there is one, else
-    estimated from the CPU seconds. timeout_s: of one process. A candidate whose process crashes, hangs or is
-    not what it says it is has `why_not` set; the others go on.
+    estimated from the CPU seconds. timeout_s: of one process. first_turn: of the first process, where another
+    bench went before: the turn decides in which order a process is given the inputs. A candidate whose process
+    crashes, hangs or is not what it says it is has `why_not` set; the others go on.
 
     What others disturbed (`BUSY_PCT`) runs again when its round is through, up to `REPEATS` times, and the quietest
     is kept (`circumstances`: others_pct and repeated, a number a round). Once that has found no quiet, as beside a job
@@ -97,7 +99,7 @@ def bench(
                 "threads": threads,
                 "passes": passes,
                 "seed": seed,
-                "turn": seed + turn,
+                "turn": seed + first_turn + turn,
                 "energy": ("cuda" if targets.find(candidate.target).cuda else "cpu") if energy else None,
                 "fingerprint": bool(candidate.fingerprint),
                 "started": None,

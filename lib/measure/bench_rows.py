@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lib.measure import nested
-from lib.measure.benched import Benched, latency_ratio, speedup
+from lib.measure.benched import Benched, latency_ratio, memory_ratio, speedup
 from lib.measure.energy import utilization_source
 from lib.measure.nested import Ratio
 
@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 CLOCK = "time.perf_counter, fresh processes in turns"
 # metric -> how its detail names what was paired with the baseline of the same bench, and what computes that.
-PAIRED = {"rtf": ("speedup", speedup), "latency_ms_p50": ("latency_ratio", latency_ratio)}
+PAIRED = {
+    "rtf": ("speedup", speedup),
+    "latency_ms_p50": ("latency_ratio", latency_ratio),
+    "peak_rss_mb": ("memory_ratio", memory_ratio),
+}
 
 
 def write(run: "Run", benched: dict[str, Benched], against: Mapping[str, str] | None = None) -> None:
     """Rows of every candidate: speeds, cold start, memory, size, energy where it was asked for; one not_run row
     for who failed. A variant benched beside its baseline on the same target says in `rtf` how much faster it is, and in
-    `latency_ms_p50` how many times as long a sentence takes.
+    `latency_ms_p50` how many times as long a sentence takes, in `peak_rss_mb` how many times as much memory.
 
     against: label -> whose label it is laid beside, where that is not the `baseline` of its system on its target.
     """
@@ -36,11 +40,7 @@ def write(run: "Run", benched: dict[str, Benched], against: Mapping[str, str] | 
         benched_at = one.circumstances.get("benched")  # of an earlier run's
         for metric in ("rtf", "latency_ms_p50", "latency_ms_p90", "throughput_rtfx", "first_audio_ms"):
             if (timed := getattr(one, metric)) is not None:
-                base = bases.get(label) if metric in PAIRED else None
-                paired = {}
-                if base is not None and not base.why_not:
-                    name, compare = PAIRED[metric]
-                    paired = {name: _told(compare(one, base))}
+                paired, baseline = _paired(metric, one, bases.get(label))
                 run.add(
                     *names,
                     metric,
@@ -48,7 +48,7 @@ def write(run: "Run", benched: dict[str, Benched], against: Mapping[str, str] | 
                     n=timed.n,
                     ci=timed.ci,
                     source=CLOCK,
-                    baseline=base.candidate.variant if paired else "",
+                    baseline=baseline,
                     detail=detail | paired,
                 )
         start = {"load_s": one.load_s, "first_sentence_s": one.first_sentence_s}
@@ -61,7 +61,9 @@ def write(run: "Run", benched: dict[str, Benched], against: Mapping[str, str] | 
             since = "the process's begin" if whole else "when it was loaded"
             source = f"fresh processes, high-water mark from {since} to the end of one pass over the inputs"
             if peaks is not None and (np.asarray(peaks) > 0).all():
-                _add_rounds(run, names, metric, peaks, source, {"inputs": len(one.audio_s)} | one.circumstances)
+                paired, baseline = _paired(metric, one, bases.get(label))
+                told = {"inputs": len(one.audio_s)} | one.circumstances | paired
+                _add_rounds(run, names, metric, peaks, source, told, baseline=baseline)
         for metric, source in (
             ("size_mb", "all files needed to speak"),
             ("loaded_mb", "weights in memory"),
@@ -91,6 +93,17 @@ def _bases(benched: dict[str, Benched]) -> dict[str, Benched]:
     return {label: base for label, base in whose.items() if base not in (None, benched[label])}
 
 
+def _paired(metric: str, one: Benched, base: Benched | None) -> tuple[dict[str, Any], str]:
+    """(what a row's detail says of a metric beside the baseline of the same bench, that baseline's variant); ({}, "")
+    where nothing is paired.
+    """
+    if metric not in PAIRED or base is None or base.why_not:
+        return {}, ""
+    name, compare = PAIRED[metric]
+    ratio = compare(one, base)
+    return ({}, "") if ratio is None else ({name: _told(ratio)}, base.candidate.variant)
+
+
 def _told(paired: Ratio) -> dict[str, float | None]:
     """A paired ratio as a row's detail has it."""
     low, high = paired.ci or (None, None)
@@ -98,10 +111,27 @@ def _told(paired: Ratio) -> dict[str, float | None]:
 
 
 def _add_rounds(
-    run: "Run", names, metric: str, values, source: str, detail: Any, kind: str = "measured"
+    run: "Run",
+    names,
+    metric: str,
+    values,
+    source: str,
+    detail: Any,
+    kind: str = "measured",
+    baseline: str = "",
 ) -> None:
     over = nested.over_rounds(values)
-    run.add(*names, metric, over.value, kind=kind, n=over.n, ci=over.ci, source=source, detail=detail)
+    run.add(
+        *names,
+        metric,
+        over.value,
+        kind=kind,
+        n=over.n,
+        ci=over.ci,
+        source=source,
+        baseline=baseline,
+        detail=detail,
+    )
 
 
 def _add_energy(run: "Run", one: Benched) -> None:

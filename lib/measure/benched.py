@@ -191,6 +191,18 @@ def latency_ratio(one: Benched, baseline: Benched) -> Ratio:
     return nested.ratio(times, one.medians_s, baseline.medians_s, seed=one.seed)
 
 
+def memory_ratio(one: Benched, baseline: Benched) -> Ratio | None:
+    """How many times as much memory as the baseline it takes at most, paired by round; None where either does not say,
+    or counts from elsewhere. Both must come from one bench.
+    """
+    own, other = one.peak_rss_mb, baseline.peak_rss_mb
+    if own is None or other is None or one.peak_of_whole_life != baseline.peak_of_whole_life:
+        return None
+    _same_shape(one, baseline)
+    over = nested.over_rounds(np.asarray(own) / np.asarray(other))
+    return Ratio(over.value, over.low, over.high, over.n)
+
+
 def faster(one: Benched, other: Benched, name: str, other_name: str) -> str:
     """The speed-up of one over the other with its interval, and whether it is one, in a sentence."""
     for benched, label in ((one, name), (other, other_name)):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SPEECH = ("wer", "asr_nll", "mos_predicted")  # what any clip with its text is judged by
 # Whose voice a system was to learn; None: nobody's. Who is not named here speaks with a voice of its own.
 TEACHERS = systems.teachers()
+REFERENCES = 8  # clips of the speaker who should be heard: of the first validation sentences
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def recordings(
 
 
 def reference_clips(
-    speaker: str | System | Corpus, n: int = 8, *, seed: int = 0, threads: int = 2
+    speaker: str | System | Corpus, n: int = REFERENCES, *, seed: int = 0, threads: int = 2
 ) -> tuple[Clip, ...]:
     """Clips of the speaker who should be heard, none of them on the test sentences: what `quality` takes as `voice`.
 

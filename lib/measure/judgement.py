@@ -127,7 +127,7 @@ def paired(about: Mapping[str, Any]) -> Difference:
 
 
 def _gain(metric: str, own, other) -> Gain | None:
-    """Baseline over variant: paired where the bench wrote a speed-up, else from both intervals, which is cautious.
+    """Baseline over variant: paired where one bench of both wrote a ratio, else from both intervals, which is cautious.
 
     None where the two do not compare: of two machines (bytes are the same anywhere), one measured, one estimated, or
     joules of a board beside those of a package.
@@ -140,9 +140,12 @@ def _gain(metric: str, own, other) -> Gain | None:
     if metric == "peak_gpu_mb" and own.source != other.source:  # of a training, beside what speaking takes
         return None
     kind = kinds.pop() or "measured"
-    paired = _detail(own).get("speedup") if metric == "rtf" else None
-    if paired and own.baseline == other.variant:
-        return Gain(metric, paired["value"], paired["ci_low"], paired["ci_high"], kind)
+    if own.baseline == other.variant:
+        if metric == "rtf" and (paired := _detail(own).get("speedup")):
+            return Gain(metric, paired["value"], paired["ci_low"], paired["ci_high"], kind)
+        if metric == "peak_rss_mb" and (paired := _detail(own).get("memory_ratio")):
+            ends = (paired["ci_high"], paired["ci_low"])
+            return Gain(metric, 1 / paired["value"], *(end and 1 / end for end in ends), kind)
     times = other.value / own.value
     ends = (own.ci_low, own.ci_high, other.ci_low, other.ci_high)
     if any(math.isnan(end) for end in ends) or own.ci_low <= 0 or other.ci_low <= 0:

@@ -213,6 +213,8 @@ def load(folder: str | Path, *, target: str | None = None, threads: int = 2, che
             raise TrainingError(f"{folder} is damaged: its weights are not those that were saved; make it anew")
         system._changed()
         system.configure(**{k: v for k, v in description["settings"].items() if v != system.settings().get(k)})
+    except MissingDataError:  # of its settings: the variant is whole, and making it anew would not help
+        raise
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise TrainingError(f"the variant in {folder} cannot be read ({error}): make it anew") from error
     told = ("technique", "arguments", "base", "changed", "recovery")

@@ -129,7 +129,7 @@ def _context(findings: Findings) -> dict:
         "pareto": _pareto(rows),
         "stages": _stages(rows),
         "costs": _costs(rows),
-        "verdicts": judged,
+        "verdicts": verdicts.latest(judged),
         "margins": verdicts.margins(),
         "texts": text_table.section(rows),
         "claims": [(study, [line for line in told if line.study == study]) for study in _studies(told)],

@@ -25,6 +25,8 @@ from lib.report.collect import Findings, Row, records
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from lib.studies import floors
+
 PAGE, TEXT = "report.html", "README.md"
 _PROFILE = "quick"  # the run that others are laid beside; what ran longer or elsewhere is shown as recorded
 
@@ -115,18 +117,18 @@ def _text(rows: list[Row], captions: dict[str, str], rows_digest: str) -> str:
         parts += [f"## {titles[name]}", f"![{titles[name]}]({name}.png)", said]
     told = claims.lines(rows)
     if told:
-        head = "| headline | theirs | ours | verdict | why |\n|---|---|---|---|---|"
+        head = "| headline | theirs | ours | verdict | why | measured |\n|---|---|---|---|---|---|"
         parts += ["## What others state", claims.finding(told), "\n".join([head, *map(_claim, told)])]
     wanted = reached.lines(rows)
     if wanted:
-        head = "| floor | wanted | ours | answer | why |\n|---|---|---|---|---|"
+        head = "| floor | wanted | ours | answer | why | measured |\n|---|---|---|---|---|---|"
         parts += ["## What was to be reached", reached.finding(wanted), "\n".join([head, *map(_floor, wanted)])]
-    judged = verdicts.judged(rows)
+    judged = verdicts.latest(verdicts.judged(rows))
     if judged:
-        head = "| variant | against | verdict | recommendation | why |\n|---|---|---|---|---|"
+        head = "| variant | against | verdict | recommendation | why | measured |\n|---|---|---|---|---|---|"
         lines = [
             f"| {j.system} {j.variant}, {j.target} | {j.baseline} | {j.word} | {j.judgement.recommendation.word} "
-            f"| {j.judgement.recommendation.reason} |"
+            f"| {j.judgement.recommendation.reason} | {_measured(j)} |"
             for j in judged
         ]
         parts += ["## Would a listener notice?", f"Margins: {verdicts.margins()}.", "\n".join([head, *lines])]
@@ -134,11 +136,17 @@ def _text(rows: list[Row], captions: dict[str, str], rows_digest: str) -> str:
 
 
 def _claim(line: claims.Line) -> str:
-    return _cells(f"{line.system} {line.of}".strip(), line.theirs, line.ours, line.verdict, line.reason)
+    whose = f"{line.system} {line.of}".strip()
+    return _cells(whose, line.theirs, line.ours, line.verdict, line.reason, _measured(line))
 
 
 def _floor(line: reached.Line) -> str:
-    return _cells(line.name, line.wanted, line.ours, line.word, line.why)
+    return _cells(line.name, line.wanted, line.ours, line.word, line.why, _measured(line))
+
+
+def _measured(line: claims.Line | floors.Line | verdicts.Judged) -> str:
+    """Which run it is of: those that the head names, or an earlier one."""
+    return line.origin or "as above"
 
 
 def _cells(*cells: str) -> str:

@@ -29,7 +29,7 @@ _ORDER = (verdict.RECOMMENDED, verdict.UNDECIDED, verdict.NOT_RECOMMENDED)
 @dataclass(frozen=True)
 class Judged:
     """A variant on a target with what it is called; origin: where it comes from if an earlier run measured it; host,
-    commit: of its rows, the commit of an earlier run's alone.
+    commit: of its rows, the commit of an earlier run's alone; time: when it was heard.
     """
 
     system: str
@@ -40,6 +40,7 @@ class Judged:
     judgement: Judgement
     host: str = ""
     commit: str = ""
+    time: str = ""
 
     @property
     def word(self) -> str:
@@ -50,8 +51,8 @@ class Judged:
 def judged(rows: Iterable[Row]) -> list[Judged]:
     """Every variant whose sentences were paired with another variant's of its system, the recommended first.
 
-    Rows of this run and recorded ones are judged apart, each machine's and each recording's: a speed-up across them is
-    none.
+    Rows of this run and recorded ones are judged apart, each machine's, each recording's and each notebook's, whose
+    baseline may have been timed on another day: a speed-up across them is none.
     A pupil paired with its teacher, which is another system, is no variant.
     """
     counted = [
@@ -66,9 +67,27 @@ def judged(rows: Iterable[Row]) -> list[Judged]:
 def _judged(rows: tuple[Row, ...]) -> tuple[Judged, ...]:
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.recorded, row.host, row.commit if row.recorded else ""), []).append(row)
+        run = (row.recorded, row.host, row.commit if row.recorded else "", row.notebook)
+        groups.setdefault(run, []).append(row)
     made = [entry for _, group in sorted(groups.items()) for entry in _group(group)]
     return tuple(sorted(made, key=lambda j: (bool(j.origin), _ORDER.index(j.judgement.recommendation.word))))
+
+
+def latest(entries: Iterable[Judged]) -> list[Judged]:
+    """Of each variant on a target one answer, in the same order: this run's; of earlier ones the newest that can tell
+    whether it is worth having, else the newest.
+    """
+    entries, chosen = list(entries), {}
+    for one in entries:
+        name = one.system, one.variant, one.target
+        if name not in chosen or _telling(one) > _telling(chosen[name]):
+            chosen[name] = one
+    kept = {id(one) for one in chosen.values()}
+    return [one for one in entries if id(one) in kept]
+
+
+def _telling(one: Judged) -> tuple:
+    return not one.origin, one.judgement.recommendation.word != verdict.UNDECIDED, one.time
 
 
 def words(entries: Iterable[Judged]) -> dict[tuple[str, str, str, str, str], str]:
@@ -81,7 +100,7 @@ def finding(rows: Iterable[Row], earlier: Iterable[Row] = ()) -> Markup | None:
 
     earlier: rows of earlier runs, whose recommended variants are counted where none of these is.
     """
-    entries = judged(rows)
+    entries = latest(judged(rows))
     if not entries:
         return None
     counts = Counter(entry.word for entry in entries)
@@ -97,7 +116,9 @@ def finding(rows: Iterable[Row], earlier: Iterable[Row] = ()) -> Markup | None:
             ).format(
                 only.system, only.variant, only.word, "not recommended" if refused else "not recommended yet"
             )
-        known = sum(entry.judgement.recommendation.word == verdict.RECOMMENDED for entry in judged(earlier))
+        known = sum(
+            entry.judgement.recommendation.word == verdict.RECOMMENDED for entry in latest(judged(earlier))
+        )
         if known:
             own, are = f"{len(entries)} variants compared with a baseline", "is" if known == 1 else "are"
             return Markup("Of this run's {} none is recommended ({}); {} of earlier runs {}.").format(
@@ -135,7 +156,7 @@ def table(rows: Iterable[Row]) -> "pd.DataFrame":
             entry.judgement.recommendation.reason,
             entry.judgement.quality.sentences_needed or "",
         )
-        for entry in judged(rows)
+        for entry in latest(judged(rows))
     ]
     return pd.DataFrame(lines, columns=columns).set_index(columns[:3])
 
@@ -174,5 +195,7 @@ def _group(rows: list[Row]) -> list[Judged]:
             if target in heard or judgement.gains:
                 row = heard[quality_target]
                 origin, commit = (row.stamp, row.commit) if row.recorded else ("", "")
-                made.append(Judged(system, variant, target, baseline, origin, judgement, row.host, commit))
+                made.append(
+                    Judged(system, variant, target, baseline, origin, judgement, row.host, commit, row.time)
+                )
     return made

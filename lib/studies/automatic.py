@@ -1,6 +1,6 @@
 """How small and fast can this system get here before anybody hears it? One call that tries, and may answer: leave it.
 
-Stages and blocks of layers are treated one by one, plans are put together from them and chosen on validation sentences,
+Stages and blocks of layers are treated one by one, plans are put together from them and chosen on other sentences,
 and the one that was chosen is judged on test sentences; its speed is that of the bench that chose it (`sensitivity`,
 `plans`). It takes an hour or so on two cores.
 """
@@ -16,7 +16,7 @@ from lib.errors import ParameterError, unknown
 from lib.measure import verdict
 from lib.measure.scorer import Scorer
 from lib.results import METRICS, Run
-from lib.studies import plans, sensitivity
+from lib.studies import apart, plans, sensitivity
 from lib.studies.plans import Found
 
 
@@ -27,7 +27,7 @@ def auto(
     *,
     folder: str | Path = REPOSITORY / "outputs" / "auto",
     n_screened: int = 8,
-    n_choosing: int = 50,
+    n_choosing: int = 42,
     n_sentences: int = 100,
     n_timed: int = 12,
     rounds: int = 3,
@@ -43,13 +43,13 @@ def auto(
     margins: metric -> the largest change for the worse, in its unit, where that is to be narrower than the verdict's
     own ({"mos_predicted": -0.05}); ParameterError for a wider one, which the word would not stand for. folder: of the
     variants and rows, by default outputs/auto; what an interrupted call left there is gone on with. n_screened:
-    validation sentences on which each group is heard; the others: of `plans.plan_of`.
+    training sentences on which each group is heard (`apart`); the others: of `plans.plan_of`.
     """
     checked(margins)
     environment.pin_threads(threads)
     run, scorer = Run("auto", folder, seed=seed), Scorer(threads=threads)
     variants = Path(folder) / "variants"
-    screening = gutenberg.split("validation", n_screened)
+    screening = apart.screening(n_screened)
     tried = sensitivity.by_group(
         run, system, target, ["stage", "block"], screening, scorer, threads=threads, resume=variants
     )
@@ -59,7 +59,7 @@ def auto(
         system,
         target,
         tried,
-        gutenberg.split("validation", n_choosing),
+        apart.choosing(n_choosing),
         held_out,
         [sentence.text for sentence in held_out[:n_timed]],
         scorer,

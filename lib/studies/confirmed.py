@@ -69,16 +69,23 @@ class Heard:
 
 
 def baseline(
-    run: Run, system: System, sentences: Sequence[Sentence], scorer: Scorer, *, at: str = ""
+    run: Run,
+    system: System,
+    sentences: Sequence[Sentence],
+    scorer: Scorer,
+    *,
+    at: str = "",
+    whose: bool = True,
 ) -> Baseline:
     """Speak and judge the sentences with a system; the reference clips are of its teacher, see `reference_clips`.
 
-    at: of `Baseline`. No rows are written: `01_baselines` has those of more sentences, the variants' the differences.
+    at: of `Baseline`; whose: whether it is judged whose voice it is, too. No rows are written: `01_baselines` has those
+    of more sentences, the variants' the differences.
     """
     if system.kind == "recogniser":
         clips = listened.clips(sentences, seed=run.seed, threads=system.threads)
         return Baseline(system, sentences, evaluate.heard(system, clips, seed=run.seed), at=at)
-    voice = evaluate.reference_clips(system, threads=system.threads)
+    voice = evaluate.reference_clips(system, threads=system.threads) if whose else ()
     clips, originals = _said(system, sentences, run.seed)
     judged = evaluate.judge(clips, scorer, voice=voice, originals=originals or None, seed=run.seed)
     return Baseline(system, sentences, judged, voice, originals, at)

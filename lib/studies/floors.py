@@ -90,6 +90,19 @@ class Answer:
         return next((word for word in (MISSED, NOT_RUN, UNDECIDED) if word in words), MET if words else NOT_RUN)
 
     @property
+    def decides(self) -> bool:
+        """Whether it says yes or no: missed is missed, whoever judged the rest, but not where the rest is half unasked
+        and half open.
+        """
+        words = {part.word for part in self.parts}
+        return self.word in (MET, MISSED) and not {NOT_RUN, UNDECIDED} <= words
+
+    @property
+    def whole(self) -> bool:
+        """Whether every part of it is decided."""
+        return all(part.word in (MET, MISSED) for part in self.parts)
+
+    @property
     def said(self) -> str:
         """What it has, in words."""
         return f"{self.who}: {'; '.join(part.said for part in self.parts)}"
@@ -243,11 +256,16 @@ def _line(floor: Floor, table: pd.DataFrame, parts: Sequence[pd.DataFrame]) -> L
 
 def _counts(said: Sequence[_Said]) -> _Said:
     """Of the same variant in several runs, the newest first, the one that answers: of those with a say that asked most
-    the newest that decides, else the newest. What is too little to decide anything takes nothing back.
+    the newest that decides, else the newest; of those that decide the same, one that decides every part before one that
+    leaves some open. What is too little to decide anything takes nothing back.
     """
     having = [one for one in said if one.answer.word != NOT_RUN] or said
     large = by_size.largest(having, lambda one: one.answer.size)
-    return next((one for one in large if one.answer.word in (MET, MISSED)), large[0])
+    deciding = [one for one in large if one.answer.decides]
+    if not deciding:
+        return large[0]
+    same = [one for one in deciding if one.answer.word == deciding[0].answer.word]
+    return next((one for one in same if one.answer.whole), deciding[0])
 
 
 def _newer(best: _Said, said: Sequence[_Said]) -> str:
@@ -257,11 +275,10 @@ def _newer(best: _Said, said: Sequence[_Said]) -> str:
         return ""
     one = newer[0]
     parts = "; ".join(part.said for part in one.answer.parts)
-    what = (
-        "has too little to decide it"
-        if one.answer.word == UNDECIDED
-        else f"asked less: {one.answer.word} there"
-    )
+    if one.answer.word == UNDECIDED or not one.answer.decides:
+        what = "has too little to decide it"
+    else:
+        what = f"{'asked less' if one.answer.size < best.answer.size else 'leaves parts open'}: {one.answer.word} there"
     return f"{one.origin or 'this run'} {what}: {parts}"
 
 

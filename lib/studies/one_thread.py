@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import optimize, results
-from lib.measure import bench
+from lib.measure import bench, verdict
 from lib.optimize import calibration
 from lib.studies import confirmed, listened
+from lib.studies.floor_rows import judged
 from lib.studies.resumed import kept
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ THREADS, SUFFIX = 1, "@1t"
 
 
 def fastest(tried: Sequence[Tried], folder: str | Path) -> list[Model]:
-    """Of every system and target the variant that is recommended, the fastest of several, or where none is the fastest
-    of all; loaded from where `compression.study` saved it.
+    """Of every system and target the variant that is recommended, the fastest of several; where none is, the fastest
+    without audible loss, else the fastest of all; loaded from where `compression.study` saved it.
     """
     best: dict[tuple[str, str], Tried] = {}
     for one in tried:
@@ -73,7 +74,10 @@ def label(model: Model) -> str:
 
 
 def _better(one: Tried, other: Tried) -> bool:
-    return (one.answer.recommended, one.answer.times) > (other.answer.recommended, other.answer.times)
+    def worth(tried: Tried) -> tuple:
+        return tried.answer.recommended, tried.answer.word == verdict.WITHOUT_LOSS, tried.answer.times
+
+    return worth(one) > worth(other)
 
 
 def _base(variant: Model) -> bench.Candidate:
@@ -120,8 +124,10 @@ def _told(run: Run, one: Benched, base: Benched, table: Any) -> str:
         baseline=f"{base.candidate.variant}{SUFFIX}",
         detail={"of": f"{system} {base.candidate.variant}{SUFFIX} on {target}", **one.circumstances},
     )
+    heard = judged(table, system, variant, target).said  # the fastest may be one that nobody understands
     said = (
-        f"{one.candidate} runs at {_times(gain.value, gain.ci)} times the speed of its baseline on one thread"
+        f"{one.candidate} ({heard}) runs at {_times(gain.value, gain.ci)} times the speed of its baseline on one "
+        "thread"
     )
     mine = table[(table.system == system) & (table.variant == variant) & (table.target == target)]
     usual = [json.loads(row.detail) for row in mine[(mine.metric == "rtf") & mine.value.notna()].itertuples()]

@@ -1,8 +1,8 @@
 """The fastest variant of a system that nobody hears, by plans put together from what its groups of layers do alone;
 where none is faster for certain the smallest, and it is said that it is no faster; or none.
 
-Groups are ranked and plans are chosen on validation sentences; the one that was chosen is judged on others. Its times
-are those of the bench that chose it.
+Groups are ranked on some sentences, plans are chosen on others (`apart`); the one that was chosen is judged on a third
+lot. Its times are those of the bench that chose it.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lib import systems
 from lib.measure import bench
 from lib.studies import confirmed, failed, menu, sensitivity
+from lib.studies.floor_rows import cell, speed_up
 from lib.studies.resumed import kept
 
 if TYPE_CHECKING:
@@ -142,25 +143,25 @@ def smallest(benched: Mapping[str, Benched]) -> str | None:
 
 
 def saved(rows: pd.DataFrame) -> str | None:
-    """What zeros save, in a sentence: bytes and time of the pruned variant over those of its baseline. rows: of
-    `lib.results.read`.
+    """What zeros save, in a sentence: bytes and time of the pruned variant over those of its baseline, of the published
+    size where that was measured. rows: of `lib.results.read`.
     """
-    rows, ratios = rows[rows.target == CLAIMED_ON], {}
-    for metric in ("size_mb", "rtf"):
-        values = [
-            rows[(rows.variant == name) & (rows.metric == metric) & rows.system.isin((SMALL, BASE))]
-            .dropna(subset=["value"])
-            .groupby("system")
-            .value.last()
+    for system in (BASE, SMALL):
+        cells = {
+            (name, metric): cell(rows, system, name, CLAIMED_ON, metric)
             for name in ("baseline", "pruned-30")
-        ]
-        ratio = (values[1] / values[0]).dropna()
-        if len(ratio):
-            ratios[metric] = ratio.iloc[-1]
-    if len(ratios) < 2:
+            for metric in ("size_mb", "rtf")
+        }
+        if None not in cells.values():
+            break
+    else:
         return None
-    little = "neither" if min(ratios.values()) > 0.97 else "little"
+    bytes_ratio = cells["pruned-30", "size_mb"].value / cells["baseline", "size_mb"].value
+    faster = speed_up(rows, cells["pruned-30", "rtf"], "baseline", CLAIMED_ON)
+    ends = f" [{1 / faster.ends[1]:.2f}, {1 / faster.ends[0]:.2f}]" if faster.ends else " (no interval)"
+    surely = faster.ends is not None and faster.ends[0] > 1
+    little = "little" if bytes_ratio <= 0.97 or surely else "neither"
     return (
-        f"With 30 % of its Linear weights zero SpeechT5 has {ratios['size_mb']:.2f} times the bytes and takes "
-        f"{ratios['rtf']:.2f} times the time: zeros in dense storage save {little}."
+        f"With 30 % of its Linear weights zero {system} has {bytes_ratio:.2f} times the bytes and takes "
+        f"{1 / faster.value:.2f}{ends} times the time: zeros in dense storage save {little}."
     )

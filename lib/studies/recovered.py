@@ -113,7 +113,7 @@ def _laid(run, names, learnt, plain, sentences, scorer, folder, threads) -> None
     def judged(one: Trial):
         home = confirmed.home(folder, one.system, one.target, one.variant)
         system: System = optimize.load(home, threads=threads)
-        return confirmed.baseline(run, system, sentences, scorer).judged
+        return confirmed.baseline(run, system, sentences, scorer, whose=False).judged  # some have no voice left
 
     one, other = judged(learnt), judged(plain)
     differences = compare(one.scores, other.scores, seed=run.seed)
