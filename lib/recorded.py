@@ -1,6 +1,7 @@
 """Keeping the rows of a run: what a long or a GPU run measured, committed so that others see it next to their own.
 
     ./run_all.sh record study        # outputs/study/results -> outputs/recorded, and the page and its pictures with it
+    ./run_all.sh record trim         # drop what a newer recording holds whole
     ./run_all.sh page                # only the page: outputs/recorded/report.html from the rows there
 
 Nobody types a recorded row in: it is copied from a run's results as it was written, with its date, host and commit.
@@ -11,6 +12,7 @@ that a smaller run than the profile asks for can be told from a whole one.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import re
 import sys
@@ -78,6 +80,58 @@ def record(
     return [new for _, new, _ in work]
 
 
+def trim(recorded: Path | None = None) -> list[str]:
+    """Drop what a newer recording of the same notebook, profile and host holds whole: all rows of a system on a target
+    whose every variant and metric that one measured, too, of no fewer sentences or timings. Returns what was dropped,
+    in words.
+
+    A system stays in a recording as a whole or not at all, so that no variant loses the baseline that it was laid
+    beside; the lines that stay are as they were, and a recording of which nothing is left is removed.
+    """
+    recorded, said = recorded or results.RECORDED, []
+    runs: dict[tuple[str, str], list[tuple[str, Path]]] = {}
+    for path in sorted(recorded.glob("*@*@*.jsonl")):
+        if rows := list(read_lines(path)):
+            run = path.name.split("@", 2)[:2]
+            runs.setdefault((*run, rows[0]["host"]), []).append((max(row["time"] for row in rows), path))
+    for same in runs.values():
+        newer: dict[tuple[str, str], list[dict]] = {}
+        for _, path in sorted(same, reverse=True):
+            held = _held(path)
+            old = {
+                place
+                for place, own in held.items()
+                if any(all(other.get(key, -1) >= n for key, n in own.items()) for other in newer.get(place, []))
+            }
+            said += [f"{path.name}: {system} on {target}" for system, target in sorted(old)]
+            if old:
+                _leave_out(path, old)
+            for place in held.keys() - old:
+                newer.setdefault(place, []).append(held[place])
+    return said
+
+
+def _held(path: Path) -> dict[tuple[str, str], dict[tuple[str, str], int]]:
+    """(system, target) -> (variant, metric) -> of how many sentences or timings."""
+    held: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
+    for row in read_lines(path):
+        own = held.setdefault((row["system"], row["target"]), {})
+        key = row["variant"], row["metric"]
+        own[key] = max(own.get(key, 0), row["n"] or 0)
+    return held
+
+
+def _leave_out(path: Path, places: set[tuple[str, str]]) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    rows = ((line, json.loads(line)) for line in lines if line.strip())
+    kept = [line for line, row in rows if (row["system"], row["target"]) not in places]
+    if kept:
+        write_atomic(path, "".join(kept).encode())
+        return
+    path.unlink()
+    path.with_name(path.stem + results.PARAMETERS).unlink(missing_ok=True)
+
+
 def file_name(notebook: str, profile: str, table: "pd.DataFrame", recorded: Path) -> str:
     """<notebook>@<profile>@<commit>.jsonl; with the host at its end where another host has that name already."""
     host, commit = table.host.iloc[0], table.commit.iloc[0]
@@ -115,11 +169,13 @@ def _overlapping(notebook: str, profile: str, table: "pd.DataFrame", recorded: P
 
 
 def main(arguments: list[str]) -> int:
-    """`record <profile>` and `page` from the command line."""
+    """`record <profile>`, `record trim` and `page` from the command line."""
     parser = argparse.ArgumentParser(
         prog="run_all.sh record", description="Keep a run's rows in outputs/recorded."
     )
-    parser.add_argument("profile", help="whose last run is kept; `page`: only make the page of what is kept")
+    parser.add_argument(
+        "profile", help="whose last run is kept; `trim`: drop what newer ones hold; `page`: only the page of it"
+    )
     parser.add_argument("--replace", action="store_true", help="drop older recordings of the same measurements")
     parser.add_argument(
         "--beside", action="store_true", help="keep older recordings of the same measurements, too"
@@ -130,7 +186,10 @@ def main(arguments: list[str]) -> int:
         from lib.report import static
 
         written = []
-        if options.profile != "page":
+        if options.profile == "trim":
+            for dropped in trim():
+                print(f"dropped: {dropped}")
+        elif options.profile != "page":
             written = record(options.profile, replace=options.replace, beside=options.beside)
         for path in (*written, *static.render(results.RECORDED)):
             print(f"written: {path.relative_to(REPOSITORY)}")

@@ -150,6 +150,48 @@ def page_of(folder):
     return static.render(folder), (folder / "report.html").read_bytes(), (folder / "README.md").read_bytes()
 
 
+def kept_by_hand(folder, commit, day, rows):
+    """A recording of study on one host. rows: (system, variant, metric, n)."""
+    (folder / "recorded").mkdir(exist_ok=True)
+    stamps = {"kind": "measured", "commit": commit, "host": "here", "time": f"2026-11-{day:02d}T10:00:00+00:00"}
+    made = [
+        results.Measurement(s, v, "torch/cpu", m, 0.5, results.METRICS[m].unit, n=n, **stamps) for s, v, m, n in rows
+    ]
+    path = folder / "recorded" / f"04_demo@study@{commit}.jsonl"
+    path.write_text("".join(json.dumps(dataclasses.asdict(r)) + "\n" for r in made))
+    path.with_name(f"{path.stem}{results.PARAMETERS}").write_text("{}")
+    return path
+
+
+def test_what_a_newer_recording_holds_whole_is_dropped(tmp_path):
+    both = [("a", "baseline", "rtf", 8), ("a", "int8", "wer", 100)]
+    gone = kept_by_hand(tmp_path, "0000000001", 1, both)
+    partly = kept_by_hand(tmp_path, "0000000002", 2, [*both, ("b", "baseline", "rtf", 8)])
+    before = partly.read_text().splitlines()
+    newest = kept_by_hand(tmp_path, "0000000003", 3, [*both, ("a", "int4", "wer", 20)])
+    assert recorded.trim(tmp_path / "recorded") == [
+        "04_demo@study@0000000002.jsonl: a on torch/cpu",
+        "04_demo@study@0000000001.jsonl: a on torch/cpu",
+    ]
+    assert partly.read_text().splitlines() == before[2:] and not gone.exists()
+    assert names(tmp_path) == [partly.name, newest.name] and len(list((tmp_path / "recorded").iterdir())) == 4
+    assert recorded.trim(tmp_path / "recorded") == []
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        [("a", "baseline", "rtf", 8)],  # lacks a variant
+        [("a", "baseline", "rtf", 8), ("a", "int8", "wer", 20)],  # heard fewer sentences
+        [("b", "baseline", "rtf", 8), ("b", "int8", "wer", 100)],
+    ],
+)
+def test_what_only_an_older_recording_holds_stays(tmp_path, newer):
+    kept_by_hand(tmp_path, "0000000001", 1, [("a", "baseline", "rtf", 8), ("a", "int8", "wer", 100)])
+    kept_by_hand(tmp_path, "0000000002", 2, newer)
+    assert recorded.trim(tmp_path / "recorded") == [] and len(names(tmp_path)) == 2
+
+
 def test_the_page_of_the_recorded_rows_is_current():
     folder, digest = results.RECORDED, static.digest(results.RECORDED)
     stale = (
