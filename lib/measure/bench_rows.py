@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lib.measure import nested
+from lib.measure import paired as scored
 from lib.measure.benched import Benched, latency_ratio, memory_ratio, speedup
 from lib.measure.energy import utilization_source
 from lib.measure.nested import Ratio
@@ -41,16 +42,7 @@ def write(run: "Run", benched: dict[str, Benched], against: Mapping[str, str] | 
         for metric in ("rtf", "latency_ms_p50", "latency_ms_p90", "throughput_rtfx", "first_audio_ms"):
             if (timed := getattr(one, metric)) is not None:
                 paired, baseline = _paired(metric, one, bases.get(label))
-                run.add(
-                    *names,
-                    metric,
-                    timed.value,
-                    n=timed.n,
-                    ci=timed.ci,
-                    source=CLOCK,
-                    baseline=baseline,
-                    detail=detail | paired,
-                )
+                scored.write(run, names, metric, timed, CLOCK, baseline=baseline, **detail | paired)
         start = {"load_s": one.load_s, "first_sentence_s": one.first_sentence_s}
         starts = {
             name: round(float(np.median(values)), 3) for name, values in start.items()
@@ -116,22 +108,12 @@ def _add_rounds(
     metric: str,
     values,
     source: str,
-    detail: Any,
+    detail: Mapping[str, Any],
     kind: str = "measured",
     baseline: str = "",
 ) -> None:
     over = nested.over_rounds(values)
-    run.add(
-        *names,
-        metric,
-        over.value,
-        kind=kind,
-        n=over.n,
-        ci=over.ci,
-        source=source,
-        baseline=baseline,
-        detail=detail,
-    )
+    scored.write(run, names, metric, over, source, kind=kind, baseline=baseline, **detail)
 
 
 def _add_energy(run: "Run", one: Benched) -> None:
