@@ -96,21 +96,19 @@ def measure(
 ) -> Iterator[Row]:
     """The teacher's clips, then the acoustic model's own reading of the same sentences; for a vocoder see `copies`.
 
-    A voice that the zoo's `hifigan` has not learnt is spoken by `istft`. Where the folder says how its mels are
-    sharpened, they are heard so, too.
+    A voice that has a vocoder of its own (`systems.OWN_VOCODERS`) is spoken by that, another by `istft`. Where the
+    folder says how its mels are sharpened, they are heard so, too.
     """
     scorer = Scorer(threads=threads)
     model = systems.load(task, threads=threads, checkpoint=folder)
     if model.kind == "vocoder":
         yield from copies(model, voices, scorer, len(sentences), threads=threads)
         return
-    heard = recipes.load(zoo.folder("hifigan") / "recipe.yaml").data["voices"]
     for voice in voices:
         teacher = evaluate.speak(systems.load(voice, target="onnxruntime/cpu", threads=threads), sentences)
         yield Row("teacher", voice, evaluate.judge(teacher, scorer).summary)
-        speaker, who = model.adjusted(speaker=voice), "hifigan"
-        if voice not in heard:
-            speaker, who = speaker.derive("istft", vocoder="istft"), "istft"
+        who = systems.OWN_VOCODERS.get(voice, "istft")
+        speaker = model.derive("baseline", speaker=voice, vocoder=who)
         ways = {f"{task} + {who}": speaker}
         if (Path(folder) / postfilter.FILE).is_file():
             ways[f"{task}, sharpened, + {who}"] = speaker.adjusted(sharpness=1.0)
@@ -126,13 +124,14 @@ def copies(
 ) -> Iterator[Row]:
     """The first `limit` held-out clips of each voice, and copies by Griffin-Lim, the zoo's `hifigan` and `model`.
 
-    learnt: the voices that it was trained on; of strange ones those that this machine cannot get are left out.
+    learnt: the voices that it was trained on; where that is one, it is judged on no other. Of strange ones those that
+    this machine cannot get are left out.
     """
     vocoders = {"Griffin-Lim": features.griffin_lim}
     vocoders |= {"hifigan": systems.load("hifigan", threads=threads).vocode} | {model.name: model.vocode}
     if model.settings().get("passes"):  # what streams is held to no mel
         vocoders[f"{model.name} as it streams"] = model.adjusted(passes=0).vocode
-    for voice in held_out_voices.NAMES:
+    for voice in learnt if len(learnt) == 1 else held_out_voices.NAMES:
         try:
             clips = held_out_voices.clips(voice, limit, threads)
         except MissingDataError as error:

@@ -25,7 +25,7 @@ def line(model: str, gain: tuple, away: tuple, floor: float = 0.25, n: int = 100
 def test_rows_of_a_run_become_a_table(tmp_path):
     run = results.start("02_training", "smoke", outputs=tmp_path)
     few = gutenberg.split("test", 2)
-    sharpened.study(run, ["fastspeech2"], few, Scorer(threads=1), voices=["vits-joe"], keep=1, threads=1)
+    sharpened.study(run, ["fastspeech2"], few, Scorer(threads=1), by=["hifigan@vits-joe"], keep=1, threads=1)
     rows = results.read(run.path)
     assert set(rows.variant) == {"smooth-by-hifigan@vits-joe", "sharp-by-hifigan@vits-joe"}
     assert set(rows.metric) >= set(sharpened.METRICS) and set(rows.baseline) == {"vits-joe"}
@@ -35,7 +35,7 @@ def test_rows_of_a_run_become_a_table(tmp_path):
     told = json.loads(sharp.detail)
     assert found.gain[0] == pytest.approx(found.sharp[0] - found.smooth[0], abs=1e-3)
     assert told["gained"]["n"] == told["n"] == 2 and found.word[0] == "undecided"
-    assert sharpened.finding(found) == ["vits-joe: 2 sentences decide nothing."]
+    assert sharpened.finding(found) == ["vits-joe through hifigan: 2 sentences decide nothing."]
     assert sharpened.table(rows[:0]).empty and sharpened.finding(sharpened.table(rows[:0])) == []
 
 

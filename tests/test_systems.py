@@ -62,8 +62,9 @@ def test_the_registry_says_what_a_name_is_and_whose_voice_it_learnt():
     assert kinds == {name: kind for kind in systems.KINDS for name in systems.names(kind)}
     assert systems.kind("openai/whisper-small") == systems.kind("whisper-base.en") == "recogniser"
     assert systems.kind("kakao-enterprise/vits-ljs") == systems.kind("ground-truth") == "speech"
-    taught = {name for name, teacher in systems.teachers().items() if teacher == "vits-joe"}
+    taught = {name for name, teacher in systems.teachers().items() if teacher in ("vits-joe", "hibari")}
     assert taught >= {"fastspeech2", "tacotron2", "speecht5", "tortoise", *systems.names("vocoder")}
+    assert systems.teachers()["hibari-vocoder"] == "hibari"
     assert {name for name, teacher in systems.teachers().items() if teacher is None} >= {"espeak-ng"}
 
 

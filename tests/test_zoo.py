@@ -20,7 +20,7 @@ NAMES = zoo.names()
 
 
 def test_the_zoo_holds_the_vocoders_and_the_acoustic_models():
-    assert NAMES == ["fastspeech2", "hifigan", "istft", "speecht5", "tacotron2", "tortoise"]
+    assert NAMES == ["fastspeech2", "hibari-vocoder", "hifigan", "istft", "speecht5", "tacotron2", "tortoise"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -29,6 +29,7 @@ _SYSTEMS = {  # system: (colour, matplotlib marker)
     "speecht5-base": ("#6B7FA8", "p"),
     "hifigan": ("#4F97CF", "h"),
     "istft": ("#3F8F3F", "*"),
+    "hibari-vocoder": ("#C27C0E", "8"),
     "griffin-lim": ("#7F7F7F", "X"),
     "tortoise": ("#E0457B", "d"),
 }

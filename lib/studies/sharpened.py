@@ -1,10 +1,11 @@
 """How near do acoustic models come to the voice that they learnt, as they are and with mels that move as it does?
 
 Each model of the zoo reads the same sentences in both voices, as it is and sharpened (`lib.systems.postfilter`),
-through the vocoder that suits the voice. Rows are of the model: variants "smooth-by-istft@hibari" and
-"sharp-by-istft@hibari", paired with the voice's own clips; the detail of the latter says what it gains on the former.
+through vocoders that suit the voice: that of the voice itself, which lets nobody hear how sure the model was, and one
+that is true to its mel. Rows are of the model: variants "smooth-by-istft@hibari" and "sharp-by-istft@hibari", paired
+with the voice's own clips; the detail of the latter says what it gains on the former.
 
-    python -m lib.studies.sharpened fastspeech2 tacotron2 --profile study --sentences 100
+    python -m lib.studies.sharpened fastspeech2 tacotron2 --profile study --sentences 100 --ways hibari-vocoder@hibari
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib import environment, results, systems
 from lib.corpora import gutenberg
-from lib.errors import SpeechError
+from lib.errors import SpeechError, unknown
 from lib.measure import evaluate, paired, verdict
 from lib.measure.scorer import Scorer, source
 from lib.measure.scores import compare
@@ -32,8 +33,12 @@ if TYPE_CHECKING:
     from lib.results import Run
 
 NOTEBOOK = "02_training"
-# voice -> the vocoder that it is spoken by, and its settings
-BY: dict[str, tuple[str, dict[str, Any]]] = {"hibari": ("istft", {"passes": PASSES}), "vits-joe": ("hifigan", {})}
+# (voice, vocoder that it is spoken by) -> the vocoder's settings
+WAYS: dict[tuple[str, str], dict[str, Any]] = {
+    ("hibari", "hibari-vocoder"): {},
+    ("hibari", "istft"): {"passes": PASSES},
+    ("vits-joe", "hifigan"): {},
+}
 SMOOTH, SHARP = "smooth", "sharp"
 METRICS = ("mos_predicted", "wer", "asr_nll", "speaker_similarity")
 FLOOR, FLOORS = 0.25, {"fastspeech2": 0.15}  # of predicted MOS below the voice, at most
@@ -41,13 +46,26 @@ MET, MISSED, UNDECIDED = "met", "missed", "undecided"
 ON = "onnxruntime/cpu"  # where the voices themselves run
 
 
-def variant(how: str, voice: str) -> str:
+def variant(how: str, voice: str, vocoder: str) -> str:
     """What rows call it.
 
-    >>> variant(SHARP, "hibari")
+    >>> variant(SHARP, "hibari", "istft")
     'sharp-by-istft@hibari'
     """
-    return f"{how}-by-{BY[voice][0]}@{voice}"
+    return f"{how}-by-{vocoder}@{voice}"
+
+
+def ways(named: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """(voice, vocoder) of names such as "istft@hibari"; of none: all. ParameterError for an unknown one.
+
+    >>> ways(["istft@hibari"])
+    (('hibari', 'istft'),)
+    """
+    known = {f"{vocoder}@{voice}": (voice, vocoder) for voice, vocoder in WAYS}
+    for name in named:
+        if name not in known:
+            raise unknown("way to speak", name, known)
+    return tuple(known[name] for name in named) or tuple(WAYS)
 
 
 def study(
@@ -56,25 +74,23 @@ def study(
     sentences: Sequence[Sentence],
     scorer: Scorer,
     *,
-    voices: Sequence[str] = tuple(BY),
+    by: Sequence[str] = (),
     keep: int = 0,
     threads: int = 2,
 ) -> None:
-    """Judge the models in the voices and write their rows. keep: clips of each in the report."""
-    for voice in voices if models else ():
+    """Judge the models and write their rows. by: of `ways`; keep: clips of each in the report."""
+    for voice, vocoder in ways(by) if models else ():
         teacher = systems.load(voice, target=ON, threads=threads)
         own = evaluate.judge(evaluate.speak(teacher, sentences, seed=run.seed), scorer, seed=run.seed)
         references = evaluate.reference_clips(teacher)
-        vocoder, settings = BY[voice]
         for name in models:
             before = None
             for how, sharpness in ((SMOOTH, 0.0), (SHARP, 1.0)):
-                model = systems.load(
-                    name, threads=threads, speaker=voice, vocoder=vocoder, sharpness=sharpness, **settings
-                )
+                settings = {"speaker": voice, "vocoder": vocoder, "sharpness": sharpness, **WAYS[voice, vocoder]}
+                model = systems.load(name, threads=threads, **settings)
                 clips = evaluate.speak(model, sentences, seed=run.seed)
                 judged = evaluate.judge(clips, scorer, voice=references, seed=run.seed)
-                names = (name, variant(how, voice), model.target)
+                names = (name, variant(how, voice, vocoder), model.target)
                 away = compare(judged.scores, own.scores, seed=run.seed)
                 gained = compare(judged.scores, before.scores, seed=run.seed) if before else {}
                 for metric in METRICS:
@@ -84,14 +100,15 @@ def study(
                         baseline=voice, difference=away.get(metric), **told,
                     )  # fmt: skip
                 for clip in clips[:keep]:
-                    evaluate.keep_clip(run, names, clip, f"{voice}: mels as they are, and sharpened")
+                    group = f"{voice} through {vocoder}: mels as they are, and sharpened"
+                    evaluate.keep_clip(run, names, clip, group)
                 before = judged
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """A line each model and voice, of the newest run: predicted MOS of both, what sharpening gains, WER of both, how
-    far the sharpened one lies from the voice itself, the floor for that, and what became of it; which run, "" of this
-    one.
+    """A line each model, voice and vocoder, of its newest run: predicted MOS of both, what sharpening gains, WER of
+    both, how far the sharpened one lies from the voice itself, the floor for that, and what became of it; which run,
+    "" of this one.
 
     rows: of `lib.results.read`.
     """
@@ -99,29 +116,28 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 
     columns = ["model", "voice", "vocoder", SMOOTH, SHARP, "gain", "gain_low", "gain_high", "wer_smooth", "wer_sharp"]
     columns += ["away", "away_low", "away_high", "floor", "word", "sentences", "run"]
-    ours = rows[rows.variant.isin([variant(SHARP, voice) for voice in BY]) & (rows.metric == "mos_predicted")]
     lines = []
-    if len(ours):
-        run = results.run_of(rows, ours.sort_values("time").iloc[-1])
-        for (name, voice), row in _sharp(run).items():
-            told = json.loads(row.detail)
-            gain, floor = told["gained"], FLOORS.get(name, FLOOR)
-            lines.append(
-                {
-                    "model": name,
-                    "voice": voice,
-                    "vocoder": BY[voice][0],
-                    SMOOTH: _value(run, name, SMOOTH, voice, "mos_predicted"),
-                    SHARP: row.value,
-                    **{"gain": gain["difference"], "gain_low": gain["ci_low"], "gain_high": gain["ci_high"]},
-                    **{f"wer_{how}": 100 * _value(run, name, how, voice, "wer") for how in (SMOOTH, SHARP)},
-                    **{"away": told["difference"], "away_low": told["ci_low"], "away_high": told["ci_high"]},
-                    "floor": -floor,
-                    "word": reached(told["ci_low"], told["ci_high"], floor),
-                    "sentences": int(row.n),
-                    "run": origins.stamp(run),
-                }
-            )
+    for (voice, vocoder), (name, row) in _newest(rows):
+        run = results.run_of(rows, row)
+        told, floor = json.loads(row.detail), FLOORS.get(name, FLOOR)
+        gain = told["gained"]
+        both = {how: _row(run, name, variant(how, voice, vocoder), "mos_predicted") for how in (SMOOTH, SHARP)}
+        wer = {how: _row(run, name, variant(how, voice, vocoder), "wer").value for how in (SMOOTH, SHARP)}
+        lines.append(
+            {
+                "model": name,
+                "voice": voice,
+                "vocoder": vocoder,
+                **{how: one.value for how, one in both.items()},
+                **{"gain": gain["difference"], "gain_low": gain["ci_low"], "gain_high": gain["ci_high"]},
+                **{f"wer_{how}": 100 * value for how, value in wer.items()},
+                **{"away": told["difference"], "away_low": told["ci_low"], "away_high": told["ci_high"]},
+                "floor": -floor,
+                "word": reached(told["ci_low"], told["ci_high"], floor),
+                "sentences": int(row.n),
+                "run": origins.stamp(run),
+            }
+        )
     return pd.DataFrame(lines, columns=columns)
 
 
@@ -137,11 +153,13 @@ def reached(low: float | None, high: float | None, floor: float) -> str:
 
 
 def finding(found: pd.DataFrame) -> list[str]:
-    """What sharpening gives each voice in predicted MOS, and what still lacks, in a sentence each (`table`)."""
+    """What sharpening gives each voice and vocoder in predicted MOS, and what still lacks, in a sentence each
+    (`table`).
+    """
     said = []
-    for voice, lines in found.groupby("voice", sort=False):
+    for (voice, vocoder), lines in found.groupby(["voice", "vocoder"], sort=False):
         if (few := int(lines.sentences.min())) < verdict.MIN_SENTENCES:
-            said.append(f"{voice}: {few} sentences decide nothing.")
+            said.append(f"{voice} through {vocoder}: {few} sentences decide nothing.")
             continue
         best = lines.loc[lines.away.idxmax()]
         sure = lines[lines.gain_low > 0]
@@ -150,7 +168,7 @@ def finding(found: pd.DataFrame) -> list[str]:
             for line in lines.itertuples()
         )
         said.append(
-            f"As {voice}, through {best.vocoder}, sharpening makes {len(sure)} of {len(lines)} models sound better "
+            f"As {voice}, through {vocoder}, sharpening makes {len(sure)} of {len(lines)} models sound better "
             f"({gains}). Nearest to the voice comes {best.model}: {best.away:+.2f} [{best.away_low:+.2f}, "
             f"{best.away_high:+.2f}] predicted MOS; the floor is {'; '.join(_words(lines))}."
         )
@@ -162,15 +180,18 @@ def _words(lines: pd.DataFrame) -> list[str]:
     return [f"{word} {'by' if word == MET else 'for'} {', '.join(models)}" for word, models in grouped]
 
 
-def _sharp(run: pd.DataFrame) -> dict[tuple[str, str], Any]:
-    named = {variant(SHARP, voice): voice for voice in BY}
-    chosen = run[run.variant.isin(named) & (run.metric == "mos_predicted") & run.value.notna()]
-    return {(row.system, named[row.variant]): row for row in chosen.itertuples()}
+def _newest(rows: pd.DataFrame) -> Sequence[tuple[tuple[str, str], tuple[str, Any]]]:
+    """((voice, vocoder), (model, its newest sharpened row of predicted MOS)), in the order of WAYS."""
+    judged = rows[(rows.metric == "mos_predicted") & rows.value.notna()]
+    found = []
+    for way in WAYS:
+        ours = judged[judged.variant == variant(SHARP, *way)].sort_values("time")
+        found += [(way, (name, of.iloc[-1])) for name, of in ours.groupby("system")]
+    return found
 
 
-def _value(run: pd.DataFrame, name: str, how: str, voice: str, metric: str) -> float:
-    chosen = (run.system == name) & (run.variant == variant(how, voice)) & (run.metric == metric)
-    return float(run[chosen].value.iloc[-1])
+def _row(run: pd.DataFrame, name: str, of: str, metric: str) -> Any:
+    return run[(run.system == name) & (run.variant == of) & (run.metric == metric)].iloc[-1]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -182,6 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("models", nargs="+", help="acoustic models of lib.zoo")
     parser.add_argument("--profile", default="study", help=f"whose rows of {NOTEBOOK} are written")
+    parser.add_argument("--ways", nargs="*", default=[], help="such as istft@hibari; none: all")
     parser.add_argument("--sentences", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(arguments)
@@ -189,7 +211,8 @@ def main(arguments: list[str] | None = None) -> int:
     environment.pin_threads(options.threads)
     try:
         run, sentences = results.start(NOTEBOOK, options.profile), gutenberg.split("test", options.sentences)
-        study(run, options.models, sentences, Scorer(threads=options.threads), threads=options.threads)
+        scorer = Scorer(threads=options.threads)
+        study(run, options.models, sentences, scorer, by=options.ways, threads=options.threads)
     except SpeechError as error:
         print(f"not finished: {error}", file=sys.stderr)
         return 1

@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VOICES = ("vits-joe", "hibari")  # the first is the one that `hifigan` has learnt
+VOICES = ("vits-joe", "hibari")  # whose only voice `hifigan` and `hibari-vocoder` have learnt
 ELSEWHERE = "onnxruntime/cpu"  # where the vocoders that can are timed, too
 
 
 def known(threads: int = 2) -> dict[str, "Vocoder"]:
     """The vocoders of this project: the trained ones, and the one without learning."""
-    names = {"HiFi-GAN": "hifigan", "istft": "istft", "Griffin-Lim": "griffin-lim"}
+    names = {
+        "HiFi-GAN": "hifigan",
+        "istft": "istft",
+        "hibari-vocoder": "hibari-vocoder",
+        "Griffin-Lim": "griffin-lim",
+    }
     return {label: systems.load(name, threads=threads) for label, name in names.items()}
 
 

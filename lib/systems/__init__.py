@@ -63,12 +63,21 @@ _SYSTEMS = (
     ("hifigan", Entry("vocoder", "hifigan.stages:HifiGanOnnx.pretrained", _ONNX, teacher="vits-joe")),
     ("istft", Entry("vocoder", "istft:pretrained", teacher="vits-joe")),
     ("istft", Entry("vocoder", "istft.onnx_vocoder:IstftOnnx.pretrained", _ONNX, teacher="vits-joe")),
+    ("hibari-vocoder", Entry("vocoder", "hibari_vocoder:HibariVocoder.pretrained", teacher="hibari")),
+    (
+        "hibari-vocoder",
+        Entry("vocoder", "hibari_vocoder:HibariVocoderOnnx.pretrained", _ONNX, teacher="hibari"),
+    ),
     ("griffin-lim", Entry("vocoder", "griffin_lim:load", ("numpy/cpu",), teacher="vits-joe")),
     ("whisper-tiny.en", Entry("recogniser", "whisper.network:Whisper")),
     ("whisper-tiny.en", Entry("recogniser", "whisper.engine:WhisperCTranslate2", ("ctranslate2/cpu",))),
     ("whisper-tiny.en", Entry("recogniser", "whisper.stages:WhisperOnnx", _ONNX)),
     ("whisper-tiny.en", Entry("recogniser", "whisper.packaged:FasterWhisper", ("faster-whisper/cpu",))),
 )
+
+
+# Voice -> the vocoder that says every mel in it; of other voices `istft` says what the mel has.
+OWN_VOCODERS = {"vits-joe": "hifigan", "hibari": "hibari-vocoder"}
 
 
 def names(kind: str = "speech") -> list[str]:

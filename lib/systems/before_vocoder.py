@@ -75,14 +75,16 @@ class BeforeVocoder(System):
         **others: Any,
     ) -> None:
         """speaker: one of `speakers`; sharpness: from 0 to 1, see `postfilter`; vocoder: the name of one that
-        `lib.systems` loads; vocoder_target: where it runs, by default where the acoustic model does; others: fields of
-        `manner`, settings of the vocoder.
+        `lib.systems` loads, by default the one there is, unless that says every mel in another speaker's voice;
+        vocoder_target: where it runs, by default where the acoustic model does; others: fields of `manner`, settings of
+        the vocoder.
         """
         own = getattr(self, self.manner) if self.manner else None
         names = {field.name for field in dataclasses.fields(own)} if self.manner else set()
         changes = {name: others.pop(name) for name in names & others.keys()}
         if speaker is not None:
             self.speaker = self._speaker(speaker)
+            vocoder = vocoder or self._voice_of(speaker)
         other = vocoder is not None and vocoder != self.vocoder.name
         if other or vocoder_target not in (None, self.vocoder.target):
             vocoder, target = vocoder or self.vocoder.name, vocoder_target or self.target
@@ -167,6 +169,12 @@ class BeforeVocoder(System):
         if self._table is not None:
             log_mel = postfilter.sharpened(log_mel, self._table, self.sharpness)
         return self.vocoder.vocode(log_mel, seed)
+
+    def _voice_of(self, speaker: str) -> str | None:
+        """The vocoder that a speaker wants in place of one that knows somebody else alone; None where this one will do."""
+        own = systems.OWN_VOCODERS
+        strange = self.vocoder.name in own.values() and own.get(speaker) != self.vocoder.name
+        return own.get(speaker, "istft") if strange else None
 
     def _known(self, sentence: str) -> tuple[str, ...]:
         """The symbols of a sentence that its network knows."""
