@@ -31,6 +31,7 @@ ANCHOR = "espeak-ng"  # it learnt nothing: every measure has to put it last
 NOISE = ("speecht5-base",)  # random weights: timed, never judged
 SECOND = "hibari"  # the voice that `hifigan` has not learnt
 SECOND_BY = systems.OWN_VOCODERS[SECOND]
+ON = "onnxruntime/cpu"  # where it speaks
 READERS = ("vits-joe", "hibari")  # who reads the texts of the recordings, too
 QUALITY = ("mos_predicted", "wer", "asr_nll", "dnsmos_ovrl", "speaker_similarity")
 PROMPTS = "baseline@prompts"
@@ -173,32 +174,33 @@ def lessons(voices: Mapping[str, System], judged: Mapping[str, Judged]) -> list[
     ]
 
 
+def in_second_voice(threads: int = 2) -> System:
+    """fastspeech2 in the voice that `hifigan` has not learnt, through that voice's own vocoder, on ONNX Runtime."""
+    pupil = systems.load("fastspeech2", target=ON, threads=threads)
+    return pupil.derive(f"{SECOND_BY}@{SECOND}", speaker=SECOND, vocoder=SECOND_BY)
+
+
 def second_voice(
     run: Run,
-    voices: Mapping[str, System],
-    clips: Mapping[str, Sequence[Clip]],
+    second: System,
     judged: Mapping[str, Judged],
     scorer: Scorer,
     sentences: Sequence[Sentence],
     *,
+    master: str,
     keep: int = 0,
 ) -> Judged:
-    """fastspeech2 in the voice that `hifigan` has not learnt, through that voice's own vocoder, paired with that
-    teacher's clips.
+    """`in_second_voice`'s clips with their scores, paired with its teacher's.
 
-    sentences: the first of those that `clips` were made of. Returns the clips with their scores.
+    master: the teacher's label in `judged`; sentences: those of it.
     """
-    variant, master = f"{SECOND_BY}@{SECOND}", teacher(voices, SECOND)
-    pupil = next(voice for voice in voices.values() if voice.name == "fastspeech2")
-    second = pupil.derive(variant, speaker=SECOND, vocoder=SECOND_BY)
-    same = comparisons.first(judged[master], len(sentences))
     return evaluate.quality(
         run,
-        (second.name, variant, second.target),
+        (second.name, second.variant, second.target),
         evaluate.speak(second, sentences, seed=run.seed),
         scorer,
-        voice=evaluate.reference_clips(voices[master]),
-        baseline=same,
+        voice=evaluate.reference_clips(SECOND, threads=second.threads),
+        baseline=judged[master],
         baseline_name=SECOND,
         second_opinion=0,
         keep=keep,
@@ -208,11 +210,8 @@ def second_voice(
 
 def echo(voices: Mapping[str, System], judged: Mapping[str, Judged], second: Judged) -> str:
     """The pupil in its second voice (`second_voice`) against that voice's own clips, in a sentence."""
-    master = teacher(voices, SECOND)
-    same = comparisons.first(judged[master], len(second.scores))
-    return comparisons.versus(
-        second, same, f"In the voice of {SECOND}, through {SECOND_BY}, fastspeech2", "that teacher"
-    )
+    who = f"In the voice of {SECOND}, through {SECOND_BY}, fastspeech2"
+    return comparisons.versus(second, judged[teacher(voices, SECOND)], who, "that teacher")
 
 
 def against_a_person(
