@@ -219,6 +219,19 @@ def test_a_recorded_row_that_fits_no_device_says_so_and_wins_nothing():
     assert devices.spill(table).endswith(f"vits-joe decoder-int8 on {on} between 25 and 200 frames.")
 
 
+def test_operators_that_stayed_behind_are_of_the_newest_run():
+    """Recorded rows come first in the table, and are older."""
+
+    def placed(pct, left, **others):
+        about = {"detail": {"left": left}, "kind": "simulated"} | others
+        return row("vits-joe", "decoder-a8w8", "qnn/sa8255", "npu_ops_pct", pct, **about)
+
+    before = placed(90.0, {"Erf": 2}, **recorded("study", "b"))
+    now = placed(99.0, {"Tanh": 1}, time="2026-11-24T06:00:00+00:00")
+    for table in (frame(before, now), frame(now, before)):
+        assert list(devices.operators_left(table).operator) == ["Tanh"]
+
+
 def timed(variant, target, speedup, snr, *, threads=2, **others):
     about = {"frames": 200, "audio_s": 2.3, "threads": threads}
     made = [row("hifigan", variant, target, "latency_ms_p50", 30.0, detail=about, **others)]

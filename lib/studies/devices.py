@@ -78,11 +78,9 @@ def heard(rows: "pd.DataFrame") -> str | None:
     """What a MOS predictor says of what came out, one clip each, in a sentence; None where it was not asked."""
     said = []
     for row in rows[(rows.metric == "snr_db") & rows.value.notna()].itertuples():
-        detail = json.loads(row.detail) if str(row.detail).startswith("{") else {}
-        if "mos_predicted" in detail:
-            said.append(
-                f"{row.system} {row.variant} on {row.target} {detail['mos_predicted']:.2f} ({row.value:.0f} dB)"
-            )
+        mos = _detail(row.detail).get("mos_predicted")
+        if mos is not None:
+            said.append(f"{row.system} {row.variant} on {row.target} {mos:.2f} ({row.value:.0f} dB)")
     return f"Predicted MOS of one clip each: {', '.join(said)}." if said else None
 
 
@@ -128,13 +126,13 @@ def _of_notebook(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def operators_left(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """What did not go to the NPU, by operator: system, stage, target, operator, how many."""
+    """What did not go to the NPU, by operator: system, stage, target, operator, how many; of each the newest run."""
     import pandas as pd
 
-    found = []
-    for row in rows[rows.metric == "npu_ops_pct"].drop_duplicates(["system", "variant", "target"]).itertuples():
-        detail = json.loads(row.detail) if str(row.detail).startswith("{") else {}
-        found += [(row.system, row.variant, row.target, kind, n) for kind, n in detail.get("left", {}).items()]
+    found, placed = [], rows[rows.metric == "npu_ops_pct"].sort_values("time", kind="stable")
+    for row in placed.drop_duplicates(["system", "variant", "target"], keep="last").itertuples():
+        left = _detail(row.detail).get("left", {})
+        found += [(row.system, row.variant, row.target, kind, n) for kind, n in left.items()]
     return pd.DataFrame(found, columns=["system", "stage", "target", "operator", "on the processor"])
 
 
