@@ -16,7 +16,7 @@ from lib import results, targets
 from lib.deploy import job, stages, tflite, vela
 from lib.measure import energy
 from lib.metrics import METRICS
-from lib.studies import devices, floors, floors_deployed, needs, simulated
+from lib.studies import devices, floors, floors_deployed, needs, simulated, spread
 from lib.studies.floors import MET, NOT_RUN, UNDECIDED
 
 NOTEBOOK = "06_gpu_vs_npu"
@@ -230,6 +230,22 @@ def test_operators_that_stayed_behind_are_of_the_newest_run():
     now = placed(99.0, {"Tanh": 1}, time="2026-11-24T06:00:00+00:00")
     for table in (frame(before, now), frame(now, before)):
         assert list(devices.operators_left(table).operator) == ["Tanh"]
+
+
+def test_threads_and_sentences_are_of_stages_and_not_of_whole_voices():
+    """Whole voices, which the bench writes, have milliseconds too, and no length of their audio beside them."""
+
+    def stage(variant, ms, threads):
+        about = {"frames": 200, "audio_s": 2.0, "threads": threads}
+        return row("vits-joe", variant, "onnxruntime/cpu", "latency_ms_p50", ms, detail=about)
+
+    bench = {"rounds": 3, "passes": 2, "threads": 2}
+    whole = row("vits-joe", "baseline", "torch/cpu", "latency_ms_p50", 90.0, detail=bench)
+    table = frame(whole, stage("decoder-fp32", 20.0, 2), stage("decoder-fp32-1t", 30.0, 1))
+    shown = spread.table(table)
+    assert list(shown.index) == [("vits-joe", "decoder-fp32", "onnxruntime/cpu")]
+    assert shown.iloc[0].to_dict() == {"1 thread": 15.0, "2 threads": 10.0}
+    assert "2 threads instead of 1 thread: 1.50 to 1.50 times" in spread.finding(table)
 
 
 def timed(variant, target, speedup, snr, *, threads=2, **others):
