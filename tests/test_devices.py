@@ -248,6 +248,30 @@ def test_threads_and_sentences_are_of_stages_and_not_of_whole_voices():
     assert "2 threads instead of 1 thread: 1.50 to 1.50 times" in spread.finding(table)
 
 
+def test_a_length_that_was_refused_as_too_large_is_beyond_the_spill_point():
+    """A compiler's refusal is a row that was not run; a toolchain that is not here is one, too, and says nothing."""
+    on = "vela/ethos-u55-256"
+
+    def refused(variant, why, **others):
+        return row("vits-joe", variant, on, "latency_ms_p50", None, kind="not_run", detail=why, **others)
+
+    fits = {"sram_memory_used": 1206.4, "dram_memory_used": 0.0}
+    why = f"decoder-int8 on {on}: RuntimeError: {vela.does_not_fit(9606.4, 2048)}"
+    table = frame(
+        chunk(on, 25, 9.0, stage="decoder-int8", model=fits),
+        refused("decoder-int8-f100", why),
+        refused("decoder-int8", why),
+        refused("decoder-a16w8-f25", f"{on} needs ethos-u-vela==5.2.0"),
+        refused("decoder-a16w8", f"{on} needs ethos-u-vela==5.2.0"),
+    )
+    assert devices.spill(table).endswith(f": vits-joe decoder-int8 on {on} between 25 and 100 frames.")
+    wide = devices.sweep(table)
+    assert list(wide.columns) == [25, 100, 200] and len(wide) == 1
+    assert list(wide.iloc[0])[1:] == ["does not fit", "does not fit"] and wide.iloc[0, 0] > 0
+    none_fits = frame(refused("decoder-int8-f100", why), refused("decoder-int8", why))
+    assert devices.spill(none_fits).endswith("from 100 frames, the shortest tried.")
+
+
 def timed(variant, target, speedup, snr, *, threads=2, **others):
     about = {"frames": 200, "audio_s": 2.3, "threads": threads}
     made = [row("hifigan", variant, target, "latency_ms_p50", 30.0, detail=about, **others)]

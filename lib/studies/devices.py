@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lib import results, targets
-from lib.deploy import stages
+from lib.deploy import stages, vela
 from lib.studies import simulated
 from lib.studies.simulated import NOISE_DB
 
@@ -138,16 +138,16 @@ def operators_left(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 def sweep(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Milliseconds for a second of audio that comes out as in the whole, by the length of the chunk: short ones are
-    mostly context, and where it rises again the chunk has outgrown the memory. Infinite: no frame comes out so.
+    mostly context, long ones may outgrow the memory (`spill`). Infinite: no frame comes out so.
 
-    rows: of several bucket lengths ("decoder-a8w8-f25"); one line a stage and target, one column a length, each of the
-    run that tried most lengths.
+    rows: of several bucket lengths ("decoder-a8w8-f25"), with those that were not run; one line a stage and target, one
+    column a length, each of the run that tried most lengths.
     """
     import pandas as pd
 
     table = pd.DataFrame(
         [
-            (one.system, one.stage, one.target, one.frames, round(one.ms_a_second, 2))
+            (one.system, one.stage, one.target, one.frames, _cost(one))
             for chunks in _swept(rows)
             for one in chunks
         ],
@@ -155,6 +155,10 @@ def sweep(rows: "pd.DataFrame") -> "pd.DataFrame":
     )
     wide = table.pivot(index=["system", "stage", "target"], columns="frames", values="ms")
     return wide.rename_axis(columns="frames of a chunk; ms for a second of audio that comes out right")
+
+
+def _cost(chunk: simulated.Line) -> float | str:
+    return vela.NO_ROOM if chunk.does_not_fit else round(chunk.ms_a_second, 2)
 
 
 def spill(rows: "pd.DataFrame") -> str | None:
@@ -173,10 +177,13 @@ def spill(rows: "pd.DataFrame") -> str | None:
 
 
 def _swept(rows: "pd.DataFrame") -> list[list[simulated.Line]]:
-    """The chunks of each stage on each device, short before long, of the run that tried most lengths."""
+    """The chunks of each stage on each device, short before long, of the run that tried most lengths: with a time, or
+    refused as too large, which is an answer, too.
+    """
     tried: dict[tuple, dict[tuple, dict[int, simulated.Line]]] = {}
     for line in simulated.read(rows):
-        if line.kind == "simulated" and line.ms_a_second is not None:
+        timed = line.kind == "simulated" and line.ms_a_second is not None
+        if timed or (line.why_not and line.does_not_fit):
             of_run = tried.setdefault((line.system, line.stage, line.target), {}).setdefault(line.run, {})
             of_run[line.frames] = line
     most = [
