@@ -16,7 +16,7 @@ from lib import results, targets
 from lib.deploy import job, stages, tflite, vela
 from lib.measure import energy
 from lib.metrics import METRICS
-from lib.studies import devices, floors, floors_deployed, needs, simulated, spread
+from lib.studies import chunk_lengths, devices, floors, floors_deployed, needs, simulated, spread
 from lib.studies.floors import MET, NOT_RUN, UNDECIDED
 
 NOTEBOOK = "06_gpu_vs_npu"
@@ -111,12 +111,33 @@ def test_a_chunk_costs_what_of_it_comes_out_right():
         chunk("qnn/sa8255", 100, 9.9, spilled=97e6),
         chunk("qnn/sa8255", 200, 16.8, spilled=193e6),
     )
-    wide = devices.sweep(table)
+    wide = chunk_lengths.table(table)
     assert list(wide.columns) == [8, 25, 100, 200] and math.isinf(wide.iloc[0, 0])
     assert wide.iloc[0, 1] == pytest.approx(1.9 / (3 * stages.HOP_S), abs=0.01), "3 of 25 frames"
-    assert "decoder-a8w8 on qnn/sa8255 between 25 and 100 frames" in devices.spill(table)
+    assert "decoder-a8w8 on qnn/sa8255 between 25 and 100 frames" in chunk_lengths.spill(table)
     said = devices.finding(table)
     assert "vits-joe 8.1 (decoder-a8w8 on qnn/sa8255, its numbers checked in chunks of 25 frames alone" in said
+
+
+def test_the_cheapest_length_is_computed_whichever_side_of_the_spill_point_it_lies_on():
+    beyond = [
+        chunk("qnn/sa8255", 25, 1.9),
+        chunk("qnn/sa8255", 100, 9.9, spilled=97e6),
+        chunk("qnn/sa8255", 200, 16.8, spilled=193e6),
+    ]
+    said = chunk_lengths.cheapest(frame(*beyond))
+    assert said.endswith(
+        ": vits-joe decoder-a8w8 on qnn/sa8255 200 frames (8.13 ms, beyond its spill point, the longest tried)."
+    )
+    before = [*beyond[:2], chunk("qnn/sa8255", 50, 1.0), chunk("qnn/sa8255", 200, 99.0, spilled=193e6)]
+    assert chunk_lengths.cheapest(frame(*before)).endswith("qnn/sa8255 50 frames (3.08 ms).")
+    large, fits = ({"sram_memory_used": kib, "dram_memory_used": 0.0} for kib in (9606.4, 1206.4))
+    on = {"target": "vela/ethos-u55-256", "stage": "decoder-int8"}
+    small = [chunk(frames=25, ms=9.0, model=fits, **on), chunk(frames=200, ms=3.0, model=large, **on)]
+    assert chunk_lengths.cheapest(frame(*small)).endswith("25 frames (258 ms, the longest that fits).")
+    useless = [chunk("qnn/sa8255", 8, 0.8), chunk("qnn/sa8255", 25, 1.9, snr=3.0)]
+    assert chunk_lengths.cheapest(frame(*useless)).endswith("on qnn/sa8255 none of those tried.")
+    assert chunk_lengths.cheapest(frame(beyond[0])) is None, "one length is no sweep"
 
 
 def test_what_computes_something_else_is_no_winner():
@@ -145,7 +166,7 @@ def test_a_window_that_was_counted_as_sound_throughout_says_so():
 def test_a_sweep_is_of_one_run():
     study = [chunk("qnn/sa8255", frames, 5.0, **recorded("study", "b")) for frames in (50, 100)]
     now = chunk("qnn/sa8255", 200, 99.0)
-    assert list(devices.sweep(frame(*study, now)).columns) == [50, 100]
+    assert list(chunk_lengths.table(frame(*study, now)).columns) == [50, 100]
 
 
 def test_padding_counts_what_is_seen_twice():
@@ -216,7 +237,7 @@ def test_a_recorded_row_that_fits_no_device_says_so_and_wins_nothing():
     said = devices.finding(table)
     assert "vits-joe 35 (decoder-int8 on vela/ethos-u65-512, 15 dB)" in said
     assert "vits-joe decoder-int8 on vela/ethos-u55-256 does not fit" in said
-    assert devices.spill(table).endswith(f"vits-joe decoder-int8 on {on} between 25 and 200 frames.")
+    assert chunk_lengths.spill(table).endswith(f"vits-joe decoder-int8 on {on} between 25 and 200 frames.")
 
 
 def test_operators_that_stayed_behind_are_of_the_newest_run():
@@ -264,12 +285,12 @@ def test_a_length_that_was_refused_as_too_large_is_beyond_the_spill_point():
         refused("decoder-a16w8-f25", f"{on} needs ethos-u-vela==5.2.0"),
         refused("decoder-a16w8", f"{on} needs ethos-u-vela==5.2.0"),
     )
-    assert devices.spill(table).endswith(f": vits-joe decoder-int8 on {on} between 25 and 100 frames.")
-    wide = devices.sweep(table)
+    assert chunk_lengths.spill(table).endswith(f": vits-joe decoder-int8 on {on} between 25 and 100 frames.")
+    wide = chunk_lengths.table(table)
     assert list(wide.columns) == [25, 100, 200] and len(wide) == 1
     assert list(wide.iloc[0])[1:] == ["does not fit", "does not fit"] and wide.iloc[0, 0] > 0
     none_fits = frame(refused("decoder-int8-f100", why), refused("decoder-int8", why))
-    assert devices.spill(none_fits).endswith("from 100 frames, the shortest tried.")
+    assert chunk_lengths.spill(none_fits).endswith("from 100 frames, the shortest tried.")
 
 
 def timed(variant, target, speedup, snr, *, threads=2, **others):

@@ -1,4 +1,4 @@
-"""What do the rows of a deployment say? Tables, the chunk sweep, and sentences computed from the numbers."""
+"""What do the rows of a deployment say? Tables, and sentences computed from the numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lib import results, targets
-from lib.deploy import stages, vela
+from lib.deploy import stages
 from lib.studies import simulated
 from lib.studies.simulated import NOISE_DB
 
@@ -134,63 +134,6 @@ def operators_left(rows: "pd.DataFrame") -> "pd.DataFrame":
         left = _detail(row.detail).get("left", {})
         found += [(row.system, row.variant, row.target, kind, n) for kind, n in left.items()]
     return pd.DataFrame(found, columns=["system", "stage", "target", "operator", "on the processor"])
-
-
-def sweep(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """Milliseconds for a second of audio that comes out as in the whole, by the length of the chunk: short ones are
-    mostly context, long ones may outgrow the memory (`spill`). Infinite: no frame comes out so.
-
-    rows: of several bucket lengths ("decoder-a8w8-f25"), with those that were not run; one line a stage and target, one
-    column a length, each of the run that tried most lengths.
-    """
-    import pandas as pd
-
-    table = pd.DataFrame(
-        [
-            (one.system, one.stage, one.target, one.frames, _cost(one))
-            for chunks in _swept(rows)
-            for one in chunks
-        ],
-        columns=["system", "stage", "target", "frames", "ms"],
-    )
-    wide = table.pivot(index=["system", "stage", "target"], columns="frames", values="ms")
-    return wide.rename_axis(columns="frames of a chunk; ms for a second of audio that comes out right")
-
-
-def _cost(chunk: simulated.Line) -> float | str:
-    return vela.NO_ROOM if chunk.does_not_fit else round(chunk.ms_a_second, 2)
-
-
-def spill(rows: "pd.DataFrame") -> str | None:
-    """From which length of a chunk on a stage outgrows a device, in a sentence; None without a sweep."""
-    said = []
-    for chunks in _swept(rows):
-        over, fits = ([one for one in chunks if one.outgrows is word] for word in (True, False))
-        name = f"{chunks[0].system} {chunks[0].stage} on {chunks[0].target}"
-        if over and fits:
-            said.append(f"{name} between {fits[-1].frames} and {over[0].frames} frames")
-        elif over:
-            said.append(f"{name} from {over[0].frames} frames, the shortest tried")
-        elif fits:
-            said.append(f"{name} not up to {fits[-1].frames}")
-    return f"The spill point, by what the compilers say of the memory: {'; '.join(said)}." if said else None
-
-
-def _swept(rows: "pd.DataFrame") -> list[list[simulated.Line]]:
-    """The chunks of each stage on each device, short before long, of the run that tried most lengths: with a time, or
-    refused as too large, which is an answer, too.
-    """
-    tried: dict[tuple, dict[tuple, dict[int, simulated.Line]]] = {}
-    for line in simulated.read(rows):
-        timed = line.kind == "simulated" and line.ms_a_second is not None
-        if timed or (line.why_not and line.does_not_fit):
-            of_run = tried.setdefault((line.system, line.stage, line.target), {}).setdefault(line.run, {})
-            of_run[line.frames] = line
-    most = [
-        max(runs.values(), key=lambda by: (len(by), max(one.time for one in by.values())))
-        for runs in tried.values()
-    ]
-    return [[by[frames] for frames in sorted(by)] for by in most if len(by) > 1]
 
 
 def finding(rows: "pd.DataFrame") -> str | None:
