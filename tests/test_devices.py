@@ -325,6 +325,17 @@ def test_the_fastest_is_of_one_run():
     assert "at 1.50" in said and "9.00" not in said and "nobody judged it" not in said and "2 threads" in said
 
 
+def test_what_was_judged_is_said_and_a_whole_voice_is_no_stage():
+    """With judged=true the row of the SNR holds what a MOS predictor says of one clip."""
+    stage = timed("generator-int8", "onnxruntime/cpu", 2.52, 10.1)
+    rated = stage[1] | {"detail": json.dumps({"mos_predicted": 3.14})}
+    whole = row("hifigan", "baseline", "torch/cuda-h100", "speedup", 9.0, (8.0, 10.0), time="2026-11-24T06:00")
+    said = devices.finding(frame(stage[0], rated, stage[2], whole, whole | recorded("quick", "c")))
+    assert "lies 10 dB below the signal), one clip of it is rated 3.14 by a MOS predictor." in said
+    assert "nobody judged it" not in said and "baseline" not in said and "a GPU" not in said
+    assert "nobody compared or judged it" in devices.finding(frame(stage[0], stage[2]))
+
+
 ESTIMATED = "CPU seconds x 5.62 W per core (AMD EPYC is not in the table: median of 15 processors)"
 
 
