@@ -17,7 +17,7 @@ from lib.deploy import job, stages, tflite, vela
 from lib.measure import energy
 from lib.metrics import METRICS
 from lib.studies import chunk_lengths, devices, floors, floors_deployed, needs, simulated, spread
-from lib.studies.floors import MET, NOT_RUN, UNDECIDED
+from lib.studies.floors import MET, MISSED, NOT_RUN, UNDECIDED
 
 NOTEBOOK = "06_gpu_vs_npu"
 TEXT = "The birch canoe slid on the smooth planks."
@@ -475,13 +475,31 @@ def test_a_voice_as_it_is_on_another_runtime_meets_a_floor_of_deployment():
 
 
 def test_the_rows_of_npus_are_of_both_vendors_and_of_devices_with_room():
-    hexagon = chunk("qnn/sa8255", 200, 16.8)
+    hexagon = chunk("qnn/sa8255", 200, 16.8, snr=21.0)
     fits, large = ({"sram_memory_used": kib, "dram_memory_used": 0.0} for kib in (1206.4, 9606.4))
     ethos = "vela/ethos-u55-256"
-    line = told("vits-joe decoder on NPUs", hexagon, chunk(ethos, 200, 9.0, stage="decoder-int8", model=fits))
-    assert line.word == MET and "decoder-a8w8 on qnn/sa8255 16.8 ms, simulated" in line.ours
+    small = chunk(ethos, 200, 9.0, stage="decoder-int8", model=fits, snr=14.0)
+    line = told("vits-joe decoder on NPUs", hexagon, small)
+    assert line.word == MET and "decoder-a8w8 on qnn/sa8255 16.8 ms, simulated, 21 dB" in line.ours
     for other in ([], chunk(ethos, 200, 9.0, stage="decoder-int8", model=large)):
         line = told("vits-joe decoder on NPUs", hexagon, other)
         assert line.word == NOT_RUN and "no row for Ethos-U" in line.why
     assert "npu=install" in told("vits-joe decoder on NPUs").why
     assert np.all([one.label in stages.NAMES for one in simulated.read(frame(hexagon))])
+
+
+def test_noise_misses_a_floor_of_npus_and_what_nobody_compared_decides_nothing():
+    name, ethos = "hifigan generator on NPUs", "vela/ethos-u85-1024"
+    used = {"system": "hifigan", "model": {"sram_memory_used": 380.0, "dram_memory_used": 9.0}}
+    hexagon = chunk("qnn/sa8797", 200, 9.31, system="hifigan", stage="generator-a8w8", snr=21.0)
+    noise = chunk(ethos, 200, 34.8, stage="generator-int8", snr=8.0, **used)
+    line = told(name, hexagon, noise)
+    assert line.word == MISSED and f"generator-int8 on {ethos} 34.8 ms, simulated, 8 dB" in line.why
+    sound = chunk("vela/ethos-u65-512", 200, 90.0, stage="generator-a16w8", snr=30.0, **used)
+    assert told(name, hexagon, noise, sound).word == MET, "another of the family computes the same"
+    unchecked = chunk(ethos, 200, 9.0, stage="generator-int8", **used)
+    line = told(name, hexagon, unchecked)
+    assert line.word == UNDECIDED and "9 ms, simulated, its numbers unchecked" in line.why
+    shorter = chunk(ethos, 25, 2.0, stage="generator-int8", snr=15.0, **used)
+    line = told(name, hexagon, unchecked, shorter)
+    assert line.word == UNDECIDED and "checked in chunks of 25 frames alone, 15 dB" in line.why

@@ -225,7 +225,7 @@ def _cheapest(lines: Sequence[simulated.Line]) -> str | None:
         if line.system not in best or cost < best[line.system].ms_a_second:
             best[line.system] = line
     listed = ", ".join(
-        f"{system} {one.ms_a_second:.2g} ({one.variant} on {one.target}, {_checked(one)}{_window(one)})"
+        f"{system} {one.ms_a_second:.2g} ({one.variant} on {one.target}, {one.checked}{_window(one)})"
         for system, one in best.items()
     )
     return (
@@ -240,15 +240,6 @@ def _window(line: simulated.Line) -> str:
     """That of a window of fixed length all was counted as sound, however little of it is: so older rows have it."""
     whole = line.label == "whisper-tiny.en/encoder" and "window_s" not in line.detail
     return f", of a window of {line.detail['audio_s']:g} s, filled or not" if whole else ""
-
-
-def _checked(line: simulated.Line) -> str:
-    if line.snr_db is not None:
-        return f"{line.snr_db:.0f} dB"
-    if line.other_snr_db is None:
-        return "its numbers unchecked"
-    frames, snr = line.other_snr_db
-    return f"its numbers checked in chunks of {frames} frames alone, {snr:.0f} dB"
 
 
 def _collapsed(lines: Sequence[simulated.Line]) -> str | None:

@@ -119,6 +119,16 @@ class Line:
         """Whether it is known to compute something else."""
         return self.snr_db is not None and self.snr_db < NOISE_DB
 
+    @property
+    def checked(self) -> str:
+        """How far its numbers are from PyTorch's, in words, or that nobody compared them."""
+        if self.snr_db is not None:
+            return f"{self.snr_db:.0f} dB"
+        if self.other_snr_db is None:
+            return "its numbers unchecked"
+        frames, snr = self.other_snr_db
+        return f"its numbers checked in chunks of {frames} frames alone, {snr:.0f} dB"
+
 
 def read(rows: "pd.DataFrame") -> list[Line]:
     """The lines of every run in a results table, in its order."""
