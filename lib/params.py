@@ -89,6 +89,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "n_requests": (0, None),
     "meter_s": (0.0, 3_600.0),
     "arrivals_s": (0.0, 3_600.0),
+    "offline_s": (0.0, 3_600.0),
     "limit_ms": (1, None),
     "cpu_price": (0.0, 1_000.0),
     "gpu_price": (0.0, 1_000.0),

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from lib import REPOSITORY, deploy, results, targets
 from lib.deploy import apart, export, job, rewrite, stages
 from lib.errors import ParameterError, SpeechError
-from lib.studies import deployed_rows, deployment, devices, published_devices
+from lib.studies import chunk_lengths, deployed_rows, deployment, devices, published_devices
 from lib.studies.placed import Placed
 
 
@@ -184,7 +184,7 @@ def test_what_a_compiler_says_is_simulated_and_the_sweep_finds_its_lengths(tmp_p
     assert "no longer the same" not in devices.finding(table)
     worse = table.assign(value=table.value.where(table.metric != "snr_db", 9.0))
     assert "below 10 dB: vits-joe decoder-a8w8-f25 by qnn (9 dB)" in devices.finding(worse)
-    wide = devices.sweep(table)
+    wide = chunk_lengths.table(table)
     assert list(wide.columns) == [25, 200]
     left = devices.operators_left(table)
     assert set(left.operator) == {"Erf"} and list(left["on the processor"]) == [2, 2]

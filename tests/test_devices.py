@@ -16,8 +16,8 @@ from lib import results, targets
 from lib.deploy import job, stages, tflite, vela
 from lib.measure import energy
 from lib.metrics import METRICS
-from lib.studies import devices, floors, floors_deployed, needs, simulated
-from lib.studies.floors import MET, NOT_RUN, UNDECIDED
+from lib.studies import chunk_lengths, devices, floors, floors_deployed, needs, simulated, spread
+from lib.studies.floors import MET, MISSED, NOT_RUN, UNDECIDED
 
 NOTEBOOK = "06_gpu_vs_npu"
 TEXT = "The birch canoe slid on the smooth planks."
@@ -111,12 +111,33 @@ def test_a_chunk_costs_what_of_it_comes_out_right():
         chunk("qnn/sa8255", 100, 9.9, spilled=97e6),
         chunk("qnn/sa8255", 200, 16.8, spilled=193e6),
     )
-    wide = devices.sweep(table)
+    wide = chunk_lengths.table(table)
     assert list(wide.columns) == [8, 25, 100, 200] and math.isinf(wide.iloc[0, 0])
     assert wide.iloc[0, 1] == pytest.approx(1.9 / (3 * stages.HOP_S), abs=0.01), "3 of 25 frames"
-    assert "decoder-a8w8 on qnn/sa8255 between 25 and 100 frames" in devices.spill(table)
+    assert "decoder-a8w8 on qnn/sa8255 between 25 and 100 frames" in chunk_lengths.spill(table)
     said = devices.finding(table)
     assert "vits-joe 8.1 (decoder-a8w8 on qnn/sa8255, its numbers checked in chunks of 25 frames alone" in said
+
+
+def test_the_cheapest_length_is_computed_whichever_side_of_the_spill_point_it_lies_on():
+    beyond = [
+        chunk("qnn/sa8255", 25, 1.9),
+        chunk("qnn/sa8255", 100, 9.9, spilled=97e6),
+        chunk("qnn/sa8255", 200, 16.8, spilled=193e6),
+    ]
+    said = chunk_lengths.cheapest(frame(*beyond))
+    assert said.endswith(
+        ": vits-joe decoder-a8w8 on qnn/sa8255 200 frames (8.13 ms, beyond its spill point, the longest tried)."
+    )
+    before = [*beyond[:2], chunk("qnn/sa8255", 50, 1.0), chunk("qnn/sa8255", 200, 99.0, spilled=193e6)]
+    assert chunk_lengths.cheapest(frame(*before)).endswith("qnn/sa8255 50 frames (3.08 ms).")
+    large, fits = ({"sram_memory_used": kib, "dram_memory_used": 0.0} for kib in (9606.4, 1206.4))
+    on = {"target": "vela/ethos-u55-256", "stage": "decoder-int8"}
+    small = [chunk(frames=25, ms=9.0, model=fits, **on), chunk(frames=200, ms=3.0, model=large, **on)]
+    assert chunk_lengths.cheapest(frame(*small)).endswith("25 frames (258 ms, the longest that fits).")
+    useless = [chunk("qnn/sa8255", 8, 0.8), chunk("qnn/sa8255", 25, 1.9, snr=3.0)]
+    assert chunk_lengths.cheapest(frame(*useless)).endswith("on qnn/sa8255 none of those tried.")
+    assert chunk_lengths.cheapest(frame(beyond[0])) is None, "one length is no sweep"
 
 
 def test_what_computes_something_else_is_no_winner():
@@ -145,7 +166,7 @@ def test_a_window_that_was_counted_as_sound_throughout_says_so():
 def test_a_sweep_is_of_one_run():
     study = [chunk("qnn/sa8255", frames, 5.0, **recorded("study", "b")) for frames in (50, 100)]
     now = chunk("qnn/sa8255", 200, 99.0)
-    assert list(devices.sweep(frame(*study, now)).columns) == [50, 100]
+    assert list(chunk_lengths.table(frame(*study, now)).columns) == [50, 100]
 
 
 def test_padding_counts_what_is_seen_twice():
@@ -216,7 +237,60 @@ def test_a_recorded_row_that_fits_no_device_says_so_and_wins_nothing():
     said = devices.finding(table)
     assert "vits-joe 35 (decoder-int8 on vela/ethos-u65-512, 15 dB)" in said
     assert "vits-joe decoder-int8 on vela/ethos-u55-256 does not fit" in said
-    assert devices.spill(table).endswith(f"vits-joe decoder-int8 on {on} between 25 and 200 frames.")
+    assert chunk_lengths.spill(table).endswith(f"vits-joe decoder-int8 on {on} between 25 and 200 frames.")
+
+
+def test_operators_that_stayed_behind_are_of_the_newest_run():
+    """Recorded rows come first in the table, and are older."""
+
+    def placed(pct, left, **others):
+        about = {"detail": {"left": left}, "kind": "simulated"} | others
+        return row("vits-joe", "decoder-a8w8", "qnn/sa8255", "npu_ops_pct", pct, **about)
+
+    before = placed(90.0, {"Erf": 2}, **recorded("study", "b"))
+    now = placed(99.0, {"Tanh": 1}, time="2026-11-24T06:00:00+00:00")
+    for table in (frame(before, now), frame(now, before)):
+        assert list(devices.operators_left(table).operator) == ["Tanh"]
+
+
+def test_threads_and_sentences_are_of_stages_and_not_of_whole_voices():
+    """Whole voices, which the bench writes, have milliseconds too, and no length of their audio beside them."""
+
+    def stage(variant, ms, threads):
+        about = {"frames": 200, "audio_s": 2.0, "threads": threads}
+        return row("vits-joe", variant, "onnxruntime/cpu", "latency_ms_p50", ms, detail=about)
+
+    bench = {"rounds": 3, "passes": 2, "threads": 2}
+    whole = row("vits-joe", "baseline", "torch/cpu", "latency_ms_p50", 90.0, detail=bench)
+    table = frame(whole, stage("decoder-fp32", 20.0, 2), stage("decoder-fp32-1t", 30.0, 1))
+    shown = spread.table(table)
+    assert list(shown.index) == [("vits-joe", "decoder-fp32", "onnxruntime/cpu")]
+    assert shown.iloc[0].to_dict() == {"1 thread": 15.0, "2 threads": 10.0}
+    assert "2 threads instead of 1 thread: 1.50 to 1.50 times" in spread.finding(table)
+
+
+def test_a_length_that_was_refused_as_too_large_is_beyond_the_spill_point():
+    """A compiler's refusal is a row that was not run; a toolchain that is not here is one, too, and says nothing."""
+    on = "vela/ethos-u55-256"
+
+    def refused(variant, why, **others):
+        return row("vits-joe", variant, on, "latency_ms_p50", None, kind="not_run", detail=why, **others)
+
+    fits = {"sram_memory_used": 1206.4, "dram_memory_used": 0.0}
+    why = f"decoder-int8 on {on}: RuntimeError: {vela.does_not_fit(9606.4, 2048)}"
+    table = frame(
+        chunk(on, 25, 9.0, stage="decoder-int8", model=fits),
+        refused("decoder-int8-f100", why),
+        refused("decoder-int8", why),
+        refused("decoder-a16w8-f25", f"{on} needs ethos-u-vela==5.2.0"),
+        refused("decoder-a16w8", f"{on} needs ethos-u-vela==5.2.0"),
+    )
+    assert chunk_lengths.spill(table).endswith(f": vits-joe decoder-int8 on {on} between 25 and 100 frames.")
+    wide = chunk_lengths.table(table)
+    assert list(wide.columns) == [25, 100, 200] and len(wide) == 1
+    assert list(wide.iloc[0])[1:] == ["does not fit", "does not fit"] and wide.iloc[0, 0] > 0
+    none_fits = frame(refused("decoder-int8-f100", why), refused("decoder-int8", why))
+    assert chunk_lengths.spill(none_fits).endswith("from 100 frames, the shortest tried.")
 
 
 def timed(variant, target, speedup, snr, *, threads=2, **others):
@@ -249,6 +323,17 @@ def test_the_fastest_is_of_one_run():
     )
     said = devices.finding(frame(there, here))
     assert "at 1.50" in said and "9.00" not in said and "nobody judged it" not in said and "2 threads" in said
+
+
+def test_what_was_judged_is_said_and_a_whole_voice_is_no_stage():
+    """With judged=true the row of the SNR holds what a MOS predictor says of one clip."""
+    stage = timed("generator-int8", "onnxruntime/cpu", 2.52, 10.1)
+    rated = stage[1] | {"detail": json.dumps({"mos_predicted": 3.14})}
+    whole = row("hifigan", "baseline", "torch/cuda-h100", "speedup", 9.0, (8.0, 10.0), time="2026-11-24T06:00")
+    said = devices.finding(frame(stage[0], rated, stage[2], whole, whole | recorded("quick", "c")))
+    assert "lies 10 dB below the signal), one clip of it is rated 3.14 by a MOS predictor." in said
+    assert "nobody judged it" not in said and "baseline" not in said and "a GPU" not in said
+    assert "nobody compared or judged it" in devices.finding(frame(stage[0], stage[2]))
 
 
 ESTIMATED = "CPU seconds x 5.62 W per core (AMD EPYC is not in the table: median of 15 processors)"
@@ -390,13 +475,31 @@ def test_a_voice_as_it_is_on_another_runtime_meets_a_floor_of_deployment():
 
 
 def test_the_rows_of_npus_are_of_both_vendors_and_of_devices_with_room():
-    hexagon = chunk("qnn/sa8255", 200, 16.8)
+    hexagon = chunk("qnn/sa8255", 200, 16.8, snr=21.0)
     fits, large = ({"sram_memory_used": kib, "dram_memory_used": 0.0} for kib in (1206.4, 9606.4))
     ethos = "vela/ethos-u55-256"
-    line = told("vits-joe decoder on NPUs", hexagon, chunk(ethos, 200, 9.0, stage="decoder-int8", model=fits))
-    assert line.word == MET and "decoder-a8w8 on qnn/sa8255 16.8 ms, simulated" in line.ours
+    small = chunk(ethos, 200, 9.0, stage="decoder-int8", model=fits, snr=14.0)
+    line = told("vits-joe decoder on NPUs", hexagon, small)
+    assert line.word == MET and "decoder-a8w8 on qnn/sa8255 16.8 ms, simulated, 21 dB" in line.ours
     for other in ([], chunk(ethos, 200, 9.0, stage="decoder-int8", model=large)):
         line = told("vits-joe decoder on NPUs", hexagon, other)
         assert line.word == NOT_RUN and "no row for Ethos-U" in line.why
     assert "npu=install" in told("vits-joe decoder on NPUs").why
     assert np.all([one.label in stages.NAMES for one in simulated.read(frame(hexagon))])
+
+
+def test_noise_misses_a_floor_of_npus_and_what_nobody_compared_decides_nothing():
+    name, ethos = "hifigan generator on NPUs", "vela/ethos-u85-1024"
+    used = {"system": "hifigan", "model": {"sram_memory_used": 380.0, "dram_memory_used": 9.0}}
+    hexagon = chunk("qnn/sa8797", 200, 9.31, system="hifigan", stage="generator-a8w8", snr=21.0)
+    noise = chunk(ethos, 200, 34.8, stage="generator-int8", snr=8.0, **used)
+    line = told(name, hexagon, noise)
+    assert line.word == MISSED and f"generator-int8 on {ethos} 34.8 ms, simulated, 8 dB" in line.why
+    sound = chunk("vela/ethos-u65-512", 200, 90.0, stage="generator-a16w8", snr=30.0, **used)
+    assert told(name, hexagon, noise, sound).word == MET, "another of the family computes the same"
+    unchecked = chunk(ethos, 200, 9.0, stage="generator-int8", **used)
+    line = told(name, hexagon, unchecked)
+    assert line.word == UNDECIDED and "9 ms, simulated, its numbers unchecked" in line.why
+    shorter = chunk(ethos, 25, 2.0, stage="generator-int8", snr=15.0, **used)
+    line = told(name, hexagon, unchecked, shorter)
+    assert line.word == UNDECIDED and "checked in chunks of 25 frames alone, 15 dB" in line.why

@@ -10,6 +10,7 @@ import pytest
 from lib import results
 from lib.errors import ParameterError
 from lib.measure import serving
+from lib.measure.stats import Estimate
 from lib.studies import serving as study
 
 BUSY_S = 0.02
@@ -101,7 +102,7 @@ class Theory:
     """A pool as `serving.queued` has it: every request takes BUSY_S."""
 
     def __init__(self, speaker, texts, *, n: int, kind: str):
-        self.n = n
+        self.n, self.kind, self.texts = n, kind, texts
 
     def __enter__(self):
         return self
@@ -124,17 +125,103 @@ class Theory:
 def test_a_servers_rows_say_for_how_long_requests_came_and_how_sure_the_percentile_is(tmp_path, monkeypatch):
     monkeypatch.setattr(serving, "Pool", Theory)
     run = results.Run("06_gpu_vs_npu", tmp_path / "study")
-    given = {"setups": [("threads", 2, 1)], "limit_ms": 500, "n_requests": 40}
+    given = {"setups": [("threads", 2, 1)], "limit_ms": 500, "n_requests": 40, "rounds": 1, "offline_s": 0}
     best = study.serve(run, "hibari", "onnxruntime/cpu", ["a"], arrivals_s=60, **given)
     rows = results.read(run.path).set_index("metric")
     rate, p99 = rows.loc["requests_per_s"], rows.loc["latency_ms_p99"]
     assert 80 < rate.value < 2 / BUSY_S and rate.n >= 60 * rate.value, "a minute of arrivals"
     assert p99.ci_low <= p99.value <= p99.ci_high <= 500 * 1.5 and list(best) == ["serving-2-threads-1t"]
+    said = study.served(best, 500)
+    assert "99 of 100 under 500 ms: 2-threads-1t" in said and "most" not in said, "one setup beats nobody"
     short = results.Run("06_gpu_vs_npu", tmp_path / "quick")
-    assert study.serve(short, "hibari", "onnxruntime/cpu", ["a"], arrivals_s=0, **given) == {}
+    (load,) = study.serve(short, "hibari", "onnxruntime/cpu", ["a"], arrivals_s=0, **given).values()
+    assert load.server is None and load.offline.value == pytest.approx(2 / BUSY_S)
     rows = results.read(short.path).set_index("metric")
     assert rows.kind["requests_per_s"] == "not_run" and "arrivals_s" in rows.detail["requests_per_s"]
     assert rows.kind["throughput_rtfx"] == "measured"
+
+
+class Wavering(Theory):
+    """All at once it does what `rates` say by the kind of its workers, a round each, and says whose turn it was."""
+
+    rates: dict[str, list[float]] = {}
+    turns: list[str] = []
+
+    def offline(self, n_requests: int) -> serving.Served:
+        seconds = n_requests / self.rates[self.kind][self.turns.count(self.kind)]
+        self.turns.append(self.kind)
+        return serving.Served(np.full(n_requests, BUSY_S), 0.0, seconds, float(n_requests))
+
+
+BOTH = [("threads", 2, 1), ("processes", 2, 1)]
+
+
+def in_turns(monkeypatch, tmp_path, threads, processes, **others):
+    monkeypatch.setattr(serving, "Pool", Wavering)
+    monkeypatch.setattr(Wavering, "rates", {"threads": threads, "processes": processes})
+    monkeypatch.setattr(Wavering, "turns", [])
+    run = results.Run("06_gpu_vs_npu", tmp_path / "study")
+    given = {"setups": BOTH, "limit_ms": 500, "n_requests": 8, "offline_s": 3, "arrivals_s": 0} | others
+    loads = study.serve(run, "hibari", "onnxruntime/cpu", ["a", "b", "c"], **given)
+    return loads, results.read(run.path).set_index(["variant", "metric"])
+
+
+def test_all_at_once_is_taken_in_turns_and_lasts(monkeypatch, tmp_path):
+    loads, rows = in_turns(monkeypatch, tmp_path, [90.0, 91.0, 92.0], [94.0, 95.0, 96.0])
+    assert [set(Wavering.turns[i : i + 2]) for i in (0, 2, 4)] == [{"threads", "processes"}] * 3
+    row = rows.loc["serving-2-threads-1t", "throughput_rtfx"]
+    assert row.n == 300, "three seconds of two workers at 0.02 s, each text as often as the others"
+    assert row.ci_low < 90.5 < row.value < 91.5 < row.ci_high
+    assert "2-threads-1t 91.0 [88.5, 93.5], 2-processes-1t 95.0 [92.5, 97.5]; no" in study.served(loads, 500)
+    apart, _ = in_turns(monkeypatch, tmp_path, [90.0, 90.1, 90.2], [95.0, 96.0, 97.0])
+    assert "; most by 2-processes-1t." in study.served(apart, 500)
+    wide, _ = in_turns(monkeypatch, tmp_path, [60.0, 91.0, 92.0], [95.0, 96.0, 97.0])
+    assert "not said to differ" in study.served(wide, 500)
+    few, _ = in_turns(monkeypatch, tmp_path, [60.0], [95.0], rounds=1)
+    assert "(no interval)" in study.served(few, 500) and "not said to differ" in study.served(few, 500)
+
+
+def test_a_low_round_does_not_cap_the_search_and_a_server_is_the_best_by_both(monkeypatch, tmp_path):
+    """The workers do 100 a second; a neighbour took half of one round."""
+    loads, rows = in_turns(monkeypatch, tmp_path, [50.0, 99.0, 99.0], [99.0, 99.0, 99.0], arrivals_s=30)
+    assert loads["serving-2-threads-1t"].server.rate > 85
+    assert rows.loc["serving-2-threads-1t", "requests_per_s"].value > 85
+    assert "most by" not in study.served(loads, 500), "they serve alike"
+
+    def served(rate):
+        return serving.Served(np.full(300, BUSY_S), rate, 1.0, 1.0)
+
+    best = {
+        "serving-a": study.Load(Estimate(90.0, 89.0, 91.0, 3), served(70.0), 75.0),
+        "serving-b": study.Load(Estimate(99.0, 98.0, 99.5, 3), served(80.0), 85.0),
+    }
+    assert study.served(best, 500).count("most by b") == 2
+    drifted = best | {"serving-a": study.Load(Estimate(99.0, 98.0, 99.9, 3), served(70.0), 75.0)}
+    assert "most by" not in study.served(drifted, 500), "one after the other: in turns they do not differ"
+
+
+def test_a_request_that_is_too_slow_alone_is_why_there_is_no_server(tmp_path, monkeypatch):
+    monkeypatch.setattr(serving, "Pool", Theory)
+    run = results.Run("06_gpu_vs_npu", tmp_path / "study")
+    given = {"setups": [("threads", 2, 1)], "limit_ms": 10, "n_requests": 10, "offline_s": 0}
+    study.serve(run, "hibari", "onnxruntime/cpu", ["a"], arrivals_s=60, **given)
+    detail = results.read(run.path).set_index("metric").detail["requests_per_s"]
+    assert detail == "single requests alone exceed 10 ms: their 99th percentile is 20 ms"
+
+
+def test_a_setup_that_breaks_costs_the_others_nothing_and_is_one_row(tmp_path, monkeypatch):
+    class Broken(Theory):
+        def offline(self, n_requests: int) -> serving.Served:
+            if self.kind == "processes":
+                raise RuntimeError("a worker died")
+            return super().offline(n_requests)
+
+    monkeypatch.setattr(serving, "Pool", Broken)
+    run = results.Run("06_gpu_vs_npu", tmp_path / "study")
+    given = {"setups": BOTH, "n_requests": 10, "offline_s": 0, "arrivals_s": 0}
+    assert list(study.serve(run, "hibari", "onnxruntime/cpu", ["a"], **given)) == ["serving-2-threads-1t"]
+    rows = results.read(run.path)
+    assert list(rows[rows.variant == "serving-2-processes-1t"].detail) == ["a worker died"]
 
 
 def test_what_serves_nobody_is_refused():

@@ -20,6 +20,7 @@ from lib.deploy.job import Job, Loaded
 
 READS = ("npu.pt2",)
 PRECISIONS = ("int8", "a16w8")
+NO_ROOM = "does not fit"  # by which the rows of a graph that was refused are known again
 
 
 def load(job: Job) -> Loaded:
@@ -44,7 +45,7 @@ def does_not_fit(used_kib: float | None, sram_kib: float | None) -> str:
     """Why a graph does not fit into the SRAM that its target has, in words; "" where it does, or nothing is known."""
     if not used_kib or not sram_kib or used_kib <= sram_kib:
         return ""
-    return f"does not fit: it needs {used_kib:,.0f} KiB of SRAM, the device has {sram_kib:,.0f}"
+    return f"{NO_ROOM}: it needs {used_kib:,.0f} KiB of SRAM, the device has {sram_kib:,.0f}"
 
 
 def _compiled(model: Path, job: Job) -> str:

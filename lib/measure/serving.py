@@ -142,9 +142,11 @@ def highest_rate(
     """The run of the highest rate that kept the limit and was confirmed, None where none was; and all runs.
 
     serve: (rate, which arrivals) -> its run; service_s: of single requests, from which the first rate is predicted;
-    capacity: requests per second that the workers did when all were there at the start.
+    capacity: the most requests per second that the workers may do, as they did when all were there at the start; where
+    nobody has tried, what the single requests allow.
     """
-    low, high, runs = 0.0, min(capacity, workers / float(np.mean(service_s))), []
+    alone = workers / float(np.mean(service_s))
+    low, high, runs = 0.0, capacity if np.isfinite(capacity) else alone, []
     rate = min(predicted_rate(service_s, limit_s, workers), 0.99 * high)
     for _ in range(tries if rate else 0):
         runs.append(serve(rate, 0))

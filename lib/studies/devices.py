@@ -1,10 +1,12 @@
-"""What do the rows of a deployment say? Tables, the chunk sweep, and sentences computed from the numbers."""
+"""What do the rows of a deployment say? Tables, and sentences computed from the numbers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lib import results, targets
 from lib.deploy import stages
@@ -78,11 +80,9 @@ def heard(rows: "pd.DataFrame") -> str | None:
     """What a MOS predictor says of what came out, one clip each, in a sentence; None where it was not asked."""
     said = []
     for row in rows[(rows.metric == "snr_db") & rows.value.notna()].itertuples():
-        detail = json.loads(row.detail) if str(row.detail).startswith("{") else {}
-        if "mos_predicted" in detail:
-            said.append(
-                f"{row.system} {row.variant} on {row.target} {detail['mos_predicted']:.2f} ({row.value:.0f} dB)"
-            )
+        mos = _detail(row.detail).get("mos_predicted")
+        if mos is not None:
+            said.append(f"{row.system} {row.variant} on {row.target} {mos:.2f} ({row.value:.0f} dB)")
     return f"Predicted MOS of one clip each: {', '.join(said)}." if said else None
 
 
@@ -128,64 +128,14 @@ def _of_notebook(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def operators_left(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """What did not go to the NPU, by operator: system, stage, target, operator, how many."""
+    """What did not go to the NPU, by operator: system, stage, target, operator, how many; of each the newest run."""
     import pandas as pd
 
-    found = []
-    for row in rows[rows.metric == "npu_ops_pct"].drop_duplicates(["system", "variant", "target"]).itertuples():
-        detail = json.loads(row.detail) if str(row.detail).startswith("{") else {}
-        found += [(row.system, row.variant, row.target, kind, n) for kind, n in detail.get("left", {}).items()]
+    found, placed = [], rows[rows.metric == "npu_ops_pct"].sort_values("time", kind="stable")
+    for row in placed.drop_duplicates(["system", "variant", "target"], keep="last").itertuples():
+        left = _detail(row.detail).get("left", {})
+        found += [(row.system, row.variant, row.target, kind, n) for kind, n in left.items()]
     return pd.DataFrame(found, columns=["system", "stage", "target", "operator", "on the processor"])
-
-
-def sweep(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """Milliseconds for a second of audio that comes out as in the whole, by the length of the chunk: short ones are
-    mostly context, and where it rises again the chunk has outgrown the memory. Infinite: no frame comes out so.
-
-    rows: of several bucket lengths ("decoder-a8w8-f25"); one line a stage and target, one column a length, each of the
-    run that tried most lengths.
-    """
-    import pandas as pd
-
-    table = pd.DataFrame(
-        [
-            (one.system, one.stage, one.target, one.frames, round(one.ms_a_second, 2))
-            for chunks in _swept(rows)
-            for one in chunks
-        ],
-        columns=["system", "stage", "target", "frames", "ms"],
-    )
-    wide = table.pivot(index=["system", "stage", "target"], columns="frames", values="ms")
-    return wide.rename_axis(columns="frames of a chunk; ms for a second of audio that comes out right")
-
-
-def spill(rows: "pd.DataFrame") -> str | None:
-    """From which length of a chunk on a stage outgrows a device, in a sentence; None without a sweep."""
-    said = []
-    for chunks in _swept(rows):
-        over, fits = ([one for one in chunks if one.outgrows is word] for word in (True, False))
-        name = f"{chunks[0].system} {chunks[0].stage} on {chunks[0].target}"
-        if over and fits:
-            said.append(f"{name} between {fits[-1].frames} and {over[0].frames} frames")
-        elif over:
-            said.append(f"{name} from {over[0].frames} frames, the shortest tried")
-        elif fits:
-            said.append(f"{name} not up to {fits[-1].frames}")
-    return f"The spill point, by what the compilers say of the memory: {'; '.join(said)}." if said else None
-
-
-def _swept(rows: "pd.DataFrame") -> list[list[simulated.Line]]:
-    """The chunks of each stage on each device, short before long, of the run that tried most lengths."""
-    tried: dict[tuple, dict[tuple, dict[int, simulated.Line]]] = {}
-    for line in simulated.read(rows):
-        if line.kind == "simulated" and line.ms_a_second is not None:
-            of_run = tried.setdefault((line.system, line.stage, line.target), {}).setdefault(line.run, {})
-            of_run[line.frames] = line
-    most = [
-        max(runs.values(), key=lambda by: (len(by), max(one.time for one in by.values())))
-        for runs in tried.values()
-    ]
-    return [[by[frames] for frames in sorted(by)] for by in most if len(by) > 1]
 
 
 def finding(rows: "pd.DataFrame") -> str | None:
@@ -200,27 +150,45 @@ def _fastest(rows: "pd.DataFrame") -> list[str]:
     and one that is faster and does not, with what is known of it.
     """
     rows = rows[rows.notebook.str.startswith(NOTEBOOK) & rows.value.notna()]
+    # The bench's whole voices have speed-ups, too, but no length of their audio beside their milliseconds.
+    timed = rows[rows.metric == "latency_ms_p50"].itertuples()
+    staged = {_names(row) for row in timed if "audio_s" in _detail(row.detail)}
+    rows = rows[np.array([_names(row) in staged for row in rows.itertuples()], bool)]
     gains = results.newest_run(rows[rows.metric == "speedup"])
     if gains.empty:
         return []
     run = results.run_of(rows, gains.iloc[-1])
-    snr = run[run.metric == "snr_db"].set_index(["system", "variant", "target"]).value.to_dict()
+    checked = {_names(row): row for row in run[run.metric == "snr_db"].itertuples()}
     said = []
     for (system, on), own in gains.groupby(["system", gains.target.map(_where)], sort=False):
         ranked = list(own.sort_values("value", ascending=False).itertuples())
-        noise = {row: snr.get((row.system, row.variant, row.target)) for row in ranked}
-        same = next((row for row in ranked if (noise[row] or 0) >= ROUNDING_DB), None)
+        same = next((row for row in ranked if _snr_db(checked.get(_names(row))) >= ROUNDING_DB), None)
         told = []
         if same is not None:
             told.append(f"of what computes the same {_timed(same)} is fastest")
         if ranked[0] is not same:
-            lies = noise[ranked[0]]
-            far = "" if lies is None else f" (its difference to PyTorch lies {lies:.0f} dB below the signal)"
-            told.append(
-                f"{_timed(ranked[0])} is {'faster still' if told else 'fastest'}{far}, and nobody judged it"
-            )
+            known = _known(checked.get(_names(ranked[0])))
+            told.append(f"{_timed(ranked[0])} is {'faster still' if told else 'fastest'}{known}")
         said.append(f"{system} on {on}, beside {_base(run, system)}: {'; '.join(told)}.")
     return said
+
+
+def _names(row: Any) -> tuple[str, str, str]:
+    return row.system, row.variant, row.target
+
+
+def _snr_db(checked: Any | None) -> float:
+    """0 where nothing was compared."""
+    return 0.0 if checked is None else checked.value
+
+
+def _known(checked: Any | None) -> str:
+    """What is known of the sound of a target that does not compute the same, by the row of its SNR."""
+    if checked is None:
+        return ", and nobody compared or judged it"
+    mos = _detail(checked.detail).get("mos_predicted")
+    heard = "and nobody judged it" if mos is None else f"one clip of it is rated {mos:.2f} by a MOS predictor"
+    return f" (its difference to PyTorch lies {checked.value:.0f} dB below the signal), {heard}"
 
 
 def _where(target: str) -> str:
@@ -257,7 +225,7 @@ def _cheapest(lines: Sequence[simulated.Line]) -> str | None:
         if line.system not in best or cost < best[line.system].ms_a_second:
             best[line.system] = line
     listed = ", ".join(
-        f"{system} {one.ms_a_second:.2g} ({one.variant} on {one.target}, {_checked(one)}{_window(one)})"
+        f"{system} {one.ms_a_second:.2g} ({one.variant} on {one.target}, {one.checked}{_window(one)})"
         for system, one in best.items()
     )
     return (
@@ -272,15 +240,6 @@ def _window(line: simulated.Line) -> str:
     """That of a window of fixed length all was counted as sound, however little of it is: so older rows have it."""
     whole = line.label == "whisper-tiny.en/encoder" and "window_s" not in line.detail
     return f", of a window of {line.detail['audio_s']:g} s, filled or not" if whole else ""
-
-
-def _checked(line: simulated.Line) -> str:
-    if line.snr_db is not None:
-        return f"{line.snr_db:.0f} dB"
-    if line.other_snr_db is None:
-        return "its numbers unchecked"
-    frames, snr = line.other_snr_db
-    return f"its numbers checked in chunks of {frames} frames alone, {snr:.0f} dB"
 
 
 def _collapsed(lines: Sequence[simulated.Line]) -> str | None:

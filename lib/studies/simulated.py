@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,10 @@ class Line:
 
     @property
     def frames(self) -> int | None:
-        """Of its chunk."""
+        """Of its chunk; of one that was refused, by its name, which tells other lengths than the usual alone."""
+        if self.why_not:
+            chunk = re.search(r"-f(\d+)", self.variant)
+            return int(chunk[1]) if chunk else stages.FRAMES
         return self.detail.get("frames")
 
     @property
@@ -81,6 +85,8 @@ class Line:
     @property
     def does_not_fit(self) -> str:
         """Why no device can run it; "" where it fits, or nothing is known."""
+        if self.why_not:
+            return self.why_not[self.why_not.find(vela.NO_ROOM) :] if vela.NO_ROOM in self.why_not else ""
         limit = targets.find(self.target).settings.get("sram_kib")
         return vela.does_not_fit(self.detail.get("model", {}).get("sram_memory_used"), limit)
 
@@ -89,6 +95,8 @@ class Line:
         """Whether it is too large for the memory beside the arithmetic; None where nothing says so: a compiler that has
         a main memory to go to keeps to its SRAM, and does not tell what it would have taken.
         """
+        if self.why_not:
+            return bool(self.does_not_fit) or None
         used = self.detail.get("model", {})
         if used and not used.get("dram_memory_used"):
             return bool(self.does_not_fit)
@@ -110,6 +118,16 @@ class Line:
     def collapsed(self) -> bool:
         """Whether it is known to compute something else."""
         return self.snr_db is not None and self.snr_db < NOISE_DB
+
+    @property
+    def checked(self) -> str:
+        """How far its numbers are from PyTorch's, in words, or that nobody compared them."""
+        if self.snr_db is not None:
+            return f"{self.snr_db:.0f} dB"
+        if self.other_snr_db is None:
+            return "its numbers unchecked"
+        frames, snr = self.other_snr_db
+        return f"its numbers checked in chunks of {frames} frames alone, {snr:.0f} dB"
 
 
 def read(rows: "pd.DataFrame") -> list[Line]:

@@ -77,7 +77,7 @@ def _named(threads: int, batch: int) -> str:
 
 
 def _wide(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """ms for a second of audio, columns (threads, batch)."""
+    """ms for a second of audio of each stage, columns (threads, batch)."""
     import pandas as pd
 
     names, found = ["system", "stage", "target"], {}
@@ -87,6 +87,8 @@ def _wide(rows: "pd.DataFrame") -> "pd.DataFrame":
         lines: dict[tuple, dict] = {}
         for row in own.itertuples():
             told = json.loads(row.detail)
+            if "audio_s" not in told:  # of a whole voice: the bench divides by the audio itself, in rtf
+                continue
             column = (told["threads"], told.get("batch", 1))
             stage = row.variant.removesuffix(f"-{told['threads']}t").removesuffix(f"-b{column[1]}")
             lines.setdefault((row.system, stage, row.target), {})[column] = row.value / told["audio_s"]
