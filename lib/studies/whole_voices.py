@@ -62,7 +62,9 @@ def compare(
         candidates |= {f"{name} on {target}": one for target, one in there.items()}
         candidates = {label: one for label, one in candidates.items() if one is not None}
         given = {"rounds": rounds, "passes": passes, "threads": threads, "seed": run.seed}
-        own = bench.bench(candidates, _inputs(name, texts, run.seed), energy=energy, timeout_s=timeout_s, **given)
+        own = bench.bench(
+            candidates, _inputs(name, texts, run.seed), energy=energy, timeout_s=timeout_s, **given
+        )
         bench.write(run, own)
         if f"{name} on {BASE}" in own:
             confirmed.lay_beside(run, own, f"{name} on {BASE}")
