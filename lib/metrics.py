@@ -81,6 +81,8 @@ METRICS = {
     "scaling_efficiency": Metric("Scaling efficiency", "fraction", +1, 2),
     "npu_ops_pct": Metric("Operators on the NPU", "%", +1, 1),
     "cycles": Metric("Cycles", "count", -1, 0),
+    "roofline_pct": Metric("Of what its roofline allows", "%", +1, 1),
+    "idle_pct": Metric("Time in which the device waits", "%", -1, 1),
     "snr_db": Metric("SNR to PyTorch", "dB", +1, 1),
     "audio_snr_db": Metric("SNR of the audio to PyTorch's", "dB", +1, 1),
     "latency_ms_p99": Metric("Latency, 99th percentile", "ms", -1, 0),

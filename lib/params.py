@@ -85,6 +85,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "n_calibration": (1, None),
     "n_spoken": (0, None),
     "n_voiced": (1, None),
+    "voiced_passes": (1, None),
     "timeout_s": (1, None),
     "n_requests": (0, None),
     "meter_s": (0.0, 3_600.0),

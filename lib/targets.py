@@ -29,7 +29,8 @@ class Target:
     modules: tuple[str, ...] = ()  # Python modules that must be importable
     packages: tuple[str, ...] = ()  # distributions whose versions decide what comes out
     install: str = ""  # how to get what it needs
-    missing: Callable[[], str | None] = lambda: None  # what else is wanting on this machine, in words
+    missing: Callable[[], str | None] = lambda: None  # which device is wanting on this machine, in words
+    builds: bool = False  # whether its packages are of use without that device
     toolchain: tuple[
         str, ...
     ] = ()  # what pip installs into a Python of its own, because it does not stay beside ours
@@ -73,7 +74,15 @@ class Target:
         return bool(self.toolchain) and self.python.exists() and not self.unfinished.exists()
 
     def why_not(self) -> str | None:
-        """Why it cannot run here, in words with the remedy; None where it can."""
+        """Why it cannot run here, in words with the remedy; None where it can. A device that is not here comes before
+        packages, which are of no use without it.
+        """
+        device, packages = self.missing(), self._lacking()
+        wanting = [packages, device] if self.builds else [device, packages]
+        return "; ".join(filter(None, wanting)) or None
+
+    def _lacking(self) -> str | None:
+        """Which packages are not here."""
         if self.toolchain and not self.installed:
             return self._not_installed()
         absent = [
@@ -81,9 +90,7 @@ class Target:
             for module in self.modules
             if module not in sys.modules and importlib.util.find_spec(module) is None
         ]
-        if absent:
-            return f"{self.name} needs {', '.join(absent)}: {self.install}"
-        return self.missing()
+        return f"{self.name} needs {', '.join(absent)}: {self.install}" if absent else None
 
     def _not_installed(self) -> str:
         how = self.install or "./run_all.sh quick --only 06 --set npu=install"
@@ -111,7 +118,9 @@ def _version(package: str) -> str:
 
 
 def _no_cuda() -> str | None:
-    """Why torch computes on no GPU here."""
+    """Why torch computes on no GPU here; without torch nobody knows of one, and it is torch that is asked for."""
+    if importlib.util.find_spec("torch") is None:
+        return None
     import torch
 
     if torch.cuda.is_available():
@@ -245,7 +254,11 @@ TARGETS = {
         Target("onnxruntime/cuda", missing=_no_cuda, **{**_ONNX, "install": "pip install onnxruntime-gpu"}),
         Target("tensorrt/cuda", missing=_no_cuda, modules=("tensorrt",), install="pip install tensorrt"),
         Target(
-            "tensorrt-rtx/cuda", missing=_no_cuda, modules=("tensorrt_rtx",), install="pip install tensorrt-rtx"
+            "tensorrt-rtx/cuda",
+            missing=_no_cuda,
+            builds=True,
+            modules=("tensorrt_rtx",),
+            install="pip install tensorrt-rtx",
         ),
         # Qualcomm Hexagon: the vendor's emulator for numbers, its own estimate for time. soc_model as QNN counts them.
         Target("qnn/sa8255", settings={"soc_model": 52}, **_QNN),

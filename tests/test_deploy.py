@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +109,31 @@ def test_every_runtime_says_what_it_reads_and_which_precisions_it_has():
         module = deploy.runtime(name)
         assert module.PRECISIONS and set(module.READS) <= set(export.FORMS) and callable(module.load), name
     assert "hibari" not in deploy.known() and "native/cpu" not in deploy.known()
+
+
+def test_a_device_that_is_not_here_comes_before_the_packages_that_nothing_could_use(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECH_CACHE", str(tmp_path))
+    lacks = {"missing": lambda: "no such device", "modules": ("not_installed",), "install": "pip install it"}
+    packages = "made/cuda needs not_installed: pip install it"
+    assert targets.Target("made/cuda", **lacks).why_not() == f"no such device; {packages}"
+    of_use = targets.Target("made/cuda", builds=True, **lacks)
+    assert of_use.why_not() == f"{packages}; no such device", "engines are built without it"
+    lacks["modules"] = ()
+    assert targets.Target("made/cuda", **lacks).why_not() == "no such device"
+    assert targets.find("tensorrt-rtx/cuda").builds
+    monkeypatch.setattr(targets.sys, "platform", "linux")
+    assert targets.find("coreml/ane").why_not().startswith("runs on darwin alone, this is linux")
+    if not Path("/dev/accel").exists():
+        said = targets.find("openvino/npu").why_not()
+        assert said.startswith("no /dev/accel") and said.endswith("--set npu=install")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "take a machine with an NVIDIA GPU" in targets.find("tensorrt/cuda").why_not().split("; ")[0]
+
+
+def test_an_npu_of_openvino_has_no_single_precision_to_be_asked_for():
+    """Two rows of the same half precision would stand there as fp32 and bf16."""
+    assert deploy.precisions("openvino/npu") == ("fp16", "int8")
+    assert deploy.precisions("openvino/cpu") == ("fp32", "bf16", "int8")
 
 
 def test_targets_that_are_not_here_say_what_to_do(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import sys
 import types
@@ -76,6 +77,7 @@ def runtimes(tmp_path, monkeypatch):
     path = [str(folder), str(REPOSITORY), str(REPOSITORY / "tests")]  # a pickled network is known by its module
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
     monkeypatch.setattr(deploy, "__path__", [*deploy.__path__, str(folder)])
+    monkeypatch.setattr(deployment.bench.Others, "percent", lambda self: 0.0)  # whoever else runs here now
     return results.Run("06_gpu_vs_npu", tmp_path / "quick")
 
 
@@ -414,23 +416,48 @@ def test_whispers_window_is_no_second_of_speech():
     assert end[0] < 1e-3 and min(end[1:]) > 0.1, "scales are set on full windows, times taken on sentences"
 
 
-def test_threads_and_sentences_side_by_side_are_compared_within_one_run(runtimes):
+def test_threads_and_sentences_side_by_side_are_compared_within_the_same_rounds(runtimes):
     stage = dataclasses.replace(small_stage(3), frames=200)
-    how = {"threads": [1], "batches": [4], "rounds": 1}
     deployment.compare(runtimes, [stage], ["right/cpu"], rounds=1)
     assert spread.finding(results.read(runtimes.path)) is None, "one kind is no comparison"
-    spread.compare(runtimes, [stage], ["right/cpu"], **how)
+    others = spread.beside([stage.label], [1], [4])
+    ran = deployment.compare(runtimes, [stage], ["right/cpu"], rounds=2, beside=others)
+    assert [one.seconds.shape[0] for one in ran] == [2, 2, 2]
     rows = results.read(runtimes.path)
-    assert list(rows[rows.metric == "latency_ms_p50"].variant) == [
-        f"upsampler-fp32{how}" for how in ("", "-1t", "-b4")
-    ]
+    timed = rows[rows.metric == "latency_ms_p50"].set_index("variant")
+    assert list(timed.index) == [f"upsampler-fp32{how}" for how in ("", "-1t", "-b4")]
     shown = spread.table(rows)
     assert list(shown.columns) == ["1 thread", "2 threads", "2 threads, 4 sentences"]
     assert list(shown.index) == [("vits-joe", "upsampler-fp32", "right/cpu")] and shown.notna().all().all()
+    told = json.loads(timed.detail["upsampler-fp32-b4"])["beside_usual"]
+    spent = [np.median(one.seconds, axis=2).sum() for one in (ran[0], ran[2])]
+    assert told["of"] == "upsampler-fp32" and told["value"] == pytest.approx(4 * spent[0] / spent[1])
     said = spread.finding(rows)
     assert "2 threads instead of 1 thread" in said and "2 threads, 4 sentences instead of 2 threads" in said
+    assert "1 stages on their targets, 0 of them with an interval" in said, "of one input there is none"
+    assert spread.beside(["another/stage"])(ran[0]) == []
     several = rows.assign(commit=[str(i) for i in range(len(rows))])
-    assert spread.table(several).empty and spread.finding(several) is None, "two runs are no comparison"
+    assert spread.table(several).empty, "two runs are no comparison"
+
+
+def test_a_round_of_a_stage_that_others_disturbed_is_timed_again_and_says_so(runtimes, monkeypatch):
+    quiet, taken = 0.0, iter([90.0, 50.0, 3.0])
+
+    class Others:
+        def percent(self):
+            return next(taken, quiet)
+
+    monkeypatch.setattr(deployment.bench, "Others", Others)
+    (one,) = deployment.compare(runtimes, [small_stage()], ["right/cpu"], rounds=3)
+    assert one.others_pct == (3.0, 0.0, 0.0) and one.repeated == (2, 0, 0) and one.seconds.shape == (3, 1, 1)
+    told = json.loads(results.read(runtimes.path).query("metric == 'latency_ms_p50'").detail.iloc[0])
+    assert told["others_pct"] == [3.0, 0.0, 0.0] and told["repeated"] == [2, 0, 0] and len(told["load"]) == 3
+    assert "versions" in told
+    taken = iter([90.0, 90.0])
+    (one,) = deployment.compare(runtimes, [small_stage()], ["right/cpu"], rounds=2)
+    assert one.repeated == (0, 0), "without an interval nothing is decided"
+    pinned = targets.find("openvino/cpu")
+    assert deployed_rows._versions(pinned)["openvino"] == pinned.toolchain[0].removeprefix("openvino==")
 
 
 def test_speed_ups_of_other_threads_are_no_rivals_of_the_usual_ones(tmp_path):

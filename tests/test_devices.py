@@ -339,14 +339,17 @@ def test_what_was_judged_is_said_and_a_whole_voice_is_no_stage():
 ESTIMATED = "CPU seconds x 5.62 W per core (AMD EPYC is not in the table: median of 15 processors)"
 
 
+BENCH = {"rounds": 3, "threads": 2, "load_before": 1.1, "load_after": 1.2}  # what all rows of one say
+
+
 def voice(
     system, variant="baseline", *, mos=4.5, metric="energy_j_per_audio_s", value=0.04, ci=(0.03, 0.05), **others
 ):
     """A whole voice with one cost, its rating and its memory."""
-    own = {name: others[name] for name in others if name not in ("kind", "source", "target")}
-    target = others.pop("target", "onnxruntime/cpu")
+    own = {name: others[name] for name in others if name not in ("kind", "source", "target", "detail")}
+    target, on = others.pop("target", "onnxruntime/cpu"), {"notebook": "01_baselines", "detail": BENCH}
     return [
-        row(system, variant, target, metric, value, ci, **({"notebook": "01_baselines"} | others)),
+        row(system, variant, target, metric, value, ci, **(on | others)),
         row(system, variant, target, "mos_predicted", mos, **({"notebook": "01_baselines"} | own)),
         row(system, variant, target, "peak_rss_mb", 265.0, **({"notebook": "01_baselines"} | own)),
     ]
@@ -391,6 +394,32 @@ def test_who_is_not_parted_by_the_intervals_does_not_win():
     assert "speecht5" not in said and "espeak" not in said
 
 
+def test_of_two_benches_nobody_wins():
+    """However far their intervals lie apart: an hour and another load lie between them, too."""
+    later = {"detail": BENCH | {"load_before": 4.0}}
+    table = frame(voice("hibari", value=0.04), voice("speecht5", value=0.9, ci=(0.8, 1.0), **later))
+    assert "not to be told from speecht5" in need("energy_j_per_audio_s", table)
+
+
+def test_what_was_made_of_one_voice_is_ranked_by_its_pairs_with_that():
+    """Sentences of different lengths make the intervals of a latency wide, and no ratio."""
+
+    def tried(variant, ms, ratio, word="without audible loss"):
+        about = BENCH | {"latency_ratio": {"value": ratio, "ci_low": ratio - 0.02, "ci_high": ratio + 0.02}}
+        timed = row("vits-joe", variant, "onnxruntime/cpu", "latency_ms_p50", ms, (ms / 2, 2 * ms), detail=about)
+        known = {"baseline": "baseline", "notebook": "04_pruning_quantization"}
+        rest = [one for one in made_of("vits-joe", variant, 50.0, word) if one["metric"] != "throughput_rtfx"]
+        return [timed | known, *rest]
+
+    on = {"metric": "latency_ms_p50", "notebook": "04_pruning_quantization"}
+    whole = voice("vits-joe", value=100.0, ci=(50.0, 200.0), **on)
+    said = need("latency_ms_p50", frame(whole, tried("int8-static", 60.0, 0.6), tried("int8-dynamic", 80.0, 0.8)))
+    assert "0.6 [0.58, 0.62] times the time of baseline; without audible loss)" in said
+    assert "not to be told" not in said and "int8-dynamic" not in said
+    said = need("latency_ms_p50", frame(whole, tried("int8-static", 60.0, 0.6), tried("int8-dynamic", 61.0, 0.61)))
+    assert "not to be told from vits-joe int8-dynamic" in said
+
+
 def test_every_source_of_energy_says_its_boundary():
     assert energy.boundary(ESTIMATED) == energy.SHARE, "of rows older than the word"
     assert energy.boundary(energy.estimate(1.0, 1.0, "AMD EPYC").source) == energy.SHARE
@@ -427,7 +456,8 @@ def made_of(system, variant, rtfx, word, base="baseline"):
 
 
 def test_what_was_done_to_a_voice_is_told_beside_the_same_voice_of_the_same_run():
-    on = {"notebook": "04_pruning_quantization", "metric": "throughput_rtfx"}
+    on_04 = {"notebook": "04_pruning_quantization"}
+    on = on_04 | {"metric": "throughput_rtfx"}
     table = frame(
         voice("vits-joe", value=40.0, ci=(39.0, 41.0), **on),
         made_of("vits-joe", "int8-static", 60.0, "worse"),
@@ -441,7 +471,11 @@ def test_what_was_done_to_a_voice_is_told_beside_the_same_voice_of_the_same_run(
         "smaller: vits-joe int8-dynamic on onnxruntime/cpu (50 s/s [49, 51]; predicted MOS 4.40, 265 MB in use;"
         in said
     )
-    assert "baseline 40 s/s; without audible loss)" in said
+    assert "not paired with baseline; without audible loss)" in said, "another bench's number is no comparison"
+    speedup = {"value": 1.25, "ci_low": 1.2, "ci_high": 1.3}
+    rtf = row("vits-joe", "int8-dynamic", "onnxruntime/cpu", "rtf", 0.02, detail=BENCH | {"speedup": speedup})
+    paired = need("throughput_rtfx", results.frame([*table.to_dict("records"), rtf | on_04]))
+    assert "1.25 [1.2, 1.3] times the speed of baseline; without audible loss)" in paired
     assert "int8-static" not in said and "99 s/s" not in said
     assert (
         "distilled: nothing was measured of any." in said and "fine-tuned: nothing was measured of any." in said
@@ -460,7 +494,8 @@ def told(name, *rows):
 
 def test_a_voice_as_it_is_on_another_runtime_meets_a_floor_of_deployment():
     def rtf(value, target, variant="baseline"):
-        return row("vits-joe", variant, target, "rtf", value, (0.95 * value, 1.05 * value))
+        bench = {"rounds": 3, "threads": 2, "load_before": 1.1, "load_after": 1.2}
+        return row("vits-joe", variant, target, "rtf", value, (0.95 * value, 1.05 * value), detail=bench)
 
     slow = rtf(0.1, "torch/cpu")
     line = told("voice vits-joe", slow, rtf(0.05, "onnxruntime/cpu"))

@@ -12,6 +12,7 @@ from lib.studies import bottleneck, floor_rows, floors, floors_smaller, floors_t
 from lib.studies.floors import MET, MISSED, NOT_RUN, UNDECIDED, Number, at_least, at_most
 
 JUDGED = floors_tuned.JUDGED_ON
+BENCH = {"rounds": 3, "threads": 2, "load_before": 1.1, "load_after": 1.2}  # what all rows of one say
 ALL = {floor.name: floor for floor in [*floors_smaller.floors(), *floors_tuned.floors()]}
 
 
@@ -169,8 +170,8 @@ def test_how_far_a_number_is_from_its_limit_is_a_share_of_it():
 
 
 def test_rows_of_two_machines_or_runs_are_never_mixed():
-    slow = row("hifigan", "baseline", "torch/cpu", "rtf", 0.4, (0.39, 0.41))
-    quick = row("hifigan", "int8", "onnxruntime/cpu", "rtf", 0.1, (0.09, 0.11))
+    slow = row("hifigan", "baseline", "torch/cpu", "rtf", 0.4, (0.39, 0.41), detail=BENCH)
+    quick = row("hifigan", "int8", "onnxruntime/cpu", "rtf", 0.1, (0.09, 0.11), detail=BENCH)
     good = heard("hifigan", "int8", "onnxruntime/cpu")
     line = told("vocoder hifigan", slow, quick, good)
     assert line.word == MET and "4 [3.55, 4.56] times as fast" in line.ours  # by both intervals
@@ -184,10 +185,22 @@ def test_rows_of_two_machines_or_runs_are_never_mixed():
     assert estimated.word == NOT_RUN
 
 
+def test_rows_of_two_benches_of_one_run_decide_nothing():
+    """An hour, other jobs or other threads lie between them: that is not what was done to the vocoder."""
+    slow = row("hifigan", "baseline", "torch/cpu", "rtf", 0.4, (0.39, 0.41), detail=BENCH)
+    good = heard("hifigan", "int8", "onnxruntime/cpu")
+    others = [{"detail": BENCH | changed} for changed in ({"load_before": 4.0}, {"threads": 1}, {"rounds": 5})]
+    for other in (*others, {"detail": ""}, {"detail": BENCH, "time": "2026-11-23T07:00:00+00:00"}):
+        quick = row("hifigan", "int8", "onnxruntime/cpu", "rtf", 0.1, (0.09, 0.11), **other)
+        line = told("vocoder hifigan", slow, quick, good)
+        assert line.word == UNDECIDED, other
+        assert "4 (of two benches, which are not compared) times as fast" in line.why
+
+
 def test_a_vocoder_is_faster_than_pytorch_by_the_bench_of_both():
     """Where they took turns their own pairs count, not two intervals; and what is timed there is tried in the study."""
-    slow = row("hifigan", "baseline", "torch/cpu", "rtf", 0.4, (0.2, 0.8))
-    quick = row("hifigan", "int8", "onnxruntime/cpu", "rtf", 0.1, (0.05, 0.2))
+    slow = row("hifigan", "baseline", "torch/cpu", "rtf", 0.4, (0.2, 0.8), detail=BENCH)
+    quick = row("hifigan", "int8", "onnxruntime/cpu", "rtf", 0.1, (0.05, 0.2), detail=BENCH)
     about = {"of": "hifigan baseline on torch/cpu"}
     paired = row("hifigan", "int8", "onnxruntime/cpu", "speedup", 4.0, (3.8, 4.2), detail=about)
     good = heard("hifigan", "int8", "onnxruntime/cpu")
@@ -331,12 +344,12 @@ def test_what_is_slower_or_larger_than_its_baseline_meets_no_floor():
 
 def test_what_only_runs_elsewhere_is_told_from_what_was_compressed():
     here = "onnxruntime/cpu"
-    slow = row("hifigan", "baseline", "torch/cpu", "rtf", 0.4, (0.39, 0.41))
-    whole = row("hifigan", "baseline", here, "rtf", 0.1, (0.09, 0.11))
+    slow = row("hifigan", "baseline", "torch/cpu", "rtf", 0.4, (0.39, 0.41), detail=BENCH)
+    whole = row("hifigan", "baseline", here, "rtf", 0.1, (0.09, 0.11), detail=BENCH)
     line = told("vocoder hifigan", slow, whole)
     assert line.word == MET
     assert line.ours.endswith("as fast; the whole network on another runtime, nothing compressed")
-    small = row("hifigan", "int8", here, "rtf", 0.08, (0.07, 0.09))
+    small = row("hifigan", "int8", here, "rtf", 0.08, (0.07, 0.09), detail=BENCH)
     line = told("vocoder hifigan", slow, whole, small, heard("hifigan", "int8", here))
     assert line.word == MET and line.ours.startswith("int8 on")  # named before what nothing was done to
     untried = told("vocoder hifigan", slow, whole | {"value": 0.3, "ci_low": 0.29, "ci_high": 0.31})

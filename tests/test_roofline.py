@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 import torch
 from torch import nn
 
+from lib import results
 from lib.errors import ParameterError
 from lib.measure import roofline, trace
 from lib.studies import profiled
@@ -91,3 +93,11 @@ def test_stages_are_laid_beside_the_roofline_of_the_same_run(tmp_path, monkeypat
     ]
     assert "GB/s copied" in profiled.told(table) and "vits-joe/other" in profiled.told(table)
     assert profiled.told(profiled.stages([], tmp_path, threads=1)) is None
+    run = results.Run("06_gpu_vs_npu", tmp_path / "quick")
+    profiled.write(run, table, threads=1)
+    rows = results.read(run.path)
+    assert list(zip(rows.variant, rows.metric)) == [
+        (f"{name}-fp32", metric) for name in ("upsampler", "other") for metric in ("roofline_pct", "idle_pct")
+    ]
+    assert rows.value.tolist() == table[["of its roofline, %", "idle, %"]].to_numpy().ravel().tolist()
+    assert set(rows.target) == {"torch/cpu"} and "GB/s copied" in json.loads(rows.detail[0])["roof"]

@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from lib import results, systems, targets
+from lib import REPOSITORY, params, results, systems, targets
 from lib.errors import ParameterError
 from lib.graphs import session
+from lib.measure import nested
 from lib.measure.benched import Benched, Candidate
-from lib.studies import whole_voices
+from lib.studies import floors_deployed, whole_voices
 from lib.systems import quicker
 
 SENTENCE = "The birch canoe slid on the smooth planks."
@@ -66,7 +67,19 @@ def test_a_voice_is_benched_on_its_targets_beside_pytorch_on_the_processor(tmp_p
     gain = rows[rows.metric == "speedup"].iloc[0]
     assert (gain.target, gain.value) == ("onnxruntime/cpu", pytest.approx(4.0)) and gain.ci_low == gain.ci_low
     assert "vits-joe on onnxruntime/cpu at 4.00" in whole_voices.finding(made)
+    made = whole_voices.compare(run, ["istft"], wanted[:1], [SENTENCE] * 8)
+    assert list(made) == ["istft on torch/cpu", "istft on onnxruntime/cpu"]
+    assert [mel.shape[1] for mel in asked["inputs"]] == [80] * 8, "a vocoder speaks from mels"
     assert whole_voices.finding({}) is None
+
+
+@pytest.mark.parametrize("profile", ["study", "full"])
+def test_every_voice_with_a_floor_of_deployment_takes_turns_with_pytorch(profile):
+    """A quotient of two benches decides nothing."""
+    asked = params.load(profile, REPOSITORY / "notebooks" / "06_gpu_vs_npu.ipynb")
+    assert set(asked["voices"]) == {*floors_deployed.VOICES, *floors_deployed.VOCODERS}
+    assert "onnxruntime/cpu" in asked["voiced_on"]
+    assert asked["rounds"] >= nested.MIN_ROUNDS and asked["n_voiced"] >= nested.MIN_SENTENCES
 
 
 def test_recorded_voices_of_a_gpu_are_shown_with_where_they_were_measured():
@@ -81,6 +94,7 @@ def test_recorded_voices_of_a_gpu_are_shown_with_where_they_were_measured():
             ("recording/prompts", "rtf", 1.0, "2026-11-21"),
         )
     ]
+    rows.append(rows[0] | {"notebook": "04_pruning_quantization", "time": "2026-11-22"})
     shown = whole_voices.table(results.frame(rows), GPU)
     assert list(shown.target) == ["torch/cuda-h100"] and shown["RTF, s/s"][0] == "0.005"
     assert shown["of"][0] == "06_gpu_vs_npu@full@a"

@@ -3,10 +3,10 @@ target in `lib.targets`.
 
 A **stage** (`stages`) is a network on inputs of fixed shapes, with examples of what it really sees. `export` writes it
 into a folder in the forms that runtimes read; a **runtime** is a module of this room that says which form it reads
-(`READS`; `READS_AS` where a precision wants another), which precisions it has (`PRECISIONS`, `CUDA_PRECISIONS` where a
-GPU has others) and how it loads one (`load(job) -> Loaded`, see `job`). It is loaded by a process of its own (`apart`),
-in the Python of its toolchain where that wants one, and under a time limit: what is missing, crashes or hangs costs a
-sentence.
+(`READS`; `READS_AS` where a precision wants another), which precisions it has (`PRECISIONS`; `CUDA_PRECISIONS`,
+`NPU_PRECISIONS` where a device has others) and how it loads one (`load(job) -> Loaded`, see `job`). It is loaded by a
+process of its own (`apart`), in the Python of its toolchain where that wants one, and under a time limit: what is
+missing, crashes or hangs costs a sentence.
 
 >>> runtime("torch-compile/cpu").PRECISIONS
 ('fp32', 'bf16')
@@ -36,8 +36,7 @@ def precisions(target: str) -> tuple[str, ...]:
     ('fp32', 'tf32', 'fp16', 'bf16')
     """
     module = runtime(target)
-    on_gpu = getattr(module, "CUDA_PRECISIONS", module.PRECISIONS)
-    return on_gpu if targets.find(target).cuda else module.PRECISIONS
+    return getattr(module, f"{targets.find(target).device.upper()}_PRECISIONS", module.PRECISIONS)
 
 
 def reads(target: str, precision: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from lib.deploy.job import Job, Loaded
 
 READS = ("plain.onnx",)
 PRECISIONS = ("fp32", "bf16", "int8")
+NPU_PRECISIONS = ("fp16", "int8")  # it multiplies floats in half precision, whatever the graph says
 
 
 def load(job: Job) -> Loaded:

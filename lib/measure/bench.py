@@ -45,7 +45,9 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 _CHILD = "lib.measure.bench_child:one_round"
-BUSY_PCT = 20.0  # of one core: what others may take before they are named, and before a round counts as disturbed
+BUSY_PCT = (
+    20.0  # of one core: what others may take before they are named, and before a round counts as disturbed
+)
 REPEATS = 2  # times that a process which others disturbed is run again in its round, at most
 
 
@@ -122,10 +124,10 @@ def bench(
                     log.warning("%s: not run: %s", candidates[label], error)
             if patient and (turn + 1) % len(labels) == 0:
                 latest = {one: answers[one][-1] for one in turns}
-                patient = _calmed(latest, lambda one: once(one, turns[one]))
+                patient = calmed(latest, lambda one: once(one, turns[one]))
                 for one, answer in latest.items():
                     answers[one][-1] = answer
-    circumstances["load_after"] = _load_average()
+    circumstances["load_after"] = load_average()
     return {
         label: Benched(candidate, failed[label], seed=seed)
         if label in failed
@@ -134,7 +136,7 @@ def bench(
     }
 
 
-def _calmed(latest: dict[str, dict], once: Callable[[str], dict]) -> bool:
+def calmed(latest: dict[str, dict], once: Callable[[str], dict]) -> bool:
     """Put a quieter answer in the place of each that others disturbed, where running it again finds one; whether none
     is disturbed any more. latest: a round's answers by label; once: a label's process run again.
     """
@@ -200,7 +202,8 @@ def _own_cpu_s() -> float:
     return spent.user + spent.system + spent.children_user + spent.children_system
 
 
-def _load_average() -> float | None:
+def load_average() -> float | None:
+    """Of the machine, over the last minute; None where the system tells none."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
@@ -214,7 +217,7 @@ def _circumstances(threads: int) -> dict[str, Any]:
         log.warning("timing beside others: %s; what is measured now is slower than this machine is", names)
     return {
         "threads": threads,
-        "load_before": _load_average(),
+        "load_before": load_average(),
         "busy_before": busy,
         "processor": environment.processor(),
         "cpu_flags": list(environment.cpu_flags()),

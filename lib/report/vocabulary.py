@@ -54,7 +54,7 @@ _GROUPS = {
         "train_peak_rss_mb",
         "scaling_efficiency",
     ),
-    "Accelerators": ("npu_ops_pct", "cycles", "snr_db", "audio_snr_db"),
+    "Accelerators": ("npu_ops_pct", "cycles", "roofline_pct", "idle_pct", "snr_db", "audio_snr_db"),
 }
 
 
@@ -200,6 +200,11 @@ DEFINITIONS = {
     "train_steps_per_s": "Optimizer steps per second.",
     "train_frames_per_s": "Spectrogram frames trained on per second.",
     "scaling_efficiency": "Throughput on n processes divided by n times that of one.",
+    "roofline_pct": (
+        "The least time that this device's arithmetic and memory allow, both measured in the same run, as a share of "
+        "the time taken. A lower bound of how well it is computed: what fits into a cache need not wait for memory."
+    ),
+    "idle_pct": "Share of the time from the first operator or kernel to the last in which none runs.",
     "npu_ops_pct": "Share of the network's operators that the accelerator runs itself; the rest falls back to the CPU.",
     "cycles": "Clock cycles by the vendor's model of the chip.",
 }

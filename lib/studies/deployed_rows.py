@@ -84,8 +84,36 @@ def _circumstances(one: Placed) -> dict[str, Any]:
         "rounds": len(one.seconds),
         "load_s": round(one.load_s, 2),
         "cpu_flags": list(environment.cpu_flags()),
+        "versions": _versions(targets.find(one.target)),
+        **_disturbed(one),
+        **_beside_usual(one),
         **one.detail,
     }
+
+
+def _versions(target: targets.Target) -> dict[str, str]:
+    """Of what computes; of a toolchain those that it was installed with."""
+    if target.toolchain:
+        return dict(package.split("==", 1) for package in (*target.toolchain, *target.alone))
+    return target.versions()
+
+
+def _disturbed(one: Placed) -> dict[str, Any]:
+    """What the rest of the machine did, a number a round; nothing of what no clock timed."""
+    if not one.others_pct:
+        return {}
+    return {"others_pct": list(one.others_pct), "repeated": list(one.repeated), "load": list(one.load)}
+
+
+def _beside_usual(one: Placed) -> dict[str, Any]:
+    """How many times as much audio in the same time as itself with the usual threads and one sentence, in the same
+    rounds.
+    """
+    gain = None if one.usual is None or one.usual.why_not else speedup(one, one.usual)
+    if gain is None:
+        return {}
+    low, high = gain.ci or (None, None)
+    return {"beside_usual": {"of": one.usual.variant, "value": gain.value, "ci_low": low, "ci_high": high}}
 
 
 def _write_metered(run: "Run", one: Placed, metered: Metered) -> None:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from lib.deploy.job import Job
 from lib.deploy.stages import THREADS, Stage
 from lib.errors import SpeechError
 from lib.files import cache_folder, content_key
-from lib.measure import metered
+from lib.measure import bench, metered, nested
 from lib.measure.metered import Metered
 from lib.optimize import quantize_graphs
 from lib.studies import deployed_rows, spoken
@@ -47,11 +47,17 @@ class How:
 
     rounds: int
     passes: int
-    threads: int
     timeout_s: float
     scorer: "Scorer | None"
     emulated_frames: int
     meter_s: float
+
+
+@dataclass
+class _Patience:
+    """Whether what others disturbed is timed again: not once that found no quiet, nor where there is no interval."""
+
+    left: bool
 
 
 def compare(
@@ -68,6 +74,7 @@ def compare(
     emulated_frames: int = 25,
     meter_s: float = 0,
     speedups: bool = True,
+    beside: Callable[[Placed], Sequence[Placed]] = lambda one: (),
 ) -> list[Placed]:
     """Each stage on each target in each of its precisions, written as rows.
 
@@ -76,9 +83,13 @@ def compare(
     none, and of the sentences that a simulated target says (`Stage.spoken`, `lib.studies.spoken`); emulated_frames:
     stages of so many at most are run through emulators, which take a minute for a few seconds of speech, longer ones
     where they are to be judged; meter_s: for how long power is looked at in the last round, 0 for not at all; speedups:
-    whether rows say how much faster than BASE each is.
+    whether rows say how much faster than BASE each is; beside: of each what is timed in the same rounds, too, such as
+    itself with other threads (`spread`), and written with how much faster that is.
+
+    What others disturbed is timed again, as in the bench (`bench.bench`).
     """
-    placed, how = [], How(rounds, passes, threads, timeout_s, scorer, emulated_frames, meter_s)
+    placed, how = [], How(rounds, passes, timeout_s, scorer, emulated_frames, meter_s)
+    patience = _Patience(rounds >= nested.MIN_ROUNDS)
     for stage in progress.track(stages, "deployment", unit="stage"):
         jobs = [
             (name, precision)
@@ -86,9 +97,14 @@ def compare(
             for precision in deploy.precisions(name)
             if not precisions or precision in precisions or (name, precision) == BASE
         ]
-        ran = _of_stage(stage, jobs, how)
-        deployed_rows.write(run, ran, speedups=speedups)
-        placed += ran
+        wanted = [Placed(stage, *key, deploy.why_not(*key) or "", threads=threads) for key in jobs]
+        others = [(n, other) for n, one in enumerate(wanted) for other in beside(one)]
+        ran = _in_turns([*wanted, *(other for _, other in others)], len(wanted), how, patience)
+        usual, others = ran[: len(wanted)], list(zip(others, ran[len(wanted) :]))
+        deployed_rows.write(run, usual, speedups=speedups)
+        rest = [replace(one, usual=usual[n]) for (n, _), one in others]
+        deployed_rows.write(run, rest, speedups=False)  # those of other threads are no rivals of the usual ones
+        placed += usual + rest
     return placed
 
 
@@ -111,36 +127,86 @@ def exported(stage: Stage, jobs: Sequence[Key]) -> tuple[Path, dict[str, str]]:
     return export.write(stage, folder, sorted(forms), failed), failed
 
 
-def _of_stage(stage: Stage, jobs: Sequence[Key], how: How) -> list[Placed]:
-    ran = {key: Placed(stage, *key, deploy.why_not(*key) or "", threads=how.threads) for key in jobs}
-    wanted = [key for key in jobs if not ran[key].why_not or deploy.builds(key[0])]
-    if not wanted:
-        return list(ran.values())
-    try:
-        folder, failed = exported(stage, wanted)
-    except Exception as error:  # PyTorch itself cannot run it: no target can
-        why = f"{stage.label} does not run in PyTorch: {type(error).__name__}: {error}"
-        return [one if one.why_not else replace(one, why_not=why) for one in ran.values()]
+def _in_turns(asked: Sequence[Placed], usual: int, how: How, patience: _Patience) -> list[Placed]:
+    """All of them in the same rounds. usual: so many, the first, are judged and metered; the rest is timed alone."""
+    ran, folders = list(asked), _exported(asked)
+    names = [f"{one.stage.system} {one.variant} on {one.target}" for one in asked]
     answered: set[Key] = set()
-    for key in wanted:
-        lacking = [failed[form] for form in deploy.reads(*key) if form in failed]
-        if ran[key].why_not:
-            built = lacking[0] if lacking else _built(_job(ran[key], folder, False), how.timeout_s)
-            ran[key] = replace(ran[key], why_not=f"{ran[key].why_not}; {built}")
-        elif lacking:
-            ran[key] = replace(ran[key], why_not=lacking[0])
+    for n, one in enumerate(ran):
+        ran[n] = _able(one, folders[one.stage], how)
     rng = np.random.default_rng(0)
+    bare = replace(how, scorer=None, meter_s=0)
     for number in range(how.rounds):
         # First in the table's order: what one target makes of the stage (a graph in 8 bit) another may read.
-        for key in jobs if number == 0 else [jobs[i] for i in rng.permutation(len(jobs))]:
-            if ran[key].why_not or (number and ran[key].kind != "measured"):
+        turns = range(len(ran)) if number == 0 else map(int, rng.permutation(len(ran)))
+        timed: dict[str, dict[str, Any]] = {}
+        for n in turns:
+            one = ran[n]
+            if one.why_not or (number and one.kind != "measured"):
                 continue
+            folder = folders[one.stage][0]
             try:
-                ran[key] = _turn(ran[key], folder, number, how, answered)
+                ran[n] = _turn(one, folder, number, how if n < usual else bare, answered)
             except SpeechError as error:
-                log.warning("%s %s on %s: not run: %s", stage.label, key[1], key[0], error)
-                ran[key] = Placed(stage, *key, str(error), threads=how.threads)
-    return list(ran.values())
+                log.warning("%s %s on %s: not run: %s", one.stage.label, one.precision, one.target, error)
+                ran[n] = Placed(one.stage, one.target, one.precision, str(error), threads=one.threads)
+            else:
+                if ran[n].kind == "measured":
+                    timed[names[n]] = _latest(ran[n])
+        by_name = dict(zip(names, ran))
+        if patience.left and timed:
+            patience.left = bench.calmed(
+                timed, lambda name, own=by_name: _again(own[name], folders[own[name].stage][0], how)
+            )
+        ran = [_with_round(one, number, timed[name]) if name in timed else one for name, one in by_name.items()]
+    return ran
+
+
+def _exported(asked: Sequence[Placed]) -> dict[Stage, tuple[Path | None, dict[str, str], str]]:
+    """Stage -> its folder, the forms that could not be written, and why nothing could be."""
+    found: dict[Stage, tuple[Path | None, dict[str, str], str]] = {}
+    for stage in dict.fromkeys(one.stage for one in asked):
+        jobs = [(one.target, one.precision) for one in asked if one.stage is stage]
+        here = [(one.target, one.precision) for one in asked if one.stage is stage and not one.why_not]
+        wanted = [key for key in jobs if key in here or deploy.builds(key[0])]
+        found[stage] = None, {}, ""
+        try:
+            if wanted:
+                found[stage] = (*exported(stage, wanted), "")
+        except Exception as error:  # PyTorch itself cannot run it: no target can
+            found[stage] = None, {}, f"{stage.label} does not run in PyTorch: {type(error).__name__}: {error}"
+    return found
+
+
+def _able(one: Placed, written: tuple[Path | None, dict[str, str], str], how: How) -> Placed:
+    """With the reason, where it cannot run on what was written of its stage."""
+    folder, failed, broken = written
+    if broken:
+        return one if one.why_not else replace(one, why_not=broken)
+    lacking = [failed[form] for form in deploy.reads(one.target, one.precision) if form in failed]
+    if one.why_not and deploy.builds(one.target):
+        built = lacking[0] if lacking else _built(_job(one, folder, False), how.timeout_s)
+        return replace(one, why_not=f"{one.why_not}; {built}")
+    return replace(one, why_not=lacking[0]) if lacking and not one.why_not else one
+
+
+def _latest(one: Placed) -> dict[str, Any]:
+    """The last round as `bench.calmed` reads it."""
+    names = ("others_pct", "load", "repeated")
+    return {"seconds": one.seconds[-1]} | {name: getattr(one, name)[-1] for name in names}
+
+
+def _again(one: Placed, folder: Path, how: How) -> dict[str, Any]:
+    """A round timed once more."""
+    load, watch = bench.load_average(), bench.Others()
+    with apart.Worker(_job(one, folder, False), timeout_s=how.timeout_s) as worker:
+        spent, _ = worker.timed(how.passes)
+    return {"seconds": np.array(spent), "others_pct": watch.percent(), "load": load, "repeated": 0}
+
+
+def _with_round(one: Placed, number: int, latest: dict[str, Any]) -> Placed:
+    kept = {name: (*getattr(one, name)[:number], latest[name]) for name in ("others_pct", "load", "repeated")}
+    return replace(one, seconds=np.array([*one.seconds[:number], latest["seconds"]]), **kept)
 
 
 def _turn(one: Placed, folder: Path, number: int, how: How, answered: set[Key]) -> Placed:
@@ -155,6 +221,7 @@ def _turn(one: Placed, folder: Path, number: int, how: How, answered: set[Key]) 
         how.meter_s and target.kind == "measured" and number == how.rounds - 1 and target.device in METERED
     )
     before_mb = _held_mb() if watched and target.cuda else 0.0
+    load, watch = bench.load_average(), bench.Others()
     with apart.Worker(_job(one, folder, answers), timeout_s=how.timeout_s + how.meter_s) as worker:
         if number == 0:
             one = replace(one, load_s=worker.load_s, figures=worker.figures, detail=worker.detail)
@@ -167,10 +234,11 @@ def _turn(one: Placed, folder: Path, number: int, how: How, answered: set[Key]) 
         if target.kind != "measured":
             return one
         spent, _ = worker.timed(how.passes)
-        seconds = np.array([*one.seconds, spent])
-        return replace(
-            one, seconds=seconds, metered=_metered(worker, target.device, how, before_mb) if watched else None
-        )
+        if watched:
+            one = replace(one, metered=_metered(worker, target.device, how, before_mb))
+    # Only of a child that has ended does the system say what it took: until then it would pass for somebody else.
+    latest = {"seconds": spent, "others_pct": watch.percent(), "load": load, "repeated": 0}
+    return _with_round(one, number, latest)
 
 
 def _judged(stage: Stage, worker: apart.Worker, scorer: "Scorer") -> spoken.Judged | str:

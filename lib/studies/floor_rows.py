@@ -1,12 +1,14 @@
 """How is a floor's number read from the rows of one run? Speed-ups, differences, verdicts.
 
-A speed-up is the paired one where a bench wrote it, else that of both intervals of one run, which is cautious.
+A speed-up is the paired one where a bench wrote it, else that of both intervals of one bench, which is cautious. One of
+rows of two benches has no interval: a run lasts hours, and its machine is not always as busy.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lib.errors import ParameterError
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WHOLE = "baseline"
+_BENCH = ("load_before", "load_after", "busy_before", "threads", "rounds", "benched")  # what its rows say alike
+_WRITTEN_S = 60  # the rows of a bench are written one after the other when it has ended
 _WORDS = {verdict.WITHOUT_LOSS: MET, verdict.WORSE: MISSED, verdict.UNDECIDED: UNDECIDED}
 
 
@@ -62,7 +66,9 @@ def _dearer(gain: verdict.Gain) -> str:
 
 
 def speed_up(run: pd.DataFrame, row: Any, base: str, base_target: str) -> Number | None:
-    """How many times as fast a row's variant is as another one of its system, in one run."""
+    """How many times as fast a row's variant is as another one of its system, in one run; without an interval where
+    they were not timed in one bench.
+    """
     beside = cell(run, row.system, row.variant, row.target, "speedup")
     if beside is not None and detail(beside).get("of") == f"{row.system} {base} on {base_target}":
         return number(beside)
@@ -72,10 +78,21 @@ def speed_up(run: pd.DataFrame, row: Any, base: str, base_target: str) -> Number
     other = cell(run, row.system, base, base_target, "rtf")
     if other is None or other.kind != row.kind or row.value <= 0:
         return None
+    if not same_bench(row, other):
+        return Number(other.value / row.value, why="of two benches, which are not compared")
     ends = number(row).ends, number(other).ends
     if None in ends or ends[0][0] <= 0:
         return Number(other.value / row.value)
     return Number(other.value / row.value, ends[1][0] / ends[0][1], ends[1][1] / ends[0][0])
+
+
+def same_bench(one: Any, other: Any) -> bool:
+    """Whether two rows say that they were timed in turns: what slowed the machine for one slowed it for the other."""
+    told, beside = detail(one), detail(other)
+    if "rounds" not in told or any(told.get(name) != beside.get(name) for name in _BENCH):
+        return False
+    apart = datetime.fromisoformat(one.time) - datetime.fromisoformat(other.time)
+    return abs(apart.total_seconds()) < _WRITTEN_S
 
 
 def minus(one: Number, other: Number) -> Number:

@@ -32,12 +32,13 @@ _RANK = {MET: 0, UNDECIDED: 1, MISSED: 2, NOT_RUN: 3}  # of variants: one that i
 
 @dataclass(frozen=True)
 class Number:
-    """What a row says. exact: counted, so it needs no interval."""
+    """What a row says. exact: counted, so it needs no interval; why: there is none, in words."""
 
     value: float
     low: float | None = None
     high: float | None = None
     exact: bool = False
+    why: str = ""
 
     @property
     def ends(self) -> tuple[float, float] | None:
@@ -198,7 +199,7 @@ def _sided(number: Number | None, limit: float, said: str, *, upward: bool) -> P
     shown, sign = f"{number.value:.3g}", 1 if upward else -1
     lacks = max(0.0, sign * (limit - number.value)) / (abs(limit) or 1.0)
     if number.ends is None:
-        return Part(said.format(f"{shown} (no interval)"), UNDECIDED, lacks=lacks)
+        return Part(said.format(f"{shown} ({number.why or 'no interval'})"), UNDECIDED, lacks=lacks)
     low, high = number.ends
     interval = "" if number.exact else f" [{low:.3g}, {high:.3g}]"
     worst, best = sorted((sign * low, sign * high))

@@ -1,9 +1,10 @@
 """Which voice for what: as it comes, fine-tuned, smaller or distilled, for an assistant, an audiobook, a battery?
 
-Only rows of one run are laid beside each other, so a change is told beside the voice that it was made of, and a winner
-is one of its run; where the intervals do not part two, neither wins. Energy is told once for each boundary and kind:
-joules of a board, a package and a process are three different things, and an estimate is no measurement. Cost is
-`lib.studies.prices`' estimate, of rows that it was laid beside. What no row says of a kind of voice is told, too.
+Only rows of one run are laid beside each other, and a winner is one of its run. A change is told by how its bench
+paired it with the voice that it was made of; of two that no bench tells apart neither wins. Energy is told once for
+each boundary and kind: joules of a board, a package and a process are three different things, and an estimate is no
+measurement. Cost is `lib.studies.prices`' estimate, of rows that it was laid beside. What no row says of a kind of
+voice is told, too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from lib.measure import energy, judgement
 from lib.measure.verdict import WITHOUT_LOSS
 from lib.metrics import METRICS, deliberate
 from lib.studies.cells import marked
+from lib.studies.floor_rows import detail, number, same_bench
+from lib.studies.floors import Number
 from lib.studies.prices import POWER, RENT
 from lib.studies.simulated import RUN
 
@@ -52,6 +55,11 @@ NEEDS = (
     Need("A battery wants few joules", ("energy_j_per_audio_s",)),
     Need("A bill wants few cents for an hour of audio", (RENT,)),
 )
+PAIRED = {  # metric -> what the bench calls it beside a base, and the row that says so
+    "latency_ms_p50": ("latency_ratio", "latency_ms_p50"),
+    "throughput_rtfx": ("speedup", "rtf"),
+    RENT: ("speedup", "rtf"),
+}
 COMPARED = {  # what the comparison promises of every kind of voice -> the metrics of which one says it
     "latency": ("latency_ms_p50", "first_audio_ms"),
     "throughput": ("throughput_rtfx",),
@@ -210,7 +218,7 @@ def _sentences(every: Sequence[Voice], need: Need) -> Iterator[str]:
         for voice in (one for one in natural if one.run == run):
             pools.setdefault(_measure(voice, need), []).append(voice)
         for (metric, *_), pool in pools.items():
-            yield f"{kind}: {_best(pool, metric, every)}."
+            yield f"{kind}: {_best(pool, metric)}."
 
 
 def _nobody(of_kind: Sequence[Voice], need: Need) -> str:
@@ -228,13 +236,13 @@ def _measure(voice: Voice, need: Need) -> tuple[str, str, str]:
     return need.metrics[0], row.kind, energy.boundary(row.source) if metric == "energy_j_per_audio_s" else ""
 
 
-def _best(pool: Sequence[Voice], metric: str, every: Sequence[Voice]) -> str:
-    """The best of voices of one run, with those that its interval does not part from it."""
+def _best(pool: Sequence[Voice], metric: str) -> str:
+    """The best of voices of one run, with those that no bench tells from it."""
     own = {voice: _row(voice, metric) for voice in pool}
     ranked = sorted(pool, key=lambda one: -METRICS[own[one].metric].better * own[one].value)
     first = ranked[0]
-    tied = [one for one in ranked[1:] if not _apart(own[first], own[one])]
-    said = f"{first.name} ({_number(own[first])}{_beside(first)}{_over_base(first, own[first], every)})"
+    tied = [one for one in ranked[1:] if not _apart(first, one, metric)]
+    said = f"{first.name} ({_number(own[first])}{_beside(first)}{_over_base(first, own[first])})"
     if tied:
         names = ", ".join(f"{one.name} ({_number(own[one])})" for one in tied)
         said += f", not to be told from {names}"
@@ -246,10 +254,35 @@ def _row(voice: Voice, metric: str) -> Any:
     return voice.rows[metric] if metric in voice.rows else voice.rows["latency_ms_p50"]
 
 
-def _apart(one: Any, other: Any) -> bool:
-    if any(end != end for end in (one.ci_low, one.ci_high, other.ci_low, other.ci_high)):
+def _apart(one: Voice, other: Voice, metric: str) -> bool:
+    """Whether two differ for sure. Of two benches nothing is; of what was paired with one base in one bench the ratios
+    are compared, for lengths of sentences are in both numbers and in neither ratio; else the numbers themselves.
+    """
+    mine, theirs = _row(one, metric), _row(other, metric)
+    if not same_bench(_timed(one, mine), _timed(other, theirs)):
         return False
-    return one.ci_high < other.ci_low or other.ci_high < one.ci_low
+    ends = number(mine).ends, number(theirs).ends
+    if one.base and (one.system, one.base, one.target) == (other.system, other.base, other.target):
+        ratios = _over(one, mine.metric), _over(other, theirs.metric)
+        if mine.metric == theirs.metric and None not in ratios:
+            ends = tuple(ratio.ends for ratio in ratios)
+    if None in ends:
+        return False
+    (low, high), (least, most) = ends
+    return high < least or most < low
+
+
+def _timed(voice: Voice, row: Any) -> Any:
+    """The row that says in which bench another of its voice was timed: money is computed of the RTF."""
+    return voice.rows.get("rtf", row) if row.metric == RENT else row
+
+
+def _over(voice: Voice, metric: str) -> Number | None:
+    """How many times as much of a metric it has as its base, paired within one bench; None where nobody paired it."""
+    name, of = PAIRED.get(metric, ("", metric))
+    if of not in voice.rows or not (told := detail(voice.rows[of]).get(name)):
+        return None
+    return Number(told["value"], told["ci_low"], told["ci_high"])
 
 
 def _number(row: Any) -> str:
@@ -279,15 +312,18 @@ def _beside(voice: Voice) -> str:
     return "; " + ", ".join(said)
 
 
-def _over_base(voice: Voice, row: Any, every: Sequence[Voice]) -> str:
-    """What its base has in the same run, and what the verdict on it is."""
+def _over_base(voice: Voice, row: Any) -> str:
+    """How much better it is than its base, paired within one bench, and what the verdict on it is."""
     if not voice.base:
         return ""
-    place = (voice.run, voice.system, voice.base, voice.target)
-    base = next((one for one in every if (one.run, one.system, one.variant, one.target) == place), None)
-    theirs = base.rows.get(row.metric) if base else None
-    number = f" {theirs.value:.3g} {theirs.unit}" if theirs is not None else ""
-    return f"; {voice.base}{number}; {voice.heard or 'nobody judged it'}"
+    paired = _over(voice, row.metric)
+    if paired is None:
+        said = f"not paired with {voice.base}"
+    else:
+        interval = " (no interval)" if paired.ends is None else f" [{paired.low:.3g}, {paired.high:.3g}]"
+        how = "the time" if row.metric == "latency_ms_p50" else "the speed"
+        said = f"{paired.value:.3g}{interval} times {how} of {voice.base}"
+    return f"; {said}; {voice.heard or 'nobody judged it'}"
 
 
 def _cell(voice: Voice, metric: str) -> str:

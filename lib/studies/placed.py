@@ -26,7 +26,9 @@ BASE = ("torch/cpu", "fp32")  # what the others are compared with
 class Placed:
     """A stage on a target in a precision. seconds: (rounds, inputs, passes), empty where nothing was timed; snr_db: of
     its answer to PyTorch's, None where there is none; figures, detail: of `job.Loaded`; metered: while it computed
-    without a pause, None where nobody looked, or why not; judged: what it says, None where nobody asked, or why not.
+    without a pause, None where nobody looked, or why not; judged: what it says, None where nobody asked, or why not;
+    others_pct, load, repeated: a number a round, percent of a core that others took, the load average before it, how
+    often it was timed again for that; usual: itself, timed in the same rounds with the usual threads and one sentence.
     """
 
     stage: Stage
@@ -43,6 +45,10 @@ class Placed:
     threads: int = THREADS
     metered: Metered | str | None = None
     judged: Judged | str | None = None
+    others_pct: tuple[float, ...] = ()
+    load: tuple[float | None, ...] = ()
+    repeated: tuple[int, ...] = ()
+    usual: Placed | None = None
 
     @property
     def variant(self) -> str:
@@ -74,11 +80,13 @@ class Placed:
 
 
 def speedup(one: Placed, base: Placed) -> Ratio | None:
-    """How many times as fast as the base, paired by round and input; None where either was not timed."""
+    """How many times as much audio in the same time as the base, paired by round and input; None where either was not
+    timed.
+    """
     if not one.seconds.size or one.seconds.shape[:2] != base.seconds.shape[:2]:
         return None
 
     def times(own: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return other.sum((1, 2)) / own.sum((1, 2))
+        return one.stage.audio_s / base.stage.audio_s * other.sum((1, 2)) / own.sum((1, 2))
 
     return nested.ratio(times, one.medians_s, base.medians_s)

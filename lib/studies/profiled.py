@@ -15,6 +15,10 @@ from lib.measure import roofline, trace
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lib.results import Run
+
+ROWS = {"roofline_pct": "of its roofline, %", "idle_pct": "idle, %"}  # metric -> its column
+
 
 def stages(chosen: Sequence[Stage], folder: str | Path, *, threads: int, top: int = 5) -> "pd.DataFrame":
     """A line each stage: milliseconds, the share of what its roofline allows and what bounds it, idle time, the longest
@@ -54,6 +58,24 @@ def stages(chosen: Sequence[Stage], folder: str | Path, *, threads: int, top: in
             f"{roof.bytes_s / 1e9:.3g} GB/s copied, {roof.flops_s / 1e9:.4g} GFLOP/s multiplied"
         )
     return table
+
+
+def write(run: "Run", table: "pd.DataFrame", *, threads: int) -> None:
+    """The rows of a table of `stages`: how near each is to its roofline, and how long the device waits."""
+    for line in table.to_dict("records"):
+        system, name = line["stage"].split("/", 1)
+        about = {
+            "bound_by": line["bound by"],
+            "ms": line["ms"],
+            "roof": table.attrs["roof"],
+            "threads": threads,
+        }
+        for metric, column in ROWS.items():
+            source = (
+                "PyTorch's profiler" if metric == "idle_pct" else "copy and matrix product of the same process"
+            )
+            names = system, f"{name}-fp32", f"torch/{line['on']}"
+            run.add(*names, metric, line[column], n=1, source=source, detail=about)
 
 
 def told(table: "pd.DataFrame") -> str | None:

@@ -5,14 +5,16 @@ with several sentences side by side in one run.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib import results
+from lib import results, targets
 from lib.deploy.stages import THREADS, Stage
-from lib.studies import deployment
+from lib.studies.floor_rows import detail
+from lib.studies.floors import Number
 from lib.studies.placed import Placed
 
 if TYPE_CHECKING:
@@ -21,24 +23,23 @@ if TYPE_CHECKING:
 NOTEBOOK = "06_gpu_vs_npu"
 
 
-def compare(
-    run: "results.Run",
-    stages: Sequence[Stage],
-    names: Sequence[str],
-    *,
-    threads: Sequence[int] = (1,),
-    batches: Sequence[int] = (4,),
-    **how: Any,
-) -> list[Placed]:
-    """Stages on targets as `deployment.compare` has them, which see: with each number of threads, then with THREADS and
-    each number of sentences a run.
+def beside(
+    chosen: Sequence[str], threads: Sequence[int] = (1,), batches: Sequence[int] = (4,)
+) -> Callable[[Placed], list[Placed]]:
+    """What `deployment.compare` times in the same rounds: of chosen stages ("vits-joe/decoder") on a processor the same
+    with each number of threads, then with THREADS and each number of sentences a run.
     """
-    placed, how = [], how | {"speedups": False}  # those of other threads are no rivals of the usual ones
-    for n in threads:
-        placed += deployment.compare(run, stages, names, threads=n, **how)
-    for n in batches:
-        placed += deployment.compare(run, [stage.batched(n) for stage in stages], names, **how)
-    return placed
+    wide: dict[tuple[Stage, int], Stage] = {}
+
+    def others(one: Placed) -> list[Placed]:
+        if one.stage.label not in chosen or targets.find(one.target).device != "cpu":
+            return []
+        for n in batches:
+            wide.setdefault((one.stage, n), one.stage.batched(n))
+        counted = [replace(one, threads=n) for n in threads]
+        return counted + [replace(one, stage=wide[one.stage, n], threads=THREADS) for n in batches]
+
+    return others
 
 
 def table(rows: "pd.DataFrame") -> "pd.DataFrame":
@@ -51,20 +52,31 @@ def table(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def finding(rows: "pd.DataFrame") -> str | None:
-    """How many times as fast more threads and more sentences are, from the least to the most, in sentences."""
-    wide, said = _wide(rows), []
-    usual = (THREADS, 1)
-    for column in wide.columns:
-        if column == usual or usual not in wide:
-            continue
-        first, second = (column, usual) if column[0] < usual[0] else (usual, column)
-        gains = (wide[first] / wide[second]).dropna()
-        if len(gains):
-            said.append(
-                f"{_named(*second)} instead of {_named(*first)}: {gains.min():.2f} to {gains.max():.2f} times as much "
-                f"audio in the same time ({len(gains)} stages on their targets)"
-            )
+    """How many times as fast more threads and more sentences are, from the least to the most of what was timed in the
+    same rounds, and of how many that is sure, in sentences; None without any.
+    """
+    timed = rows[(rows.metric == "latency_ms_p50") & (rows.kind == "measured")]
+    timed = timed[timed.notebook.str.startswith(NOTEBOOK)].sort_values("time")
+    gains: dict[tuple[int, int], list[Number]] = {}
+    for row in timed.drop_duplicates(["system", "variant", "target"], keep="last").itertuples():
+        told = detail(row)
+        if gain := told.get("beside_usual"):
+            one = Number(gain["value"], gain["ci_low"], gain["ci_high"])
+            gains.setdefault((told["threads"], told.get("batch", 1)), []).append(one)
+    said = [_gained(column, found) for column, found in sorted(gains.items())]
     return f"{'; '.join(said)}." if said else None
+
+
+def _gained(column: tuple[int, int], found: Sequence[Number]) -> str:
+    """Of one number of threads and sentences beside the usual."""
+    usual, fewer = (THREADS, 1), column[0] < THREADS
+    second, first = (usual, column) if fewer else (column, usual)
+    times = [1 / one.value if fewer else one.value for one in found]
+    surely = sum(one.ends is not None and not one.ends[0] <= 1 <= one.ends[1] for one in found)
+    return (
+        f"{_named(*second)} instead of {_named(*first)}: {min(times):.2f} to {max(times):.2f} times as much audio in "
+        f"the same time ({len(found)} stages on their targets, {surely} of them with an interval that leaves out 1)"
+    )
 
 
 def _named(threads: int, batch: int) -> str:

@@ -1,5 +1,5 @@
-"""How fast does a whole voice speak on a GPU, from text to waveform? In the bench that times the processor's targets,
-beside PyTorch on the processor.
+"""How fast does a whole voice speak on each target, from text to waveform? All of them in turns in one bench, beside
+PyTorch on the processor; a vocoder, which has no text, from the mels of what its teacher says.
 
 A stage alone (`deployment`) says what a chip can do for a network. A listener waits for phonemes, durations, copies to
 the device and back, and every kernel that is started for a short sentence, too.
@@ -17,6 +17,7 @@ from lib.errors import ParameterError
 from lib.measure import bench
 from lib.measure.benched import Candidate
 from lib.metrics import METRICS
+from lib.optimize import calibration
 from lib.studies import confirmed, failed
 from lib.studies.cells import marked, number
 from lib.targets import find
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lib.measure.benched import Benched
     from lib.results import Run
 
+NOTEBOOK = "06_gpu_vs_npu"
 BASE = "torch/cpu"  # what the others are compared with
 WHOLE = "baseline"
 SHOWN = ("latency_ms_p50", "rtf", "speedup", "energy_j_per_audio_s", "utilization_pct", "peak_gpu_mb")
@@ -44,8 +46,9 @@ def compare(
     energy: bool = False,
     timeout_s: float = 600,
 ) -> dict[str, "Benched"]:
-    """Each voice on each target, as rows of the bench, and how many times as fast as on PyTorch on the processor; label
-    -> what was benched, nothing where no target is here. What a machine or a voice has not is one `not run` row.
+    """Each voice or vocoder on each target, a bench each, as its rows, and how many times as fast as on PyTorch on the
+    processor, paired; label -> what was benched, nothing where no target is here. What a machine or a voice has not is
+    one `not run` row.
 
     energy: joules of a sensor, over 10 s a round; timeout_s: of one process, in which networks may be compiled.
     """
@@ -59,7 +62,9 @@ def compare(
         candidates |= {f"{name} on {target}": one for target, one in there.items()}
         candidates = {label: one for label, one in candidates.items() if one is not None}
         given = {"rounds": rounds, "passes": passes, "threads": threads, "seed": run.seed}
-        own = bench.bench(candidates, list(texts), energy=energy, timeout_s=timeout_s, **given)
+        own = bench.bench(
+            candidates, _inputs(name, texts, run.seed), energy=energy, timeout_s=timeout_s, **given
+        )
         bench.write(run, own)
         if f"{name} on {BASE}" in own:
             confirmed.lay_beside(run, own, f"{name} on {BASE}")
@@ -105,6 +110,7 @@ def table(rows: "pd.DataFrame", targets: Sequence[str]) -> "pd.DataFrame":
     import pandas as pd
 
     mine = rows[rows.metric.isin(SHOWN) & rows.value.notna() & (rows.variant == WHOLE)]
+    mine = mine[mine.notebook.str.startswith(NOTEBOOK)]  # others' benches have no PyTorch that took turns
     mine = mine[np.array([_plain(target) in targets for target in mine.target], bool)]
     newest = mine.sort_values("time").drop_duplicates(["system", "target", "metric"], keep="last")
     lines = []
@@ -116,6 +122,14 @@ def table(rows: "pd.DataFrame", targets: Sequence[str]) -> "pd.DataFrame":
             }
             lines.append({"voice": system, "target": target, **named, "of": of["rtf"].notebook})
     return pd.DataFrame(lines or {"voice": [], "target": []}).fillna("")
+
+
+def _inputs(name: str, texts: Sequence[str], seed: int) -> list:
+    """What a bench gives a system: texts, a vocoder (n_frames, n_bands) log-mels."""
+    if systems.kind(name) != "vocoder":
+        return list(texts)
+    vocoder = systems.load(name, target=BASE)
+    return [calibration.mel(vocoder, text, seed + i) for i, text in enumerate(texts)]
 
 
 def _plain(target: str) -> str:
