@@ -256,13 +256,14 @@ def test_operators_that_stayed_behind_are_of_the_newest_run():
 def test_threads_and_sentences_are_of_stages_and_not_of_whole_voices():
     """Whole voices, which the bench writes, have milliseconds too, and no length of their audio beside them."""
 
-    def stage(variant, ms, threads):
-        about = {"frames": 200, "audio_s": 2.0, "threads": threads}
+    def stage(variant, ms, threads, **others):
+        about = {"frames": 200, "audio_s": 2.0, "threads": threads, **others}
         return row("vits-joe", variant, "onnxruntime/cpu", "latency_ms_p50", ms, detail=about)
 
     bench = {"rounds": 3, "passes": 2, "threads": 2}
     whole = row("vits-joe", "baseline", "torch/cpu", "latency_ms_p50", 90.0, detail=bench)
-    table = frame(whole, stage("decoder-fp32", 20.0, 2), stage("decoder-fp32-1t", 30.0, 1))
+    paired = {"beside_usual": {"of": "decoder-fp32", "value": 1 / 1.5, "ci_low": 0.6, "ci_high": 0.7}}
+    table = frame(whole, stage("decoder-fp32", 20.0, 2), stage("decoder-fp32-1t", 30.0, 1, **paired))
     shown = spread.table(table)
     assert list(shown.index) == [("vits-joe", "decoder-fp32", "onnxruntime/cpu")]
     assert shown.iloc[0].to_dict() == {"1 thread": 15.0, "2 threads": 10.0}
