@@ -25,6 +25,7 @@ from lib.files import write_atomic
 from lib.measure import evaluate, held_out_voices
 from lib.measure.scorer import Scorer
 from lib.systems import postfilter
+from lib.systems.istft.held import PASSES
 from lib.training import checkpoint as checkpoints
 from lib.training import recipe as recipes
 from lib.training import sources, tasks
@@ -67,11 +68,13 @@ def publish(
                 recipe.task, draft, recipe.data["voices"], gutenberg.split("test", sentences), threads=threads
             )
         )
-        networks = systems.load(recipe.task, threads=threads, checkpoint=draft).modules
+        model = systems.load(recipe.task, threads=threads, checkpoint=draft)
+        networks, published = model.modules, getattr(model, "published", ())
         own = sum(
             p.numel()
             for network, module in networks.items()
             if not network.startswith("vocoder.")  # that has a card of its own
+            and network not in published
             for p in module.parameters()
         )
         goes_on = (Path(draft) / sources.RESUME).is_file()
@@ -108,7 +111,7 @@ def measure(
         teacher = evaluate.speak(systems.load(voice, target="onnxruntime/cpu", threads=threads), sentences)
         yield Row("teacher", voice, evaluate.judge(teacher, scorer).summary)
         who = systems.OWN_VOCODERS.get(voice, "istft")
-        speaker = model.derive("baseline", speaker=voice, vocoder=who)
+        speaker = model.adjusted(speaker=voice, vocoder=who)
         ways = {f"{task} + {who}": speaker}
         if (Path(folder) / postfilter.FILE).is_file():
             ways[f"{task}, sharpened, + {who}"] = speaker.adjusted(sharpness=1.0)
@@ -122,13 +125,19 @@ def measure(
 def copies(
     model: Vocoder, learnt: Sequence[str], scorer: Scorer, limit: int, *, threads: int = 2
 ) -> Iterator[Row]:
-    """The first `limit` held-out clips of each voice, and copies by Griffin-Lim, the zoo's `hifigan` and `model`.
+    """The first `limit` held-out clips of each voice, and copies by Griffin-Lim, another of the zoo's, and `model`.
 
     learnt: the voices that it was trained on; where that is one, it is judged on no other. Of strange ones those that
-    this machine cannot get are left out.
+    this machine cannot get are left out. The other one is `hifigan`; where its voice is not among them `istft`.
     """
     vocoders = {"Griffin-Lim": features.griffin_lim}
-    vocoders |= {"hifigan": systems.load("hifigan", threads=threads).vocode} | {model.name: model.vocode}
+    if "vits-joe" in learnt:
+        vocoders["hifigan"] = systems.load("hifigan", threads=threads).vocode
+    else:
+        other = systems.load("istft", threads=threads)
+        other.configure(passes=PASSES)
+        vocoders["istft"] = other.vocode
+    vocoders[model.name] = model.vocode
     if model.settings().get("passes"):  # what streams is held to no mel
         vocoders[f"{model.name} as it streams"] = model.adjusted(passes=0).vocode
     for voice in learnt if len(learnt) == 1 else held_out_voices.NAMES:

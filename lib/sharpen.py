@@ -25,6 +25,7 @@ from lib.measure import evaluate
 from lib.systems import checkpoint, postfilter
 from lib.systems.base import Vocoder
 from lib.systems.before_vocoder import BeforeVocoder
+from lib.systems.griffin_lim import GriffinLim
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def _read(model: BeforeVocoder, voice: str, n: int) -> tuple[list[np.ndarray], l
     texts = gutenberg.split("validation", n)
     teacher = systems.load(voice, target="onnxruntime/cpu", threads=model.threads)
     true = [_log_mel(clip, model) for clip in evaluate.speak(teacher, texts)]
-    speaker, heard = model.adjusted(speaker=voice, sharpness=0.0), _Heard(model)
+    speaker, heard = model.adjusted(speaker=voice, vocoder=GriffinLim.name, sharpness=0.0), _Heard(model)
     speaker.take(heard)
     said = progress.track(texts, f"mels of {model.name} as {voice}", unit="sentence")
     return true, [heard.of(speaker, text.text, seed) for seed, text in enumerate(said)]

@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from lib import systems
+from lib import audio, systems
 from lib.corpora import gutenberg, synthetic
 from lib.errors import AudioError, MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN, log_mel
@@ -79,6 +79,21 @@ def test_pitch_is_fed_as_the_voice_feeds_it(fed):
     np.testing.assert_allclose(signal.fed(found, np.maximum(pitch, 0)), inputs, atol=1e-5)
 
 
+def test_what_was_fed_becomes_the_clip_again(voice, ids, fed):
+    """In time, at its level and as long: a wrong hop, rate or order of the parts would not."""
+    inputs, pitch = fed
+    clip = audio.resample(voice.synthesize(TEXT, seed=0).waveform, signal.RATE, HIFIGAN.sample_rate)
+    spectra = session.open(published.decoder_file(), 1).run(
+        list(published.OUTPUTS), {published.INPUTS: signal.fed(np.delete(inputs[0], 128, 0), np.maximum(pitch, 0))}
+    )
+    n_mel = len(clip) // HIFIGAN.hop
+    said = signal.spoken([of[0] for of in spectra], np.maximum(pitch, 0), n_mel, 0)
+    away = log_mel(said) - log_mel(clip[: len(said)])
+    moved = log_mel(said)[2:] - log_mel(clip[: len(said)])[:-2]
+    assert len(said) == n_mel * HIFIGAN.hop
+    assert np.abs(away).mean() < 0.15 < np.abs(moved).mean()
+
+
 def test_frames_of_a_mel_come_to_the_decoder_in_time():
     seconds = (np.arange(400) + 0.5) * HIFIGAN.hop / HIFIGAN.sample_rate  # middle of each frame of a mel
     mel = np.repeat(seconds[:, None], 80, 1).astype(np.float32)
@@ -143,7 +158,7 @@ def test_it_learns_what_the_decoder_was_fed_and_the_decoder_learns_nothing(short
     loop.train(made, short, tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "curve.jsonl").read_text().splitlines()]
     lines = [line for line in lines if "validation" not in line]
-    for part, share in (("fed", 0.95), ("pitch", 0.95), ("voicing", 0.9)):
+    for part, share in (("fed", 0.95), ("pitch", 0.95), ("voicing", 0.9), ("hidden", 0.9)):
         assert np.mean([x[part] for x in lines[-10:]]) < share * np.mean([x[part] for x in lines[:10]]), part
     for name, value in made._decoder.state_dict().items():
         assert torch.equal(value, before[name])
@@ -203,3 +218,27 @@ def test_a_speaker_is_spoken_by_his_own_vocoder():
     assert other.vocoder.name == "hibari-vocoder" and model.vocoder.name == "hifigan"
     assert other.derive("back", speaker="vits-joe").vocoder.name == "hifigan"
     assert model.derive("asked", speaker="hibari", vocoder="istft").vocoder.name == "istft"
+    again = systems.rebuild(other.origin, threads=1)
+    assert (again.vocoder.name, again.vocoder.target) == ("hibari-vocoder", other.vocoder.target)
+
+
+@pytest.mark.slow
+def test_it_learns_guessed_mels_from_an_earlier_run(short, tmp_path):
+    loop.train(tasks.build(short), short, tmp_path / "first")
+    (tmp_path / "second.yaml").write_text(
+        "task: hibari-vocoder\ndata: {voices: [hibari], train: 6, validation: 1}\n"
+        f"model: {{width: 32, blocks: 1, segment_frames: 64, last_step: 4, start_from: {tmp_path / 'first'}, "
+        "mels_from: [fastspeech2], mels_clips: 3, mels_share: 1.0}\n"
+        "training: {steps: 2, batch_size: 2, validate_every: 2, checkpoint_every: 2, log_every: 1}\n"
+    )
+    made = tasks.build(recipe.load(tmp_path / "second.yaml"))
+    before = checkpoint.load(checkpoint.newest(tmp_path / "first")).of("front")
+    assert all(torch.equal(value, before[name]) for name, value in made.modules["front"].state_dict().items())
+    guessed = {number: mel for number, mel in made._guessed}
+    assert len(guessed) == 3
+    for number, mel in guessed.items():
+        true = made._train[number][1].mel.astype(np.float32)
+        away = np.abs(mel.astype(np.float32) - true).mean()
+        assert mel.shape == true.shape and 0.05 < away < 1.0 < np.abs(true - true[::-1]).mean()
+    item = made.item(0, np.random.default_rng(0))
+    assert item.mel.shape == (64, 80) and item.inputs.shape == (130, 64)

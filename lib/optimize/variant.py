@@ -212,7 +212,11 @@ def load(folder: str | Path, *, target: str | None = None, threads: int = 2, che
         if checked and system.weights_key() != description["weights"]:
             raise TrainingError(f"{folder} is damaged: its weights are not those that were saved; make it anew")
         system._changed()
-        system.configure(**{k: v for k, v in description["settings"].items() if v != system.settings().get(k)})
+        wanted, now = description["settings"], system.settings()
+        changed = {name: value for name, value in wanted.items() if value != now.get(name)}
+        if "speaker" in changed and "vocoder" in wanted:  # said, lest another speaker bring another vocoder along
+            changed["vocoder"] = wanted["vocoder"]
+        system.configure(**changed)
     except MissingDataError:  # of its settings: the variant is whole, and making it anew would not help
         raise
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:

@@ -106,23 +106,25 @@ def study(
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """A line each model, voice and vocoder, of its newest run: predicted MOS of both, what sharpening gains, WER of
-    both, how far the sharpened one lies from the voice itself, the floor for that, and what became of it; which run,
-    "" of this one.
+    """A line each model, voice and vocoder, of the newest run with the most sentences: predicted MOS of both, what sharpening gains, WER of
+    both, how far the sharpened one lies from the voice itself, the floor for that, and what became of it; how many points
+    of WER it lies from the voice; which run, "" of this one.
 
     rows: of `lib.results.read`.
     """
     import pandas as pd
 
     columns = ["model", "voice", "vocoder", SMOOTH, SHARP, "gain", "gain_low", "gain_high", "wer_smooth", "wer_sharp"]
-    columns += ["away", "away_low", "away_high", "floor", "word", "sentences", "run"]
+    columns += ["away", "away_low", "away_high", "floor", "word"]
+    columns += ["wer_away", "wer_away_low", "wer_away_high", "sentences", "run"]
     lines = []
     for (voice, vocoder), (name, row) in _newest(rows):
         run = results.run_of(rows, row)
         told, floor = json.loads(row.detail), FLOORS.get(name, FLOOR)
         gain = told["gained"]
         both = {how: _row(run, name, variant(how, voice, vocoder), "mos_predicted") for how in (SMOOTH, SHARP)}
-        wer = {how: _row(run, name, variant(how, voice, vocoder), "wer").value for how in (SMOOTH, SHARP)}
+        words = {how: _row(run, name, variant(how, voice, vocoder), "wer") for how in (SMOOTH, SHARP)}
+        missed = json.loads(words[SHARP].detail)
         lines.append(
             {
                 "model": name,
@@ -130,10 +132,13 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
                 "vocoder": vocoder,
                 **{how: one.value for how, one in both.items()},
                 **{"gain": gain["difference"], "gain_low": gain["ci_low"], "gain_high": gain["ci_high"]},
-                **{f"wer_{how}": 100 * value for how, value in wer.items()},
+                **{f"wer_{how}": 100 * one.value for how, one in words.items()},
                 **{"away": told["difference"], "away_low": told["ci_low"], "away_high": told["ci_high"]},
                 "floor": -floor,
                 "word": reached(told["ci_low"], told["ci_high"], floor),
+                "wer_away": _points(missed["difference"]),
+                "wer_away_low": _points(missed["ci_low"]),
+                "wer_away_high": _points(missed["ci_high"]),
                 "sentences": int(row.n),
                 "run": origins.stamp(run),
             }
@@ -158,9 +163,11 @@ def finding(found: pd.DataFrame) -> list[str]:
     """
     said = []
     for (voice, vocoder), lines in found.groupby(["voice", "vocoder"], sort=False):
-        if (few := int(lines.sentences.min())) < verdict.MIN_SENTENCES:
-            said.append(f"{voice} through {vocoder}: {few} sentences decide nothing.")
+        enough = lines[lines.sentences >= verdict.MIN_SENTENCES]
+        if enough.empty:
+            said.append(f"{voice} through {vocoder}: {int(lines.sentences.max())} sentences decide nothing.")
             continue
+        lines = enough
         best = lines.loc[lines.away.idxmax()]
         sure = lines[lines.gain_low > 0]
         gains = ", ".join(
@@ -170,9 +177,21 @@ def finding(found: pd.DataFrame) -> list[str]:
         said.append(
             f"As {voice}, through {vocoder}, sharpening makes {len(sure)} of {len(lines)} models sound better "
             f"({gains}). Nearest to the voice comes {best.model}: {best.away:+.2f} [{best.away_low:+.2f}, "
-            f"{best.away_high:+.2f}] predicted MOS; the floor is {'; '.join(_words(lines))}."
+            f"{best.away_high:+.2f}] predicted MOS; the floor is {'; '.join(_words(lines))}. Of {best.model} "
+            f"{_lost(best)}."
         )
     return said
+
+
+def _points(share: float | None) -> float | None:
+    """A share as percentage points."""
+    return None if share is None else 100 * share
+
+
+def _lost(line: Any) -> str:
+    """What the recogniser says of a line, beside the voice."""
+    ends = "" if line.wer_away_low is None else f" [{line.wer_away_low:+.1f}, {line.wer_away_high:+.1f}]"
+    return f"the recogniser misses {line.wer_away:+.1f}{ends} points of words more than of the voice"
 
 
 def _words(lines: pd.DataFrame) -> list[str]:
@@ -181,11 +200,13 @@ def _words(lines: pd.DataFrame) -> list[str]:
 
 
 def _newest(rows: pd.DataFrame) -> Sequence[tuple[tuple[str, str], tuple[str, Any]]]:
-    """((voice, vocoder), (model, its newest sharpened row of predicted MOS)), in the order of WAYS."""
+    """((voice, vocoder), (model, its sharpened row of predicted MOS)), in the order of WAYS; of several rows the newest
+    of those that heard the most sentences.
+    """
     judged = rows[(rows.metric == "mos_predicted") & rows.value.notna()]
     found = []
     for way in WAYS:
-        ours = judged[judged.variant == variant(SHARP, *way)].sort_values("time")
+        ours = judged[judged.variant == variant(SHARP, *way)].sort_values(["n", "time"])
         found += [(way, (name, of.iloc[-1])) for name, of in ours.groupby("system")]
     return found
 

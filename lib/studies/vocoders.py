@@ -52,11 +52,14 @@ def copies(
     answer's keys.
 
     of: whose clips, for the variant ("" for the usual one: vits-joe's own). Predicted MOS, WER, PESQ, STOI and the
-    errors of pitch and voicing become rows.
+    errors of pitch and voicing become rows. Who was taught by another voice than vits-joe copies that one alone, and
+    calls it its baseline.
     """
-    variant = f"baseline@{of}" if of else "baseline"
-    judged = {}
+    judged, teachers = {}, systems.teachers()
     for label, vocoder in vocoders.items():
+        if (theirs := teachers.get(vocoder.name)) not in (None, "vits-joe", of):
+            continue
+        variant = f"baseline@{of}" if of and of != theirs else "baseline"
         originals, made = evaluate.copies(clips, vocoder.vocode, f"{label} copies {of or 'vits-joe'}")
         if "original" not in judged:
             judged["original"] = evaluate.judge(originals, scorer)

@@ -101,7 +101,12 @@ class BeforeVocoder(System):
             setattr(self, self.manner, dataclasses.replace(own, **changes))
 
     def adjusted(self, *, variant: str | None = None, **settings: Any) -> "BeforeVocoder":
-        """As of every model; another vocoder runs where the acoustic model does, whatever the last one ran on."""
+        """As of every model; another vocoder runs where the acoustic model does, whatever the last one ran on. The one
+        that a speaker wants is named, so that whoever makes this model anew takes it, too.
+        """
+        if "speaker" in settings and "vocoder" not in settings:
+            if wanted := self._voice_of(self._speaker(settings["speaker"])):
+                settings["vocoder"] = wanted
         named = "vocoder_target" in (self.origin or {}).get("settings", {})
         if named and settings.get("vocoder", self.vocoder.name) != self.vocoder.name:
             settings.setdefault("vocoder_target", self.target)

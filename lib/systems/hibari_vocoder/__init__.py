@@ -1,10 +1,10 @@
 """`hibari-vocoder`: how does a guessed mel become the speech of `hibari` itself? By the decoder of that voice, behind a
 small network that finds in the mel what the decoder is fed.
 
-`istft` is true to its mel, so one hears what an acoustic model was unsure of. This vocoder cannot say it: whatever the
-mel, what comes out lies among the sounds that the decoder of `hibari` makes. It is fed 128 numbers of each phoneme, held
+`istft` is true to its mel, so one hears what an acoustic model was unsure of. Here the decoder of `hibari` makes the sound,
+of what a network makes of the mel, and hides most of that. It is fed 128 numbers of each phoneme, held
 as long as the phoneme lasts, and pitch and loudness; all the movement of speech is its own. Those 130 numbers are
-regressed from mels, true and blurred ones, and nothing else is learnt: the decoder stays as published (Apache-2.0), in
+regressed from mels, true and guessed ones, and nothing else is learnt: the decoder stays as published (Apache-2.0), in
 8 bits on ONNX Runtime. `hifigan` is made so for the voice of `vits-joe`; like it, this one says every mel in one voice.
 
 `config.py` has the sizes, `published.py` takes the decoder out of the package, `signal.py` is what lies around the

@@ -13,7 +13,7 @@ from lib.systems.hibari_vocoder import published, signal
 from lib.systems.hibari_vocoder.parts import PARTS
 from lib.systems.stored_vocoder import StoredVocoder
 
-_WRITERS = ("export.py", "network.py", "config.py")  # the modules that decide what a graph is
+_WRITERS = ("export.py", "network.py", "config.py", "../hifigan/network.py")  # the modules that decide what a graph is
 
 
 class HibariVocoderOnnx(StoredVocoder):
@@ -26,8 +26,9 @@ class HibariVocoderOnnx(StoredVocoder):
         self.folder, self.target, self.threads = Path(folder), target, threads
         self.config = PARTS.sizes(folder)
         decoder = published.decoder_file()
-        self.files = (*checkpoints.files(folder), decoder)
-        sources = (*checkpoints.files(folder), *(Path(__file__).with_name(name) for name in _WRITERS))
+        self.files = (*checkpoints.files(folder), published.graph_file())
+        writers = (Path(__file__).parent / name for name in _WRITERS)
+        sources = (*checkpoints.files(folder), *writers)
         graphs = kept(self.name, ("front",), sources, self._exported)
         self.graphs = {**graphs, "decoder": decoder.read_bytes()}
         self._open()

@@ -15,11 +15,12 @@ class HibariVocoder(TrainedVocoder):
 
     name, parts = "hibari-vocoder", PARTS
     packages = (*TrainedVocoder.packages, "hibari-tts")  # its decoder, and its signal processing
+    published = ("decoder",)  # of its networks, what nobody trained here
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.modules["decoder"] = network.decoder().to(self.device)
-        self.files = (*self.files, published.decoder_file())
+        self.files = (*self.files, published.graph_file())
 
     @torch.inference_mode()
     def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:

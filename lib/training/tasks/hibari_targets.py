@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from lib.graphs import session
 from lib.systems.hibari_vocoder import published, signal
 
 VOICE = "hibari"
-_REVISION = 1  # raised where something else is kept of a clip
+_REVISION = 2  # raised where something else is kept of a clip
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,15 @@ def known(utterances: tuple[Utterance, ...]) -> dict[str, Fed]:
     spoken = [u for u in utterances if u.speaker == VOICE]
     voice = systems.load(VOICE, threads=1) if spoken else None
     reader = session.later(lambda: session.open(published.reader_file(), 1))
-    of = content_key(_REVISION, published.reader_file().read_bytes()) if spoken else ""
+    of = ""
+    if spoken:
+        of = content_key(_REVISION, published.reader_file().read_bytes(), voice.cache_key(), asdict(HIFIGAN))
     found = {}
     for utterance in progress.track(spoken, f"what the decoder of {VOICE} is fed", unit="clip"):
-        path = cache_folder("fed", of[:8], f"{content_key(of, utterance.text)}.npz")
+        waveform = utterance.load(signal.RATE)
+        path = cache_folder("fed", of[:8], f"{content_key(of, utterance.text, waveform.tobytes())}.npz")
         if not path.exists():
-            write_atomic(path, _packed(_read(voice, reader, utterance)))
+            write_atomic(path, _packed(_read(voice, reader, utterance.text, waveform)))
         with np.load(path) as kept:
             clip = Fed(kept["inputs"], kept["hz"], kept["mel"])
         if len(clip):
@@ -59,16 +62,15 @@ def known(utterances: tuple[Utterance, ...]) -> dict[str, Fed]:
     return found
 
 
-def _read(voice, reader, utterance: Utterance) -> Fed:
+def _read(voice, reader, text: str, waveform: np.ndarray) -> Fed:
     """Without a frame where what is read now is not as long as the clip."""
     inputs, hz = [], []
-    for phonemes in voice._voice.phonemize(utterance.text):
+    for phonemes in voice._voice.phonemize(text):
         given = {"ids": np.array([voice._voice.ids(phonemes)], np.int64), "speed": np.ones(1, np.float32)}
         fed, pitch = reader.run([published.INPUTS, published.F0], given)
         inputs.append(fed[0])
         hz.append(pitch[0])
     whole, pitch = np.concatenate(inputs, 1), np.concatenate(hz)
-    waveform = utterance.load(signal.RATE)
     n = len(pitch) if len(waveform) == len(pitch) * signal.HOP else 0
     log_mel = features.log_mel(audio.resample(waveform, signal.RATE, HIFIGAN.sample_rate))
     mel = signal.at_decoder(log_mel, n)

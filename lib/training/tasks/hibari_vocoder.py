@@ -1,8 +1,9 @@
 """How does `hibari-vocoder` learn? It is shown the mels of clips that the voice spoke, and what its decoder was fed.
 
 Plain regression, of what is fed and of what the decoder makes of it before its last layer, so that what matters to the
-decoder matters here. The decoder itself learns nothing. Half of the mels are blurred over time and bands, as guessing
-blurs them: an acoustic model says the mean of all that could be.
+decoder matters here. The decoder itself learns nothing. Some of the mels are those that acoustic models guess when they
+are made to follow the clip (`predicted_mels`): what they leave of a sound is found again only by who has seen it. Half of
+the others are blurred over time and bands, as guessing blurs.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from lib.systems.hibari_vocoder import network, signal
 from lib.systems.hibari_vocoder.config import N_TEXT, HibariVocoderConfig
 from lib.systems.hibari_vocoder.parts import PARTS
 from lib.training import checkpoint as checkpoints
+from lib.training import sources
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Task, Update, Validation, split
-from lib.training.tasks import hibari_targets
+from lib.training.tasks import hibari_targets, predicted_mels
 
 MODULE = "front"
 VOICED_HZ = 40.0  # below it the package makes no pulses
-EDGE = 12  # frames at either end of a segment whose hidden values lack what the decoder sees beyond
+EDGE = 27  # frames at either end of a segment whose hidden values lack what the decoder sees beyond
 LEAST = 0.03  # of the learning rate, in the end
-LEVEL = 0.1  # standard deviation of the level, natural logarithm: acoustic models miss it a little
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Learning(HibariVocoderConfig):
     blur_frames: float = 2.0  # at most: standard deviation over time
     blur_bands: float = 1.2  # the same over the bands
     hidden_weight: float = 2.0  # of the distance of the decoder's hidden values
+    mels_from: tuple[str, ...] = ()  # acoustic models of `lib.zoo`, or folders, whose guesses it learns, too ...
+    mels_clips: int = 0  # ... of so many clips (0: of all) ...
+    mels_share: float = 0.5  # ... in this share of the items
+    start_from: str = ""  # an earlier run's folder, or a finished one, of the same sizes ("": random weights)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,6 +62,8 @@ class Learning(HibariVocoderConfig):
             )
         if not 0 <= self.blurred <= 1 or min(self.blur_frames, self.blur_bands) < 0:
             raise ParameterError("model.blurred is a share, and no blur is below 0")
+        if not 0 <= self.mels_share <= 1:
+            raise ParameterError(f"model.mels_share is {self.mels_share}: it is a share, from 0 to 1")
         if min(self.ramp, self.last_step) < 1:
             raise ParameterError("model.ramp and model.last_step count steps: give at least 1")
 
@@ -87,9 +94,12 @@ class HibariVocoderTask(Task):
         self._train, self._validation = (
             list(hibari_targets.known(split(corpus, name)).items()) for name in ("train", "validation")
         )
+        self._guessed = self._guesses(corpus)
         self.lengths = [config.segment_frames] * len(self._train)
         self.modules = network.build(config.network, config.seed)
         self._standardise()
+        if config.start_from:
+            self._start(sources.start(config.start_from))
         self.plain = dict(self.modules)
         self.averaged = (MODULE,)
         self._decoder = network.decoder().requires_grad_(False)
@@ -106,13 +116,19 @@ class HibariVocoderTask(Task):
         return PARTS.save(folder, config, {MODULE: loaded.of(MODULE)}, card)
 
     def item(self, index: int, rng: np.random.Generator) -> Piece:
-        """A segment from a random place on; beyond the clip its last frame is held."""
-        name, clip = self._train[index]
+        """A segment from a random place on; beyond the clip its last frame is held. In a share of the items it is one of
+        the clips whose mel was guessed, as it was guessed.
+        """
+        guessed = bool(self._guessed) and rng.random() < self.config.mels_share
+        place = self._guessed[index % len(self._guessed)] if guessed else (index, None)
+        (name, clip), mel = self._train[place[0]], place[1]
         length = self.config.segment_frames
         begin = int(rng.integers(max(len(clip) - length, 0) + 1))
         places = np.minimum(begin + np.arange(length), len(clip) - 1)
-        mel = blurred(clip.mel[places].astype(np.float32), self.config, rng)
-        mel += np.float32(LEVEL * rng.standard_normal())
+        if mel is None:
+            mel = blurred(clip.mel[places].astype(np.float32), self.config, rng)
+        else:
+            mel = mel[places].astype(np.float32)
         return Piece(name, mel, clip.inputs[:, places].astype(np.float32), clip.hz[places])
 
     def collate(self, items: list[Piece]) -> Batch:
@@ -156,6 +172,25 @@ class HibariVocoderTask(Task):
         names = {key for distances in told for key in distances}
         means = {key: float(np.mean([d[key] for d in told if key in d])) for key in sorted(names)}
         return Validation(means, {}, audio)
+
+    def _guesses(self, corpus: Corpus) -> list[tuple[int, np.ndarray]]:
+        """(which training clip, its guessed log-mel (F, n_bands) at the decoder's frames, float16)."""
+        if not self.config.mels_from:
+            return []
+        mels = predicted_mels.predicted(corpus, self.config.mels_from, self.config.mels_clips)
+        return [
+            (number, signal.at_decoder(mels[name].astype(np.float32), len(clip)).astype(np.float16))
+            for number, (name, clip) in enumerate(self._train)
+            if name in mels
+        ]
+
+    def _start(self, folder: Path) -> None:
+        """Take over the weights of an earlier run, or of a finished vocoder."""
+        if (run := checkpoints.latest(folder / "checkpoints")) is not None:
+            weights = {MODULE: checkpoints.load(run).of(MODULE)}
+        else:
+            weights = {MODULE: PARTS.load(folder)[1][MODULE].state_dict()}
+        checkpoints.take_over(self.modules, weights, f"the vocoder in {folder}")
 
     def _distances(
         self, made: tuple[torch.Tensor, ...], given: dict[str, torch.Tensor]
