@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lib import results, targets
+from lib import deploy, results, targets
 from lib.deploy import stages
 from lib.studies import simulated
 from lib.studies.simulated import NOISE_DB
@@ -26,10 +26,13 @@ NOTEBOOK = "06_gpu_vs_npu"
 
 
 def present(names: Sequence[str]) -> "pd.DataFrame":
-    """Which targets are here, and why not the others, a line each."""
+    """Which targets are here for stages, and why not the others, a line each."""
     import pandas as pd
 
-    rows = [(name, targets.find(name).kind, targets.find(name).why_not() or "here") for name in names]
+    rows = []
+    for name in names:
+        target = targets.find(name)
+        rows.append((name, target.kind, deploy.no_runtime(name) or target.why_not() or "here"))
     return pd.DataFrame(rows, columns=["target", "kind of its numbers", "here, or why not"])
 
 
