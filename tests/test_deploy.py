@@ -237,7 +237,7 @@ def test_what_a_compiler_says_is_simulated_and_the_sweep_finds_its_lengths(tmp_p
     assert "vits-joe 39 (decoder-a8w8 on qnn/sa8255, 21 dB)" in devices.finding(table)
     assert "no longer the same" not in devices.finding(table)
     worse = table.assign(value=table.value.where(table.metric != "snr_db", 9.0))
-    assert "below 10 dB: vits-joe decoder-a8w8-f25 by qnn (9 dB)" in devices.finding(worse)
+    assert "below 10 dB: vits-joe decoder-a8w8-f25 by qnn v73 (9 dB)" in devices.finding(worse)
     wide = chunk_lengths.table(table)
     assert list(wide.columns) == [25, 200]
     left = devices.operators_left(table)

@@ -149,7 +149,7 @@ def test_what_computes_something_else_is_no_winner():
     )
     said = devices.finding(table)
     assert "vits-joe 9.7 (decoder-a8w8 on qnn/sa8797, 21 dB)" in said
-    assert "below 10 dB: vits-joe decoder-a8w8-f100 by qnn (8 dB)" in said
+    assert "below 10 dB: vits-joe decoder-a8w8-f100 by qnn v73 (8 dB)" in said
 
 
 def test_a_window_that_was_counted_as_sound_throughout_says_so():
@@ -238,6 +238,14 @@ def test_a_recorded_row_that_fits_no_device_says_so_and_wins_nothing():
     assert "vits-joe 35 (decoder-int8 on vela/ethos-u65-512, 15 dB)" in said
     assert "vits-joe decoder-int8 on vela/ethos-u55-256 does not fit" in said
     assert chunk_lengths.spill(table).endswith(f"vits-joe decoder-int8 on {on} between 25 and 200 frames.")
+
+
+def test_an_answer_holds_for_the_socs_of_one_emulator_alone():
+    """The emulator of an older architecture rounds in another way."""
+    table = frame(
+        chunk("qnn/sa8255", 200, 16.8, snr=21.0), chunk("qnn/qcs9100", 200, 16.8), chunk("qnn/sa8540", 200, 40.0)
+    )
+    assert [line.snr_db for line in simulated.read(table)] == [21.0, 21.0, None]
 
 
 def test_operators_that_stayed_behind_are_of_the_newest_run():

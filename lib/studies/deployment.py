@@ -225,7 +225,7 @@ def _with_round(one: Placed, number: int, latest: dict[str, Any]) -> Placed:
 def _turn(one: Placed, folder: Path, number: int, how: How, answered: set[Key]) -> Placed:
     """With one round more; in the first one its answers are compared, in the last one its power is metered."""
     target = targets.find(one.target)
-    same = (target.runtime, one.precision)  # one emulator for all devices of a toolchain: it is asked once
+    same = (target.emulator, one.precision)  # one emulator for several devices of a toolchain: it is asked once
     slow = getattr(deploy.runtime(one.target), "EMULATES", False) and one.stage.frames > how.emulated_frames
     judged = bool(one.stage.spoken and how.scorer and target.kind == "simulated")
     slow = slow and not judged

@@ -247,10 +247,10 @@ def _window(line: simulated.Line) -> str:
 
 def _collapsed(lines: Sequence[simulated.Line]) -> str | None:
     """What no longer says the same in 8 bit, and what does not fit, in sentences."""
-    noisy = {(one.system, one.variant, targets.find(one.target).runtime): one for one in lines if one.collapsed}
+    noisy = {(one.system, one.variant, targets.find(one.target).emulator): one for one in lines if one.collapsed}
     listed = ", ".join(
-        f"{system} {variant} by {runtime} ({one.snr_db:.0f} dB)"
-        for (system, variant, runtime), one in noisy.items()
+        f"{system} {variant} by {emulator} ({one.snr_db:.0f} dB)"
+        for (system, variant, emulator), one in noisy.items()
     )
     large = "; ".join(f"{one.name} {one.does_not_fit}" for one in lines if one.does_not_fit)
     said = [f"Placed, but no longer the same, below {NOISE_DB:g} dB: {listed}."] if noisy else []
