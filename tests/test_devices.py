@@ -240,6 +240,22 @@ def test_a_recorded_row_that_fits_no_device_says_so_and_wins_nothing():
     assert chunk_lengths.spill(table).endswith(f"vits-joe decoder-int8 on {on} between 25 and 200 frames.")
 
 
+def test_what_vela_says_of_bandwidth_stands_beside_the_memory():
+    """Vela's numbers are of a GiB a second, and bytes of a run."""
+    said = {"sram_bandwidth": 14.901, "sram_total_bytes": 150_346_400.0, "sram_memory_used": 501.0}
+    said |= {"dram_bandwidth": 3.4925, "dram_total_bytes": 244_645_096.0, "dram_memory_used": 13_964.6}
+    said |= {"off_chip_flash_bandwidth": 14.901, "off_chip_flash_total_bytes": 0.0}
+    small = {"sram_memory_used": 501.0}  # as older rows may have it
+    table = frame(
+        chunk("vela/ethos-u65-512", 200, 76.5, stage="decoder-int8", model=said),
+        chunk("vela/ethos-u85-1024", 200, 34.8, stage="decoder-int8", model=small),
+        chunk("qnn/sa8255", 200, 16.8),
+    )
+    shown = devices.together(table, results.frame([]))
+    assert list(shown.columns[-2:]) == ["memory", "bandwidth"]
+    assert list(shown.bandwidth) == ["SRAM 14.9 GiB/s (150 MB a run), main memory 3.49 GiB/s (245 MB a run)", "", ""]
+
+
 def test_an_answer_holds_for_the_socs_of_one_emulator_alone():
     """The emulator of an older architecture rounds in another way."""
     table = frame(

@@ -99,7 +99,8 @@ def all_rows(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
 
 def together(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
     """Simulated rows of this run and recorded ones, a line each: latency, ms for a second of audio that comes out as in
-    the whole, operators placed, SNR, memory; and what was not run, with the reason, where no recorded run has it.
+    the whole, operators placed, SNR, memory and its bandwidth; and what was not run, with the reason, where no recorded
+    run has it.
     """
     import pandas as pd
 
@@ -121,6 +122,7 @@ def together(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
                 "operators on it, %": None if line.placed_pct is None else round(line.placed_pct, 1),
                 "SNR, dB": None if line.snr_db is None else round(line.snr_db, 1),
                 "memory": line.memory,
+                "bandwidth": line.bandwidth,
             }
             lines.append(told)
     return pd.DataFrame(lines).fillna("")

@@ -116,6 +116,16 @@ class Line:
         )
 
     @property
+    def bandwidth(self) -> str:
+        """What each memory may move at most and what a run moves, in words; "" where the compiler does not say."""
+        used = self.detail.get("model", {})
+        return ", ".join(
+            f"{words} {used[f'{name}_bandwidth']:.3g} GiB/s ({used[f'{name}_total_bytes'] / 1e6:,.3g} MB a run)"
+            for name, words in _MEMORIES.items()
+            if used.get(f"{name}_total_bytes") and f"{name}_bandwidth" in used
+        )
+
+    @property
     def collapsed(self) -> bool:
         """Whether it is known to compute something else."""
         return self.snr_db is not None and self.snr_db < NOISE_DB
@@ -169,6 +179,12 @@ def is_npu(target: str) -> bool:
     return target in targets.TARGETS and targets.find(target).device not in ("cpu", "cuda")
 
 
+_MEMORIES = {  # as Vela names them -> in words
+    "sram": "SRAM",
+    "dram": "main memory",
+    "on_chip_flash": "flash on the chip",
+    "off_chip_flash": "flash beside it",
+}
 _VALUES = {"ms": "latency_ms_p50", "placed_pct": "npu_ops_pct"}
 
 
