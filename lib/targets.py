@@ -265,9 +265,10 @@ TARGETS = {
             modules=("tensorrt_rtx",),
             install="pip install tensorrt-rtx",
         ),
-        # Qualcomm Hexagon: the vendor's emulator for numbers, its own estimate for time, which version 2.7.0 has for these
-        # SoCs alone. soc_model: as QNN counts them, named as its libQnnSystem.so names them. emulator: one answer holds
-        # for all SoCs of a word, as on two decoders in 8 bits it was the same bit by bit, in 16 bits within 0.02 dB.
+        # Qualcomm Hexagon: the vendor's emulator for numbers, its own estimate for time, which version 2.7.0 has for
+        # these SoCs alone. soc_model: as QNN counts them, named as its libQnnSystem.so names them. emulator: one answer
+        # holds for all SoCs of a word, as on two decoders in 8 bits it was the same bit by bit, in 16 bits within
+        # 0.02 dB.
         Target("qnn/sa8255", settings={"soc_model": 52, "emulator": "v73"}, **_QNN),
         Target("qnn/sa8797", settings={"soc_model": 72, "emulator": "v73"}, **_QNN),
         Target("qnn/qcs9100", settings={"soc_model": 77, "emulator": "v73"}, **_QNN),

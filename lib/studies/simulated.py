@@ -30,7 +30,7 @@ RUN = ("notebook", "host", "commit", "recorded")
 @dataclass(frozen=True)
 class Line:
     """A stage on a device, of one run. run: its RUN; ms: of a chunk, None where nothing said; placed_pct: of the
-    operators; snr_db: of the answer in this length, by whatever device of the same emulator gave it; other_snr_db: (frames,
+    operators; snr_db: of the answer in this length, by a device of the same emulator; other_snr_db: (frames,
     dB) of the longest other length that was answered; detail: of the row of its latency.
     """
 
