@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from lib import results, targets
+from lib import params, results, targets
 from lib.deploy import job, stages, tflite, vela
 from lib.measure import energy
 from lib.metrics import METRICS
-from lib.studies import chunk_lengths, devices, floors, floors_deployed, needs, simulated, spread
+from lib.studies import chunk_lengths, devices, floors, floors_deployed, needs, simulated, spoken, spread
 from lib.studies.floors import MET, MISSED, NOT_RUN, UNDECIDED
 
 NOTEBOOK = "06_gpu_vs_npu"
@@ -254,6 +254,40 @@ def test_what_vela_says_of_bandwidth_stands_beside_the_memory():
     shown = devices.together(table, results.frame([]))
     assert list(shown.columns[-2:]) == ["memory", "bandwidth"]
     assert list(shown.bandwidth) == ["SRAM 14.9 GiB/s (150 MB a run), main memory 3.49 GiB/s (245 MB a run)", "", ""]
+
+
+def test_stages_for_npus_are_built_where_one_is_here_to_take_them(monkeypatch):
+    built, asked = [stages.Stage("vits-joe", "decoder", torch.nn.Identity(), (), (), 1.0, 200)], []
+
+    def how(names):
+        asked.extend(names)
+        return [stages.Stage(*name.split("/"), torch.nn.Identity(), (), (), 1.0, 200) for name in names]
+
+    names, npus = ["fastspeech2/decoder", "vits-joe/decoder"], ["vela/ethos-u65-512", "qnn/sa8255", "native/cpu"]
+    monkeypatch.setattr(targets.Target, "why_not", lambda self: None if self.runtime == "native" else "not here")
+    assert devices.for_npus(names, built, npus, how) == built and not asked, "native/cpu takes no stages"
+    monkeypatch.setattr(targets.Target, "why_not", lambda self: None)
+    made = devices.for_npus(names, built, npus, how)
+    assert [one.label for one in made] == names and made[1] is built[0] and asked == ["fastspeech2/decoder"]
+
+
+@pytest.mark.parametrize("profile", ["quick", "study", "full"])
+def test_npus_are_asked_for_every_stage_that_a_floor_names(profile):
+    given = params.load(profile, params.find_notebook("06"))
+    named = {f"{system}/{stage}" for system, stage in floors_deployed.STAGES}
+    assert named <= set(given["npu_stages"]) <= set(stages.NAMES)
+    socs = {name for name in given["npus"] if name.startswith("qnn/")}
+    every = {name for name in targets.TARGETS if name.startswith("qnn/")}
+    assert socs == every if profile == "study" else socs == {"qnn/sa8255", "qnn/sa8797"}
+
+
+def test_an_empty_section_says_what_fills_it():
+    nothing = results.frame([])
+    assert "--set n_spoken=8" in spoken.wanting(nothing) and "chunks=" in chunk_lengths.wanting(nothing)
+    judged = row("vits-joe", "decoder-a8w8", "qnn/sa8255", spoken.SNR, 21.0, kind="simulated")
+    assert spoken.wanting(frame(judged)) is None
+    sweep = frame(chunk("qnn/sa8255", 25, 1.9), chunk("qnn/sa8255", 100, 9.9))
+    assert chunk_lengths.wanting(sweep) is None and chunk_lengths.wanting(frame(chunk("qnn/sa8255", 25, 1.9)))
 
 
 def test_an_answer_holds_for_the_socs_of_one_emulator_alone():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +46,19 @@ def build(
     """The stages on what these sentences make them see. spoken: those by which they are judged."""
     read, others, judged = ([s.text for s in side] for side in (texts, calibration, spoken))
     return [stages.build(name, frames, texts=read, calibration=others, spoken=judged) for name in names]
+
+
+def for_npus(
+    names: Sequence[str], built: Sequence[stages.Stage], npus: Sequence[str], how: Callable[[Sequence[str]], list]
+) -> list[stages.Stage]:
+    """The stages of these names for neural processors: those that are built, and the others by `how` (names -> stages)
+    where any target can run or compile them, as their inputs take a minute each.
+    """
+    there = {stage.label: stage for stage in built}
+    able = any(deploy.builds(npu) or not (deploy.no_runtime(npu) or targets.find(npu).why_not()) for npu in npus)
+    missing = [name for name in names if name not in there] if able else []
+    there |= {stage.label: stage for stage in how(missing)}
+    return [there[name] for name in names if name in there]
 
 
 def short(texts: Sequence["Sentence"], n: int, frames: int) -> list["Sentence"]:
