@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lib import REPOSITORY, deploy, results, targets
-from lib.deploy import apart, export, job, rewrite, stages
+from lib.deploy import export, rewrite, stages
 from lib.errors import ParameterError, SpeechError
 from lib.studies import chunk_lengths, deployed_rows, deployment, devices, published_devices
 from lib.studies.placed import Placed
@@ -171,11 +171,20 @@ FAULTS = {
     "crashes": "import os, signal\ndef load(job):\n    os.kill(os.getpid(), signal.SIGSEGV)",
     "hangs": "import time\ndef load(job):\n    time.sleep(600)",
     "fails": "def load(job):\n    raise ValueError('operator Frobnicate is not supported')",
+    "imports": "import a_vendor_of_nobody\ndef load(job):\n    return None",
+    "lacks": "def loads(job):\n    return None",
 }
 
 
 @pytest.mark.parametrize(
-    "fault, why", [("crashes", "code -11"), ("hangs", "did not answer"), ("fails", "Frobnicate")]
+    "fault, why",
+    [
+        ("crashes", "code -11"),
+        ("hangs", "did not answer"),
+        ("fails", "Frobnicate"),
+        ("imports", "lib/deploy/faulty.py cannot be read: ModuleNotFoundError: No module named 'a_vendor_of_nobody'"),
+        ("lacks", "lib/deploy/faulty.py has no load"),
+    ],
 )
 def test_a_toolchain_that_fails_is_one_row(fault, why, tmp_path, monkeypatch):
     """The worker's module search is given a runtime that fails; the others of the stage still run."""
@@ -184,13 +193,32 @@ def test_a_toolchain_that_fails_is_one_row(fault, why, tmp_path, monkeypatch):
     source = f"READS = ('network.pt',)\nPRECISIONS = ('fp32',)\n{FAULTS[fault]}\n"
     (tmp_path / "faulty.py").write_text(source)
     plugin.write_text(f"import lib.deploy\nlib.deploy.__path__.append({str(tmp_path)!r})\n")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(REPOSITORY)]))
+    paths = [str(tmp_path), str(REPOSITORY), str(REPOSITORY / "tests")]  # a pickled network is known by its module
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.setattr(deploy, "__path__", [*deploy.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "lib.deploy.faulty", raising=False)
     monkeypatch.setitem(targets.TARGETS, "faulty/cpu", targets.Target("faulty/cpu"))
-    folder = export.write(small_stage(), tmp_path / "stage", ["network.pt"])
-    with pytest.raises(SpeechError, match=why):
-        apart.Worker(job.Job(str(folder), "faulty/cpu", threads=1), timeout_s=5 if fault == "hangs" else 200)
+    run, names = results.Run("06_gpu_vs_npu", tmp_path / "quick"), ["faulty/cpu", "onnxruntime/cpu"]
+    timeout_s = 15 if fault == "hangs" else 200
+    deployment.compare(run, [small_stage()], names, precisions=["fp32"], rounds=1, threads=1, timeout_s=timeout_s)
+    table = results.read(run.path)
+    (row,) = table[table.target == "faulty/cpu"].itertuples()
+    assert row.kind == "not_run" and why in row.detail
+    assert {"latency_ms_p50", "snr_db"} <= set(table[table.target == "onnxruntime/cpu"].metric)
+
+
+def test_a_target_that_takes_no_stages_says_so_and_which_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECH_CACHE", str(tmp_path / "cache"))
+    said = "native/cpu runs whole systems, not stages: targets that take stages are torch/cpu, "
+    assert devices.present(["torch/cpu", "native/cpu"])["here, or why not"][1].startswith(said)
+    with pytest.raises(SpeechError, match=said):
+        deploy.precisions("native/cpu")
+    run = results.Run("06_gpu_vs_npu", tmp_path / "quick")
+    others = {"beside": lambda one: [dataclasses.replace(one, threads=1)]}  # it has no row of other threads either
+    (one,) = deployment.compare(run, [small_stage()], ["native/cpu"], rounds=1, **others)
+    assert one.why_not == deploy.no_runtime("native/cpu") and not deploy.builds("native/cpu")
+    (row,) = results.read(run.path).itertuples()
+    assert row.kind == "not_run" and row.target == "native/cpu" and row.detail == one.why_not
 
 
 def test_what_a_compiler_says_is_simulated_and_the_sweep_finds_its_lengths(tmp_path):
@@ -209,7 +237,7 @@ def test_what_a_compiler_says_is_simulated_and_the_sweep_finds_its_lengths(tmp_p
     assert "vits-joe 39 (decoder-a8w8 on qnn/sa8255, 21 dB)" in devices.finding(table)
     assert "no longer the same" not in devices.finding(table)
     worse = table.assign(value=table.value.where(table.metric != "snr_db", 9.0))
-    assert "below 10 dB: vits-joe decoder-a8w8-f25 by qnn (9 dB)" in devices.finding(worse)
+    assert "below 10 dB: vits-joe decoder-a8w8-f25 by qnn v73 (9 dB)" in devices.finding(worse)
     wide = chunk_lengths.table(table)
     assert list(wide.columns) == [25, 200]
     left = devices.operators_left(table)
@@ -238,4 +266,5 @@ def test_mlperf_figures_say_their_machine_and_what_was_not_confirmed_is_no_figur
     }
     assert (tokens.unit == "1/s").all() and tokens.what.str.startswith("offline scenario, ").all()
     assert tokens.source.str.contains("MLPerf Inference v5.1.*mlperf_log_summary.txt, 9 September, 2025$").all()
+    assert "than the 9.3, 18.1 and 59.8 ms shown here (Qualcomm AI Hub Models" in published_devices.other_table()
     assert "0.175 J" in published_devices.UNCONFIRMED and not (shown.published == 0.175).any()

@@ -127,6 +127,18 @@ def test_a_runtime_that_builds_without_the_device_says_so(runtimes):
     assert one.why_not == "no such device; an engine was built here without it (3.2 MB in 1.5 s)"
 
 
+def test_an_emulator_is_asked_once_for_all_devices_that_it_answers_for(runtimes, monkeypatch):
+    emulators = {"right/a": "one", "right/b": "one", "right/c": "other"}
+    for name, emulator in emulators.items():
+        given = {"kind": "simulated", "settings": {"emulator": emulator}}
+        monkeypatch.setitem(targets.TARGETS, name, targets.Target(name, **given))
+    ran = deployment.compare(runtimes, [small_stage()], list(emulators), rounds=1)
+    assert [one.snr_db for one in ran] == [200.0, None, 200.0] and not any(one.why_not for one in ran)
+    names = ("qnn/sa8255", "qnn/sa8787", "qnn/aic100")
+    assert [targets.find(name).emulator for name in names] == ["qnn v73", "qnn v73", "qnn v68"]
+    assert targets.find("vela/ethos-u55-256").emulator == "vela"
+
+
 def test_power_is_metered_where_it_is_asked_for(runtimes, monkeypatch):
     monkeypatch.setattr(energy, "rapl_zones", lambda *_: [])
     (one,) = deployment.compare(runtimes, [small_stage()], ["right/cpu"], rounds=1, meter_s=0.05)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from lib import results, targets
+from lib import params, results, targets
 from lib.deploy import job, stages, tflite, vela
 from lib.measure import energy
 from lib.metrics import METRICS
-from lib.studies import chunk_lengths, devices, floors, floors_deployed, needs, simulated, spread
+from lib.studies import chunk_lengths, devices, floors, floors_deployed, needs, simulated, spoken, spread
 from lib.studies.floors import MET, MISSED, NOT_RUN, UNDECIDED
 
 NOTEBOOK = "06_gpu_vs_npu"
@@ -149,7 +149,7 @@ def test_what_computes_something_else_is_no_winner():
     )
     said = devices.finding(table)
     assert "vits-joe 9.7 (decoder-a8w8 on qnn/sa8797, 21 dB)" in said
-    assert "below 10 dB: vits-joe decoder-a8w8-f100 by qnn (8 dB)" in said
+    assert "below 10 dB: vits-joe decoder-a8w8-f100 by qnn v73 (8 dB)" in said
 
 
 def test_a_window_that_was_counted_as_sound_throughout_says_so():
@@ -238,6 +238,64 @@ def test_a_recorded_row_that_fits_no_device_says_so_and_wins_nothing():
     assert "vits-joe 35 (decoder-int8 on vela/ethos-u65-512, 15 dB)" in said
     assert "vits-joe decoder-int8 on vela/ethos-u55-256 does not fit" in said
     assert chunk_lengths.spill(table).endswith(f"vits-joe decoder-int8 on {on} between 25 and 200 frames.")
+
+
+def test_what_vela_says_of_bandwidth_stands_beside_the_memory():
+    """Vela's numbers are of a GiB a second, and bytes of a run."""
+    said = {"sram_bandwidth": 14.901, "sram_total_bytes": 150_346_400.0, "sram_memory_used": 501.0}
+    said |= {"dram_bandwidth": 3.4925, "dram_total_bytes": 244_645_096.0, "dram_memory_used": 13_964.6}
+    said |= {"off_chip_flash_bandwidth": 14.901, "off_chip_flash_total_bytes": 0.0}
+    small = {"sram_memory_used": 501.0}  # as older rows may have it
+    table = frame(
+        chunk("vela/ethos-u65-512", 200, 76.5, stage="decoder-int8", model=said),
+        chunk("vela/ethos-u85-1024", 200, 34.8, stage="decoder-int8", model=small),
+        chunk("qnn/sa8255", 200, 16.8),
+    )
+    shown = devices.together(table, results.frame([]))
+    assert list(shown.columns[-2:]) == ["memory", "bandwidth"]
+    assert list(shown.bandwidth) == ["SRAM 14.9 GiB/s (150 MB a run), main memory 3.49 GiB/s (245 MB a run)", "", ""]
+
+
+def test_stages_for_npus_are_built_where_one_is_here_to_take_them(monkeypatch):
+    built, asked = [stages.Stage("vits-joe", "decoder", torch.nn.Identity(), (), (), 1.0, 200)], []
+
+    def how(names):
+        asked.extend(names)
+        return [stages.Stage(*name.split("/"), torch.nn.Identity(), (), (), 1.0, 200) for name in names]
+
+    names, npus = ["fastspeech2/decoder", "vits-joe/decoder"], ["vela/ethos-u65-512", "qnn/sa8255", "native/cpu"]
+    monkeypatch.setattr(targets.Target, "why_not", lambda self: None if self.runtime == "native" else "not here")
+    assert devices.for_npus(names, built, npus, how) == built and not asked, "native/cpu takes no stages"
+    monkeypatch.setattr(targets.Target, "why_not", lambda self: None)
+    made = devices.for_npus(names, built, npus, how)
+    assert [one.label for one in made] == names and made[1] is built[0] and asked == ["fastspeech2/decoder"]
+
+
+@pytest.mark.parametrize("profile", ["quick", "study", "full"])
+def test_npus_are_asked_for_every_stage_that_a_floor_names(profile):
+    given = params.load(profile, params.find_notebook("06"))
+    named = {f"{system}/{stage}" for system, stage in floors_deployed.STAGES}
+    assert named <= set(given["npu_stages"]) <= set(stages.NAMES)
+    socs = {name for name in given["npus"] if name.startswith("qnn/")}
+    every = {name for name in targets.TARGETS if name.startswith("qnn/")}
+    assert socs == every if profile == "study" else socs == {"qnn/sa8255", "qnn/sa8797"}
+
+
+def test_an_empty_section_says_what_fills_it():
+    nothing = results.frame([])
+    assert "--set n_spoken=8" in spoken.wanting(nothing) and "chunks=" in chunk_lengths.wanting(nothing)
+    judged = row("vits-joe", "decoder-a8w8", "qnn/sa8255", spoken.SNR, 21.0, kind="simulated")
+    assert spoken.wanting(frame(judged)) is None
+    sweep = frame(chunk("qnn/sa8255", 25, 1.9), chunk("qnn/sa8255", 100, 9.9))
+    assert chunk_lengths.wanting(sweep) is None and chunk_lengths.wanting(frame(chunk("qnn/sa8255", 25, 1.9)))
+
+
+def test_an_answer_holds_for_the_socs_of_one_emulator_alone():
+    """The emulator of an older architecture rounds in another way."""
+    table = frame(
+        chunk("qnn/sa8255", 200, 16.8, snr=21.0), chunk("qnn/qcs9100", 200, 16.8), chunk("qnn/sa8540", 200, 40.0)
+    )
+    assert [line.snr_db for line in simulated.read(table)] == [21.0, 21.0, None]
 
 
 def test_operators_that_stayed_behind_are_of_the_newest_run():

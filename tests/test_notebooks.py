@@ -39,6 +39,8 @@ def test_notebooks_are_committed_clean(path):
         if cell["cell_type"] == "code":
             lines = "".join(cell["source"]).splitlines()
             declared = "parameters" in cell["metadata"].get("tags", [])
+            if declared:  # the comments that head its groups are no logic
+                lines = [line for line in lines if not line.startswith("#")]
             assert len(lines) <= (40 if declared else 25), (
                 f"cell {index} has {len(lines)} lines: logic belongs in lib"
             )

@@ -20,17 +20,43 @@ import sys
 from types import ModuleType
 
 from lib import environment, targets
+from lib.errors import SpeechError
 
 BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # flags of processors that multiply it, the last one Arm's
 
 
 def runtime(target: str) -> ModuleType:
-    """The module that loads stages for a target: "torch-compile/cpu" -> `lib.deploy.torch_compile`."""
-    return importlib.import_module(f"lib.deploy.{targets.find(target).runtime.replace('-', '_')}")
+    """The module that loads stages for a target: "torch-compile/cpu" -> `lib.deploy.torch_compile`. SpeechError where
+    there is none, or it cannot be read here: whatever its file does wrong is that target's own failure.
+    """
+    if not _has_runtime(target):
+        raise SpeechError(
+            f"{target} runs whole systems, not stages: targets that take stages are {', '.join(known())}"
+        )
+    name = _module(target)
+    try:
+        module = importlib.import_module(name)
+    except Exception as error:
+        raise SpeechError(
+            f"{name.replace('.', '/')}.py cannot be read: {type(error).__name__}: {error}. What a vendor brings is "
+            "imported within load, which runs in the Python of its toolchain"
+        ) from error
+    if lacking := [part for part in ("READS", "PRECISIONS", "load") if not hasattr(module, part)]:
+        raise SpeechError(f"{name.replace('.', '/')}.py has no {' and no '.join(lacking)}")
+    return module
+
+
+def no_runtime(target: str) -> str | None:
+    """Why no stage can be deployed to it, whatever is installed; None where one can."""
+    try:
+        runtime(target)
+    except SpeechError as error:
+        return str(error)
+    return None
 
 
 def precisions(target: str) -> tuple[str, ...]:
-    """Those that a target has.
+    """Those that a target has; SpeechError as `runtime` raises it.
 
     >>> precisions("torch/cuda")
     ('fp32', 'tf32', 'fp16', 'bf16')
@@ -40,13 +66,15 @@ def precisions(target: str) -> tuple[str, ...]:
 
 
 def reads(target: str, precision: str) -> tuple[str, ...]:
-    """Which forms of a stage it reads for that."""
+    """Which forms of a stage it reads for that; SpeechError as `runtime` raises it."""
     module = runtime(target)
     return getattr(module, "READS_AS", {}).get(precision, module.READS)
 
 
 def why_not(target: str, precision: str) -> str | None:
     """Why it cannot run here in that precision; None where it can."""
+    if why := no_runtime(target):
+        return why
     flags = environment.cpu_flags()
     if precision == "bf16" and targets.find(target).device == "cpu" and flags and not BF16 & set(flags):
         return (
@@ -58,6 +86,8 @@ def why_not(target: str, precision: str) -> str | None:
 
 def builds(target: str) -> bool:
     """Whether its runtime is installed and compiles stages without the device that it compiles for."""
+    if no_runtime(target):
+        return False
     one = targets.find(target)
     found = (module in sys.modules or importlib.util.find_spec(module) for module in one.modules)
     return hasattr(runtime(target), "build") and all(found) and (not one.toolchain or one.installed)
@@ -69,5 +99,8 @@ def known() -> list[str]:
 
 
 def _has_runtime(target: str) -> bool:
-    name = f"lib.deploy.{targets.find(target).runtime.replace('-', '_')}"
-    return importlib.util.find_spec(name) is not None
+    return importlib.util.find_spec(_module(target)) is not None
+
+
+def _module(target: str) -> str:
+    return f"lib.deploy.{targets.find(target).runtime.replace('-', '_')}"

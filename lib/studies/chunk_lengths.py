@@ -70,6 +70,16 @@ def cheapest(rows: "pd.DataFrame") -> str | None:
     return f"{told}: {'; '.join(said)}." if said else None
 
 
+def wanting(rows: "pd.DataFrame") -> str | None:
+    """What tries a first sweep, in a sentence; None where there is one."""
+    return (
+        None
+        if _tried(rows)
+        else "Nobody has tried other lengths yet: `./run_all.sh quick --only 06 --set npu=install --set "
+        "'chunks=[25, 50, 100]' --set 'swept=[vits-joe/decoder]'` does."
+    )
+
+
 def _cost(chunk: simulated.Line) -> float | str:
     return vela.NO_ROOM if chunk.does_not_fit else round(chunk.ms_a_second, 2)
 

@@ -78,7 +78,8 @@ def compare(
 ) -> list[Placed]:
     """Each stage on each target in each of its precisions, written as rows.
 
-    names: targets of `deploy.known()`; precisions: those alone, of targets that have them; passes: timings of each
+    names: of targets; one that takes no stages, not being one of `deploy.known()`, or whose file cannot be read is one
+    row that was not run a stage; precisions: those alone, of targets that have them; passes: timings of each
     input in a round; timeout_s: of one request to a toolchain, loading included; scorer: of what can be heard, None for
     none, and of the sentences that a simulated target says (`Stage.spoken`, `lib.studies.spoken`); emulated_frames:
     stages of so many at most are run through emulators, which take a minute for a few seconds of speech, longer ones
@@ -91,14 +92,10 @@ def compare(
     placed, how = [], How(rounds, passes, timeout_s, scorer, emulated_frames, meter_s)
     patience = _Patience(rounds >= nested.MIN_ROUNDS)
     for stage in progress.track(stages, "deployment", unit="stage"):
-        jobs = [
-            (name, precision)
-            for name in names
-            for precision in deploy.precisions(name)
-            if not precisions or precision in precisions or (name, precision) == BASE
-        ]
+        jobs = _jobs(names, precisions)
         wanted = [Placed(stage, *key, deploy.why_not(*key) or "", threads=threads) for key in jobs]
-        others = [(n, other) for n, one in enumerate(wanted) for other in beside(one)]
+        there = [(n, one) for n, one in enumerate(wanted) if not deploy.no_runtime(one.target)]
+        others = [(n, other) for n, one in there for other in beside(one)]
         ran = _in_turns([*wanted, *(other for _, other in others)], len(wanted), how, patience)
         usual, others = ran[: len(wanted)], list(zip(others, ran[len(wanted) :]))
         deployed_rows.write(run, usual, speedups=speedups)
@@ -106,6 +103,20 @@ def compare(
         deployed_rows.write(run, rest, speedups=False)  # those of other threads are no rivals of the usual ones
         placed += usual + rest
     return placed
+
+
+def _jobs(names: Sequence[str], precisions: Sequence[str]) -> list[Key]:
+    """Each target in its precisions, or in those asked for; one that cannot be asked which it has is there once, for
+    the row that says why.
+    """
+    jobs: list[Key] = []
+    for name in names:
+        if deploy.no_runtime(name):
+            jobs.append((name, BASE[1]))
+            continue
+        has = deploy.precisions(name)
+        jobs += [(name, one) for one in has if not precisions or one in precisions or (name, one) == BASE]
+    return jobs
 
 
 def exported(stage: Stage, jobs: Sequence[Key]) -> tuple[Path, dict[str, str]]:
@@ -181,13 +192,15 @@ def _exported(asked: Sequence[Placed]) -> dict[Stage, tuple[Path | None, dict[st
 def _able(one: Placed, written: tuple[Path | None, dict[str, str], str], how: How) -> Placed:
     """With the reason, where it cannot run on what was written of its stage."""
     folder, failed, broken = written
+    if one.why_not and (broken or not deploy.builds(one.target)):
+        return one
     if broken:
-        return one if one.why_not else replace(one, why_not=broken)
+        return replace(one, why_not=broken)
     lacking = [failed[form] for form in deploy.reads(one.target, one.precision) if form in failed]
-    if one.why_not and deploy.builds(one.target):
+    if one.why_not:
         built = lacking[0] if lacking else _built(_job(one, folder, False), how.timeout_s)
         return replace(one, why_not=f"{one.why_not}; {built}")
-    return replace(one, why_not=lacking[0]) if lacking and not one.why_not else one
+    return replace(one, why_not=lacking[0]) if lacking else one
 
 
 def _latest(one: Placed) -> dict[str, Any]:
@@ -212,7 +225,7 @@ def _with_round(one: Placed, number: int, latest: dict[str, Any]) -> Placed:
 def _turn(one: Placed, folder: Path, number: int, how: How, answered: set[Key]) -> Placed:
     """With one round more; in the first one its answers are compared, in the last one its power is metered."""
     target = targets.find(one.target)
-    same = (target.runtime, one.precision)  # one emulator for all devices of a toolchain: it is asked once
+    same = (target.emulator, one.precision)  # one emulator for several devices of a toolchain: it is asked once
     slow = getattr(deploy.runtime(one.target), "EMULATES", False) and one.stage.frames > how.emulated_frames
     judged = bool(one.stage.spoken and how.scorer and target.kind == "simulated")
     slow = slow and not judged

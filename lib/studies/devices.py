@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lib import results, targets
+from lib import deploy, results, targets
 from lib.deploy import stages
 from lib.studies import simulated
 from lib.studies.simulated import NOISE_DB
@@ -26,10 +26,13 @@ NOTEBOOK = "06_gpu_vs_npu"
 
 
 def present(names: Sequence[str]) -> "pd.DataFrame":
-    """Which targets are here, and why not the others, a line each."""
+    """Which targets are here for stages, and why not the others, a line each."""
     import pandas as pd
 
-    rows = [(name, targets.find(name).kind, targets.find(name).why_not() or "here") for name in names]
+    rows = []
+    for name in names:
+        target = targets.find(name)
+        rows.append((name, target.kind, deploy.no_runtime(name) or target.why_not() or "here"))
     return pd.DataFrame(rows, columns=["target", "kind of its numbers", "here, or why not"])
 
 
@@ -43,6 +46,19 @@ def build(
     """The stages on what these sentences make them see. spoken: those by which they are judged."""
     read, others, judged = ([s.text for s in side] for side in (texts, calibration, spoken))
     return [stages.build(name, frames, texts=read, calibration=others, spoken=judged) for name in names]
+
+
+def for_npus(
+    names: Sequence[str], built: Sequence[stages.Stage], npus: Sequence[str], how: Callable[[Sequence[str]], list]
+) -> list[stages.Stage]:
+    """The stages of these names for neural processors: those that are built, and the others by `how` (names -> stages)
+    where any target can run or compile them, as their inputs take a minute each.
+    """
+    there = {stage.label: stage for stage in built}
+    able = any(deploy.builds(npu) or not (deploy.no_runtime(npu) or targets.find(npu).why_not()) for npu in npus)
+    missing = [name for name in names if name not in there] if able else []
+    there |= {stage.label: stage for stage in how(missing)}
+    return [there[name] for name in names if name in there]
 
 
 def short(texts: Sequence["Sentence"], n: int, frames: int) -> list["Sentence"]:
@@ -96,7 +112,8 @@ def all_rows(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
 
 def together(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
     """Simulated rows of this run and recorded ones, a line each: latency, ms for a second of audio that comes out as in
-    the whole, operators placed, SNR, memory; and what was not run, with the reason, where no recorded run has it.
+    the whole, operators placed, SNR, memory and its bandwidth; and what was not run, with the reason, where no recorded
+    run has it.
     """
     import pandas as pd
 
@@ -118,6 +135,7 @@ def together(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
                 "operators on it, %": None if line.placed_pct is None else round(line.placed_pct, 1),
                 "SNR, dB": None if line.snr_db is None else round(line.snr_db, 1),
                 "memory": line.memory,
+                "bandwidth": line.bandwidth,
             }
             lines.append(told)
     return pd.DataFrame(lines).fillna("")
@@ -244,10 +262,10 @@ def _window(line: simulated.Line) -> str:
 
 def _collapsed(lines: Sequence[simulated.Line]) -> str | None:
     """What no longer says the same in 8 bit, and what does not fit, in sentences."""
-    noisy = {(one.system, one.variant, targets.find(one.target).runtime): one for one in lines if one.collapsed}
+    noisy = {(one.system, one.variant, targets.find(one.target).emulator): one for one in lines if one.collapsed}
     listed = ", ".join(
-        f"{system} {variant} by {runtime} ({one.snr_db:.0f} dB)"
-        for (system, variant, runtime), one in noisy.items()
+        f"{system} {variant} by {emulator} ({one.snr_db:.0f} dB)"
+        for (system, variant, emulator), one in noisy.items()
     )
     large = "; ".join(f"{one.name} {one.does_not_fit}" for one in lines if one.does_not_fit)
     said = [f"Placed, but no longer the same, below {NOISE_DB:g} dB: {listed}."] if noisy else []

@@ -142,6 +142,16 @@ FIGURES = (
 )
 
 
+def other_table() -> str:
+    """That the encoders of Whisper on a phone's NPU are not of the table that is often quoted, in a sentence."""
+    own = [one for one in FIGURES if one.source in _WHISPER.values() and one.detail == WINDOW]
+    *first, last = [f"{one.value:.1f}" for one in own]
+    return (
+        "Of Whisper's encoders on Snapdragon 8 Elite (tiny, base, small) 8.9, 18.6 and 60.2 ms are often quoted: those "
+        f"are of another table than the {', '.join(first)} and {last} ms shown here ({own[0].source.split(', ')[0]})."
+    )
+
+
 def table():
     """What was published, a line each, with its conditions and source: a table apart from ours."""
     import pandas as pd

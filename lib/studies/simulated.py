@@ -2,7 +2,8 @@
 whether it fits, how far its numbers are from PyTorch's.
 
 A chunk is cut out of a sentence, so what it costs is laid on the frames that come out as in the whole
-(`stages.useful_frames`). An emulator answers for all devices of its toolchain, so its numbers hold for each of them.
+(`stages.useful_frames`). An emulator answers for several devices of its toolchain (`Target.emulator`), so its numbers
+hold for each of them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ RUN = ("notebook", "host", "commit", "recorded")
 @dataclass(frozen=True)
 class Line:
     """A stage on a device, of one run. run: its RUN; ms: of a chunk, None where nothing said; placed_pct: of the
-    operators; snr_db: of the answer in this length, by whatever device of the toolchain gave it; other_snr_db: (frames,
+    operators; snr_db: of the answer in this length, by a device of the same emulator; other_snr_db: (frames,
     dB) of the longest other length that was answered; detail: of the row of its latency.
     """
 
@@ -115,6 +116,16 @@ class Line:
         )
 
     @property
+    def bandwidth(self) -> str:
+        """What each memory may move at most and what a run moves, in words; "" where the compiler does not say."""
+        used = self.detail.get("model", {})
+        return ", ".join(
+            f"{words} {used[f'{name}_bandwidth']:.3g} GiB/s ({used[f'{name}_total_bytes'] / 1e6:,.3g} MB a run)"
+            for name, words in _MEMORIES.items()
+            if used.get(f"{name}_total_bytes") and f"{name}_bandwidth" in used
+        )
+
+    @property
     def collapsed(self) -> bool:
         """Whether it is known to compute something else."""
         return self.snr_db is not None and self.snr_db < NOISE_DB
@@ -137,7 +148,7 @@ def read(rows: "pd.DataFrame") -> list[Line]:
     keys = [name for name in RUN if name in ours]
     answered = {}
     for row in ours[(ours.metric == "snr_db") & ours.value.notna()].itertuples():
-        answered[_of_runtime(row, keys)] = row.value
+        answered[_of_emulator(row, keys)] = row.value
     lines = []
     for _, own in ours.groupby([*keys, "system", "variant", "target"], sort=False, dropna=False):
         last = own.drop_duplicates("metric", keep="last").set_index("metric")
@@ -148,7 +159,7 @@ def read(rows: "pd.DataFrame") -> list[Line]:
         detail = last.detail.get("latency_ms_p50", "")
         found = json.loads(detail) if str(detail).startswith("{") else {}
         values = {name: last.value.get(metric) for name, metric in _VALUES.items()}
-        snr = answered.get(_of_runtime(row, keys))
+        snr = answered.get(_of_emulator(row, keys))
         lines.append(
             _line(row, keys, snr_db=snr, other_snr_db=_elsewhere(row, keys, answered), detail=found, **values)
         )
@@ -168,6 +179,12 @@ def is_npu(target: str) -> bool:
     return target in targets.TARGETS and targets.find(target).device not in ("cpu", "cuda")
 
 
+_MEMORIES = {  # as Vela names them -> in words
+    "sram": "SRAM",
+    "dram": "main memory",
+    "on_chip_flash": "flash on the chip",
+    "off_chip_flash": "flash beside it",
+}
 _VALUES = {"ms": "latency_ms_p50", "placed_pct": "npu_ops_pct"}
 
 
@@ -176,14 +193,14 @@ def _line(row: Any, keys: Sequence[str], **found: Any) -> Line:
     return Line(run, str(row.time), row.system, row.variant, row.target, row.kind, **found)
 
 
-def _of_runtime(row: Any, keys: Sequence[str]) -> tuple:
-    runtime = targets.find(row.target).runtime
-    return (*(getattr(row, name) for name in keys), row.system, runtime, row.variant)
+def _of_emulator(row: Any, keys: Sequence[str]) -> tuple:
+    emulator = targets.find(row.target).emulator
+    return (*(getattr(row, name) for name in keys), row.system, emulator, row.variant)
 
 
 def _elsewhere(row: Any, keys: Sequence[str], answered: dict[tuple, float]) -> tuple[int, float] | None:
-    """(frames, dB) of the longest other chunk of the same stage that the toolchain answered."""
-    *same, variant = _of_runtime(row, keys)
+    """(frames, dB) of the longest other chunk of the same stage that the emulator answered."""
+    *same, variant = _of_emulator(row, keys)
     others = [
         (int(name.split("-f")[1]), snr)
         for (*of, name), snr in answered.items()

@@ -135,6 +135,16 @@ def finding(rows: "pd.DataFrame") -> str | None:
     return f"What simulators say, beside PyTorch on the same sentences: {listed}." if by_word else None
 
 
+def wanting(rows: "pd.DataFrame") -> str | None:
+    """What brings a first judgement, in a sentence; None where there is one."""
+    return (
+        None
+        if _newest(rows)
+        else "Nobody has judged one yet: `./run_all.sh quick --only 06 --set npu=install --set n_spoken=8` has eight "
+        "sentences said by each simulator, some of which need minutes for a second of speech."
+    )
+
+
 def sounds(placed: Sequence["Placed"]) -> dict[str, dict[str, Clip]]:
     """Stage -> label -> the first sentence as PyTorch and each simulated target say it, for players."""
     found: dict[str, dict[str, Clip]] = {}
