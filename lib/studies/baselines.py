@@ -177,7 +177,7 @@ def lessons(voices: Mapping[str, System], judged: Mapping[str, Judged]) -> list[
 def in_second_voice(threads: int = 2) -> System:
     """fastspeech2 in the voice that `hifigan` has not learnt, through that voice's own vocoder, on ONNX Runtime."""
     pupil = systems.load("fastspeech2", target=ON, threads=threads)
-    return pupil.derive(f"{SECOND_BY}@{SECOND}", speaker=SECOND, vocoder=SECOND_BY)
+    return pupil.derive(f"{SECOND_BY}@{SECOND}", speaker=SECOND, vocoder=SECOND_BY, sharpness=1.0)
 
 
 def second_voice(

@@ -19,6 +19,7 @@ RATE, HOP = 24_000, 300  # samples a second and a frame
 NEAR = 2  # classes on either side of the likeliest of which F0 is the mean
 # What the decoder is fed of F0 is log(1 + F0) over this.
 PITCH_SCALE = 5.0
+FOLLOWING, PASSES = 0.5, 2  # how far what comes out is held to the mel, and in how many passes: see the package
 
 
 def n_frames(n_mel: int) -> int:

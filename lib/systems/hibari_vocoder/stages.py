@@ -10,17 +10,18 @@ from lib.graphs import session
 from lib.graphs.export import kept
 from lib.systems import checkpoint as checkpoints
 from lib.systems.hibari_vocoder import published, signal
+from lib.systems.hibari_vocoder.following import Following
 from lib.systems.hibari_vocoder.parts import PARTS
-from lib.systems.stored_vocoder import StoredVocoder
+from lib.systems.istft.onnx_vocoder import one_thread
 
 _WRITERS = ("export.py", "network.py", "config.py", "../hifigan/network.py")  # the modules that decide what a graph is
 
 
-class HibariVocoderOnnx(StoredVocoder):
+class HibariVocoderOnnx(Following):
     """A trained vocoder on ONNX Runtime's CPU provider, from the same folder as on torch."""
 
     name = "hibari-vocoder"
-    packages = (*StoredVocoder.packages, "hibari-tts")
+    packages = (*Following.packages, "hibari-tts", "scipy", "threadpoolctl")
 
     def __init__(self, folder: str | Path, target: str = "onnxruntime/cpu", threads: int = 2):
         self.folder, self.target, self.threads = Path(folder), target, threads
@@ -44,7 +45,9 @@ class HibariVocoderOnnx(StoredVocoder):
         found, voiced, logits = self.sessions["front"].run(None, {"mel": frames})
         pitch = signal.hz(voiced, logits, self.config)
         spectra = self.sessions["decoder"].run(None, {published.INPUTS: signal.fed(found, pitch)})
-        return signal.spoken([of[0] for of in spectra], pitch, len(log_mel), seed)
+        said = signal.spoken([of[0] for of in spectra], pitch, len(log_mel), seed)
+        with one_thread():
+            return self._held(said, log_mel)
 
     def _exported(self) -> dict[str, bytes]:
         from lib.systems.hibari_vocoder import export

@@ -6,15 +6,16 @@ import numpy as np
 import torch
 
 from lib.systems.hibari_vocoder import network, published, signal
+from lib.systems.hibari_vocoder.following import Following
 from lib.systems.hibari_vocoder.parts import PARTS
 from lib.systems.trained_vocoder import TrainedVocoder
 
 
-class HibariVocoder(TrainedVocoder):
+class HibariVocoder(Following, TrainedVocoder):
     """A trained vocoder, loaded from the folder that `save` made; it says every mel in the voice of `hibari`."""
 
     name, parts = "hibari-vocoder", PARTS
-    packages = (*TrainedVocoder.packages, "hibari-tts")  # its decoder, and its signal processing
+    packages = (*TrainedVocoder.packages, "hibari-tts", "scipy")  # its decoder, and its signal processing
     published = ("decoder",)  # of its networks, what nobody trained here
 
     def __init__(self, *args, **kwargs):
@@ -30,8 +31,14 @@ class HibariVocoder(TrainedVocoder):
         pitch = signal.hz(voiced[0].cpu().numpy(), logits[0].cpu().numpy(), self.config)
         inputs = torch.from_numpy(signal.fed(found[0].cpu().numpy(), pitch)).to(self.device)
         spectra = self.modules["decoder"](inputs)[0].float().cpu().numpy()
-        return signal.spoken(np.split(spectra, 5), pitch, len(log_mel), seed)
+        said = signal.spoken(np.split(spectra, 5), pitch, len(log_mel), seed)
+        return self._held(said, log_mel, _product)
 
     def decoded(self, log_mel: torch.Tensor) -> torch.Tensor:
         """(1, F, n_bands) -> (1, F * hop)."""
         return torch.from_numpy(self.vocode(log_mel[0].cpu().numpy()))[None].to(self.device)
+
+
+def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """By torch's threads, which spin for a while after the networks and would be in the way of NumPy's."""
+    return (torch.from_numpy(left) @ torch.from_numpy(right)).numpy()

@@ -65,8 +65,12 @@ def checked_passes(passes: int) -> int:
     return passes
 
 
-def held(waveform: np.ndarray, log_mel: np.ndarray, passes: int, product: Product = np.matmul) -> np.ndarray:
+def held(
+    waveform: np.ndarray, log_mel: np.ndarray, passes: int, product: Product = np.matmul, *, share: float = 1.0
+) -> np.ndarray:
     """(F * HOP,) and the log-mel (F, 80) to be shown -> (F * HOP,) float32 in [-1, 1]; see the module.
+
+    share: how far from the mel that the waveform has (0) to the one that is to be shown (1), in nepers.
 
     product: of two matrices. Beside a library whose threads spin while they wait, NumPy's own product may take ten
     times as long: give that library's.
@@ -79,6 +83,8 @@ def held(waveform: np.ndarray, log_mel: np.ndarray, passes: int, product: Produc
     samples = rows.reshape(-1)
     samples[inside] = waveform
     windows = np.lib.stride_tricks.sliding_window_view(samples, SIZE)[::HOP]  # (F, 1024)
+    if share < 1:
+        log_mel = share * log_mel + (1 - share) * _shown(windows, product)
     moving = np.zeros_like(rows)
     for turn in range(TURNS * passes):
         first = turn % TURNS
@@ -100,13 +106,25 @@ def _changes(windows: np.ndarray, log_mel: np.ndarray, product: Product) -> np.n
 
     filters, envelope, window = _constants()
     spectrum = fft.rfft(windows * window)  # (n, 513)
-    ours = product(np.abs(spectrum[:, : len(filters)]), filters)
-    missing = log_mel - np.log(np.maximum(ours, np.float32(HIFIGAN.floor)))
+    missing = log_mel - _bands(spectrum, filters, product)
     gain = product(np.clip(STRETCH * missing, -LARGEST, LARGEST), envelope)
     spectrum *= np.expm1(gain, out=gain)
     changes = fft.irfft(spectrum, n=SIZE, overwrite_x=True)
     changes *= window
     return changes
+
+
+def _shown(windows: np.ndarray, product: Product) -> np.ndarray:
+    """(n, 80) log-mel that windows of a waveform (n, 1024) have."""
+    from scipy import fft
+
+    filters, _, window = _constants()
+    return _bands(fft.rfft(windows * window), filters, product)
+
+
+def _bands(spectrum: np.ndarray, filters: np.ndarray, product: Product) -> np.ndarray:
+    ours = product(np.abs(spectrum[:, : len(filters)]), filters)
+    return np.log(np.maximum(ours, np.float32(HIFIGAN.floor)))
 
 
 @functools.cache

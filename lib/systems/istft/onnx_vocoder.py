@@ -55,7 +55,7 @@ class IstftOnnx(Held):
     def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:
         log_mel = self.checked(log_mel)
         said = stream.Utterance(Stages(self.sessions, self.config)).push(log_mel, last=True)
-        with _one_thread():
+        with one_thread():
             return held(said, log_mel, self.passes)
 
     def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -82,7 +82,7 @@ def stage_graphs(folder: Path) -> tuple[IstftConfig, dict[str, bytes]]:
     return config, {stage: path.read_bytes() for stage, path in kept.items()}
 
 
-def _one_thread() -> AbstractContextManager:
+def one_thread() -> AbstractContextManager:
     """Inside of it NumPy's products take one thread: they are so small that waking a second one costs more than it
     does, above all where others, of ONNX Runtime or of torch, still spin.
     """
