@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from processor import needs_sums_of_eight_bits
 from test_pruning import SENTENCE, Small, decoder, load
 from test_recovery import FEW, LEARNING
 
@@ -61,6 +62,7 @@ def rounding(whole):
     return optimize.make(whole, "int8-aware", sentences=TEXTS, variant="rounding")
 
 
+@needs_sums_of_eight_bits
 def test_it_says_what_its_int8_graph_says(whole, rounding):
     network = rounding.modules["decoder"]
     graph = aware.exported(network)
@@ -174,6 +176,7 @@ def _widened(system):
         system.modules["decoder"].conv_post.after.log_step += np.log(3)
 
 
+@needs_sums_of_eight_bits
 def test_a_real_vocoder_goes_to_onnx_runtime_as_it_spoke_on_torch(tmp_path):
     whole, text = load("hifigan"), ["Go home."]
     made = optimize.make(whole, "int8-aware", sentences=text, stages=["decoder"], variant="int8-aware")
