@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-LOSSES = ("latents", "denoise", "mel")  # of a record the first that it has: what the training is about
+LOSSES = ("latents", "hidden", "denoise", "mel")  # of a record the first that it has: what the training is about
 ACROSS = 3  # panels beside each other
 
 
