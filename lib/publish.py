@@ -25,7 +25,6 @@ from lib.files import write_atomic
 from lib.measure import evaluate, held_out_voices
 from lib.measure.scorer import Scorer
 from lib.systems import postfilter
-from lib.systems.istft.held import PASSES
 from lib.training import checkpoint as checkpoints
 from lib.training import recipe as recipes
 from lib.training import sources, tasks
@@ -130,14 +129,8 @@ def copies(
     learnt: the voices that it was trained on; where that is one, it is judged on no other. Of strange ones those that
     this machine cannot get are left out. The other one is `hifigan`; where its voice is not among them `istft`.
     """
-    vocoders = {"Griffin-Lim": features.griffin_lim}
-    if "vits-joe" in learnt:
-        vocoders["hifigan"] = systems.load("hifigan", threads=threads).vocode
-    else:
-        other = systems.load("istft", threads=threads)
-        other.configure(passes=PASSES)
-        vocoders["istft"] = other.vocode
-    vocoders[model.name] = model.vocode
+    vocoders, other = {"Griffin-Lim": features.griffin_lim}, "hifigan" if "vits-joe" in learnt else "istft"
+    vocoders |= {other: systems.load(other, threads=threads).vocode} | {model.name: model.vocode}
     if model.settings().get("passes"):  # what streams is held to no mel
         vocoders[f"{model.name} as it streams"] = model.adjusted(passes=0).vocode
     for voice in learnt if len(learnt) == 1 else held_out_voices.NAMES:

@@ -1,4 +1,4 @@
-"""The decoder of `hibari` as a vocoder: cut out exactly, fed in time, taught by regression, the same on both runtimes."""
+"""The decoder of `hibari` as a vocoder: cut out, fed in time, taught by regression, the same on both runtimes."""
 
 from __future__ import annotations
 

@@ -66,7 +66,8 @@ def test_many_sentences_of_an_earlier_run_are_not_hidden_by_a_few_of_this_one(tm
     )
     (said,) = sharpened.finding(found)
     assert "1 of 1 models" in said and "tacotron2" not in said
-    row = {"metric": "mos_predicted", "value": 4.0, "variant": sharpened.variant("sharp", "hibari", "istft"), "system": "x"}
+    of = sharpened.variant("sharp", "hibari", "istft")
+    row = {"metric": "mos_predicted", "value": 4.0, "variant": of, "system": "x"}
     rows = pd.DataFrame([{**row, "n": 100, "time": "2026-01-01"}, {**row, "n": 2, "time": "2026-02-01"}])
     ((_, (_, chosen)),) = sharpened._newest(rows)
     assert chosen.n == 100

@@ -106,9 +106,9 @@ def study(
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """A line each model, voice and vocoder, of the newest run with the most sentences: predicted MOS of both, what sharpening gains, WER of
-    both, how far the sharpened one lies from the voice itself, the floor for that, and what became of it; how many points
-    of WER it lies from the voice; which run, "" of this one.
+    """A line each model, voice and vocoder, of the newest run with the most sentences: predicted MOS of both, what
+    sharpening gains, WER of both, how far the sharpened one lies from the voice itself, the floor for that, and what
+    became of it; how many points of WER it lies from the voice; which run, "" of this one.
 
     rows: of `lib.results.read`.
     """

@@ -176,7 +176,7 @@ class BeforeVocoder(System):
         return self.vocoder.vocode(log_mel, seed)
 
     def _voice_of(self, speaker: str) -> str | None:
-        """The vocoder that a speaker wants in place of one that knows somebody else alone; None where this one will do."""
+        """The vocoder that a speaker wants in place of one that knows somebody else alone; None: this one will do."""
         own = systems.OWN_VOCODERS
         strange = self.vocoder.name in own.values() and own.get(speaker) != self.vocoder.name
         return own.get(speaker, "istft") if strange else None

@@ -156,6 +156,11 @@ def find(profile: str, task: str) -> Recipe:
     return load(path(profile, task))
 
 
+def narrowed(whole: Any, kind: type[Config]) -> Config:
+    """The part of a configuration that a dataclass, which it extends, has."""
+    return kind(**{f.name: getattr(whole, f.name) for f in dataclasses.fields(kind)})
+
+
 def parse(config: type[Config], values: dict[str, Any], part: str) -> Config:
     """Build a dataclass from a mapping; an unknown, missing or mistyped key is named with its part."""
     fields = {f.name: f for f in dataclasses.fields(config)}

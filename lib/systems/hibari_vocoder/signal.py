@@ -14,6 +14,7 @@ from lib.errors import require
 from lib.features import HIFIGAN
 from lib.systems.hibari import PACKAGE
 from lib.systems.hibari_vocoder.config import N_TEXT, HibariVocoderConfig
+from lib.systems.istft.onnx_vocoder import read
 
 RATE, HOP = 24_000, 300  # samples a second and a frame
 NEAR = 2  # classes on either side of the likeliest of which F0 is the mean
@@ -41,14 +42,8 @@ def at_decoder(log_mel: np.ndarray, n: int) -> np.ndarray:
 
 
 def hz(voiced: np.ndarray, logits: np.ndarray, config: HibariVocoderConfig) -> np.ndarray:
-    """F0 (F,) float32, 0 where unvoiced: the mean class around the likeliest. voiced: logits (F,); logits: (bins, F)."""
-    near = logits.argmax(0) + np.arange(-NEAR, NEAR + 1)[:, None]  # (5, F)
-    outside = (near < 0) | (near >= config.pitch_bins)
-    chosen = np.take_along_axis(logits, near.clip(0, config.pitch_bins - 1), 0).astype(np.float64)
-    weights = np.where(outside, 0, np.exp(chosen - chosen.max(0)))
-    place = (weights * near).sum(0) / weights.sum(0)
-    pitch = config.pitch_low_hz * 2 ** (place * config.pitch_step_cents / 1200)
-    return np.where(voiced > 0, pitch, 0).astype(np.float32)
+    """F0 (F,) float32, 0 where unvoiced. voiced: logits (F,); logits: of the classes (bins, F)."""
+    return np.where(voiced > 0, read(logits.T, config, NEAR), 0).astype(np.float32)
 
 
 def fed(found: np.ndarray, pitch: np.ndarray) -> np.ndarray:

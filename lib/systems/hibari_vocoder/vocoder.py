@@ -8,6 +8,7 @@ import torch
 from lib.systems.hibari_vocoder import network, published, signal
 from lib.systems.hibari_vocoder.following import Following
 from lib.systems.hibari_vocoder.parts import PARTS
+from lib.systems.istft.vocoder import product
 from lib.systems.trained_vocoder import TrainedVocoder
 
 
@@ -32,13 +33,8 @@ class HibariVocoder(Following, TrainedVocoder):
         inputs = torch.from_numpy(signal.fed(found[0].cpu().numpy(), pitch)).to(self.device)
         spectra = self.modules["decoder"](inputs)[0].float().cpu().numpy()
         said = signal.spoken(np.split(spectra, 5), pitch, len(log_mel), seed)
-        return self._held(said, log_mel, _product)
+        return self._held(said, log_mel, product)
 
     def decoded(self, log_mel: torch.Tensor) -> torch.Tensor:
         """(1, F, n_bands) -> (1, F * hop)."""
         return torch.from_numpy(self.vocode(log_mel[0].cpu().numpy()))[None].to(self.device)
-
-
-def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """By torch's threads, which spin for a while after the networks and would be in the way of NumPy's."""
-    return (torch.from_numpy(left) @ torch.from_numpy(right)).numpy()

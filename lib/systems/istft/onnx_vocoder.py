@@ -28,6 +28,8 @@ from lib.systems.istft.tables import LOWEST_HZ, REFERENCE_HZ
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+    from lib.systems.hibari_vocoder.config import HibariVocoderConfig
+
 WRITERS = (
     "graph.py",
     "tables.py",
@@ -141,11 +143,11 @@ class Stages:
         return list(answers.values())
 
 
-def read(logits: np.ndarray, config: IstftConfig) -> np.ndarray:
-    """(F, bins) -> F0 (F,) float64, as `network.Pitch.hz`."""
+def read(logits: np.ndarray, config: IstftConfig | HibariVocoderConfig, reach: int = 4) -> np.ndarray:
+    """(F, bins) -> F0 (F,) float64, as `network.Pitch.hz`: mean of the likeliest class and `reach` on either side."""
     near = np.clip(
-        logits.argmax(1)[:, None] + np.arange(-4, 5), -1, config.pitch_bins
-    )  # (F, 9), beyond the ends: -1, n
+        logits.argmax(1)[:, None] + np.arange(-reach, reach + 1), -1, config.pitch_bins
+    )  # (F, 2 * reach + 1), beyond the ends: -1, n
     outside = (near < 0) | (near == config.pitch_bins)
     chosen = np.take_along_axis(logits, np.clip(near, 0, config.pitch_bins - 1), 1).astype(np.float64)
     weights = np.where(outside, 0, np.exp(chosen - chosen.max(1, keepdims=True)))

@@ -26,7 +26,7 @@ class Istft(Held, TrainedVocoder):
         return network.decode(self.modules, log_mel)
 
     def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:
-        return held(super().vocode(log_mel, seed), self.checked(log_mel), self.passes, _product)
+        return held(super().vocode(log_mel, seed), self.checked(log_mel), self.passes, product)
 
     def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Log-mels (n, n_bands) as they come -> the waveform as far as it is known, held to no mel; see
@@ -43,7 +43,7 @@ class PartialIstft(Istft):
     parts = partial.PARTS
 
 
-def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """By torch's threads, which spin for a while after the networks and would be in the way of NumPy's."""
     return (torch.from_numpy(left) @ torch.from_numpy(right)).numpy()
 

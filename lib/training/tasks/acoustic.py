@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, TypeVar
@@ -15,7 +15,7 @@ from lib.errors import MissingDataError, ParameterError, TrainingError
 from lib.features import HIFIGAN
 from lib.training import checkpoint as checkpoints
 from lib.training import sources
-from lib.training.recipe import Recipe, parse
+from lib.training.recipe import Recipe, narrowed, parse
 from lib.training.task import Batch, Task
 from lib.training.tasks import acoustic_data
 from lib.training.tasks.acoustic_data import Example
@@ -52,7 +52,7 @@ class Learning:
 
     def sizes(self, kind: type[Sizes]) -> Sizes:
         """The part of the recipe that another dataclass holds."""
-        return kind(**{f.name: getattr(self, f.name) for f in fields(kind)})
+        return narrowed(self, kind)
 
 
 class AcousticTask(Task):

@@ -2,15 +2,15 @@
 
 Plain regression, of what is fed and of what the decoder makes of it before its last layer, so that what matters to the
 decoder matters here. The decoder itself learns nothing. Some of the mels are those that acoustic models guess when they
-are made to follow the clip (`predicted_mels`): what they leave of a sound is found again only by who has seen it. Half of
-the others are blurred over time and bands, as guessing blurs.
+are made to follow the clip (`predicted_mels`): what they leave of a sound is found again only by who has seen it. Half
+of the others are blurred over time and bands, as guessing blurs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from lib.systems.hibari_vocoder.config import N_TEXT, HibariVocoderConfig
 from lib.systems.hibari_vocoder.parts import PARTS
 from lib.training import checkpoint as checkpoints
 from lib.training import sources
-from lib.training.recipe import Recipe, parse
+from lib.training.recipe import Recipe, narrowed, parse
 from lib.training.task import Batch, Task, Update, Validation, split
 from lib.training.tasks import hibari_targets, predicted_mels
 
@@ -70,7 +70,7 @@ class Learning(HibariVocoderConfig):
     @property
     def network(self) -> HibariVocoderConfig:
         """The part that the finished vocoder needs."""
-        return HibariVocoderConfig(**{f.name: getattr(self, f.name) for f in fields(HibariVocoderConfig)})
+        return narrowed(self, HibariVocoderConfig)
 
 
 class Piece(NamedTuple):
@@ -116,8 +116,8 @@ class HibariVocoderTask(Task):
         return PARTS.save(folder, config, {MODULE: loaded.of(MODULE)}, card)
 
     def item(self, index: int, rng: np.random.Generator) -> Piece:
-        """A segment from a random place on; beyond the clip its last frame is held. In a share of the items it is one of
-        the clips whose mel was guessed, as it was guessed.
+        """A segment from a random place on; beyond the clip its last frame is held. In a share of the items it is one
+        of the clips whose mel was guessed, as it was guessed.
         """
         guessed = bool(self._guessed) and rng.random() < self.config.mels_share
         place = self._guessed[index % len(self._guessed)] if guessed else (index, None)

@@ -9,7 +9,7 @@ at other levels and band limits.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from lib.systems import istft
 from lib.systems.istft import network, signal
 from lib.training import checkpoint as checkpoints
 from lib.training import sources
-from lib.training.recipe import Recipe, parse
+from lib.training.recipe import Recipe, narrowed, parse
 from lib.training.task import Batch, Task, Update, Validation, split
 from lib.training.tasks import istft_data, predicted_mels
 from lib.training.tasks.istft_losses import complex_loss, median_loss, spectral_loss
@@ -70,7 +70,7 @@ class Learning(Cutting):
     @property
     def network(self) -> istft.IstftConfig:
         """The part that the finished vocoder needs."""
-        return istft.IstftConfig(**{f.name: getattr(self, f.name) for f in fields(istft.IstftConfig)})
+        return narrowed(self, istft.IstftConfig)
 
 
 class IstftTask(Task):

@@ -6,13 +6,13 @@ is no `istft` that anything else would load.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from lib.corpora.base import Corpus
 from lib.systems.istft import denial, partial
 from lib.training import checkpoint as checkpoints
-from lib.training.recipe import Recipe, parse
+from lib.training.recipe import Recipe, narrowed, parse
 from lib.training.tasks import istft
 
 
@@ -24,9 +24,7 @@ class Learning(istft.Learning):
 
     @property
     def network(self) -> partial.PartialConfig:
-        return partial.PartialConfig(
-            **{f.name: getattr(self, f.name) for f in fields(partial.PartialConfig)}
-        )
+        return narrowed(self, partial.PartialConfig)
 
 
 class PartialTask(istft.IstftTask):

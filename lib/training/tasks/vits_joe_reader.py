@@ -7,7 +7,7 @@ distance, as the vocoder that is to speak them hears them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from lib.features import HIFIGAN, griffin_lim
 from lib.files import cache_folder, content_key, write_atomic
 from lib.systems.vits_joe import reader
 from lib.training import checkpoint as checkpoints
-from lib.training.recipe import Recipe, parse
+from lib.training.recipe import Recipe, narrowed, parse
 from lib.training.task import Batch, Task, Update, Validation, split
 from lib.training.tasks.vocoder_targets import VOICE, true_latents
 
@@ -46,7 +46,7 @@ class Learning(reader.ReaderConfig):
     @property
     def network(self) -> reader.ReaderConfig:
         """The part that the finished network needs."""
-        return reader.ReaderConfig(**{f.name: getattr(self, f.name) for f in fields(reader.ReaderConfig)})
+        return narrowed(self, reader.ReaderConfig)
 
     @property
     def around(self) -> int:
