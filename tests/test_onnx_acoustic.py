@@ -83,9 +83,8 @@ def test_the_same_frames_are_said_from_the_same_seed(name, pair):
 
 
 def test_fastspeech2_obeys_its_controls_as_on_torch(pair):
-    theirs, ours = (
-        voice.adjusted(rate=1.3, semitones=2.0, energy=1.5, speaker="hibari") for voice in pair("fastspeech2")
-    )
+    manner = dict(rate=1.3, semitones=2.0, energy=1.5, speaker="hibari", vocoder="istft")  # no 8 bits on either side
+    theirs, ours = (voice.adjusted(**manner) for voice in pair("fastspeech2"))
     one, other = theirs.synthesize(TEXTS[1]), ours.synthesize(TEXTS[1])
     assert one.frames == other.frames and off(one.waveform, other.waveform) < 5e-3
     assert one.frames != pair("fastspeech2")[1].synthesize(TEXTS[1]).frames
