@@ -6,6 +6,8 @@ every layer.
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 from torch import nn
 
@@ -25,10 +27,22 @@ def normalised(norm: nn.BatchNorm1d, channels: torch.Tensor, real: torch.Tensor 
     return counted.transpose(1, 2)
 
 
+def lstm_precision() -> contextlib.AbstractContextManager:
+    """Around an LSTM. Where the processor knows no bfloat16, oneDNN has none in it and raises: then torch's own runs."""
+    if torch.is_autocast_enabled("cpu") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.backends.mkldnn.flags(enabled=False)
+    return contextlib.nullcontext()
+
+
 def both_ways(lstm: nn.LSTM, sequence: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
     """A bidirectional LSTM over (B, time, C), which reads each sentence backward from its own end."""
-    if real is None:
-        return lstm(sequence)[0]
+    with lstm_precision():
+        if real is None:
+            return lstm(sequence)[0]
+        return _packed(lstm, sequence, real)
+
+
+def _packed(lstm: nn.LSTM, sequence: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     packed = nn.utils.rnn.pack_padded_sequence(
         sequence, real.sum(1).cpu(), batch_first=True, enforce_sorted=False
     )

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lib.systems.layers import plain
+from lib.systems.padding import lstm_precision
 from lib.systems.tacotron2.config import NetworkConfig
 
 
@@ -135,7 +136,8 @@ def lstm(cell: nn.Module, sequence: torch.Tensor, width: int) -> torch.Tensor:
     start = sequence.new_zeros(1, sequence.shape[1], width)
     if plain(cell):
         weights = (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
-        return torch.lstm(sequence, (start, start), weights, True, 1, 0.0, cell.training, False, False)[0]
+        with lstm_precision():
+            return torch.lstm(sequence, (start, start), weights, True, 1, 0.0, cell.training, False, False)[0]
     state, hidden = (start[0], start[0]), []
     for frames in sequence.unbind():  # (B, input)
         state = cell(frames, state)
