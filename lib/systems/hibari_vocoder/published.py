@@ -18,7 +18,8 @@ INPUTS = "/Concat_43_output_0"  # (1, 130, F): what the decoder is fed
 HIDDEN = "/dec_norm/LayerNormalization_output_0"  # (1, F, 256): before its last layer
 OUTPUTS = ("lh", "theta", "ln", "lr", "phi")  # (1, 601, F) each: what `hibari.dsp.synth` takes
 F0 = "f0"  # (1, F) Hz, below 40 where nothing is voiced
-_REVISION = 1  # raised where another piece is cut
+LASTING = "/Gather_31_output_0"  # (1, n): logarithms of the frames that each phoneme lasts
+_REVISION = 2  # raised where another piece is cut
 
 
 def graph_file() -> Path:
@@ -36,8 +37,8 @@ def decoder_file() -> Path:
 
 
 def reader_file() -> Path:
-    """The graph of what lies before the decoder: ids (1, n), speed (1,) -> INPUTS and F0."""
-    return _cut("reader", ("ids", "speed"), (INPUTS, F0))
+    """The graph of what lies before the decoder: ids (1, n), speed (1,) -> INPUTS, F0 and LASTING."""
+    return _cut("reader", ("ids", "speed"), (INPUTS, F0, LASTING))
 
 
 def weights() -> dict[str, np.ndarray]:
@@ -64,7 +65,7 @@ def weights() -> dict[str, np.ndarray]:
             "head.bias": arrays["m.head.bias"],
         }
     except KeyError as error:
-        raise _another(f"it has no {error}") from error
+        raise another(f"it has no {error}") from error
 
 
 def _n_blocks(arrays: dict[str, np.ndarray]) -> int:
@@ -106,12 +107,12 @@ def _cut(name: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Path:
         model = onnx.load_from_string(published)
         held = {tensor for node in model.graph.node for tensor in (*node.input, *node.output)}
         if lacking := {*inputs, *outputs} - held:
-            raise _another(f"it has no {', '.join(sorted(lacking))}")
+            raise another(f"it has no {', '.join(sorted(lacking))}")
         write_atomic(path, cut.part(model, f"hibari {name}", inputs, outputs))
     return path
 
 
-def _another(why: str) -> TrainingError:
+def another(why: str) -> TrainingError:
     return TrainingError(
         f"{graph_file()} holds another decoder than the one known here ({why}): pip install {PACKAGE}"
     )

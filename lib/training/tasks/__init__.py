@@ -12,6 +12,7 @@ from lib.training.task import Task
 # Name in recipes -> its class, a `task.Task`. A new trainable system is one file and one line here.
 _TASKS = {
     "fastspeech2": "lib.training.tasks.fastspeech2:AcousticTask",
+    "hibari-small": "lib.training.tasks.hibari_small:HibariSmallTask",
     "hibari-vocoder": "lib.training.tasks.hibari_vocoder:HibariVocoderTask",
     "hifigan": "lib.training.tasks.hifigan:VocoderTask",
     "istft": "lib.training.tasks.istft:IstftTask",

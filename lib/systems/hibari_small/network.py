@@ -1,0 +1,125 @@
+"""The networks of `hibari-small`: one reads phonemes, the other says frames.
+
+`real` is (B, time) bool, False where there is padding; None for a batch without any (`lib.systems.padding`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lib.systems.hibari_small.config import N_PLACE, N_PROSODY, N_SPECTRA, N_SYMBOLS, HibariSmallConfig
+from lib.systems.hifigan.network import ConvNeXtBlock
+from lib.systems.padding import silenced
+
+USUAL_HZ = 200.0  # F0 is told in octaves from here
+
+
+class Prosody(NamedTuple):
+    """Of each frame, (B, F): the logit of its being voiced, F0 in octaves from USUAL_HZ, loudness as it was learnt."""
+
+    voiced: torch.Tensor
+    octaves: torch.Tensor
+    loudness: torch.Tensor
+
+
+class Encoder(nn.Module):
+    """Phonemes -> what is known of each, and the logarithm of how many frames it lasts."""
+
+    def __init__(self, config: HibariSmallConfig):
+        super().__init__()
+        width = config.width
+        self.embedding = nn.Embedding(N_SYMBOLS, width)
+        self.blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(config.encoder_blocks))
+        self.layers = nn.ModuleList(_Attention(width, config.heads) for _ in range(config.encoder_layers))
+        self.norm = nn.LayerNorm(width)
+        self.hidden_length = nn.Conv1d(width, width, 3, padding=1)
+        self.length = nn.Linear(width, 1)
+
+    def forward(self, ids: torch.Tensor, real: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, n) -> (B, n, width), (B, n)"""
+        channels = _through(self.blocks, silenced(self.embedding(ids).transpose(1, 2), real), real)
+        hidden = channels.transpose(1, 2)
+        for layer in self.layers:
+            hidden = layer(hidden, real)
+        hidden = self.norm(hidden)
+        lasting = F.gelu(self.hidden_length(silenced(hidden.transpose(1, 2), real))).transpose(1, 2)
+        return hidden, self.length(lasting)[..., 0]
+
+
+class Decoder(nn.Module):
+    """Phonemes held for as long as each lasts -> pitch and loudness, and then the spectra."""
+
+    def __init__(self, config: HibariSmallConfig):
+        super().__init__()
+        width, decoder = config.width, config.decoder_width
+        self.enter_prosody = nn.Linear(width + N_PLACE, width)
+        self.prosody_blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(config.prosody_blocks))
+        self.prosody_head = nn.Linear(width, N_PROSODY)
+        self.enter = nn.Conv1d(width + N_PLACE + N_PROSODY, decoder, 7, padding=3)
+        self.blocks = nn.ModuleList(ConvNeXtBlock(decoder) for _ in range(config.decoder_blocks))
+        self.norm = nn.LayerNorm(decoder)
+        self.head = nn.Linear(decoder, N_SPECTRA)
+
+    def prosody(self, held: torch.Tensor, real: torch.Tensor | None) -> Prosody:
+        """held: (B, F, width + N_PLACE)."""
+        channels = silenced(self.enter_prosody(held).transpose(1, 2), real)
+        found = self.prosody_head(_through(self.prosody_blocks, channels, real).transpose(1, 2))
+        return Prosody(*found.unbind(-1))
+
+    def hidden(
+        self,
+        held: torch.Tensor,
+        voiced: torch.Tensor,
+        octaves: torch.Tensor,
+        loudness: torch.Tensor,
+        real: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """(B, F, decoder_width), of which the spectra are a linear function. voiced: 0 or 1."""
+        told = torch.stack([voiced, octaves * voiced, loudness], -1)
+        channels = silenced(torch.cat([held, told], -1).transpose(1, 2), real)
+        channels = silenced(self.enter(channels), real)
+        return self.norm(_through(self.blocks, channels, real).transpose(1, 2))
+
+    def forward(self, held: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, F, width + N_PLACE) -> F0 in Hz (B, F), 0 where unvoiced, and spectra (B, F, N_SPECTRA)."""
+        found = self.prosody(held, None)
+        voiced = (found.voiced > 0).to(held.dtype)
+        spectra = self.head(self.hidden(held, voiced, found.octaves, found.loudness, None))
+        return USUAL_HZ * torch.exp(math.log(2) * found.octaves) * voiced, spectra
+
+
+class _Attention(nn.Module):
+    """A layer that attends to a whole sentence, and a network per phoneme."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm, self.asked, self.answer = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.second_norm = nn.LayerNorm(width)
+        self.expand, self.project = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:  # (B, n, width)
+        asked = self.asked(self.norm(hidden)).unflatten(-1, (3, self.heads, -1))  # (B, n, 3, heads, channels)
+        query, key, value = asked.permute(2, 0, 3, 1, 4)  # (B, heads, n, channels) each
+        near = query @ key.transpose(-1, -2) * key.shape[-1] ** -0.5
+        if real is not None:
+            near = near.masked_fill(~real[:, None, None], torch.finfo(near.dtype).min)
+        hidden = hidden + self.answer((near.softmax(-1) @ value).transpose(1, 2).flatten(-2))
+        return hidden + self.project(F.gelu(self.expand(self.second_norm(hidden))))
+
+
+def _through(blocks: nn.ModuleList, channels: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
+    for block in blocks:
+        channels = silenced(block(channels), real)
+    return channels
+
+
+def build(config: HibariSmallConfig, seed: int = 0) -> dict[str, nn.Module]:
+    """Encoder and decoder by name, with random weights."""
+    torch.manual_seed(seed)
+    return {"encoder": Encoder(config), "decoder": Decoder(config)}
