@@ -1,6 +1,6 @@
 """Which ONNX graphs does `hibari-small` consist of?
 
-encoder   ids (n,) -> known (n, width), lasting (n,), logarithms of frames
+encoder   ids (n,) -> known (n, width), lasting (n,), see `signal.lengths`
 decoder   held (F, width + N_PLACE) -> hz (F,), 0 where unvoiced, and spectra (F, N_SPECTRA)
 """
 

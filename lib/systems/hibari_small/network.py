@@ -28,7 +28,7 @@ class Prosody(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """Phonemes -> what is known of each, and the logarithm of how many frames it lasts."""
+    """Phonemes -> what is known of each, and how long it lasts, as `signal.lengths` takes it."""
 
     def __init__(self, config: HibariSmallConfig):
         super().__init__()

@@ -17,12 +17,15 @@ from lib.systems.hibari_small.config import N_BINS
 
 RATE, HOP, N_FFT = 24_000, 300, 1_200
 LOUDEST = 7.0  # of a logarithm of a magnitude
-LONGEST = 400  # frames of a phoneme: what is said longer is a fault
+LONGEST = 200  # times 25 ms of a phoneme: what is said longer is a fault
+NOISE_FRAMES = 800  # 10 s of noise are drawn once and begun anywhere: to draw it each time was half of the synthesis
 
 
 def lengths(logarithms: np.ndarray) -> np.ndarray:
-    """Frames of each phoneme (n,) int, at least one."""
-    return np.exp(logarithms).round().clip(1, LONGEST).astype(np.int64)
+    """Frames of each phoneme (n,) int, an even number: the teacher counts in 25 ms, of which a phoneme has at least
+    one, and tells the logarithm of one more.
+    """
+    return 2 * np.expm1(logarithms).round().clip(1, LONGEST).astype(np.int64)
 
 
 def held(known: np.ndarray, frames: np.ndarray) -> np.ndarray:
@@ -47,7 +50,8 @@ def spoken(spectra: np.ndarray, hz: np.ndarray, seed: int) -> np.ndarray:
 
     harmonic, turn, noise, free, phase = (spectra[:, i * N_BINS : (i + 1) * N_BINS] for i in range(5))
     n = len(hz)
-    whole = np.random.default_rng(seed).standard_normal((n, 2 * N_BINS), np.float32).view(np.complex64)
+    first = int(np.random.default_rng(seed).integers(NOISE_FRAMES))
+    whole = _drawn()[np.arange(first, first + n) % NOISE_FRAMES]
     whole *= _magnitude(noise)
     whole += _polar(_magnitude(free), phase)
     sounding = _sounding(hz)
@@ -59,6 +63,12 @@ def spoken(spectra: np.ndarray, hz: np.ndarray, seed: int) -> np.ndarray:
         excited *= _polar(_magnitude(harmonic[sounding]), np.pi * np.tanh(turn[sounding]))
         whole[sounding] += excited
     return _overlapped(scipy.fft.irfft(whole, N_FFT, axis=1, overwrite_x=True))
+
+
+@functools.cache
+def _drawn() -> np.ndarray:
+    """complex64 (NOISE_FRAMES, N_BINS), each part of variance 1."""
+    return np.random.default_rng(0).standard_normal((NOISE_FRAMES, 2 * N_BINS), np.float32).view(np.complex64)
 
 
 def _magnitude(logarithm: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ INPUTS = "/Concat_43_output_0"  # (1, 130, F): what the decoder is fed
 HIDDEN = "/dec_norm/LayerNormalization_output_0"  # (1, F, 256): before its last layer
 OUTPUTS = ("lh", "theta", "ln", "lr", "phi")  # (1, 601, F) each: what `hibari.dsp.synth` takes
 F0 = "f0"  # (1, F) Hz, below 40 where nothing is voiced
-LASTING = "/Gather_31_output_0"  # (1, n): logarithms of the frames that each phoneme lasts
+LASTING = "/Gather_31_output_0"  # (n,): how long each phoneme lasts, see `hibari_small.signal.lengths`
 _REVISION = 2  # raised where another piece is cut
 
 

@@ -26,7 +26,7 @@ _REVISION = 1  # raised where something else is kept of a sentence
 
 @dataclass(frozen=True)
 class Reading:
-    """ids: (n,) phonemes; lasting: (n,) logarithms of their frames; frames: (n,) whole ones; hz: (F,), 0 where
+    """ids: (n,) phonemes; lasting: (n,), see `signal.lengths`; frames: (n,) whole ones; hz: (F,), 0 where
     unvoiced; loudness: (F,) as the decoder is fed it; hidden: (F, 256) float16, of which its spectra are linear.
     """
 
@@ -66,11 +66,11 @@ def _read(graph, decoder: network.Decoder, ids: list[int]) -> Reading:
     asked = [published.INPUTS, published.F0, published.LASTING]
     inputs, hz, lasting = graph.run(asked, given)
     hidden = decoder.hidden(torch.from_numpy(inputs))[0].numpy()
-    frames = signal.lengths(lasting[0])
+    frames = signal.lengths(lasting)
     if frames.sum() != len(hz[0]):
         raise published.another(f"{frames.sum()} frames of {len(ids)} phonemes come out as {len(hz[0])}")
     voiced = np.where(hz[0] > VOICED_HZ, hz[0], 0)
-    return Reading(np.array(ids), lasting[0], frames, voiced, inputs[0, N_TEXT + 1], hidden.astype(np.float16))
+    return Reading(np.array(ids), lasting, frames, voiced, inputs[0, N_TEXT + 1], hidden.astype(np.float16))
 
 
 def _packed(reading: Reading) -> bytes:
