@@ -25,6 +25,7 @@ from lib.files import write_atomic
 from lib.measure import evaluate, held_out_voices
 from lib.measure.scorer import Scorer
 from lib.systems import postfilter
+from lib.systems.before_vocoder import BeforeVocoder
 from lib.training import checkpoint as checkpoints
 from lib.training import recipe as recipes
 from lib.training import sources, tasks
@@ -67,7 +68,7 @@ def publish(
                 recipe.task, draft, recipe.data["voices"], gutenberg.split("test", sentences), threads=threads
             )
         )
-        model = systems.load(recipe.task, threads=threads, checkpoint=draft)
+        model = systems.load(recipe.task, target="torch/cpu", threads=threads, checkpoint=draft)
         networks, published = model.modules, getattr(model, "published", ())
         own = sum(
             p.numel()
@@ -96,7 +97,7 @@ def measure(
     *,
     threads: int = 2,
 ) -> Iterator[Row]:
-    """The teacher's clips, then the acoustic model's own reading of the same sentences; for a vocoder see `copies`.
+    """The teacher's clips, then the model's own reading of the same sentences; for a vocoder see `copies`.
 
     A voice that has a vocoder of its own (`systems.OWN_VOCODERS`) is spoken by that, another by `istft`. Where the
     folder says how its mels are sharpened, they are heard so, too.
@@ -109,6 +110,9 @@ def measure(
     for voice in voices:
         teacher = evaluate.speak(systems.load(voice, target="onnxruntime/cpu", threads=threads), sentences)
         yield Row("teacher", voice, evaluate.judge(teacher, scorer).summary)
+        if not isinstance(model, BeforeVocoder):
+            yield Row(task, voice, evaluate.judge(evaluate.speak(model, sentences), scorer).summary)
+            continue
         who = systems.OWN_VOCODERS.get(voice, "istft")
         speaker = model.adjusted(speaker=voice, vocoder=who)
         ways = {f"{task} + {who}": speaker}

@@ -134,7 +134,8 @@ def test_every_system_of_the_registry_that_speaks_takes_part():
     assert {voice.name for voice in voices.values()} == set(systems.names("speech")) - set(baselines.NOISE)
     assert baselines.teacher(voices) == "vits-joe (onnxruntime/cpu)"
     assert set(baselines.pupils(voices)) == {
-        f"{name} (torch/cpu)" for name in ("fastspeech2", "speecht5", "tacotron2", "tortoise")
+        *(f"{name} (torch/cpu)" for name in ("fastspeech2", "speecht5", "tacotron2", "tortoise")),
+        "hibari-small (onnxruntime/cpu)",
     }
     table = baselines.overview(voices)
     assert (

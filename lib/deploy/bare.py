@@ -41,6 +41,7 @@ WHY_NOT = {
     "speecht5": WALKED,
     "tortoise": "it has no graphs: it runs on PyTorch alone",
     "istft": "pulses, noise and the inverse Fourier transform are computed around its graphs, with SciPy",
+    "hibari-small": "its text is read by the lexicon of the package hibari-tts, and its pulses are that package's",
     "hibari-vocoder": "the signal processing behind its graphs is that of the package hibari-tts",
     "whisper-tiny.en": "its mel, its search and its tokens are code of this project",
 }

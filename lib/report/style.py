@@ -20,6 +20,7 @@ INK, MUTED, GRID, SURFACE = (
 _SYSTEMS = {  # system: (colour, matplotlib marker)
     "vits-joe": ("#0072B2", "o"),
     "hibari": ("#D55E00", "s"),
+    "hibari-small": ("#B8433F", "H"),
     "espeak-ng": ("#8C6D46", "v"),
     "ground-truth": ("#00896B", "D"),
     "whisper-tiny.en": ("#7568C8", "P"),

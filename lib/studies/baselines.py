@@ -167,11 +167,12 @@ def twins(voices: Mapping[str, System], judged: Mapping[str, Judged]) -> str | N
 
 def lessons(voices: Mapping[str, System], judged: Mapping[str, Judged]) -> list[str]:
     """Each pupil against its teacher on the same sentences, a sentence each."""
-    master = teacher(voices)
-    return [
-        comparisons.versus(judged[key], judged[master], voices[key].name, f"its teacher {voices[master].name}")
-        for key in pupils(voices)
-    ]
+    said = []
+    for key in pupils(voices):
+        name = evaluate.TEACHERS[voices[key].name]
+        master = judged[teacher(voices, name)]
+        said.append(comparisons.versus(judged[key], master, voices[key].name, f"its teacher {name}"))
+    return said
 
 
 def in_second_voice(threads: int = 2) -> System:

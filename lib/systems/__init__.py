@@ -58,11 +58,11 @@ _SYSTEMS = (
     ("speecht5-base", Entry("speech", "speecht5.stages:SpeechT5BaseOnnx", _ONNX)),
     ("tortoise", Entry("speech", "tortoise:Tortoise.pretrained", teacher="vits-joe")),
     ("hibari", Entry("speech", "hibari:Hibari", _ONNX)),
-    ("hibari-small", Entry("speech", "hibari_small.voice:HibariSmallTorch.pretrained", teacher="hibari")),
     (
         "hibari-small",
         Entry("speech", "hibari_small.stages:HibariSmallOnnx.pretrained", _ONNX, teacher="hibari"),
     ),
+    ("hibari-small", Entry("speech", "hibari_small.voice:HibariSmallTorch.pretrained", teacher="hibari")),
     ("espeak-ng", Entry("speech", "espeak:Espeak", ("native/cpu",), teacher=None)),
     ("hifigan", Entry("vocoder", "hifigan:pretrained", teacher="vits-joe")),
     ("hifigan", Entry("vocoder", "hifigan.stages:HifiGanOnnx.pretrained", _ONNX, teacher="vits-joe")),
