@@ -111,7 +111,7 @@ def test_padding_and_cuts_change_nothing(readings):
         for begin, length in ((0, len(long)), (20, 40)):
             piece = task.cut(long, begin, length, config.edge)
             held = torch.cat([padded[1][torch.from_numpy(piece.index)], torch.from_numpy(piece.place)], -1)[None]
-            given = (torch.from_numpy(a)[None] for a in (piece.hz / 300, piece.loudness, piece.loudness))
+            given = (torch.from_numpy(a)[None] for a in (piece.hz, piece.loudness))
             made = networks["decoder"].hidden(held, *given, torch.from_numpy(piece.there)[None])[0]
             hidden[begin] = {begin + n: made[n] for n in np.flatnonzero(piece.counts)}
     assert len(hidden[20]) == 40 - 2 * config.edge and len(hidden[0]) == len(long)
@@ -176,11 +176,29 @@ def test_it_learns_and_goes_on_and_becomes_a_voice(tmp_path, readings):
 
 @pytest.mark.parametrize(
     "wrong, said",
-    [({"heads": 3}, "no multiple"), ({"width": 0}, "at least 1"), ({"segment_frames": 20}, "more than"), ({"ramp": 0}, "ramp")],
+    [({"heads": 3}, "no multiple"), ({"width": 0}, "at least 1"), ({"segment_frames": 20}, "more than"), ({"ramp": 0}, "ramp"), ({"blocks_of_teacher": (1,)}, "name as many")],
 )
 def test_sizes_that_cannot_be_are_named(wrong, said):
     with pytest.raises(ParameterError, match=said):
         task.Learning(**wrong)
+
+
+def test_it_begins_as_some_blocks_of_its_teacher(readings):
+    """With all of them, and what the teacher is fed, it is the teacher."""
+    config = task.Learning(decoder_blocks=8, blocks_of_teacher=tuple(range(8)), segment_frames=64)
+    decoder = task.HibariSmallTask(corpus(), config).modules["decoder"].eval()
+    reading = readings[1]
+    index, places = signal.at_frames(reading.frames)
+    decoder.text = torch.nn.Identity()
+    held = torch.from_numpy(np.concatenate([reading.text[index].astype(np.float32), places], 1))[None]
+    with torch.no_grad():
+        given = (torch.from_numpy(a.astype(np.float32))[None] for a in (reading.hz, reading.loudness))
+        hidden = decoder.hidden(held, *given, None)[0].numpy()
+    assert np.square(hidden - reading.hidden).mean() < 1e-3 * np.square(reading.hidden.astype(np.float32)).mean()
+    for wrong in ({"decoder_width": 64}, {"blocks_of_teacher": (0, 1, 2, 9)}):
+        values = {"decoder_blocks": 4, "blocks_of_teacher": (0, 1, 2, 3)} | wrong
+        with pytest.raises(ParameterError, match="8 blocks of width 256"):
+            task.HibariSmallTask(corpus(), task.Learning(**values))
 
 
 def test_its_input_is_as_wide_as_it_says():

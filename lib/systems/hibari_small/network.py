@@ -12,11 +12,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lib.systems.hibari_small.config import N_PLACE, N_PROSODY, N_SPECTRA, N_SYMBOLS, HibariSmallConfig
+from lib.systems.hibari_small.config import N_PLACE, N_PROSODY, N_SPECTRA, N_SYMBOLS, N_TEXT, HibariSmallConfig
 from lib.systems.hifigan.network import ConvNeXtBlock
 from lib.systems.padding import silenced
 
 USUAL_HZ = 200.0  # F0 is told in octaves from here
+PITCH_SCALE = 5.0  # the decoder is fed log(1 + F0) over this
 
 
 class Prosody(NamedTuple):
@@ -60,7 +61,8 @@ class Decoder(nn.Module):
         self.enter_prosody = nn.Linear(width + N_PLACE, width)
         self.prosody_blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(config.prosody_blocks))
         self.prosody_head = nn.Linear(width, N_PROSODY)
-        self.enter = nn.Conv1d(width + N_PLACE + N_PROSODY, decoder, 7, padding=3)
+        self.text = nn.Linear(width, N_TEXT)
+        self.enter = nn.Conv1d(N_TEXT + 2, decoder, 7, padding=3)
         self.blocks = nn.ModuleList(ConvNeXtBlock(decoder) for _ in range(config.decoder_blocks))
         self.norm = nn.LayerNorm(decoder)
         self.head = nn.Linear(decoder, N_SPECTRA)
@@ -72,25 +74,19 @@ class Decoder(nn.Module):
         return Prosody(*found.unbind(-1))
 
     def hidden(
-        self,
-        held: torch.Tensor,
-        voiced: torch.Tensor,
-        octaves: torch.Tensor,
-        loudness: torch.Tensor,
-        real: torch.Tensor | None,
+        self, held: torch.Tensor, hz: torch.Tensor, loudness: torch.Tensor, real: torch.Tensor | None
     ) -> torch.Tensor:
-        """(B, F, decoder_width), of which the spectra are a linear function. voiced: 0 or 1."""
-        told = torch.stack([voiced, octaves * voiced, loudness], -1)
-        channels = silenced(torch.cat([held, told], -1).transpose(1, 2), real)
-        channels = silenced(self.enter(channels), real)
+        """(B, F, decoder_width), of which the spectra are a linear function. hz: (B, F), 0 where unvoiced."""
+        heard = torch.stack([torch.log1p(hz) / PITCH_SCALE, loudness], -1).to(held.dtype)
+        told = torch.cat([self.text(held[..., :-N_PLACE]), heard], -1)
+        channels = silenced(self.enter(silenced(told.transpose(1, 2), real)), real)
         return self.norm(_through(self.blocks, channels, real).transpose(1, 2))
 
     def forward(self, held: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, F, width + N_PLACE) -> F0 in Hz (B, F), 0 where unvoiced, and spectra (B, F, N_SPECTRA)."""
         found = self.prosody(held, None)
-        voiced = (found.voiced > 0).to(held.dtype)
-        spectra = self.head(self.hidden(held, voiced, found.octaves, found.loudness, None))
-        return USUAL_HZ * torch.exp(math.log(2) * found.octaves) * voiced, spectra
+        hz = USUAL_HZ * torch.exp(math.log(2) * found.octaves) * (found.voiced > 0)
+        return hz, self.head(self.hidden(held, hz, found.loudness, None))
 
 
 class _Attention(nn.Module):

@@ -16,18 +16,19 @@ from lib.errors import MissingDataError
 from lib.files import cache_folder, content_key, write_atomic
 from lib.graphs import session
 from lib.systems.hibari_small import signal
+from lib.systems.hibari_small.config import N_TEXT
 from lib.systems.hibari_small.reading import Reader
 from lib.systems.hibari_vocoder import network, published
-from lib.systems.hibari_vocoder.config import N_TEXT
 
 VOICED_HZ = 40.0  # below it the package makes no pulses
-_REVISION = 1  # raised where something else is kept of a sentence
+_REVISION = 2  # raised where something else is kept of a sentence
 
 
 @dataclass(frozen=True)
 class Reading:
-    """ids: (n,) phonemes; lasting: (n,), see `signal.lengths`; frames: (n,) whole ones; hz: (F,), 0 where
-    unvoiced; loudness: (F,) as the decoder is fed it; hidden: (F, 256) float16, of which its spectra are linear.
+    """ids: (n,) phonemes; lasting: (n,), see `signal.lengths`; frames: (n,) whole ones; hz: (F,), 0 where unvoiced;
+    loudness: (F,) and text: (n, 128) float16, as the decoder is fed them; hidden: (F, 256) float16, of which its
+    spectra are linear.
     """
 
     ids: np.ndarray
@@ -35,6 +36,7 @@ class Reading:
     frames: np.ndarray
     hz: np.ndarray
     loudness: np.ndarray
+    text: np.ndarray
     hidden: np.ndarray
 
     def __len__(self) -> int:
@@ -70,7 +72,9 @@ def _read(graph, decoder: network.Decoder, ids: list[int]) -> Reading:
     if frames.sum() != len(hz[0]):
         raise published.another(f"{frames.sum()} frames of {len(ids)} phonemes come out as {len(hz[0])}")
     voiced = np.where(hz[0] > VOICED_HZ, hz[0], 0)
-    return Reading(np.array(ids), lasting, frames, voiced, inputs[0, N_TEXT + 1], hidden.astype(np.float16))
+    text = inputs[0, :N_TEXT, np.cumsum(frames) - 1].astype(np.float16)
+    loudness = inputs[0, N_TEXT + 1]
+    return Reading(np.array(ids), lasting, frames, voiced, loudness, text, hidden.astype(np.float16))
 
 
 def _packed(reading: Reading) -> bytes:

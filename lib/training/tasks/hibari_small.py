@@ -1,14 +1,15 @@
 """How does `hibari-small` learn? It reads what its teacher reads and is told all that came of it.
 
-Plain regression, for of one text the teacher says one thing alone. Lengths, pitch and loudness are the teacher's while
-frames are learnt, so that each is compared with the same frame. Of the spectra each part counts as much as it is of
-what sounds in its bin: a phase that is drowned by noise may be any.
+Plain regression, for of one text the teacher says one thing alone. Its decoder begins as some of the teacher's blocks,
+which without the others are still a voice, and learns to be as good. Lengths, pitch and loudness are the teacher's
+while frames are learnt, so that each is compared with the same frame. Of the spectra each part counts as much as it is
+of what sounds in its bin: a phase that is drowned by noise may be any.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +34,7 @@ from lib.training.tasks.hibari_readings import Reading
 MODULES = ("encoder", "decoder")
 LEAST = 0.03  # of the learning rate, in the end
 LITTLE = 0.02  # what a magnitude counts for at least, of 1, where something else drowns it
+LOUDNESS = 3.0  # what a magnitude counts for beside a phase: in half a trained student it was they that were heard
 QUIET = 1e-4  # magnitude of what nobody hears
 
 
@@ -45,15 +47,21 @@ class Learning(HibariSmallConfig):
     learning_rate: float = 2e-3
     ramp: int = 200  # steps over which it rises to its value
     last_step: int = 10_000  # until which it falls, as half a cosine, to LEAST of it
+    hidden_weight: float = 3.0  # of the distance of what the last layer sees from the teacher's
+    blocks_of_teacher: tuple[int, ...] = ()  # where its decoder begins; none: from random weights, of any width
     start_from: str = ""  # an earlier run's folder, or a finished one, of the same sizes ("": random weights)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        inner = {"segment_frames", "compared_frames", "learning_rate", "ramp", "last_step", "start_from", "seed"}
         narrowed(self, HibariSmallConfig)
-        for name in inner - {"start_from", "seed"}:
+        for name in ("segment_frames", "compared_frames", "learning_rate", "ramp", "last_step"):
             if getattr(self, name) <= 0:
                 raise ParameterError(f"model.{name} is {getattr(self, name)}, it must be above 0")
+        if self.blocks_of_teacher and len(self.blocks_of_teacher) != self.decoder_blocks:
+            raise ParameterError(
+                f"model.blocks_of_teacher names {len(self.blocks_of_teacher)} blocks, model.decoder_blocks is "
+                f"{self.decoder_blocks}: name as many"
+            )
         if self.segment_frames <= 2 * self.edge:
             raise ParameterError(
                 f"model.segment_frames is {self.segment_frames}; frames of this decoder see {self.edge} to either "
@@ -72,12 +80,13 @@ class Learning(HibariSmallConfig):
 
 
 class Piece(NamedTuple):
-    """A segment of a sentence: of its phonemes ids and lasting (n,); of frames index, hz, loudness (L,), place (L, 2)
-    and hidden (L, 256), those that count (L,), and those that are there at all.
+    """A segment of a sentence: of its phonemes ids, lasting (n,) and text (n, 128); of frames index, hz, loudness (L,),
+    place (L, 2) and hidden (L, 256), those that count (L,), and those that are there at all.
     """
 
     ids: np.ndarray
     lasting: np.ndarray
+    text: np.ndarray
     index: np.ndarray
     place: np.ndarray
     hz: np.ndarray
@@ -100,11 +109,14 @@ class HibariSmallTask(Task):
         )
         self.lengths = [len(reading.ids) for reading in self._train]
         self.modules = network.build(config.network, config.seed)
+        whole = teacher.decoder().requires_grad_(False)
+        self._head = whole.head
+        if config.blocks_of_teacher:
+            _begin(self.modules["decoder"], whole, config.blocks_of_teacher)
         if config.start_from:
             self._start(sources.start(config.start_from))
         self.plain = dict(self.modules)
         self.averaged = MODULES
-        self._head = teacher.decoder().head.requires_grad_(False)
         self._rng = np.random.default_rng(config.seed)
         weights = [weight for module in self.modules.values() for weight in module.parameters()]
         self.optimizers = {"adam": torch.optim.AdamW(weights, 1.0, betas=(0.9, 0.98), weight_decay=0.01)}
@@ -126,11 +138,11 @@ class HibariSmallTask(Task):
         """Of phonemes (B, n), padded; of frames (B, L)."""
         longest = max(len(item.ids) for item in items)
         padded = {
-            name: np.stack([np.pad(getattr(item, name), (0, longest - len(item.ids))) for item in items])
-            for name in ("ids", "lasting")
+            name: np.stack([_longer(getattr(item, name), longest) for item in items])
+            for name in ("ids", "lasting", "text")
         }
         padded["real"] = np.stack([np.arange(longest) < len(item.ids) for item in items])
-        rest = {name: np.stack([getattr(item, name) for item in items]) for name in Piece._fields[2:]}
+        rest = {name: np.stack([getattr(item, name) for item in items]) for name in Piece._fields[3:]}
         tensors = {name: torch.from_numpy(array) for name, array in (padded | rest).items()}
         return Batch(tuple(map(str, range(len(items)))), int(rest["there"].sum()), tensors)
 
@@ -172,8 +184,9 @@ class HibariSmallTask(Task):
         checkpoints.take_over(self.modules, weights, f"the voice in {folder}")
 
     def _distances(self, given: dict[str, torch.Tensor], compared: int) -> dict[str, torch.Tensor]:
-        """lasting: logarithms of lengths; voicing: cross entropy; pitch: octaves where voiced, ten times; loudness; the
-        spectra of so many frames (0: of all), see `spectra_distance`.
+        """lasting: of logarithms of lengths; text; voicing: cross entropy; pitch: octaves where voiced, ten times;
+        loudness; of so many frames (0: of all) hidden, where the width is the teacher's, and spectra, see
+        `spectra_distance`.
         """
         encoder, decoder = self.modules["encoder"], self.plain["decoder"]
         real, there = given["real"], given["there"]
@@ -184,19 +197,25 @@ class HibariSmallTask(Task):
         voiced = (hz > 0).float()
         octaves = torch.log2(torch.where(hz > 0, hz, network.USUAL_HZ) / network.USUAL_HZ)
         found = decoder.prosody(held, there)
-        hidden = decoder.hidden(held, voiced, octaves, given["loudness"], there)
+        hidden = decoder.hidden(held, hz, given["loudness"], there)
         rows, columns = torch.nonzero(given["counts"], as_tuple=True)
         if compared and len(rows) > compared * len(hz):
             few = torch.from_numpy(self._rng.permutation(len(rows))[: compared * len(hz)]).to(rows.device)
             rows, columns = rows[few], columns[few]
-        wanted = self._head.to(hidden.device)(given["hidden"][rows, columns].float())
-        made = decoder.head(hidden[rows, columns]).float()
+        goal, hidden = given["hidden"][rows, columns].float(), hidden[rows, columns]
+        wanted = self._head.to(hidden.device)(goal)
+        text = (decoder.text(known).float() - given["text"].float()).abs().mean(-1)
+        near = {}
+        if goal.shape == hidden.shape:
+            near["hidden"] = self.config.hidden_weight * (hidden.float() - goal).square().mean()
         return {
+            **near,
+            "text": _mean(text, real.float()),
             "lasting": _mean((lasting.float() - given["lasting"]).abs(), real.float()),
             "voicing": _mean(F.binary_cross_entropy_with_logits(found.voiced.float(), voiced, reduction="none"), counts),
             "pitch": 10 * _mean((found.octaves.float() - octaves).abs(), counts * voiced),
             "loudness": _mean((found.loudness.float() - given["loudness"]).abs(), counts),
-            "spectra": spectra_distance(made, wanted, voiced[rows, columns]),
+            "spectra": spectra_distance(decoder.head(hidden).float(), wanted, voiced[rows, columns]),
         }
 
     def _rate(self, step: int) -> float:
@@ -220,6 +239,7 @@ def cut(reading: Reading, begin: int, length: int, edge: int) -> Piece:
     return Piece(
         reading.ids.astype(np.int64),
         reading.lasting.astype(np.float32),
+        reading.text.astype(np.float32),
         filled(index, np.int64),
         filled(place),
         filled(reading.hz),
@@ -228,6 +248,26 @@ def cut(reading: Reading, begin: int, length: int, edge: int) -> Piece:
         counts,
         at < n,
     )
+
+
+def _begin(decoder: network.Decoder, whole: teacher.Decoder, chosen: Sequence[int]) -> None:
+    """Some blocks of the teacher's decoder, and all that lies around its blocks, into one of its width. ParameterError
+    for blocks that it has not, or another width.
+    """
+    try:
+        for block, number in zip(decoder.blocks, chosen):
+            block.load_state_dict(whole.blocks[number].state_dict())
+        for name in ("enter", "norm", "head"):
+            getattr(decoder, name).load_state_dict(getattr(whole, name).state_dict())
+    except (IndexError, RuntimeError) as error:
+        raise ParameterError(
+            f"model.blocks_of_teacher: {len(whole.blocks)} blocks of width {len(whole.norm.weight)} are there ({error})"
+        ) from error
+
+
+def _longer(array: np.ndarray, n: int) -> np.ndarray:
+    """With zeros behind, (n, ...)."""
+    return np.pad(array, [(0, n - len(array))] + [(0, 0)] * (array.ndim - 1))
 
 
 def spectra_distance(made: torch.Tensor, wanted: torch.Tensor, voiced: torch.Tensor) -> torch.Tensor:
@@ -245,7 +285,7 @@ def spectra_distance(made: torch.Tensor, wanted: torch.Tensor, voiced: torch.Ten
     turned = 1 - torch.cos(math.pi * (torch.tanh(turn) - torch.tanh(true[1])))
     phases = share[0] * turned + share[2] * (1 - torch.cos(phase - true[4]))
     heard = torch.stack([voiced, torch.ones_like(voiced), torch.ones_like(voiced)])[..., None]
-    return ((share + LITTLE) * off * heard).sum(0).mean() + phases.mean()
+    return LOUDNESS * ((share + LITTLE) * off * heard).sum(0).mean() + phases.mean()
 
 
 def _mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
