@@ -122,6 +122,15 @@ def test_a_wrong_rewriting_is_refused_in_each_form_that_is_written_of_it(tmp_pat
     assert right.read_bytes() == old, "one that agrees stays"
 
 
+def test_what_is_exported_of_a_view_has_ordinary_strides(tmp_path):
+    stage = small_stage()
+    view = np.lib.stride_tricks.as_strided(stage.inputs[0], strides=(0, *stage.inputs[0].strides[1:]))
+    assert view.flags.c_contiguous and view.strides[0] == 0
+    folder = export.write(dataclasses.replace(stage, inputs=(view,)), tmp_path, ["npu.pt2"])
+    (example,), _ = torch.export.load(folder / "npu.pt2").example_inputs
+    assert example.stride() == (96, 16, 1)
+
+
 def test_snr_and_padding():
     signal = np.ones(100)
     assert export.snr_db(signal, signal * 1.1) == pytest.approx(20) and export.snr_db(signal, signal) == np.inf

@@ -281,7 +281,7 @@ def test_executorch_computes_with_as_many_threads_as_it_is_told(tmp_path, monkey
     for name in ("executorch", "executorch.extension"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     asked = job.Job(str(tmp_path), "executorch/cpu", threads=1, toolchain="a")
-    asked.made("stage.pte").write_bytes(b"")
+    asked.made("stage-fp32.pte").write_bytes(b"")
     before = torch.get_num_threads()
     try:
         loaded = executorch.load(asked)

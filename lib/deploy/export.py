@@ -54,7 +54,8 @@ def write(
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    inputs = tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in stage.inputs)
+    # Copied: NumPy calls an array contiguous whose step over one row is 0, and ExecuTorch takes no such example.
+    inputs = tuple(torch.from_numpy(np.array(array, order="C")) for array in stage.inputs)
     network = stage.network.eval()
     save_arrays(folder / "inputs.npz", stage.inputs)
     for number, arrays in enumerate(stage.others, 1):
