@@ -75,7 +75,7 @@ def quantized(graph: bytes, seen: Feeds) -> bytes:
 
 
 class _Made:
-    """What is put into a graph: tensors, and nodes to be placed before the next one. What is read twice is made once."""
+    """What is put into a graph: tensors, and nodes to be placed before the next one; what is read twice, once."""
 
     def __init__(self):
         self.nodes: list[onnx.NodeProto] = []
@@ -87,7 +87,8 @@ class _Made:
         rounded = f"{name}_rounded"
         if self._new(rounded):
             # The zero says the type that is rounded to.
-            ends = [self._tensor(f"{name}_scale", np.float32(largest / LARGEST)), self._tensor(f"{name}_zero", _small(0))]
+            scale = self._tensor(f"{name}_scale", np.float32(largest / LARGEST))
+            ends = [scale, self._tensor(f"{name}_zero", _small(0))]
             self._node("QuantizeLinear", [name, *ends], f"{name}_fp8")
             self._node("DequantizeLinear", [f"{name}_fp8", *ends], rounded)
         return rounded
