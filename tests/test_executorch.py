@@ -1,5 +1,4 @@
-"""ExecuTorch in its own Python: in 8 bit it computes nearly what PyTorch computes, also what is padded.
-"""
+"""ExecuTorch in its own Python: in 8 bit it computes nearly what PyTorch computes, also what is padded."""
 
 from __future__ import annotations
 
