@@ -36,6 +36,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "n_compared": (1, None),
     "n_timed": (1, None),
     "rounds_base": (1, None),
+    "listener_rounds": (1, None),
     "n_timed_base": (0, None),
     "n_timed_listener": (0, None),
     "n_first": (0, None),

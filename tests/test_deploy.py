@@ -92,6 +92,45 @@ def test_exports_agree_with_pytorch_and_an_export_that_does_not_is_refused(tmp_p
         export.write(stage, tmp_path / "unknown", ["npu.onx"])
 
 
+def test_a_wrong_rewriting_is_refused_in_each_form_that_is_written_of_it(tmp_path, monkeypatch):
+    stage = small_stage()
+    right = export.write(stage, tmp_path / "right", ["npu.pt2"]) / "npu.pt2"
+
+    class Wrong(nn.Module):
+        def __init__(self, network: nn.Module):
+            super().__init__()
+            self.network = network
+
+        def forward(self, frames):
+            return self.network(frames) * 1.01  # as where one scale of a rewriting were wrong
+
+    rewritten = rewrite.for_npu
+    monkeypatch.setattr(rewrite, "for_npu", lambda network, inputs: rewritten(Wrong(network), inputs))
+    for form in ("npu.onnx", "npu.pt2"):
+        failed: dict[str, str] = {}
+        folder = export.write(stage, tmp_path / "wrong", [form], failed)
+        assert f"vits-joe/upsampler as {form} differs from PyTorch by 1.0e-02" in failed[form]
+        assert not (folder / form).exists()
+    other = Upsampler().eval()
+    other.last.bias.data += 1
+    old = right.read_bytes()
+    with pytest.raises(SpeechError, match="npu.pt2 differs"):  # what lies there is of other weights: made anew
+        export.write(dataclasses.replace(stage, network=other), right.parent, ["npu.pt2"])
+    monkeypatch.undo()
+    right.write_bytes(old)
+    export.write(stage, right.parent, ["npu.pt2"])
+    assert right.read_bytes() == old, "one that agrees stays"
+
+
+def test_what_is_exported_of_a_view_has_ordinary_strides(tmp_path):
+    stage = small_stage()
+    view = np.lib.stride_tricks.as_strided(stage.inputs[0], strides=(0, *stage.inputs[0].strides[1:]))
+    assert view.flags.c_contiguous and view.strides[0] == 0
+    folder = export.write(dataclasses.replace(stage, inputs=(view,)), tmp_path, ["npu.pt2"])
+    (example,), _ = torch.export.load(folder / "npu.pt2").example_inputs
+    assert example.stride() == (96, 16, 1)
+
+
 def test_snr_and_padding():
     signal = np.ones(100)
     assert export.snr_db(signal, signal * 1.1) == pytest.approx(20) and export.snr_db(signal, signal) == np.inf

@@ -281,7 +281,7 @@ def test_executorch_computes_with_as_many_threads_as_it_is_told(tmp_path, monkey
     for name in ("executorch", "executorch.extension"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     asked = job.Job(str(tmp_path), "executorch/cpu", threads=1, toolchain="a")
-    asked.made("stage.pte").write_bytes(b"")
+    asked.made("stage-fp32.pte").write_bytes(b"")
     before = torch.get_num_threads()
     try:
         loaded = executorch.load(asked)
@@ -331,11 +331,11 @@ class _TensorRT(types.ModuleType):
 
 @pytest.mark.parametrize("precision", tensorrt.PRECISIONS)
 def test_tensorrt_finds_its_precision_in_the_graph(precision, tmp_path):
-    for form in ("plain.onnx", "int8-symmetric.onnx", *export.HALVES):
+    for form in ("plain.onnx", "int8-symmetric.onnx", "fp8.onnx", *export.HALVES):
         (tmp_path / form).write_bytes(form.encode())
     stub = _TensorRT()
-    said = tensorrt.build(stub, job.Job(str(tmp_path), "tensorrt/cuda", precision))
-    graphs = {"fp16": "fp16.onnx", "bf16": "bf16.onnx", "int8": "int8-symmetric.onnx"}
+    said = tensorrt.built_alone(stub, job.Job(str(tmp_path), "tensorrt/cuda", precision))
+    graphs = {"fp16": "fp16.onnx", "bf16": "bf16.onnx", "int8": "int8-symmetric.onnx", "fp8": "fp8.onnx"}
     wanted = graphs.get(precision, "plain.onnx")
     assert stub.read == [wanted.encode()] and stub.flags == [2, ("tf32", precision == "tf32")]
     assert said["engine_mb"] == pytest.approx(6e-6)
@@ -371,8 +371,8 @@ def test_a_gpus_graph_in_8_bit_has_its_zeros_at_0_and_float_biases(tmp_path):
 
 def test_tensorrt_rtx_builds_engines_without_a_gpu(tmp_path):
     pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx")
-    folder = export.write(small_stage(), tmp_path, ["plain.onnx", "fp16.onnx"])
-    for precision in ("fp32", "fp16", "int8"):
+    folder = export.write(small_stage(2), tmp_path, ["plain.onnx", "fp16.onnx"])
+    for precision in ("fp32", "fp16", "int8", "fp8"):
         said = apart.build(job.Job(str(folder), "tensorrt-rtx/cuda", precision), timeout_s=300)
         assert said["engine_mb"] > 0.01
 

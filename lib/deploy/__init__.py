@@ -81,7 +81,18 @@ def why_not(target: str, precision: str) -> str | None:
             f"bf16 without {' or '.join(sorted(BF16))} is computed in steps of fp32, slower and less exactly: take a "
             f"processor that has it (this one: {', '.join(flags)})"
         )
+    if precision == "fp8" and (why := _no_fp8()):
+        return why
     return targets.find(target).why_not()
+
+
+def _no_fp8() -> str | None:
+    """Why the GPU that is here cannot multiply it; None where it can, or none is here, which its target says."""
+    import torch
+
+    from lib.deploy import fp8
+
+    return fp8.too_old(torch.cuda.get_device_capability()) if torch.cuda.is_available() else None
 
 
 def builds(target: str) -> bool:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lib.deploy.job import Job, Loaded
+
+if TYPE_CHECKING:
+    import numpy as np
 
 READS = ("plain.onnx",)
 READS_AS = {"fp16": ("fp16.onnx",)}
@@ -31,16 +36,22 @@ def quantized(job: Job, *, symmetric: bool = False) -> bytes:
     from pathlib import Path
 
     from lib.files import write_atomic
-    from lib.graphs import session
     from lib.optimize import quantize_graphs
 
     path = Path(job.folder) / ("int8-symmetric.onnx" if symmetric else "int8.onnx")
     if not path.exists():
-        graph = job.form("plain.onnx").read_bytes()
-        names = [end.name for end in session.open(graph, 1).get_inputs()]
-        seen = [dict(zip(names, arrays)) for arrays in job.calibration()]
+        graph, seen = calibrated(job)
         kinds = ("Conv", "MatMul", "Gemm")
         chosen = [name for name, kind in quantize_graphs.known(graph, kinds).items() if kind in kinds]
         form = {"activations": "int8", "symmetric": True, "biases": False} if symmetric else {}
         write_atomic(path, quantize_graphs.static(graph, chosen, seen, **form))
     return path.read_bytes()
+
+
+def calibrated(job: Job) -> tuple[bytes, list[dict[str, np.ndarray]]]:
+    """The graph in single precision, and what it sees on its calibration inputs, by the inputs' names."""
+    from lib.graphs import session
+
+    graph = job.form("plain.onnx").read_bytes()
+    names = [end.name for end in session.open(graph, 1).get_inputs()]
+    return graph, [dict(zip(names, arrays)) for arrays in job.calibration()]

@@ -1,8 +1,8 @@
 """TensorRT on an NVIDIA GPU: an engine built for its very model.
 
 Newer versions know no flag for half precision and no calibration: the graph itself says what is computed in which
-(`fp16.onnx`; in 8 bit the scales that ONNX Runtime's quantizer set, explicit quantization), and the network is strongly
-typed.
+(`fp16.onnx`; in 8 bit the scales that ONNX Runtime's quantizer set or, of floats, `fp8`: explicit quantization), and
+the network is strongly typed.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 
 from lib import targets
-from lib.deploy import onnxruntime
+from lib.deploy import fp8, onnxruntime
 from lib.deploy.job import Job, Loaded
 from lib.files import write_atomic
 
 READS = ("plain.onnx",)
 READS_AS = {"fp16": ("fp16.onnx",), "bf16": ("bf16.onnx",)}
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
 
 
 def load(job: Job) -> Loaded:
@@ -77,12 +77,14 @@ def plan(trt, logger, job: Job) -> bytes:
 def _graph(job: Job) -> bytes:
     if job.precision == "int8":
         return onnxruntime.quantized(job, symmetric=True)
+    if job.precision == "fp8":
+        return fp8.graph(job)
     (form,) = READS_AS.get(job.precision, READS)
     return job.form(form).read_bytes()
 
 
-def build(trt, job: Job) -> dict[str, float]:
-    """What building an engine took, where no GPU is there to run it."""
+def built_alone(trt, job: Job) -> dict[str, float]:
+    """What building an engine took, where no GPU is there to run it. Not called `build`: TensorRT itself wants one."""
     begin = time.perf_counter()
     made = plan(trt, trt.Logger(trt.Logger.ERROR), job)
     return {"engine_mb": len(made) / 1e6, "build_s": time.perf_counter() - begin}

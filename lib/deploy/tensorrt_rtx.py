@@ -6,7 +6,7 @@ from lib.deploy import tensorrt
 from lib.deploy.job import Job, Loaded
 
 READS, READS_AS = tensorrt.READS, tensorrt.READS_AS
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 
 
 def load(job: Job) -> Loaded:
@@ -20,4 +20,4 @@ def build(job: Job) -> dict[str, float]:
     """What an engine takes on a machine without a GPU: the graph is read, and all of it has kernels."""
     import tensorrt_rtx
 
-    return tensorrt.build(tensorrt_rtx, job)
+    return tensorrt.built_alone(tensorrt_rtx, job)

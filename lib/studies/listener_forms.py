@@ -7,12 +7,12 @@ bits, and beside the package faster-whisper in 8 bits. They hear the same clips 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib import systems
-from lib.errors import SpeechError
+from lib.errors import SpeechError, unknown
 from lib.measure import evaluate
 from lib.results import newest_run
 from lib.studies import confirmed, listened, menu, origins, recogniser_speed
@@ -45,18 +45,23 @@ def compared(
     n_timed: int,
     folder: str | Path,
     *,
+    targets: Collection[str] = tuple(FORMS),
     rounds: int = 3,
     threads: int = 2,
     resume: bool = False,
 ) -> dict[str, Benched]:
-    """Every form hears the sentences, the first n_timed of them against the clock; nothing with 0. Rows are those of
-    `recogniser_speed.timed`, and word errors with their change against the baseline on the same target.
+    """Every form on these targets hears the sentences, the first n_timed of them against the clock; nothing with 0.
+    Rows are those of `recogniser_speed.timed`, and word errors with their change against the baseline on the same
+    target. ParameterError for a target that has no form.
     """
+    for target in targets:
+        if target not in FORMS:
+            raise unknown("target of a recogniser", target, FORMS)
     if not n_timed:
         return {}
     clips = listened.clips(sentences, seed=run.seed, threads=threads)
     forms = []
-    for target in FORMS:
+    for target in (one for one in FORMS if one in targets):
         try:
             forms += _on(run, target, clips, folder, threads, resume)
         except (SpeechError, ImportError) as error:
@@ -71,7 +76,7 @@ def compared(
 
 def newest(table: pd.DataFrame) -> pd.DataFrame:
     """Of recorded rows the recogniser's own of the newest run that timed its forms; none where there is none."""
-    mine = table[(table.system == SYSTEM) & ~table.variant.str.contains("@")]
+    mine = _whole(table)
     timed = newest_run(mine[(mine.metric == "speedup") & mine.value.notna()])
     if timed.empty:
         return table[:0]
@@ -83,7 +88,7 @@ def finding(rows: pd.DataFrame) -> str | None:
     """The fastest form of a run, in a sentence, of an earlier run behind where that comes from; None where none was
     timed.
     """
-    mine = rows[rows.system == SYSTEM]
+    mine = _whole(rows)
     return origins.told(mine, recogniser_speed.finding(mine, SYSTEM))
 
 
@@ -91,6 +96,12 @@ def table(rows: pd.DataFrame) -> pd.DataFrame | None:
     """A line for each form (`recogniser_speed.deployed`); None without any."""
     forms = recogniser_speed.deployed(rows, SYSTEM)
     return forms if len(forms) else None
+
+
+def _whole(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of forms that turn audio into text: neither of its encoder alone, a stage, nor of taught weights."""
+    names = {WHOLE, "int8-dynamic", *(name for variants in FORMS.values() for name, _ in variants)}
+    return table[(table.system == SYSTEM) & table.variant.isin(names)]
 
 
 def _on(

@@ -112,6 +112,7 @@ def table(rows: "pd.DataFrame", targets: Sequence[str]) -> "pd.DataFrame":
     mine = rows[rows.metric.isin(SHOWN) & rows.value.notna() & (rows.variant == WHOLE)]
     mine = mine[mine.notebook.str.startswith(NOTEBOOK)]  # others' benches have no PyTorch that took turns
     mine = mine[np.array([_plain(target) in targets for target in mine.target], bool)]
+    mine = mine[np.array([systems.kind(name) != "recogniser" for name in mine.system], bool)]
     newest = mine.sort_values("time").drop_duplicates(["system", "target", "metric"], keep="last")
     lines = []
     for (system, target), own in newest.groupby(["system", "target"], sort=False):
