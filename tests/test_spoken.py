@@ -17,8 +17,9 @@ from lib.corpora.base import Sentence
 from lib.deploy import export, stages
 from lib.measure.likelihood import Loss
 from lib.measure.scores import ClipScores
-from lib.studies import deployment, devices, needs, spoken
+from lib.studies import deployment, devices, handed, needs, spoken
 from lib.studies.placed import Placed
+from lib.target import Target
 from test_deploy import small_stage
 
 SHORT = "The birch canoe."
@@ -75,7 +76,7 @@ def simulators(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, f"lib.deploy.{name}", raising=False)
         for device in ("one", "two"):
             full = f"{name}/{device}"
-            monkeypatch.setitem(targets.TARGETS, full, targets.Target(full, kind="simulated"))
+            monkeypatch.setitem(targets.TARGETS, full, Target(full, kind="simulated"))
     (folder / "sitecustomize.py").write_text(
         f"import lib.deploy\nlib.deploy.__path__.append({str(folder)!r})\n"
     )
@@ -102,7 +103,7 @@ def test_a_simulator_is_judged_beside_pytorch_on_the_same_inputs(simulators):
         simulators, [saying()], ["soft/one", "soft/two"], rounds=1, scorer=ears, emulated_frames=25
     )
     assert isinstance(one.judged, spoken.Judged) and two.judged is None, "one simulator for all its devices"
-    folder, _ = deployment.exported(one.stage, [("soft/one", "fp32")])
+    folder, _ = handed.stage_folder(one.stage, [("soft/one", "fp32")])
     assert (folder / "answers").read_text().split() == ["one"] * 9, (
         "its inputs, then eight sentences, however long"
     )
@@ -127,7 +128,7 @@ def test_a_simulator_is_judged_beside_pytorch_on_the_same_inputs(simulators):
 
 def test_what_nobody_is_to_judge_is_asked_nothing(simulators):
     (one,) = deployment.compare(simulators, [saying()], ["soft/one"], rounds=1)
-    folder, _ = deployment.exported(one.stage, [("soft/one", "fp32")])
+    folder, _ = handed.stage_folder(one.stage, [("soft/one", "fp32")])
     assert one.judged is None and not (folder / "answers").exists(), "its emulator takes minutes"
     nothing = results.read(simulators.path)
     assert spoken.finding(nothing) is None and list(spoken.table(nothing).columns)[0] == "system"
