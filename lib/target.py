@@ -48,6 +48,11 @@ class Target:
         return self.device == "cuda"
 
     @property
+    def neural(self) -> bool:
+        """Whether it is a neural processor, there or simulated: a device of any other name than "cpu" and "cuda"."""
+        return self.device not in ("cpu", "cuda")
+
+    @property
     def emulator(self) -> str:
         """Who answers for it where it is simulated: "vela", "qnn v73"; targets of one emulator get the same answers."""
         return " ".join(filter(None, (self.runtime, self.settings.get("emulator"))))

@@ -77,7 +77,7 @@ def compare(
     names: of targets; one that takes no stages, not being one of `deploy.known()`, or whose file cannot be read is one
     row that was not run a stage; precisions: those alone, of targets that have them; passes: timings of each
     input in a round; timeout_s: of one request to a toolchain, loading included; scorer: of what can be heard, None for
-    none, and of the sentences that a simulated target says (`Stage.spoken`, `lib.studies.spoken`); emulated_frames:
+    none, and of the sentences that a neural processor says (`Stage.spoken`, `lib.studies.spoken`); emulated_frames:
     stages of so many at most are run through emulators, which take a minute for a few seconds of speech, longer ones
     where they are to be judged; meter_s: for how long power is looked at in the last round, 0 for not at all; speedups:
     whether rows say how much faster than BASE each is; beside: of each what is timed in the same rounds, too, such as
@@ -174,7 +174,7 @@ def _turn(one: Placed, folder: Path, number: int, how: How, answered: set[Key]) 
     target = targets.find(one.target)
     same = (target.emulator, one.precision)  # one emulator for several devices of a toolchain: it is asked once
     slow = getattr(deploy.runtime(one.target), "EMULATES", False) and one.stage.frames > how.emulated_frames
-    judged = bool(one.stage.spoken and how.scorer and target.kind == "simulated")
+    judged = bool(one.stage.spoken and how.scorer and target.neural)
     slow = slow and not judged
     answers = number == 0 and (target.kind == "measured" or not (slow or same in answered))
     watched = (
