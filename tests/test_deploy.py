@@ -18,6 +18,7 @@ from lib.deploy import export, rewrite, stages
 from lib.errors import ParameterError, SpeechError
 from lib.studies import chunk_lengths, deployed_rows, deployment, devices, published_devices
 from lib.studies.placed import Placed
+from lib.target import Target
 
 
 class Upsampler(nn.Module):
@@ -154,13 +155,13 @@ def test_a_device_that_is_not_here_comes_before_the_packages_that_nothing_could_
     monkeypatch.setenv("SPEECH_CACHE", str(tmp_path))
     lacks = {"missing": lambda: "no such device", "modules": ("not_installed",), "install": "pip install it"}
     packages = "made/cuda needs not_installed: pip install it"
-    assert targets.Target("made/cuda", **lacks).why_not() == f"no such device; {packages}"
-    of_use = targets.Target("made/cuda", builds=True, **lacks)
+    assert Target("made/cuda", **lacks).why_not() == f"no such device; {packages}"
+    of_use = Target("made/cuda", builds=True, **lacks)
     assert of_use.why_not() == f"{packages}; no such device", "engines are built without it"
     lacks["modules"] = ()
-    assert targets.Target("made/cuda", **lacks).why_not() == "no such device"
+    assert Target("made/cuda", **lacks).why_not() == "no such device"
     assert targets.find("tensorrt-rtx/cuda").builds
-    monkeypatch.setattr(targets.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     assert targets.find("coreml/ane").why_not().startswith("runs on darwin alone, this is linux")
     if not Path("/dev/accel").exists():
         said = targets.find("openvino/npu").why_not()
@@ -236,7 +237,7 @@ def test_a_toolchain_that_fails_is_one_row(fault, why, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.setattr(deploy, "__path__", [*deploy.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "lib.deploy.faulty", raising=False)
-    monkeypatch.setitem(targets.TARGETS, "faulty/cpu", targets.Target("faulty/cpu"))
+    monkeypatch.setitem(targets.TARGETS, "faulty/cpu", Target("faulty/cpu"))
     run, names = results.Run("06_gpu_vs_npu", tmp_path / "quick"), ["faulty/cpu", "onnxruntime/cpu"]
     timeout_s = 15 if fault == "hangs" else 200
     deployment.compare(run, [small_stage()], names, precisions=["fp32"], rounds=1, threads=1, timeout_s=timeout_s)

@@ -33,8 +33,9 @@ from lib.deploy import (
 from lib.files import cache_folder
 from lib.graphs import session
 from lib.measure import energy, metered
-from lib.studies import deployed_rows, deployment, spread
+from lib.studies import deployed_rows, deployment, handed, spread
 from lib.studies.placed import Placed
+from lib.target import Target
 from test_deploy import Upsampler, small_stage
 
 _CACHE = str(cache_folder())  # of whoever runs the tests: toolchains lie there
@@ -70,7 +71,7 @@ def runtimes(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, f"lib.deploy.{name}", raising=False)
         there = {"missing": lambda: "no such device"} if name == "absent" else {}
         full = f"{name}/{'cuda' if there else 'cpu'}"
-        monkeypatch.setitem(targets.TARGETS, full, targets.Target(full, **there))
+        monkeypatch.setitem(targets.TARGETS, full, Target(full, **there))
     (folder / "sitecustomize.py").write_text(
         f"import lib.deploy\nlib.deploy.__path__.append({str(folder)!r})\n"
     )
@@ -115,7 +116,7 @@ def test_every_round_is_a_process_of_its_own_and_fewer_than_eight_inputs_have_no
     for given, inputs in ((stage, 1), (eight, 8)):
         (one,) = deployment.compare(runtimes, [given], ["right/cpu"], rounds=3, passes=2)
         assert one.seconds.shape == (3, inputs, 2)
-        folder, failed = deployment.exported(given, [("right/cpu", "fp32")])
+        folder, failed = handed.stage_folder(given, [("right/cpu", "fp32")])
         assert len(set((folder / "pids").read_text().split())) == 3 and not failed
         row = results.read(runtimes.path).query("metric == 'latency_ms_p50'").iloc[-1]
         assert row.n == inputs and np.isnan(row.ci_low) == (inputs == 1)
@@ -131,7 +132,7 @@ def test_an_emulator_is_asked_once_for_all_devices_that_it_answers_for(runtimes,
     emulators = {"right/a": "one", "right/b": "one", "right/c": "other"}
     for name, emulator in emulators.items():
         given = {"kind": "simulated", "settings": {"emulator": emulator}}
-        monkeypatch.setitem(targets.TARGETS, name, targets.Target(name, **given))
+        monkeypatch.setitem(targets.TARGETS, name, Target(name, **given))
     ran = deployment.compare(runtimes, [small_stage()], list(emulators), rounds=1)
     assert [one.snr_db for one in ran] == [200.0, None, 200.0] and not any(one.why_not for one in ran)
     names = ("qnn/sa8255", "qnn/sa8787", "qnn/aic100")
@@ -399,12 +400,12 @@ def test_what_a_toolchain_made_is_not_taken_for_anothers(tmp_path, monkeypatch):
     one, other = (job.Job(str(tmp_path), "qnn/sa8255", "a8w8", toolchain=key) for key in ("qnn-1", "qnn-2"))
     assert one.made("qnn-a8w8.onnx") != other.made("qnn-a8w8.onnx")
     placed = Placed(small_stage(), "qnn/sa8255", "a8w8")
-    assert deployment._job(placed, tmp_path, True).toolchain == targets.find("qnn/sa8255").python.parts[-3]
+    assert handed.job(placed, tmp_path, True).toolchain == targets.find("qnn/sa8255").python.parts[-3]
     jobs, stage = [("torch/cpu", "fp32")], small_stage()
-    before, _ = deployment.exported(stage, jobs)
-    assert deployment.exported(stage, jobs)[0] == before
-    monkeypatch.setattr(targets, "versions", lambda packages: dict.fromkeys(packages, "another"))
-    assert deployment.exported(stage, jobs)[0] != before
+    before, _ = handed.stage_folder(stage, jobs)
+    assert handed.stage_folder(stage, jobs)[0] == before
+    monkeypatch.setattr(handed, "versions", lambda packages: dict.fromkeys(packages, "another"))
+    assert handed.stage_folder(stage, jobs)[0] != before
     monkeypatch.undo()
 
 

@@ -18,6 +18,7 @@ from lib.measure import energy
 from lib.metrics import METRICS
 from lib.studies import chunk_lengths, devices, floors, floors_deployed, needs, simulated, spoken, spread
 from lib.studies.floors import MET, MISSED, NOT_RUN, UNDECIDED
+from lib.target import Target
 
 NOTEBOOK = "06_gpu_vs_npu"
 TEXT = "The birch canoe slid on the smooth planks."
@@ -264,9 +265,9 @@ def test_stages_for_npus_are_built_where_one_is_here_to_take_them(monkeypatch):
         return [stages.Stage(*name.split("/"), torch.nn.Identity(), (), (), 1.0, 200) for name in names]
 
     names, npus = ["fastspeech2/decoder", "vits-joe/decoder"], ["vela/ethos-u65-512", "qnn/sa8255", "native/cpu"]
-    monkeypatch.setattr(targets.Target, "why_not", lambda self: None if self.runtime == "native" else "not here")
+    monkeypatch.setattr(Target, "why_not", lambda self: None if self.runtime == "native" else "not here")
     assert devices.for_npus(names, built, npus, how) == built and not asked, "native/cpu takes no stages"
-    monkeypatch.setattr(targets.Target, "why_not", lambda self: None)
+    monkeypatch.setattr(Target, "why_not", lambda self: None)
     made = devices.for_npus(names, built, npus, how)
     assert [one.label for one in made] == names and made[1] is built[0] and asked == ["fastspeech2/decoder"]
 

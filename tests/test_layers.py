@@ -16,7 +16,7 @@ from lib import REPOSITORY
 # own is refused, so a new room is placed here first.
 FLOORS = (
     {"lib"},
-    {"errors", "files", "params", "environment", "progress", "targets", "audio", "metrics", "results"},
+    {"errors", "files", "params", "environment", "progress", "target", "targets", "audio", "metrics", "results"},
     {
         "text",
         "normalise",

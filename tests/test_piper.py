@@ -12,18 +12,19 @@ from lib import results
 from lib.errors import ParameterError, SpeechError
 from lib.measure import bench
 from lib.studies import piper
+from lib.target import Target
 
 
 def test_piper_is_compared_with_where_it_is_and_not_run_elsewhere(tmp_path, monkeypatch, caplog):
     run = results.Run("04_pruning_quantization", tmp_path)
-    monkeypatch.setattr(piper.targets.Target, "why_not", lambda self: "piper/cpu needs a Python of its own")
+    monkeypatch.setattr(Target, "why_not", lambda self: "piper/cpu needs a Python of its own")
     assert piper.compared(run, [], ["A text."], mode="off") is None
     assert "needs a Python of its own" in piper.compared(run, [], ["A text."])
     (row,) = results.read(run.path).itertuples()
     assert (row.kind, row.target, row.detail) == ("not_run", "piper/cpu", "piper/cpu needs a Python of its own")
     with pytest.raises(ParameterError, match="unknown mode of the comparison with piper-tts 'yes'"):
         piper.compared(run, [], ["A text."], mode="yes")
-    monkeypatch.setattr(piper.targets.Target, "why_not", lambda self: None)
+    monkeypatch.setattr(Target, "why_not", lambda self: None)
     went, busy = [], [80.0]
 
     def ask(texts, threads, turn):
@@ -89,7 +90,7 @@ def package(tmp_path, monkeypatch):
         f'#!/bin/sh\nshift\nPYTHONPATH={tmp_path} exec {sys.executable} -P "$@"\n'
     )  # without -I, which would hide it; -P: nor with the folder of the script, whose piper.py is ours
     (tmp_path / "python").chmod(0o755)
-    monkeypatch.setattr(piper.targets.Target, "python", property(lambda self: tmp_path / "python"))
+    monkeypatch.setattr(Target, "python", property(lambda self: tmp_path / "python"))
     return (tmp_path / "piper.py").write_text
 
 

@@ -17,8 +17,9 @@ from lib.corpora.base import Sentence
 from lib.deploy import export, stages
 from lib.measure.likelihood import Loss
 from lib.measure.scores import ClipScores
-from lib.studies import deployment, devices, needs, spoken
+from lib.studies import deployment, devices, handed, needs, simulated, spoken
 from lib.studies.placed import Placed
+from lib.target import Target
 from test_deploy import small_stage
 
 SHORT = "The birch canoe."
@@ -75,7 +76,7 @@ def simulators(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, f"lib.deploy.{name}", raising=False)
         for device in ("one", "two"):
             full = f"{name}/{device}"
-            monkeypatch.setitem(targets.TARGETS, full, targets.Target(full, kind="simulated"))
+            monkeypatch.setitem(targets.TARGETS, full, Target(full, kind="simulated"))
     (folder / "sitecustomize.py").write_text(
         f"import lib.deploy\nlib.deploy.__path__.append({str(folder)!r})\n"
     )
@@ -102,7 +103,7 @@ def test_a_simulator_is_judged_beside_pytorch_on_the_same_inputs(simulators):
         simulators, [saying()], ["soft/one", "soft/two"], rounds=1, scorer=ears, emulated_frames=25
     )
     assert isinstance(one.judged, spoken.Judged) and two.judged is None, "one simulator for all its devices"
-    folder, _ = deployment.exported(one.stage, [("soft/one", "fp32")])
+    folder, _ = handed.stage_folder(one.stage, [("soft/one", "fp32")])
     assert (folder / "answers").read_text().split() == ["one"] * 9, (
         "its inputs, then eight sentences, however long"
     )
@@ -116,7 +117,7 @@ def test_a_simulator_is_judged_beside_pytorch_on_the_same_inputs(simulators):
     assert about["difference"] == pytest.approx(-0.01 * about["pytorch"], abs=1e-3)
     assert mine.value["mos_predicted"] == pytest.approx(0.99 * about["pytorch"], abs=1e-3)
     assert about["ci_low"] <= about["difference"] <= about["ci_high"] and about["n"] == 8
-    assert "soft's simulator" in mine.source["asr_nll"]
+    assert "soft's simulator" in mine.source["asr_nll"] and set(mine.variant) == {"upsampler-fp32@short"}
     assert not set(rows[rows.target == "soft/two"].metric) & set(mine.index)
     shown = spoken.table(rows).iloc[0]
     assert (shown.target, shown.sentences) == ("soft/one", 8) and "->" in shown["Predicted MOS"]
@@ -125,9 +126,36 @@ def test_a_simulator_is_judged_beside_pytorch_on_the_same_inputs(simulators):
     assert needs.voices(rows) == [] and needs.table(rows).empty, "a stage is no voice"
 
 
+def test_a_neural_processor_that_is_there_is_judged_likewise_and_is_no_voice(simulators, monkeypatch):
+    for name in ("soft/npu", "soft/cpu"):
+        monkeypatch.setitem(targets.TARGETS, name, Target(name))
+    assert Target("soft/npu").neural and not Target("soft/cpu").neural and not Target("soft/cuda").neural
+    names = ["soft/npu", "soft/cpu"]
+    one, other = deployment.compare(simulators, [saying()], names, rounds=2, scorer=Ears(), emulated_frames=25)
+    assert isinstance(one.judged, spoken.Judged) and one.seconds.shape == (2, 1, 1)
+    assert other.judged is None and not other.why_not, "for those there is the bench of whole voices"
+    rows = results.read(simulators.path)
+    mine = rows[rows.metric.isin((spoken.SNR, *spoken.SPEAKS))]
+    assert set(mine.target) == {"soft/npu"} and set(mine.kind) == {"measured"} and len(mine) == 3
+    assert mine.source.str.endswith("of what soft/npu answered").all()
+    assert (spoken.table(rows).target[0], spoken.table(rows).stage[0]) == ("soft/npu", "upsampler-fp32")
+    rated = [one.name for one in needs.voices(rows) if one.value("mos_predicted") is not None]
+    assert rated == [], "a stage that is timed and judged is no voice"
+    (line,) = simulated.read(rows)
+    assert (line.variant, line.kind) == ("upsampler-fp32", "measured"), "what is judged is no other stage"
+
+
+def test_what_was_judged_before_devices_were_is_still_read(simulators):
+    run = results.Run("06_gpu_vs_npu", simulators.path.parents[1] / "old")
+    run.add("vits-joe", "decoder-a8w8", "qnn/sa8255", spoken.SNR, 21.0, kind="simulated", n=8)
+    run.add("vits-joe", "baseline", "torch/cpu", "mos_predicted", 4.4, n=8)
+    (line,) = spoken.table(results.read(run.path)).itertuples()
+    assert (line.stage, line.target, line.sentences) == ("decoder-a8w8", "qnn/sa8255", 8)
+
+
 def test_what_nobody_is_to_judge_is_asked_nothing(simulators):
     (one,) = deployment.compare(simulators, [saying()], ["soft/one"], rounds=1)
-    folder, _ = deployment.exported(one.stage, [("soft/one", "fp32")])
+    folder, _ = handed.stage_folder(one.stage, [("soft/one", "fp32")])
     assert one.judged is None and not (folder / "answers").exists(), "its emulator takes minutes"
     nothing = results.read(simulators.path)
     assert spoken.finding(nothing) is None and list(spoken.table(nothing).columns)[0] == "system"

@@ -12,6 +12,7 @@ from test_deploy import small_stage
 from lib import results, targets
 from lib.deploy import toolchains
 from lib.studies import deployment
+from lib.target import Target
 
 NAMES = ["qnn/sa8255", "qnn/sa8797"]  # of one toolchain
 HANGS = """
@@ -87,7 +88,7 @@ def test_pip_s_last_words_are_the_reason(commands):
 
 
 def test_the_commands_put_what_goes_alone_last(tmp_path):
-    given = targets.Target("made/npu", toolchain=("a==1", "b==2"), alone=("c==3",))
+    given = Target("made/npu", toolchain=("a==1", "b==2"), alone=("c==3",))
     venv, beside, alone = toolchains._commands(given, tmp_path)
     assert venv == [sys.executable, "-m", "venv", str(tmp_path)]
     assert beside[-2:] == ["a==1", "b==2"] and "--no-input" in beside
@@ -95,7 +96,7 @@ def test_the_commands_put_what_goes_alone_last(tmp_path):
 
 
 def test_a_toolchain_of_another_python_takes_one_that_is_here_or_says_so(tmp_path, monkeypatch):
-    given = targets.Target("made/npu", toolchain=("a==1",), pythons=("3.98", "3.99"))
+    given = Target("made/npu", toolchain=("a==1",), pythons=("3.98", "3.99"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(toolchains.SpeechError, match="made for Python 3.98 or 3.99 alone, this is 3"):
         toolchains.interpreter(given)
@@ -105,7 +106,7 @@ def test_a_toolchain_of_another_python_takes_one_that_is_here_or_says_so(tmp_pat
     assert toolchains.interpreter(given) == str(tmp_path / "python3.99")
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert (
-        toolchains.interpreter(targets.Target("made/npu", toolchain=("a",), pythons=(here,))) == sys.executable
+        toolchains.interpreter(Target("made/npu", toolchain=("a",), pythons=(here,))) == sys.executable
     )
 
 

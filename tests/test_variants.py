@@ -17,6 +17,7 @@ from lib.errors import MissingDataError, ParameterError, TrainingError
 from lib.measure import evaluate
 from lib.optimize import stored
 from lib.optimize import variant as variants
+from lib.target import Target
 
 SENTENCE = "The birch canoe slid on the smooth planks."
 load = functools.cache(systems.load)
@@ -172,7 +173,7 @@ def test_settings_threads_and_runtime_decide_where_a_clip_lies(monkeypatch):
     ]
     keys = [v.cache_key() for v in (voice, *others)]
     assert len(set(keys)) == len(keys)
-    monkeypatch.setattr(targets.Target, "versions", lambda self: {"torch": "9.9"})
+    monkeypatch.setattr(Target, "versions", lambda self: {"torch": "9.9"})
     assert voice.cache_key() not in keys
     assert voice.adjusted(variant="renamed").fingerprint() == voice.fingerprint()  # a name is not heard
 
@@ -314,7 +315,7 @@ def test_without_networks_the_files_or_the_code_tell_a_system_apart(tmp_path, mo
 
 
 def test_what_cannot_run_here_or_has_no_checkpoints_says_so(monkeypatch):
-    no_gpu = targets.Target("torch/cuda", missing=lambda: "no CUDA device: take a machine with one")
+    no_gpu = Target("torch/cuda", missing=lambda: "no CUDA device: take a machine with one")
     monkeypatch.setitem(targets.TARGETS, "torch/cuda", no_gpu)
     with pytest.raises(ParameterError, match="fastspeech2 cannot run on torch/cuda here: no CUDA device"):
         systems.load("fastspeech2", target="torch/cuda")

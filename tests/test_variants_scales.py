@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from lib import optimize, systems, targets
+from lib import optimize, systems, target
 from lib.optimize import variant as variants
 from lib.systems.model import Model
 
@@ -69,8 +69,8 @@ def test_what_a_recogniser_may_say_is_in_its_fingerprint():
 )
 def test_clips_of_another_front_end_are_not_taken_for_its_own(name, package, monkeypatch):
     voice = load(name)
-    before, version = voice.cache_key(), targets._version
-    monkeypatch.setattr(targets, "_version", lambda p: "another" if p == package else version(p))
+    before, version = voice.cache_key(), target._version
+    monkeypatch.setattr(target, "_version", lambda p: "another" if p == package else version(p))
     assert voice.cache_key() != before
 
 

@@ -16,6 +16,7 @@ from lib import REPOSITORY, deploy, results, targets
 from lib.deploy import edgetpu, edgetpu_list, export, job, rknn, tflite, tpu_mlir, tpu_mlir_tools
 from lib.deploy.tflite import Operator
 from lib.studies import deployment, devices
+from lib.target import Target
 
 TABLE = """
 D RKNN: [02:21:04.760] ID   OpType           DataType Target InputShape        OutputShape   Cycles(DDR/NPU/Total)
@@ -270,7 +271,7 @@ def no_edge_tpu(tmp_path, monkeypatch):
     )
     path = [str(tmp_path), str(REPOSITORY), str(REPOSITORY / "tests")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
-    plain = targets.Target("edgetpu/usb", missing=lambda: "no libedgetpu")
+    plain = Target("edgetpu/usb", missing=lambda: "no libedgetpu")
     monkeypatch.setitem(targets.TARGETS, "edgetpu/usb", plain)
     return results.Run("06_gpu_vs_npu", tmp_path / "quick")
 

@@ -19,6 +19,7 @@ from lib.measure import nested
 from lib.measure.benched import Benched, Candidate
 from lib.studies import floors_deployed, whole_voices
 from lib.systems import quicker
+from lib.target import Target
 
 SENTENCE = "The birch canoe slid on the smooth planks."
 GPU = ("torch/cuda", "torch-compile/cuda", "cuda-graphs/cuda", "onnxruntime/cuda")
@@ -176,7 +177,7 @@ def test_every_system_on_onnx_runtime_opens_all_its_graphs_where_its_target_is(m
         opened.append(provider)
         return sys.modules["onnxruntime"].InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
-    here = targets.Target("onnxruntime/cuda")
+    here = Target("onnxruntime/cuda")
     monkeypatch.setitem(targets.TARGETS, "onnxruntime/cuda", here)
     monkeypatch.setattr(session, "on_gpu", on_gpu)
     for name in (

@@ -36,6 +36,10 @@ def build(job: Job, *, timeout_s: float) -> dict[str, Any]:
         return process.ask({"do": "build", "job": json.loads(job.request())})
 
 
+class Refused(SpeechError):
+    """The toolchain said itself why it does not do what it was asked; not that it crashed, or said nothing in time."""
+
+
 class Process:
     """A process for a job, asked one thing after another. What an earlier one has left in its work folder is gone."""
 
@@ -81,7 +85,7 @@ class Process:
         self.close()
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer, or SpeechError: what failed, that it ended, or that it did not answer in time."""
+        """The answer; Refused with what failed, SpeechError where it ended or did not answer in time."""
         name, end = self.job.target, time.monotonic() + self.timeout_s
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
@@ -102,7 +106,7 @@ class Process:
             if line.startswith(MARK):
                 answer = json.loads(line[len(MARK) :])
                 if "error" in answer:
-                    raise SpeechError(f"{name} failed: {answer['error']}")
+                    raise Refused(f"{name} failed: {answer['error']}")
                 return answer
 
     def _last_words(self) -> str:

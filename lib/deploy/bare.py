@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib import targets
 from lib.errors import ParameterError
 from lib.files import write_atomic
 from lib.optimize import variant
 from lib.systems import licences, symbols
+from lib.target import versions
 
 if TYPE_CHECKING:
     from lib.systems.model import Model
@@ -62,7 +62,7 @@ def write(
         "sample_rate": voice.sample_rate,
         "variant": voice.variant,
         "licence": _licence(voice),
-        "made_with": {**targets.versions(("onnxruntime",)), "opset": _opset(voice.graphs.values())},
+        "made_with": {**versions(("onnxruntime",)), "opset": _opset(voice.graphs.values())},
     }
     if voice.name == stages.VitsJoeOnnx.name and voice.graphs.keys() == stages.STAGES.keys():
         about, others, script = _of_voice(voice, stages, sentences), [], "bare_speaker.py"

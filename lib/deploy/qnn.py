@@ -10,6 +10,7 @@ that an emulator may agree with fp32 where the device collapses: see the noteboo
 
 from __future__ import annotations
 
+import collections
 import csv
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from lib.deploy.job import Job, Loaded
 
 READS = ("npu.onnx",)
 PRECISIONS = ("a8w8", "a16w8")
+NAME = "QNNExecutionProvider"
+NO_OPERATORS = ("QuantizeLinear", "DequantizeLinear", "Constant")  # what only quantizes
 EMULATES = True  # a second of speech takes its emulator minutes
 
 
@@ -25,9 +28,9 @@ def load(job: Job) -> Loaded:
     import onnxruntime
 
     model = _quantized(job)
-    name, profile = "QNNExecutionProvider", job.work() / "profile.csv"
+    profile = job.work() / "profile.csv"
     profile.unlink(missing_ok=True)
-    device = _device(onnxruntime, name)
+    device = _device(onnxruntime)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")  # else it falls back silently
@@ -40,7 +43,10 @@ def load(job: Job) -> Loaded:
         "offload_graph_io_quantization": "0",
     }
     options.add_provider_for_devices([device], given)
-    opened = onnxruntime.InferenceSession(model, options)
+    try:
+        opened = onnxruntime.InferenceSession(model, options)
+    except Exception as error:
+        return _in_part(onnxruntime, model, device, given, error)
     names = [end.name for end in opened.get_inputs()]
 
     def run(inputs):
@@ -54,15 +60,42 @@ def load(job: Job) -> Loaded:
     return Loaded(run, figures, {"estimate": estimate, "operators": _counted(model)})
 
 
+def _in_part(onnxruntime, model: Path, device, given: dict[str, str], why: Exception) -> Loaded:
+    """What stays with the processor of a graph that does not go to the NPU whole, and is not run for that; raises why
+    it does not where the provider cannot say more.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    options.add_provider_for_devices([device], {**given, "profiling_level": "off"})
+    try:
+        parts = onnxruntime.InferenceSession(model, options).get_provider_graph_assignment_info()
+    except Exception:
+        raise why from None
+    kinds = [(part.ep_name, node.op_type) for part in parts for node in part.get_nodes()]
+    kinds = [(name, kind) for name, kind in kinds if kind not in NO_OPERATORS]
+    left = collections.Counter(kind for name, kind in kinds if name != NAME)
+    if not left:
+        raise why
+
+    def run(inputs):
+        raise RuntimeError(
+            f"not whole on the NPU: {', '.join(f'{kind} {n}' for kind, n in left.most_common())}"
+        )
+
+    placed = 100 * (1 - left.total() / len(kinds))
+    return Loaded(run, {"npu_ops_pct": placed}, {"left": dict(left.most_common()), "operators": len(kinds)})
+
+
 def _library(function: str) -> str:
     import onnxruntime_qnn
 
     return getattr(onnxruntime_qnn, function)()
 
 
-def _device(onnxruntime, name: str):
-    onnxruntime.register_execution_provider_library(name, _library("get_library_path"))
-    devices = [d for d in onnxruntime.get_ep_devices() if d.ep_name == name]
+def _device(onnxruntime):
+    onnxruntime.register_execution_provider_library(NAME, _library("get_library_path"))
+    devices = [d for d in onnxruntime.get_ep_devices() if d.ep_name == NAME]
     if not devices:
         raise RuntimeError("the provider found no device to emulate")
     return devices[0]
@@ -120,8 +153,7 @@ def _counted(model: Path) -> int:
     """Operators of a graph without what only quantizes."""
     import onnx
 
-    skipped = ("QuantizeLinear", "DequantizeLinear", "Constant")
-    return sum(node.op_type not in skipped for node in onnx.load(model).graph.node)
+    return sum(node.op_type not in NO_OPERATORS for node in onnx.load(model).graph.node)
 
 
 def _estimate(profile: Path) -> dict[str, float]:

@@ -6,7 +6,7 @@ Runs in the Python of a toolchain that has both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,15 @@ def _names(of: type) -> dict[int, str]:
     return {number: name for name, number in vars(of).items() if name.isupper()}
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """The ends of a model as its network has them.
+
+    >>> in_order(["args_10", "args_2", "args_0"])
+    ['args_0', 'args_2', 'args_10']
+    """
+    return sorted(names, key=lambda name: (len(name), name))
+
+
 def runner(path: Path, threads: int = 1, delegates: tuple = ()):
     """inputs -> outputs, on TFLite's interpreter."""
     from ai_edge_litert.interpreter import Interpreter
@@ -91,8 +100,8 @@ def runner(path: Path, threads: int = 1, delegates: tuple = ()):
     given, made = signature.get_input_details(), signature.get_output_details()
 
     def run(inputs) -> Arrays:
-        answer = signature(**{name: _whole(value, given[name]) for name, value in zip(sorted(given), inputs)})
-        return [_real(answer[name], made[name]) for name in sorted(made)]
+        answer = signature(**{name: _whole(value, given[name]) for name, value in zip(in_order(given), inputs)})
+        return [_real(answer[name], made[name]) for name in in_order(made)]
 
     return run
 
@@ -117,12 +126,22 @@ def _plain(job: Job) -> Path:
 
     path = job.made("tflite-fp32.tflite")
     if not path.exists():
-        network = torch.export.load(job.form("npu.pt2")).module()
-        inputs = tuple(map(torch.from_numpy, job.inputs()))
+        program = torch.export.load(job.form("npu.pt2"))
+        network, inputs = program.module(), tuple(map(torch.from_numpy, job.inputs()))
         temporary = job.work() / "fp32.tflite"
-        litert_torch.convert(network, inputs, strict_export=False).export(str(temporary))
+        made = litert_torch.convert(network, inputs, strict_export=False, dynamic_shapes=_left_open(program))
+        made.export(str(temporary))
         temporary.replace(path)
     return path
+
+
+def _left_open(program) -> tuple[dict, ...] | None:
+    """Axes of no fixed length, for each input; None where every length is fixed, as it is for whatever shall run."""
+    import torch
+
+    ends = [n for n in program.graph.nodes if n.name in program.graph_signature.user_inputs]
+    axes = [[a for a, size in enumerate(n.meta["val"].shape) if not isinstance(size, int)] for n in ends]
+    return tuple(dict.fromkeys(one, torch.export.Dim.AUTO) for one in axes) if any(axes) else None
 
 
 def _signature(path: Path) -> tuple[str, list[str]]:
@@ -130,4 +149,4 @@ def _signature(path: Path) -> tuple[str, list[str]]:
 
     opened = Interpreter(str(path))
     ((name, ends),) = opened.get_signature_list().items()
-    return name, sorted(ends["inputs"])
+    return name, in_order(ends["inputs"])

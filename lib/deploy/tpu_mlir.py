@@ -22,8 +22,9 @@ from lib.deploy.job import Arrays, Job, Loaded, save_arrays
 
 READS = ("npu.onnx",)
 PRECISIONS = ("fp16", "int8")
+REFUSES = ("a16w8",)  # its compiler has no such mode, and lists those that it has
 EMULATES = True  # the model of the arithmetic counts bits: a second of speech takes it minutes
-MODES = {"fp16": "F16", "int8": "INT8"}
+MODES = {"fp16": "F16", "int8": "INT8", "a16w8": "A16W8"}
 IR_VERSION = 9  # of an ONNX file: the newest that the toolchain's onnx and onnxruntime read
 GLIBC = ("libc.so.6", "libm.so.6", "libpthread.so.0")
 # What the compiler writes beside layers: loads, stores, groups of layers, ends of groups, changes of type at the ends.

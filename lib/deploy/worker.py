@@ -39,10 +39,23 @@ def main() -> None:
             else:
                 answer = timed(job, loaded, request["passes"])
         except BaseException as error:  # whatever it is, the parent is told, in words
-            first = (str(error).strip().splitlines() or ["no message"])[0]
-            answer = {"error": f"{type(error).__name__}: {first}"[:400]}
+            answer = {"error": words(error)[:400]}
         answers.write(MARK + json.dumps(answer) + "\n")
         answers.flush()
+
+
+def words(error: BaseException) -> str:
+    """Its first line; of one that quotes a traceback, as Rockchip's do, what that ends with.
+
+    >>> words(ValueError("Traceback (most recent call last):\\n  File a, line 1\\nKeyError: no b\\n  in c"))
+    'KeyError: no b'
+    >>> words(ValueError("a\\nb")), words(OSError())
+    ('ValueError: a', 'OSError: no message')
+    """
+    lines = str(error).strip().splitlines() or ["no message"]
+    if lines[0].startswith("Traceback"):
+        return next((line for line in lines[1:] if line[:1].strip()), lines[-1])
+    return f"{type(error).__name__}: {lines[0]}"
 
 
 def load(job: Job) -> tuple[Loaded, dict]:

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib import targets
 from lib.files import cache_folder, content_key, write_atomic
 from lib.graphs import operators
+from lib.target import versions
 
 if TYPE_CHECKING:
     import onnx
@@ -89,10 +89,10 @@ def kept(
 
     sources: the files that decide what they are, weights and code; versions of what writes them count, too.
     """
-    versions = targets.versions(("torch", "transformers", "onnx"))
+    written_by = versions(("torch", "transformers", "onnx"))
     own = (Path(__file__), Path(__file__).with_name("layers.py"))
     contents = (Path(path).read_bytes() for path in (*sources, *own))
-    key = content_key(name, versions, *contents)
+    key = content_key(name, written_by, *contents)
     places = {stage: cache_folder("graphs", f"{name}-{key}-{stage}.onnx") for stage in stages}
     if not all(path.is_file() for path in places.values()):
         for stage, made in make().items():

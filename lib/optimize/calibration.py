@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lib import audio, features, systems, targets
+from lib import audio, features, systems
 from lib.corpora import gutenberg
 from lib.errors import ParameterError, require, unknown
 from lib.files import cache_folder, content_key, write_atomic
 from lib.systems.model import Model, Part
+from lib.target import versions
 
 if TYPE_CHECKING:
     from lib.systems.base import System, Vocoder
@@ -100,7 +101,7 @@ def ranges(graph: bytes, seen: Feeds, method: str, *, percentile: float = 99.99)
         raise ParameterError("calibration needs data: this graph was not run once on the sentences given")
     calibrate = require("onnxruntime.quantization.calibrate", "onnxruntime==1.31.1")
     data = [value.tobytes() for feed in seen for _, value in sorted(feed.items())]
-    version = targets.versions(("onnxruntime",))
+    version = versions(("onnxruntime",))
     key = content_key(
         graph, *data, method, percentile if method == "percentile" else 0, version, Path(__file__).read_bytes()
     )

@@ -14,6 +14,7 @@ from lib.measure.energy import utilization_source
 from lib.measure.metered import Metered
 from lib.studies import spoken
 from lib.studies.placed import BASE, Placed, speedup
+from lib.target import Target
 
 if TYPE_CHECKING:
     from lib.results import Run
@@ -91,7 +92,7 @@ def _circumstances(one: Placed) -> dict[str, Any]:
     }
 
 
-def _versions(target: targets.Target) -> dict[str, str]:
+def _versions(target: Target) -> dict[str, str]:
     """Of what computes; of a toolchain those that it was installed with."""
     if target.toolchain:
         return dict(package.split("==", 1) for package in (*target.toolchain, *target.alone))

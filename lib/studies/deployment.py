@@ -10,7 +10,6 @@ answers nonsense is one `not run` row with the reason. Rows are written by `depl
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,14 +20,12 @@ import numpy as np
 
 from lib import deploy, progress, targets
 from lib.deploy import apart, export
-from lib.deploy.job import Job
 from lib.deploy.stages import THREADS, Stage
 from lib.errors import SpeechError
-from lib.files import cache_folder, content_key
 from lib.measure import bench, metered, nested
 from lib.measure.metered import Metered
-from lib.optimize import quantize_graphs
-from lib.studies import deployed_rows, spoken
+from lib.studies import deployed_rows, handed, spoken
+from lib.studies.handed import Key
 from lib.studies.placed import BASE, Placed
 
 if TYPE_CHECKING:
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 METERED = ("cpu", "cuda")  # devices with a sensor, or a formula
-Key = tuple[str, str]  # target, precision
 
 
 @dataclass(frozen=True)
@@ -81,7 +77,7 @@ def compare(
     names: of targets; one that takes no stages, not being one of `deploy.known()`, or whose file cannot be read is one
     row that was not run a stage; precisions: those alone, of targets that have them; passes: timings of each
     input in a round; timeout_s: of one request to a toolchain, loading included; scorer: of what can be heard, None for
-    none, and of the sentences that a simulated target says (`Stage.spoken`, `lib.studies.spoken`); emulated_frames:
+    none, and of the sentences that a neural processor says (`Stage.spoken`, `lib.studies.spoken`); emulated_frames:
     stages of so many at most are run through emulators, which take a minute for a few seconds of speech, longer ones
     where they are to be judged; meter_s: for how long power is looked at in the last round, 0 for not at all; speedups:
     whether rows say how much faster than BASE each is; beside: of each what is timed in the same rounds, too, such as
@@ -119,32 +115,13 @@ def _jobs(names: Sequence[str], precisions: Sequence[str]) -> list[Key]:
     return jobs
 
 
-def exported(stage: Stage, jobs: Sequence[Key]) -> tuple[Path, dict[str, str]]:
-    """The stage's folder in the cache, with the forms that these read, and why some could not be written; keyed by
-    weights, inputs, and the code that makes and reads them.
-    """
-    weights = [tensor.detach().numpy().tobytes() for tensor in stage.network.state_dict().values()]
-    rooms = Path(deploy.__file__).parent, *(Path(deploy.__file__).parents[1] / r for r in ("systems", "graphs"))
-    code = [path.read_bytes() for room in rooms for path in sorted(room.rglob("*.py"))]
-    code += [
-        Path(quantize_graphs.__file__).read_bytes(),
-        Path(inspect.getfile(type(stage.network))).read_bytes(),
-    ]
-    data = [array.tobytes() for arrays in (*stage.timed, *stage.calibration) for array in arrays]
-    versions = targets.versions(("torch", "transformers", "onnx", "onnxscript", "onnxruntime"))
-    folder = cache_folder("deploy", content_key(stage.label, *weights, *code, *data, versions))
-    failed: dict[str, str] = {}
-    forms = {form for job in jobs for form in deploy.reads(*job)}
-    return export.write(stage, folder, sorted(forms), failed), failed
-
-
 def _in_turns(asked: Sequence[Placed], usual: int, how: How, patience: _Patience) -> list[Placed]:
     """All of them in the same rounds. usual: so many, the first, are judged and metered; the rest is timed alone."""
-    ran, folders = list(asked), _exported(asked)
+    ran, folders = list(asked), handed.written(asked)
     names = [f"{one.stage.system} {one.variant} on {one.target}" for one in asked]
     answered: set[Key] = set()
     for n, one in enumerate(ran):
-        ran[n] = _able(one, folders[one.stage], how)
+        ran[n] = handed.able(one, folders[one.stage], how.timeout_s)
     rng = np.random.default_rng(0)
     bare = replace(how, scorer=None, meter_s=0)
     for number in range(how.rounds):
@@ -173,36 +150,6 @@ def _in_turns(asked: Sequence[Placed], usual: int, how: How, patience: _Patience
     return ran
 
 
-def _exported(asked: Sequence[Placed]) -> dict[Stage, tuple[Path | None, dict[str, str], str]]:
-    """Stage -> its folder, the forms that could not be written, and why nothing could be."""
-    found: dict[Stage, tuple[Path | None, dict[str, str], str]] = {}
-    for stage in dict.fromkeys(one.stage for one in asked):
-        jobs = [(one.target, one.precision) for one in asked if one.stage is stage]
-        here = [(one.target, one.precision) for one in asked if one.stage is stage and not one.why_not]
-        wanted = [key for key in jobs if key in here or deploy.builds(key[0])]
-        found[stage] = None, {}, ""
-        try:
-            if wanted:
-                found[stage] = (*exported(stage, wanted), "")
-        except Exception as error:  # PyTorch itself cannot run it: no target can
-            found[stage] = None, {}, f"{stage.label} does not run in PyTorch: {type(error).__name__}: {error}"
-    return found
-
-
-def _able(one: Placed, written: tuple[Path | None, dict[str, str], str], how: How) -> Placed:
-    """With the reason, where it cannot run on what was written of its stage."""
-    folder, failed, broken = written
-    if one.why_not and (broken or not deploy.builds(one.target)):
-        return one
-    if broken:
-        return replace(one, why_not=broken)
-    lacking = [failed[form] for form in deploy.reads(one.target, one.precision) if form in failed]
-    if one.why_not:
-        built = lacking[0] if lacking else _built(_job(one, folder, False), how.timeout_s)
-        return replace(one, why_not=f"{one.why_not}; {built}")
-    return replace(one, why_not=lacking[0]) if lacking else one
-
-
 def _latest(one: Placed) -> dict[str, Any]:
     """The last round as `bench.calmed` reads it."""
     names = ("others_pct", "load", "repeated")
@@ -212,7 +159,7 @@ def _latest(one: Placed) -> dict[str, Any]:
 def _again(one: Placed, folder: Path, how: How) -> dict[str, Any]:
     """A round timed once more."""
     load, watch = bench.load_average(), bench.Others()
-    with apart.Worker(_job(one, folder, False), timeout_s=how.timeout_s) as worker:
+    with apart.Worker(handed.job(one, folder, False), timeout_s=how.timeout_s) as worker:
         spent, _ = worker.timed(how.passes)
     return {"seconds": np.array(spent), "others_pct": watch.percent(), "load": load, "repeated": 0}
 
@@ -227,7 +174,7 @@ def _turn(one: Placed, folder: Path, number: int, how: How, answered: set[Key]) 
     target = targets.find(one.target)
     same = (target.emulator, one.precision)  # one emulator for several devices of a toolchain: it is asked once
     slow = getattr(deploy.runtime(one.target), "EMULATES", False) and one.stage.frames > how.emulated_frames
-    judged = bool(one.stage.spoken and how.scorer and target.kind == "simulated")
+    judged = bool(one.stage.spoken and how.scorer and target.neural)
     slow = slow and not judged
     answers = number == 0 and (target.kind == "measured" or not (slow or same in answered))
     watched = (
@@ -235,11 +182,11 @@ def _turn(one: Placed, folder: Path, number: int, how: How, answered: set[Key]) 
     )
     before_mb = _held_mb() if watched and target.cuda else 0.0
     load, watch = bench.load_average(), bench.Others()
-    with apart.Worker(_job(one, folder, answers), timeout_s=how.timeout_s + how.meter_s) as worker:
+    with apart.Worker(handed.job(one, folder, answers), timeout_s=how.timeout_s + how.meter_s) as worker:
         if number == 0:
             one = replace(one, load_s=worker.load_s, figures=worker.figures, detail=worker.detail)
         if answers:
-            snr, off = _agreement(export.expected(folder), worker.outputs)
+            snr, off = handed.agreement(export.expected(folder), worker.outputs)
             one = replace(one, snr_db=snr, max_error=off, mos=_heard(one.stage, worker.outputs, how.scorer))
             answered.add(same)
         if answers and judged:
@@ -276,39 +223,6 @@ def _held_mb() -> float:
         return metered.board_mb()
     except SpeechError:
         return 0.0
-
-
-def _job(one: Placed, folder: Path, answers: bool) -> Job:
-    target = targets.find(one.target)
-    toolchain = target.python.parent.parent.name if target.python else ""
-    return Job(str(folder), one.target, one.precision, one.threads, dict(target.settings), answers, toolchain)
-
-
-def _built(job: Job, timeout_s: float) -> str:
-    """What a runtime without its device has done with the stage, in words."""
-    try:
-        said = apart.build(job, timeout_s=timeout_s)
-    except SpeechError as error:
-        return f"nor could it be compiled for without it: {error}"
-    if "said" in said:
-        return said["said"]
-    return f"an engine was built here without it ({said['engine_mb']:.1f} MB in {said['build_s']:.1f} s)"
-
-
-def _agreement(wanted: Sequence[np.ndarray], made: Sequence[np.ndarray]) -> tuple[float, float]:
-    """(SNR in dB, largest difference as a share of the largest value) over all outputs."""
-    if [w.size for w in wanted] != [m.size for m in made]:
-        raise SpeechError(
-            f"outputs of shapes {[m.shape for m in made]}, PyTorch's are {[w.shape for w in wanted]}"
-        )
-    flat = [
-        np.concatenate([np.asarray(a, np.float64).reshape(-1) for a in arrays]) for arrays in (wanted, made)
-    ]
-    if not np.isfinite(flat[1]).all():
-        share = 100 * float(np.mean(~np.isfinite(flat[1])))
-        raise SpeechError(f"it answers with what is no number: {share:.3g} % of the values are infinite or NaN")
-    largest = float(np.abs(flat[1] - flat[0]).max() / max(np.abs(flat[0]).max(), 1e-9))
-    return float(np.clip(export.snr_db(*flat), -200.0, 200.0)), largest
 
 
 def _heard(stage: Stage, outputs: Sequence[np.ndarray], scorer) -> float | None:

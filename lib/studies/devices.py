@@ -10,6 +10,7 @@ import numpy as np
 
 from lib import deploy, results, targets
 from lib.deploy import stages
+from lib.metrics import deliberate
 from lib.studies import simulated
 from lib.studies.simulated import NOISE_DB
 
@@ -146,10 +147,13 @@ def _of_notebook(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def operators_left(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """What did not go to the NPU, by operator: system, stage, target, operator, how many; of each the newest run."""
+    """What did not go to the NPU, by operator: system, stage, target, operator, how many; of each the newest run, and
+    nothing of what is only asked for to be refused.
+    """
     import pandas as pd
 
-    found, placed = [], rows[rows.metric == "npu_ops_pct"].sort_values("time", kind="stable")
+    mine = rows[(rows.metric == "npu_ops_pct") & ~rows.variant.map(deliberate).astype(bool)]
+    found, placed = [], mine.sort_values("time", kind="stable")
     for row in placed.drop_duplicates(["system", "variant", "target"], keep="last").itertuples():
         left = _detail(row.detail).get("left", {})
         found += [(row.system, row.variant, row.target, kind, n) for kind, n in left.items()]

@@ -142,8 +142,10 @@ class Line:
 
 
 def read(rows: "pd.DataFrame") -> list[Line]:
-    """The lines of every run in a results table, in its order."""
-    on_npu = [is_npu(row.target) and row.kind != "published" for row in rows.itertuples()]
+    """The lines of every run in a results table, in its order; not of sentences that were judged (`spoken`)."""
+    on_npu = [
+        is_npu(row.target) and row.kind != "published" and "@" not in row.variant for row in rows.itertuples()
+    ]
     ours = rows[np.array(on_npu, bool)]
     keys = [name for name in RUN if name in ours]
     answered = {}
@@ -176,7 +178,7 @@ def newest(lines: Sequence[Line]) -> list[Line]:
 
 def is_npu(target: str) -> bool:
     """Whether a target of the table is a neural processor."""
-    return target in targets.TARGETS and targets.find(target).device not in ("cpu", "cuda")
+    return target in targets.TARGETS and targets.find(target).neural
 
 
 _MEMORIES = {  # as Vela names them -> in words

@@ -1,10 +1,11 @@
-"""Does a simulated processor still say the same? What comes out of it, sentence by sentence, beside what PyTorch makes
-of the very same inputs.
+"""Does a neural processor still say the same? What comes out of it, or of its simulator, sentence by sentence, beside
+what PyTorch makes of the very same inputs.
 
 A sentence is said whole in one bucket and heard through all that follows on the host (a vocoder, the shaping of noise),
 the same for both, so what differs is what the stage computed. A stage that listens is judged by what the rest of the
-recogniser understands. Its rows are `simulated`, as their numbers come from an emulator or from reference kernels, and
-hold the paired difference to PyTorch; they are about a stage on short sentences, and no verdict on a voice.
+recogniser understands. Its rows are `simulated` where their numbers come from an emulator or from reference kernels,
+`measured` where the device is there, and hold the paired difference to PyTorch; they are about a stage on short
+sentences, which nobody else reads ("@short" in their names), and no verdict on a voice.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 
 SNR = "audio_snr_db"
 SPEAKS, LISTENS = ("mos_predicted", "asr_nll"), ("wer", "cer")  # what decides, by what a stage is
+TEXTS = "@short"  # of its rows: what fits a bucket is another test set than that of whole voices
 VOICE = ("naturalness", "intelligibility")  # criteria of `lib.measure.verdict`; the speaker was not asked for
 
 
@@ -86,25 +88,26 @@ def judge(
 
 def write(run: "Run", one: "Placed") -> None:
     """The rows of one stage on one target; a `not run` one with the reason where it could not be judged."""
-    names = (one.stage.system, one.variant, one.target)
+    names = (one.stage.system, one.variant + TEXTS, one.target)
     if isinstance(one.judged, str):
         listens = any(sentence.transcript for sentence in one.stage.spoken)
         run.not_run(*names, (LISTENS if listens else SPEAKS)[0], one.judged)
         return
     if one.judged is None:
         return
-    runtime = targets.find(one.target).runtime
+    target = targets.find(one.target)
+    who = target.name if target.kind == "measured" else f"{target.runtime}'s simulator"
     for metric, value in one.judged.values.items():
         about: dict[str, Any] = {"frames": one.stage.frames, "difference": one.judged.differences.get(metric)}
         if metric in one.judged.differences:
             about["pytorch"] = round(one.judged.own[metric].value, 4)
         by = "against PyTorch's on the same inputs" if metric == SNR else _by(metric)
-        answered = f"{by}, of what {runtime}'s simulator answered"
+        answered = f"{by}, of what {who} answered"
         paired.write(run, names, metric, value, answered, kind=one.kind, **about)
 
 
 def table(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """A line each stage and simulated target, of the newest run that judged it: sentences, the audio's SNR, each metric
+    """A line each stage and neural processor, of the newest run that judged it: sentences, the audio's SNR, each metric
     as PyTorch's and this one's with the paired difference, and the word for it.
     """
     import pandas as pd
@@ -132,7 +135,8 @@ def finding(rows: "pd.DataFrame") -> str | None:
             said = f"{system} {variant} on {target} ({label} {_beside(first)})"
             by_word.setdefault(_word(cells), []).append(said)
     listed = "; ".join(f"{word}: {', '.join(names)}" for word, names in sorted(by_word.items()))
-    return f"What simulators say, beside PyTorch on the same sentences: {listed}." if by_word else None
+    said = "What neural processors and their simulators say, beside PyTorch on the same sentences"
+    return f"{said}: {listed}." if by_word else None
 
 
 def wanting(rows: "pd.DataFrame") -> str | None:
@@ -141,12 +145,12 @@ def wanting(rows: "pd.DataFrame") -> str | None:
         None
         if _newest(rows)
         else "Nobody has judged one yet: `./run_all.sh quick --only 06 --set npu=install --set n_spoken=8` has eight "
-        "sentences said by each simulator, some of which need minutes for a second of speech."
+        "sentences said by each processor or simulator, some of which need minutes for a second of speech."
     )
 
 
 def sounds(placed: Sequence["Placed"]) -> dict[str, dict[str, Clip]]:
-    """Stage -> label -> the first sentence as PyTorch and each simulated target say it, for players."""
+    """Stage -> label -> the first sentence as PyTorch and each neural processor say it, for players."""
     found: dict[str, dict[str, Clip]] = {}
     for one in placed:
         if isinstance(one.judged, Judged) and one.judged.clips:
@@ -182,10 +186,14 @@ def _by(metric: str) -> str:
 
 
 def _newest(rows: "pd.DataFrame") -> list[tuple[tuple, "pd.DataFrame"]]:
-    """((system, variant, target), its judged rows of the newest run that has any), in the order of the rows."""
-    judged = rows[rows.metric.isin((SNR, *SPEAKS, *LISTENS)) & (rows.kind == "simulated") & rows.value.notna()]
+    """((system, variant, target), its judged rows of the newest run that has any), in the order of the rows. Rows of
+    before devices were judged were of simulators alone, and their names did not tell the texts.
+    """
+    mine = (rows.kind == "simulated") | rows.variant.str.endswith(TEXTS)
+    judged = rows[mine & rows.metric.isin((SNR, *SPEAKS, *LISTENS)) & rows.value.notna()]
+    stages = judged.assign(variant=judged.variant.str.removesuffix(TEXTS))
     return [
-        (names, newest_run(own)) for names, own in judged.groupby(["system", "variant", "target"], sort=False)
+        (names, newest_run(own)) for names, own in stages.groupby(["system", "variant", "target"], sort=False)
     ]
 
 

@@ -21,6 +21,7 @@ from lib import targets
 from lib.errors import ParameterError, unknown
 from lib.files import content_key
 from lib.graphs import cut
+from lib.target import versions
 
 if TYPE_CHECKING:
     import torch
@@ -135,8 +136,8 @@ class Model(ABC):
         """What results of it may be kept under: its fingerprint (where none is given: of now), what computes, and on
         how many threads.
         """
-        versions = targets.find(self.target).versions() | targets.versions(self.packages)
-        return content_key(fingerprint or self.fingerprint(), self.target, versions, self.threads)
+        computes = targets.find(self.target).versions() | versions(self.packages)
+        return content_key(fingerprint or self.fingerprint(), self.target, computes, self.threads)
 
     @property
     def size_mb(self) -> float | None:

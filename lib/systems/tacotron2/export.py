@@ -53,7 +53,7 @@ def decoder(model: Tacotron2Network) -> bytes:
     }
     lengths = {name: {0: "symbols"} for name in ("memory", "projected")}
     lengths |= {name: {1: "symbols"} for name in ("weights", "total")}
-    return export(_Step(model), inputs, ["frames", "stop", *(f"new_{name}" for name in STATE)], lengths)
+    return export(Step(model), inputs, ["frames", "stop", *(f"new_{name}" for name in STATE)], lengths)
 
 
 def postnet(model: Tacotron2Network) -> bytes:
@@ -78,7 +78,9 @@ class _Encoder(nn.Module):
         return memory, self.memory_layer(memory)
 
 
-class _Step(nn.Module):
+class Step(nn.Module):
+    """One step of the decoder as a graph has it, see above."""
+
     def __init__(self, model: Tacotron2Network):
         super().__init__()
         decoder = model.network.decoder
