@@ -176,7 +176,13 @@ def test_it_learns_and_goes_on_and_becomes_a_voice(tmp_path, readings):
 
 @pytest.mark.parametrize(
     "wrong, said",
-    [({"heads": 3}, "no multiple"), ({"width": 0}, "at least 1"), ({"segment_frames": 20}, "more than"), ({"ramp": 0}, "ramp"), ({"blocks_of_teacher": (1,)}, "name as many")],
+    [
+        ({"heads": 3}, "no multiple"),
+        ({"width": 0}, "at least 1"),
+        ({"segment_frames": 20}, "more than"),
+        ({"ramp": 0}, "ramp"),
+        ({"blocks_of_teacher": (1,)}, "name as many"),
+    ],
 )
 def test_sizes_that_cannot_be_are_named(wrong, said):
     with pytest.raises(ParameterError, match=said):

@@ -204,6 +204,7 @@ class HibariSmallTask(Task):
             rows, columns = rows[few], columns[few]
         goal, hidden = given["hidden"][rows, columns].float(), hidden[rows, columns]
         wanted = self._head.to(hidden.device)(goal)
+        surprise = F.binary_cross_entropy_with_logits(found.voiced.float(), voiced, reduction="none")
         text = (decoder.text(known).float() - given["text"].float()).abs().mean(-1)
         near = {}
         if goal.shape == hidden.shape:
@@ -212,7 +213,7 @@ class HibariSmallTask(Task):
             **near,
             "text": _mean(text, real.float()),
             "lasting": _mean((lasting.float() - given["lasting"]).abs(), real.float()),
-            "voicing": _mean(F.binary_cross_entropy_with_logits(found.voiced.float(), voiced, reduction="none"), counts),
+            "voicing": _mean(surprise, counts),
             "pitch": 10 * _mean((found.octaves.float() - octaves).abs(), counts * voiced),
             "loudness": _mean((found.loudness.float() - given["loudness"]).abs(), counts),
             "spectra": spectra_distance(decoder.head(hidden).float(), wanted, voiced[rows, columns]),
@@ -261,7 +262,7 @@ def _begin(decoder: network.Decoder, whole: teacher.Decoder, chosen: Sequence[in
             getattr(decoder, name).load_state_dict(getattr(whole, name).state_dict())
     except (IndexError, RuntimeError) as error:
         raise ParameterError(
-            f"model.blocks_of_teacher: {len(whole.blocks)} blocks of width {len(whole.norm.weight)} are there ({error})"
+            f"model.blocks_of_teacher: {len(whole.blocks)} blocks of width {len(whole.norm.weight)} are there: {error}"
         ) from error
 
 
