@@ -276,8 +276,10 @@ def _gather(candidate: Candidate, rounds: list[dict], circumstances: dict[str, A
         seconds=column("seconds"),
         audio_s=column("audio_s").mean(0),
         stages={stage: np.array([one["stages"][stage] for one in rounds]) for stage in rounds[0]["stages"]},
-        first_audio_s=None if rounds[0]["first_audio_s"] is None else column("first_audio_s"),
-        peak_gpu_mb=None if rounds[0]["peak_gpu_mb"] is None else column("peak_gpu_mb"),
+        **{
+            name: None if rounds[0][name] is None else column(name)
+            for name in ("first_audio_s", "stalled_s", "peak_gpu_mb")
+        },
         **{
             name: column(name)
             for name in ("cold_start_s", "load_s", "first_sentence_s", "peak_rss_mb", "cpu_s")

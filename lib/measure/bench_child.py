@@ -68,9 +68,11 @@ def one_round(
         speak(index, value)
     peak_rss_mb = memory.peak_rss_mb()
     timed = _timed(system, speak, values, passes, turn)
-    if kind == "log_mel" and hasattr(system, "stream"):
-        _first_audio_s(system, values[0])  # one frame is a shape of its own
-        timed["first_audio_s"] = [[_first_audio_s(system, value) for value in values] for _ in range(passes)]
+    if getattr(system, "streams", False):
+        from lib.measure import streamed
+
+        how = {"prepare": _prepared(system), "synchronize": _synchronize}
+        timed |= streamed.timed(system, kind, values, passes=passes, seed=seed, **how)
     answer = {
         "load_s": loaded - begin,
         "first_sentence_s": spoken - loaded,
@@ -178,9 +180,7 @@ def _timed(system, speak: Callable, values: list, passes: int, turn: int) -> dic
     seconds, audio_s, first_audio_s = np.zeros(shape), np.zeros(len(values)), np.full(shape, np.nan)
     stages: dict[str, np.ndarray] = {}
     nfe: list[float] = []
-    # What a resident program need not do between two sentences (eSpeak is loaded anew, for the same samples each time).
-    prepare = getattr(system, "prepare", lambda: None)
-    cpu_s = 0.0
+    prepare, cpu_s = _prepared(system), 0.0
     gc.collect()
     gc.disable()  # as timeit does: a collection would land on whichever sentence happens to run
     try:
@@ -210,17 +210,17 @@ def _timed(system, speak: Callable, values: list, passes: int, turn: int) -> dic
         "audio_s": audio_s.tolist(),
         "stages": {name: spent.tolist() for name, spent in stages.items()},
         "first_audio_s": None if np.isnan(first_audio_s).any() else first_audio_s.tolist(),
+        "stalled_s": None,
         "nfe": float(np.mean(nfe)) if nfe else None,
         "cpu_s": cpu_s,
     }
 
 
-def _first_audio_s(system, log_mel: np.ndarray) -> float:
-    """Seconds of computing until a vocoder's first sample is known, where the mel comes frame by frame."""
-    begin = time.perf_counter()
-    next(system.stream(frame[None] for frame in log_mel))
-    _synchronize()
-    return time.perf_counter() - begin
+def _prepared(system) -> Callable[[], None]:
+    """What a resident program need not do between two sentences (eSpeak is loaded anew, for the same samples each time),
+    where there is anything.
+    """
+    return getattr(system, "prepare", lambda: None)
 
 
 def _energy(device: str, system, speak: Callable, values: list, timed: dict) -> dict[str, Any]:
@@ -235,7 +235,7 @@ def _energy(device: str, system, speak: Callable, values: list, timed: dict) -> 
         audio_s = float(np.sum(timed["audio_s"])) * len(timed["seconds"])
         meter = energy.estimate(timed["cpu_s"], spent, environment.processor())
     else:
-        prepare, audio_s = getattr(system, "prepare", lambda: None), 0.0
+        prepare, audio_s = _prepared(system), 0.0
         try:
             with energy.EnergyMeter(device) as metered:
                 end = time.perf_counter() + ENERGY_WINDOW_S
