@@ -217,8 +217,8 @@ def _timed(system, speak: Callable, values: list, passes: int, turn: int) -> dic
 
 
 def _prepared(system) -> Callable[[], None]:
-    """What a resident program need not do between two sentences (eSpeak is loaded anew, for the same samples each time),
-    where there is anything.
+    """What a resident program need not do between two sentences: eSpeak is loaded anew, for the same samples each
+    time.
     """
     return getattr(system, "prepare", lambda: None)
 

@@ -18,7 +18,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Heard:
-    """first_s: until the first piece is there; stalled_s: for how long the sound stands still behind it, all together."""
+    """first_s: until the first piece is there; stalled_s: for how long the sound stands still behind it, in all."""
 
     first_s: float
     stalled_s: float
