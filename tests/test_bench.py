@@ -409,6 +409,23 @@ def test_what_cannot_be_benched_is_refused():
         Candidate.of(unsaved)
 
 
+def test_energy_is_estimated_from_the_cpu_seconds_wherever_no_sensor_was_asked_for(tmp_path, monkeypatch):
+    from lib.measure import energy
+
+    monkeypatch.setattr(energy, "rapl_zones", lambda: pytest.fail("nobody asked for a sensor"))
+    path = str(tmp_path / "texts.npz")
+    bench_child.save_inputs(path, "text", SENTENCES)
+    how = {"threads": 1, "passes": 2, "seed": 0, "turn": 0, "energy": bench._meter("native/cpu", False)}
+    answer = bench_child.one_round(ESPEAK.origin, "text", path, **how)
+    told, spent = answer["energy"], float(np.sum(answer["seconds"]))
+    assert told["kind"] == "estimated" and energy.boundary(told["source"]) == energy.SHARE
+    assert told["seconds"] == pytest.approx(spent) and told["audio_s"] == pytest.approx(2 * sum(answer["audio_s"]))
+    expected = energy.estimate(answer["cpu_s"], spent, environment.processor())
+    assert told["joules"] == expected.joules > 0 and told["utilization_pct"] == expected.utilization_pct
+    assert bench._meter("torch/cuda", False) is None and bench._meter("torch/cuda", True) == "cuda"
+    assert bench._meter("torch/cpu", True) == "cpu"
+
+
 @pytest.mark.alone
 def test_real_voices_in_real_processes(tmp_path):
     benched = bench.bench({"hibari": HIBARI, "espeak": ESPEAK}, SENTENCES, rounds=1, threads=1, energy=True)

@@ -67,8 +67,9 @@ def bench(
 
     inputs: what all candidates are given, or a dict from a candidate's `kind` to what those of that kind are
     given: texts, clips (`waveform`, `sample_rate`), log-mels (n_frames, n_bands). seed: input i is spoken with
-    seed + i in every process. energy: joules of a sensor over at least 10 s a round where there is one, else
-    estimated from the CPU seconds. timeout_s: of one process. first_turn: of the first process, where another
+    seed + i in every process. energy: joules of a sensor over at least 10 s a round where there is one; without, what
+    computes on the processor has its energy estimated from the CPU seconds of its timings all the same. timeout_s: of
+    one process. first_turn: of the first process, where another
     bench went before: the turn decides in which order a process is given the inputs. A candidate whose process
     crashes, hangs or is not what it says it is has `why_not` set; the others go on.
 
@@ -102,7 +103,7 @@ def bench(
                 "passes": passes,
                 "seed": seed,
                 "turn": seed + first_turn + turn,
-                "energy": ("cuda" if targets.find(candidate.target).cuda else "cpu") if energy else None,
+                "energy": _meter(candidate.target, energy),
                 "fingerprint": bool(candidate.fingerprint),
                 "started": None,
             }
@@ -134,6 +135,13 @@ def bench(
         else _gather(candidate, answers[label], circumstances, seed)
         for label, candidate in candidates.items()
     }
+
+
+def _meter(target: str, sensors: bool) -> str | None:
+    """What `bench_child` meters a target's energy by. The CPU seconds of what computes on a GPU say little of it."""
+    if targets.find(target).cuda:
+        return "cuda" if sensors else None
+    return "cpu" if sensors else bench_child.ESTIMATED
 
 
 def calmed(latest: dict[str, dict], once: Callable[[str], dict]) -> bool:

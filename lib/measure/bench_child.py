@@ -21,6 +21,7 @@ KINDS = ("text", "clip", "log_mel")  # of inputs: a voice's, a recogniser's, a v
 ENERGY_WINDOW_S = (
     10.0  # a counter is read for at least so long: idle power wavers, and NVML averages over 0.1 s
 )
+ESTIMATED = "estimated"  # in place of a device that is metered: from the CPU seconds of what was timed anyway
 CHANGED = ("layers", "of", "kinds", "bytes_before", "bytes_after")  # of `lib.optimize.changes`
 RUNTIMES = ("numpy", "torch", "transformers", "onnxruntime", "openvino", "ctranslate2", "tensorrt")
 
@@ -41,7 +42,7 @@ def one_round(
     """Load, speak the first input, warm up over all, time each `passes` times; returns JSON.
 
     origin: what `rebuild` takes; inputs: file of `save_inputs`; input i is spoken with seed + i, in an order
-    drawn by `turn`; energy: the device that is metered ("cpu", "cuda") or None; started: time.monotonic() of
+    drawn by `turn`; energy: the device that is metered ("cpu", "cuda"), ESTIMATED or None; started: time.monotonic() of
     before the process. The memory peak is of what is held once it is loaded and of one pass over all inputs: what
     loading took for a moment (a variant's base, a graph before it is optimized) is given back before. While the clock
     runs, nothing collects garbage.
@@ -230,7 +231,7 @@ def _energy(device: str, system, speak: Callable, values: list, timed: dict) -> 
     from lib import environment
     from lib.measure import energy
 
-    if device == "cpu" and not energy.rapl_zones():
+    if device == ESTIMATED or (device == "cpu" and not energy.rapl_zones()):
         spent = float(np.sum(timed["seconds"]))
         audio_s = float(np.sum(timed["audio_s"])) * len(timed["seconds"])
         meter = energy.estimate(timed["cpu_s"], spent, environment.processor())

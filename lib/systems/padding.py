@@ -28,7 +28,7 @@ def normalised(norm: nn.BatchNorm1d, channels: torch.Tensor, real: torch.Tensor 
 
 
 def lstm_precision() -> contextlib.AbstractContextManager:
-    """Around an LSTM. Where the processor knows no bfloat16, oneDNN has none in it and raises: then torch's own runs."""
+    """Around an LSTM. Where the processor knows no bfloat16, oneDNN has none and raises: then torch's own runs."""
     if torch.is_autocast_enabled("cpu") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return torch.backends.mkldnn.flags(enabled=False)
     return contextlib.nullcontext()
