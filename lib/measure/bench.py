@@ -69,9 +69,9 @@ def bench(
     given: texts, clips (`waveform`, `sample_rate`), log-mels (n_frames, n_bands). seed: input i is spoken with
     seed + i in every process. energy: joules of a sensor over at least 10 s a round where there is one; without, what
     computes on the processor has its energy estimated from the CPU seconds of its timings all the same. timeout_s: of
-    one process. first_turn: of the first process, where another
-    bench went before: the turn decides in which order a process is given the inputs. A candidate whose process
-    crashes, hangs or is not what it says it is has `why_not` set; the others go on.
+    one process. first_turn: of the first process, where another bench went before: the turn decides in which order a
+    process is given the inputs. A candidate whose process crashes, hangs or is not what it says it is has `why_not`
+    set; the others go on.
 
     What others disturbed (`BUSY_PCT`) runs again when its round is through, up to `REPEATS` times, and the quietest
     is kept (`circumstances`: others_pct and repeated, a number a round). Once that has found no quiet, as beside a job
