@@ -39,6 +39,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "listener_rounds": (1, None),
     "n_timed_base": (0, None),
     "n_timed_listener": (0, None),
+    "n_timed_voices": (0, None),
     "n_first": (0, None),
     "n_choosing": (8, None),
     "recovery_steps": (0, None),

@@ -178,6 +178,7 @@ def test_rows_of_every_kind(tmp_path):
         peak_gpu_mb=np.array([900.0, 900.0, 900.0]),
         footprint={"size_mb": 7.9, "size_kind": "estimated", "loaded_mb": 30.0, "params_m": 6.1},
         first_audio_s=0.2 * one.seconds,
+        stalled_s=np.full_like(one.seconds, 0.02),
         nfe=5.0,
         energy=(energy,) * 3,
         circumstances={"threads": 2, "load_before": 0.1},
@@ -198,6 +199,8 @@ def test_rows_of_every_kind(tmp_path):
     assert rows.kind["power_w"] == "estimated" and rows.kind["utilization_pct"] == "measured"
     assert rows.n["cold_start_s"] == 3 and rows.ci_low["cold_start_s"] < 1.1 < rows.ci_high["cold_start_s"]
     assert rows.value["first_audio_ms"] == pytest.approx(0.2 * rows.value["latency_ms_p50"])
+    assert json.loads(rows.detail["first_audio_ms"])["stalled_ms"] == 20.0
+    assert "stalled_ms" not in rows.detail["latency_ms_p50"]
     assert (
         json.loads(rows.detail["rtf"])["load_before"] == 0.1
         and json.loads(rows.detail["cold_start_s"])["load_s"] == 0.9
@@ -268,6 +271,7 @@ def child(monkeypatch):
         answer = {
             "load_s": 1.0, "first_sentence_s": 0.1, "cold_start_s": 1.2, "peak_rss_mb": 100.0, "peak_gpu_mb": None,
             "seconds": [[0.1, 0.2]], "audio_s": [2.0, 4.0], "stages": {}, "first_audio_s": None, "nfe": None,
+            "stalled_s": None,
             "cpu_s": 0.3, "peak_of_whole_life": False, "energy": None, "footprint": {},
             "names": [origin["system"], "baseline", origin.get("target", "torch/cpu")],
             "fingerprint": "abc", "versions": {}, "threads": {},
@@ -403,6 +407,23 @@ def test_what_cannot_be_benched_is_refused():
     unsaved = types.SimpleNamespace(name="a", variant="pruned", target="torch/cpu", origin=None)
     with pytest.raises(ParameterError, match="a pruned has not been saved"):
         Candidate.of(unsaved)
+
+
+def test_energy_is_estimated_from_the_cpu_seconds_wherever_no_sensor_was_asked_for(tmp_path, monkeypatch):
+    from lib.measure import energy
+
+    monkeypatch.setattr(energy, "rapl_zones", lambda: pytest.fail("nobody asked for a sensor"))
+    path = str(tmp_path / "texts.npz")
+    bench_child.save_inputs(path, "text", SENTENCES)
+    how = {"threads": 1, "passes": 2, "seed": 0, "turn": 0, "energy": bench._meter("native/cpu", False)}
+    answer = bench_child.one_round(ESPEAK.origin, "text", path, **how)
+    told, spent = answer["energy"], float(np.sum(answer["seconds"]))
+    assert told["kind"] == "estimated" and energy.boundary(told["source"]) == energy.SHARE
+    assert told["seconds"] == pytest.approx(spent) and told["audio_s"] == pytest.approx(2 * sum(answer["audio_s"]))
+    expected = energy.estimate(answer["cpu_s"], spent, environment.processor())
+    assert told["joules"] == expected.joules > 0 and told["utilization_pct"] == expected.utilization_pct
+    assert bench._meter("torch/cuda", False) is None and bench._meter("torch/cuda", True) == "cuda"
+    assert bench._meter("torch/cpu", True) == "cpu"
 
 
 @pytest.mark.alone

@@ -18,7 +18,8 @@ from lib.corpora.base import Corpus, Sentence
 from lib.errors import ParameterError, TrainingError
 from lib.optimize import lora, new_voice
 from lib.optimize.lora import Adapter
-from lib.studies import old_voices
+from lib.measure.benched import Benched
+from lib.studies import new_voices, old_voices
 from lib.studies.trials import Trial
 from lib.systems import fastspeech2, speecht5
 from lib.training import checkpoint, recipe
@@ -247,6 +248,54 @@ def test_what_is_lost_of_an_old_voice_is_a_row(learnt, newcomer, base, tmp_path)
     assert json.loads(rows.detail[0]) == {"speakers": list(OLD), "switched_off": "the same samples"}
     with pytest.raises(ParameterError, match="has no adapter"):
         old_voices.switched_off(system, system, OLD, person.sentences, "lora")
+
+
+def test_what_a_learnt_voice_takes_to_speak_is_paired_as_its_quality_is(learnt, newcomer, base, tmp_path, monkeypatch):
+    """The bench itself is tested elsewhere."""
+    system = systems.load("fastspeech2", target="torch/cpu", threads=1, checkpoint=base, vocoder="istft")
+    files = {
+        Trial("full", voice="few"): taught(newcomer, base, tmp_path / "training", 2, "full")[3],
+        Trial("lora", 2, voice="few"): learnt[3],
+        Trial("lora", 2, voice="few", minutes=1.0): learnt[3],
+    }
+    for trial, file in files.items():
+        new_voices.made_voice(system, trial, file, new_voices.variant_folder(tmp_path, trial))
+    made = {trial.variant: (trial, None) for trial in files}
+    person = SimpleNamespace(sentences=tuple(Sentence(f"s{i}", f"Number {i}.", "test") for i in range(12)))
+    one = SimpleNamespace(base=system, person=person, heard=dict.fromkeys(made), made=made)
+    asked = []
+
+    def bench(candidates, texts, **how):
+        asked.append((list(candidates), texts, how))
+        energy = {"joules": 2.0, "seconds": 1.0, "audio_s": 8.0, "utilization_pct": 50.0}
+        energy |= {"kind": "estimated", "source": "CPU seconds"}
+        seconds = {"unadapted@new": 0.4, "full@few": 0.4, "lora-r2@few": 0.5}
+        starts = ("cold_start_s", "load_s", "first_sentence_s", "peak_rss_mb")
+        return {
+            label: Benched(
+                candidate,
+                seconds=np.full((3, 1, 8), seconds[label]),
+                audio_s=np.full(8, 1.0),
+                energy=(energy,) * 3,
+                **{name: np.ones(3) for name in starts},
+            )
+            for label, candidate in candidates.items()
+        }
+
+    monkeypatch.setattr(new_voices.bench, "bench", bench)
+    run, known = results.Run("03_finetuning", tmp_path / "study", seed=4), {("fastspeech2", "new"): one}
+    assert new_voices.timed(run, known, tmp_path, n_sentences=0) == {} and not asked
+    new_voices.timed(run, known, tmp_path, n_sentences=8, rounds=3, threads=1)
+    ((labels, texts, how),) = asked
+    assert set(labels) == {"unadapted@new", "full@few", "lora-r2@few"}, "the first of each method"
+    assert texts == [f"Number {i}." for i in range(8)] and how == {"rounds": 3, "threads": 1, "seed": 4}
+    rows = results.read(run.path).set_index(["variant", "metric"])
+    assert rows.baseline["full@few", "rtf"] == "unadapted@new" and rows.baseline["lora-r2@few", "rtf"] == "full@few"
+    assert json.loads(rows.detail["lora-r2@few", "rtf"])["speedup"]["value"] == pytest.approx(0.8)
+    for variant in labels:
+        energy = rows.loc[variant, "energy_j_per_audio_s"]
+        assert energy.value == pytest.approx(0.25) and energy.kind == "estimated"
+        assert rows.value[variant, "utilization_pct"] == pytest.approx(50)
 
 
 def test_every_old_voice_is_heard_before_and_after(monkeypatch):

@@ -17,7 +17,7 @@ from lib.errors import ParameterError
 from lib.graphs import session
 from lib.measure import nested
 from lib.measure.benched import Benched, Candidate
-from lib.studies import floors_deployed, whole_voices
+from lib.studies import first_sound, floors_deployed, needs, whole_voices
 from lib.systems import quicker
 from lib.target import Target
 
@@ -72,6 +72,47 @@ def test_a_voice_is_benched_on_its_targets_beside_pytorch_on_the_processor(tmp_p
     assert list(made) == ["istft on torch/cpu", "istft on onnxruntime/cpu"]
     assert [mel.shape[1] for mel in asked["inputs"]] == [80] * 8, "a vocoder speaks from mels"
     assert whole_voices.finding({}) is None
+
+
+def test_a_voice_that_streams_takes_turns_with_itself_as_it_comes(tmp_path, monkeypatch):
+    def bench(candidates, inputs, **how):
+        seconds = {"baseline": 0.4, "baseline-by-istft@vits-joe": 0.1}
+        return {
+            label: Benched(
+                one,
+                seconds=np.full((3, 1, 8), seconds[one.variant]),
+                audio_s=np.full(8, 2.0),
+                first_audio_s=np.full((3, 1, 8), 0.03) if "by" in one.variant else None,
+                stalled_s=np.full((3, 1, 8), 0.002),
+                **{name: np.ones(3) for name in ("cold_start_s", "load_s", "first_sentence_s", "peak_rss_mb")},
+            )
+            for label, one in candidates.items()
+        }
+
+    monkeypatch.setattr(whole_voices.bench, "bench", bench)
+    run, here = results.Run("06_gpu_vs_npu", tmp_path / "quick"), ["onnxruntime/cpu"]
+    how = {"streamed": ["fastspeech2-by-istft"], "streamed_on": here, "threads": 1}
+    made = whole_voices.compare(run, ["fastspeech2"], here, [SENTENCE] * 8, **how)
+    streams = "fastspeech2-by-istft on onnxruntime/cpu"
+    assert list(made) == ["fastspeech2 on torch/cpu", "fastspeech2 on onnxruntime/cpu", streams]
+    assert systems.rebuild(made[streams].candidate.origin).streams
+    assert first_sound.finding(made) == (
+        "Streamed: fastspeech2-by-istft on onnxruntime/cpu is heard after 30 [30, 30] ms, its sentence done after "
+        "100 [100, 100] ms; as it comes it is heard when its sentence is done, after 400 [400, 400] ms; behind the "
+        "first sound up to 2 ms of silence."
+    )
+    assert first_sound.finding({}) is None and "istft" not in whole_voices.finding(made)
+    rows = results.read(run.path)
+    first = rows[rows.metric == "first_audio_ms"].iloc[0]
+    assert first.variant == "baseline-by-istft@vits-joe"
+    assert (first.value, first.ci_low, first.ci_high) == pytest.approx((30.0, 30.0, 30.0))
+    assert needs.done_to(first.variant) == needs.AS_IT_COMES
+    assert set(rows[rows.metric == "speedup"].variant) == {"baseline"}, "of the whole voice on each target alone"
+    shown = whole_voices.table(rows.assign(notebook=run.notebook), here)
+    assert list(shown.voice) == ["fastspeech2", "fastspeech2-by-istft"]
+    assert list(shown["First audio, ms"]) == ["", "30 [30, 30]"]
+    with pytest.raises(ParameterError, match="no voice by a vocoder"):
+        first_sound.candidates(run, "fastspeech2", ["fastspeech2-by-nobody"], here)
 
 
 @pytest.mark.parametrize("profile", ["study", "full"])

@@ -67,10 +67,11 @@ def bench(
 
     inputs: what all candidates are given, or a dict from a candidate's `kind` to what those of that kind are
     given: texts, clips (`waveform`, `sample_rate`), log-mels (n_frames, n_bands). seed: input i is spoken with
-    seed + i in every process. energy: joules of a sensor over at least 10 s a round where there is one, else
-    estimated from the CPU seconds. timeout_s: of one process. first_turn: of the first process, where another
-    bench went before: the turn decides in which order a process is given the inputs. A candidate whose process
-    crashes, hangs or is not what it says it is has `why_not` set; the others go on.
+    seed + i in every process. energy: joules of a sensor over at least 10 s a round where there is one; without, what
+    computes on the processor has its energy estimated from the CPU seconds of its timings all the same. timeout_s: of
+    one process. first_turn: of the first process, where another bench went before: the turn decides in which order a
+    process is given the inputs. A candidate whose process crashes, hangs or is not what it says it is has `why_not`
+    set; the others go on.
 
     What others disturbed (`BUSY_PCT`) runs again when its round is through, up to `REPEATS` times, and the quietest
     is kept (`circumstances`: others_pct and repeated, a number a round). Once that has found no quiet, as beside a job
@@ -102,7 +103,7 @@ def bench(
                 "passes": passes,
                 "seed": seed,
                 "turn": seed + first_turn + turn,
-                "energy": ("cuda" if targets.find(candidate.target).cuda else "cpu") if energy else None,
+                "energy": _meter(candidate.target, energy),
                 "fingerprint": bool(candidate.fingerprint),
                 "started": None,
             }
@@ -134,6 +135,13 @@ def bench(
         else _gather(candidate, answers[label], circumstances, seed)
         for label, candidate in candidates.items()
     }
+
+
+def _meter(target: str, sensors: bool) -> str | None:
+    """What `bench_child` meters a target's energy by. The CPU seconds of what computes on a GPU say little of it."""
+    if targets.find(target).cuda:
+        return "cuda" if sensors else None
+    return "cpu" if sensors else bench_child.ESTIMATED
 
 
 def calmed(latest: dict[str, dict], once: Callable[[str], dict]) -> bool:
@@ -276,8 +284,10 @@ def _gather(candidate: Candidate, rounds: list[dict], circumstances: dict[str, A
         seconds=column("seconds"),
         audio_s=column("audio_s").mean(0),
         stages={stage: np.array([one["stages"][stage] for one in rounds]) for stage in rounds[0]["stages"]},
-        first_audio_s=None if rounds[0]["first_audio_s"] is None else column("first_audio_s"),
-        peak_gpu_mb=None if rounds[0]["peak_gpu_mb"] is None else column("peak_gpu_mb"),
+        **{
+            name: None if rounds[0][name] is None else column(name)
+            for name in ("first_audio_s", "stalled_s", "peak_gpu_mb")
+        },
         **{
             name: column(name)
             for name in ("cold_start_s", "load_s", "first_sentence_s", "peak_rss_mb", "cpu_s")

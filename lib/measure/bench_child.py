@@ -21,6 +21,7 @@ KINDS = ("text", "clip", "log_mel")  # of inputs: a voice's, a recogniser's, a v
 ENERGY_WINDOW_S = (
     10.0  # a counter is read for at least so long: idle power wavers, and NVML averages over 0.1 s
 )
+ESTIMATED = "estimated"  # in place of a device that is metered: from the CPU seconds of what was timed anyway
 CHANGED = ("layers", "of", "kinds", "bytes_before", "bytes_after")  # of `lib.optimize.changes`
 RUNTIMES = ("numpy", "torch", "transformers", "onnxruntime", "openvino", "ctranslate2", "tensorrt")
 
@@ -41,7 +42,7 @@ def one_round(
     """Load, speak the first input, warm up over all, time each `passes` times; returns JSON.
 
     origin: what `rebuild` takes; inputs: file of `save_inputs`; input i is spoken with seed + i, in an order
-    drawn by `turn`; energy: the device that is metered ("cpu", "cuda") or None; started: time.monotonic() of
+    drawn by `turn`; energy: the device that is metered ("cpu", "cuda"), ESTIMATED or None; started: time.monotonic() of
     before the process. The memory peak is of what is held once it is loaded and of one pass over all inputs: what
     loading took for a moment (a variant's base, a graph before it is optimized) is given back before. While the clock
     runs, nothing collects garbage.
@@ -68,9 +69,11 @@ def one_round(
         speak(index, value)
     peak_rss_mb = memory.peak_rss_mb()
     timed = _timed(system, speak, values, passes, turn)
-    if kind == "log_mel" and hasattr(system, "stream"):
-        _first_audio_s(system, values[0])  # one frame is a shape of its own
-        timed["first_audio_s"] = [[_first_audio_s(system, value) for value in values] for _ in range(passes)]
+    if getattr(system, "streams", False):
+        from lib.measure import streamed
+
+        how = {"prepare": _prepared(system), "synchronize": _synchronize}
+        timed |= streamed.timed(system, kind, values, passes=passes, seed=seed, **how)
     answer = {
         "load_s": loaded - begin,
         "first_sentence_s": spoken - loaded,
@@ -178,9 +181,7 @@ def _timed(system, speak: Callable, values: list, passes: int, turn: int) -> dic
     seconds, audio_s, first_audio_s = np.zeros(shape), np.zeros(len(values)), np.full(shape, np.nan)
     stages: dict[str, np.ndarray] = {}
     nfe: list[float] = []
-    # What a resident program need not do between two sentences (eSpeak is loaded anew, for the same samples each time).
-    prepare = getattr(system, "prepare", lambda: None)
-    cpu_s = 0.0
+    prepare, cpu_s = _prepared(system), 0.0
     gc.collect()
     gc.disable()  # as timeit does: a collection would land on whichever sentence happens to run
     try:
@@ -210,17 +211,17 @@ def _timed(system, speak: Callable, values: list, passes: int, turn: int) -> dic
         "audio_s": audio_s.tolist(),
         "stages": {name: spent.tolist() for name, spent in stages.items()},
         "first_audio_s": None if np.isnan(first_audio_s).any() else first_audio_s.tolist(),
+        "stalled_s": None,
         "nfe": float(np.mean(nfe)) if nfe else None,
         "cpu_s": cpu_s,
     }
 
 
-def _first_audio_s(system, log_mel: np.ndarray) -> float:
-    """Seconds of computing until a vocoder's first sample is known, where the mel comes frame by frame."""
-    begin = time.perf_counter()
-    next(system.stream(frame[None] for frame in log_mel))
-    _synchronize()
-    return time.perf_counter() - begin
+def _prepared(system) -> Callable[[], None]:
+    """What a resident program need not do between two sentences: eSpeak is loaded anew, for the same samples each
+    time.
+    """
+    return getattr(system, "prepare", lambda: None)
 
 
 def _energy(device: str, system, speak: Callable, values: list, timed: dict) -> dict[str, Any]:
@@ -230,12 +231,12 @@ def _energy(device: str, system, speak: Callable, values: list, timed: dict) -> 
     from lib import environment
     from lib.measure import energy
 
-    if device == "cpu" and not energy.rapl_zones():
+    if device == ESTIMATED or (device == "cpu" and not energy.rapl_zones()):
         spent = float(np.sum(timed["seconds"]))
         audio_s = float(np.sum(timed["audio_s"])) * len(timed["seconds"])
         meter = energy.estimate(timed["cpu_s"], spent, environment.processor())
     else:
-        prepare, audio_s = getattr(system, "prepare", lambda: None), 0.0
+        prepare, audio_s = _prepared(system), 0.0
         try:
             with energy.EnergyMeter(device) as metered:
                 end = time.perf_counter() + ENERGY_WINDOW_S

@@ -42,6 +42,8 @@ def write(run: "Run", benched: dict[str, Benched], against: Mapping[str, str] | 
         for metric in ("rtf", "latency_ms_p50", "latency_ms_p90", "throughput_rtfx", "first_audio_ms"):
             if (timed := getattr(one, metric)) is not None:
                 paired, baseline = _paired(metric, one, bases.get(label))
+                if metric == "first_audio_ms" and one.stalled_s is not None:
+                    paired |= {"stalled_ms": round(1000 * float(one.stalled_s.max()), 1)}
                 scored.write(run, names, metric, timed, CLOCK, baseline=baseline, **detail | paired)
         start = {"load_s": one.load_s, "first_sentence_s": one.first_sentence_s}
         starts = {

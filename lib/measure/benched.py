@@ -75,9 +75,9 @@ class Benched:
     else is asked of it.
 
     seconds: (R, P, N); audio_s: (N,) of speech made (or heard); stages: name -> (R, P, N) seconds;
-    first_audio_s: (R, P, N) or None; one value a round (R,): cold_start_s (from before the process to the end
-    of the first sentence), load_s, first_sentence_s, peak_rss_mb, peak_gpu_mb (None without a GPU), cpu_s;
-    peak_of_whole_life: whether loading is in peak_rss_mb, where the kernel's mark cannot begin anew behind it;
+    first_audio_s, stalled_s: (R, P, N) or None, see `streamed`; one value a round (R,): cold_start_s (from before the
+    process to the end of the first sentence), load_s, first_sentence_s, peak_rss_mb, peak_gpu_mb (None without a GPU),
+    cpu_s; peak_of_whole_life: whether loading is in peak_rss_mb, where the kernel's mark cannot begin anew behind it;
     energy: a dict a round, of `bench_child`; footprint: size_mb, loaded_mb, params_m; circumstances: what
     `detail` says of how it was benched.
     """
@@ -88,6 +88,7 @@ class Benched:
     audio_s: np.ndarray = field(default_factory=lambda: np.zeros(0))
     stages: dict[str, np.ndarray] = field(default_factory=dict)
     first_audio_s: np.ndarray | None = None
+    stalled_s: np.ndarray | None = None
     cold_start_s: np.ndarray | None = None
     load_s: np.ndarray | None = None
     first_sentence_s: np.ndarray | None = None

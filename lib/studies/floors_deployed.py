@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STUDY, TORCH = "Deployment", "torch/cpu"
-VOICES = ("vits-joe", "fastspeech2", "tacotron2", "speecht5", "tortoise")  # those that PyTorch speaks
-VOCODERS = ("hifigan", "istft")
+VOICES = ("vits-joe", "hibari-small", "fastspeech2", "tacotron2", "speecht5", "tortoise")  # those that PyTorch speaks
+VOCODERS = ("hifigan", "istft", "hibari-vocoder")
 NPUS = {"qnn": "Hexagon", "vela": "Ethos-U"}  # runtime -> whose
 STAGES = (
     ("hifigan", "generator"),

@@ -119,7 +119,7 @@ def done_to(variant: str) -> str:
     >>> done_to("baseline"), done_to("pruned-30+int8-dynamic"), done_to("lora-r8@prompts"), done_to("distilled-1")
     ('as it comes', 'smaller', 'fine-tuned', 'distilled')
     """
-    if variant == "baseline":
+    if variant == "baseline" or variant.startswith("baseline-by-"):  # another vocoder changes nothing that was learnt
         return AS_IT_COMES
     return next((kind for kind, begins in _BEGINS.items() if variant.startswith(begins)), OTHER)
 

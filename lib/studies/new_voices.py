@@ -17,7 +17,7 @@ import numpy as np
 
 from lib import optimize
 from lib.errors import SpeechError
-from lib.measure import evaluate
+from lib.measure import bench, evaluate
 from lib.measure.evaluate import Clip, Judged
 from lib.studies import finetuning
 from lib.studies import person as persons
@@ -115,12 +115,14 @@ def learnt(
         before = jury.hear((system, unadapted(voice), TARGET), evaluate.speak(nearest, jury.person.sentences))
         mine = [trial for trial in chosen if (trial.system, trial.voice) == (system, voice)]
         made = finetuning.try_all(run, mine, Path(folder) / system, rates)
-        heard = judge(jury, base, made, Path(folder) / system)
+        heard = judge(jury, base, made, folder)
         found[system, voice] = Learnt(jury.person, base, copy, before, heard, made)
     return found
 
 
-def judge(jury: Jury, base: System, made: dict[str, tuple[Trial, Trained]], folder: Path) -> dict[str, Judged]:
+def judge(
+    jury: Jury, base: System, made: dict[str, tuple[Trial, Trained]], folder: str | Path
+) -> dict[str, Judged]:
     """Each trial's voice reads the person's sentences; full fine-tuning first. A voice that says nothing is a `not_run`
     row.
     """
@@ -129,7 +131,7 @@ def judge(jury: Jury, base: System, made: dict[str, tuple[Trial, Trained]], fold
         names, reference = (trial.system, trial.variant, TARGET), f"full@{trial.data}"
         other = heard.get(reference)
         try:
-            voice = made_voice(base, trial, trained.file, folder / trial.variant / "variant")
+            voice = made_voice(base, trial, trained.file, variant_folder(folder, trial))
             clips = evaluate.speak(voice, jury.person.sentences)
             heard[trial.variant] = jury.hear(names, clips, other, reference if other else "")
         except SpeechError as error:
@@ -138,6 +140,42 @@ def judge(jury: Jury, base: System, made: dict[str, tuple[Trial, Trained]], fold
             continue
         jury.run.add(*names, "size_mb", voice.size_mb, source="bytes of base, adapter and vocoder")
     return heard
+
+
+def timed(
+    run: Run,
+    learnt: Mapping[tuple[str, str], Learnt],
+    folder: str | Path,
+    *,
+    n_sentences: int,
+    rounds: int = 3,
+    threads: int = 2,
+) -> dict[str, bench.Benched]:
+    """What each learnt voice takes to speak, in time, memory and energy: of each method the first trial that was heard,
+    in one bench with the unadapted base; label -> what was benched, nothing for no sentences.
+
+    Paired, as its quality is, with full fine-tuning on the same data, and that with the base.
+    """
+    benched: dict[str, bench.Benched] = {}
+    for (system, voice), one in learnt.items() if n_sentences else ():
+        base = one.base.adjusted(variant=unadapted(voice))
+        first = {trial.method: trial for name, (trial, _) in reversed(one.made.items()) if name in one.heard}
+        saved = [optimize.load(variant_folder(folder, trial), threads=threads) for trial in first.values()]
+        candidates = {model.variant: bench.Candidate.of(model) for model in (base, *saved)}
+        against = {}
+        for trial in first.values():
+            full = f"full@{trial.data}"
+            against[trial.variant] = full if full in candidates and full != trial.variant else base.variant
+        texts = [sentence.text for sentence in one.person.sentences[:n_sentences]]
+        own = bench.bench(candidates, texts, rounds=rounds, threads=threads, seed=run.seed)
+        bench.write(run, own, against)
+        benched |= {f"{system} {name}": one for name, one in own.items()}
+    return benched
+
+
+def variant_folder(folder: str | Path, trial: Trial) -> Path:
+    """Where a trial's variant lies under the folder of all trainings."""
+    return Path(folder) / trial.system / trial.variant / "variant"
 
 
 def unadapted(voice: str) -> str:

@@ -1,5 +1,6 @@
 """How fast does a whole voice speak on each target, from text to waveform? All of them in turns in one bench, beside
-PyTorch on the processor; a vocoder, which has no text, from the mels of what its teacher says.
+PyTorch on the processor; a vocoder, which has no text, from the mels of what its teacher says. What streams takes its
+turns among them (`first_sound`).
 
 A stage alone (`deployment`) says what a chip can do for a network. A listener waits for phonemes, durations, copies to
 the device and back, and every kernel that is started for a short sentence, too.
@@ -18,8 +19,9 @@ from lib.measure import bench
 from lib.measure.benched import Candidate
 from lib.metrics import METRICS
 from lib.optimize import calibration
-from lib.studies import confirmed, failed
+from lib.studies import confirmed, failed, first_sound
 from lib.studies.cells import marked, number
+from lib.studies.first_sound import BY, WHOLE
 from lib.targets import find
 
 if TYPE_CHECKING:
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
 
 NOTEBOOK = "06_gpu_vs_npu"
 BASE = "torch/cpu"  # what the others are compared with
-WHOLE = "baseline"
-SHOWN = ("latency_ms_p50", "rtf", "speedup", "energy_j_per_audio_s", "utilization_pct", "peak_gpu_mb")
+SHOWN = ("latency_ms_p50", "first_audio_ms", "rtf", "speedup", "energy_j_per_audio_s", "utilization_pct", "peak_gpu_mb")
 
 
 def compare(
@@ -40,6 +41,8 @@ def compare(
     targets: Sequence[str],
     texts: Sequence[str],
     *,
+    streamed: Sequence[str] = (),
+    streamed_on: Sequence[str] = (),
     rounds: int = 3,
     passes: int = 1,
     threads: int = 2,
@@ -50,24 +53,27 @@ def compare(
     processor, paired; label -> what was benched, nothing where no target is here. What a machine or a voice has not is
     one `not run` row.
 
-    energy: joules of a sensor, over 10 s a round; timeout_s: of one process, in which networks may be compiled.
+    streamed: those of the voices that are spoken by a vocoder that streams, too ("fastspeech2-by-istft"), on these
+    targets. energy: joules of a sensor, over 10 s a round; timeout_s: of one process, in which networks may be
+    compiled.
     """
     benched: dict[str, Benched] = {}
     for name in voices:
         found = {target: _candidate(run, name, target, threads) for target in targets if target != BASE}
         there = {target: one for target, one in found.items() if one is not None}
-        if not there and BASE not in targets:
+        streams = first_sound.candidates(run, name, streamed, streamed_on, threads=threads)
+        if not there and not streams and BASE not in targets:
             continue
         candidates = {f"{name} on {BASE}": _candidate(run, name, BASE, threads)}
         candidates |= {f"{name} on {target}": one for target, one in there.items()}
-        candidates = {label: one for label, one in candidates.items() if one is not None}
+        whole = {label: one for label, one in candidates.items() if one is not None}
         given = {"rounds": rounds, "passes": passes, "threads": threads, "seed": run.seed}
         own = bench.bench(
-            candidates, _inputs(name, texts, run.seed), energy=energy, timeout_s=timeout_s, **given
+            whole | streams, _inputs(name, texts, run.seed), energy=energy, timeout_s=timeout_s, **given
         )
         bench.write(run, own)
         if f"{name} on {BASE}" in own:
-            confirmed.lay_beside(run, own, f"{name} on {BASE}")
+            confirmed.lay_beside(run, {label: own[label] for label in whole}, f"{name} on {BASE}")
         benched |= own
     return benched
 
@@ -77,12 +83,12 @@ def finding(benched: Mapping[str, "Benched"]) -> str | None:
     said = []
     for label, base in benched.items():
         name = base.candidate.system
-        if base.candidate.target != BASE or base.why_not:
+        if (base.candidate.target, base.candidate.variant) != (BASE, WHOLE) or base.why_not:
             continue
         others = {
             one.candidate.target: bench.speedup(one, base)
             for one in benched.values()
-            if one is not base and one.candidate.system == name and not one.why_not
+            if one is not base and one.candidate.system == name and one.candidate.variant == WHOLE and not one.why_not
         }
         if others:
             best = max(others, key=lambda target: others[target].value)
@@ -105,23 +111,26 @@ def absent(rows: "pd.DataFrame", targets: Sequence[str]) -> str | None:
 
 def table(rows: "pd.DataFrame", targets: Sequence[str]) -> "pd.DataFrame":
     """A line each voice and target of these kinds that a run has timed, the newest of each: what a sentence waits for,
-    speed, energy and memory.
+    when it is heard where it streams, speed, energy and memory.
     """
     import pandas as pd
 
-    mine = rows[rows.metric.isin(SHOWN) & rows.value.notna() & (rows.variant == WHOLE)]
+    whole = (rows.variant == WHOLE) | rows.variant.str.startswith(f"{WHOLE}{BY}")
+    mine = rows[rows.metric.isin(SHOWN) & rows.value.notna() & whole]
     mine = mine[mine.notebook.str.startswith(NOTEBOOK)]  # others' benches have no PyTorch that took turns
     mine = mine[np.array([_plain(target) in targets for target in mine.target], bool)]
     mine = mine[np.array([systems.kind(name) != "recogniser" for name in mine.system], bool)]
-    newest = mine.sort_values("time").drop_duplicates(["system", "target", "metric"], keep="last")
+    who = ["system", "variant", "target"]
+    newest = mine.sort_values("time").drop_duplicates([*who, "metric"], keep="last")
     lines = []
-    for (system, target), own in newest.groupby(["system", "target"], sort=False):
+    for (system, variant, target), own in newest.groupby(who, sort=False):
         of = {row.metric: row for row in own.itertuples()}
         if "rtf" in of:
             named = {
                 f"{METRICS[m].label}, {METRICS[m].unit}": marked(of[m], number(of[m])) for m in SHOWN if m in of
             }
-            lines.append({"voice": system, "target": target, **named, "of": of["rtf"].notebook})
+            voice = system + variant.removeprefix(WHOLE).partition("@")[0]  # "fastspeech2-by-istft"
+            lines.append({"voice": voice, "target": target, **named, "of": of["rtf"].notebook})
     return pd.DataFrame(lines or {"voice": [], "target": []}).fillna("")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -75,6 +76,7 @@ class System(Model):
     packages = ("espeakng-loader", "phonemizer-fork")  # how it comes from text to phones
     draws: bool = True  # whether another seed says the same in another way
     attends: bool = False  # whether it finds its own way through a text, and notes where it went astray
+    streams: bool = False  # whether a sentence begins to be heard before it is done
 
     def prepare(self) -> None:
         """What a resident program would have done before the next sentence; called outside of what is timed."""
@@ -103,13 +105,36 @@ class System(Model):
         waveform = np.concatenate(parts)
         return self._checked(Speech(waveform, self.sample_rate, seconds, notes=tuple(notes), nfe=nfe), text)
 
+    def stream(self, text: str, seed: int = 0) -> Iterator[np.ndarray]:
+        """Speak `text` of any length piece by piece, (n_samples,) float32 each as soon as it is known: together what
+        `synthesize` makes, as far as its vocoder streams that. Who does not stream hands out whole sentences.
+
+        Errors as of `synthesize`; TextError at once.
+        """
+        return self._streamed(text_module.sentences(text), seed)
+
+    def pieces(self, sentence: str, seed: int) -> Iterator[np.ndarray]:
+        """One sentence as `stream` hands it out."""
+        yield self.speak(sentence, seed).waveform
+
+    def _streamed(self, sentences: Sequence[str], seed: int) -> Iterator[np.ndarray]:
+        for index, sentence in enumerate(sentences):
+            if index:
+                yield np.zeros(round(PAUSE_S * self.sample_rate), np.float32)
+            for piece in self.pieces(sentence, seed + index):
+                self._refuse_broken(piece, sentence)
+                yield piece
+
     def _checked(self, speech: Speech, text: str) -> Speech:
-        if not speech.waveform.size or not np.isfinite(speech.waveform).all():
+        self._refuse_broken(speech.waveform, text)
+        return speech
+
+    def _refuse_broken(self, waveform: np.ndarray, text: str) -> None:
+        if not waveform.size or not np.isfinite(waveform).all():
             raise AudioError(
-                f"{self.name}/{self.variant} made {'NaN' if speech.waveform.size else 'no'} samples of {text[:60]!r}: "
+                f"{self.name}/{self.variant} made {'NaN' if waveform.size else 'no'} samples of {text[:60]!r}: "
                 "its weights are broken; load it again from its package or checkpoint"
             )
-        return speech
 
 
 @dataclass(frozen=True)
@@ -141,6 +166,7 @@ class Vocoder(Model):
 
     kind = "vocoder"
     mel: "MelConfig"  # of the spectrograms it takes
+    streams: bool = False  # whether it has `stream(chunks)`, which speaks while the mel still comes
 
     @abstractmethod
     def vocode(self, log_mel: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,24 @@ from lib.errors import ParameterError, unknown
 from lib.features import MelConfig
 from lib.files import content_key
 from lib.systems import checkpoint, postfilter, symbols
-from lib.systems.base import System, Vocoder
+from lib.systems.base import Speech, Stopwatch, System, Vocoder
 from lib.systems.griffin_lim import GriffinLim
 from lib.systems.model import Part
 
 USUAL = "vits-joe"  # whose voice a system speaks with that knows it
 VOCODER = "vocoder."  # before the names of the vocoder's networks in `modules`, and of its graphs
+CHUNK = 32  # frames of the mel that a vocoder is given at a time where it streams, 0.37 s
+
+
+@dataclass(frozen=True)
+class Spectrogram:
+    """What a vocoder makes a sentence of: log_mel (F, n_bands); the rest as in `Speech`."""
+
+    log_mel: np.ndarray
+    phones: tuple[str, ...]
+    frames: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
+    nfe: int | None = None
 
 
 class BeforeVocoder(System):
@@ -50,6 +65,30 @@ class BeforeVocoder(System):
         self.speaker = self._speaker(speaker)
         self.take(vocoder or GriffinLim(self.mel))
         self.configure(**manner)
+
+    @abstractmethod
+    def spectrogram(self, sentence: str, seed: int, watch: Stopwatch) -> Spectrogram:
+        """The mel of one sentence; the watch is told of each stage."""
+
+    @property
+    def streams(self) -> bool:
+        return self.vocoder.streams
+
+    def speak(self, sentence: str, seed: int) -> Speech:
+        """One sentence. The seed draws what the acoustic model draws, and Griffin-Lim's first phases."""
+        watch = self._watch()
+        said = self.spectrogram(sentence, seed, watch)
+        with watch.stage("vocoder"):
+            waveform = self.vocoder.vocode(self._sharpened(said.log_mel), seed)
+        return Speech(waveform, self.sample_rate, watch.seconds, said.phones, said.frames, said.notes, said.nfe)
+
+    def pieces(self, sentence: str, seed: int) -> Iterator[np.ndarray]:
+        """The mel comes all at once, the waveform CHUNK frames at a time, held to no mel, where the vocoder streams."""
+        if not self.streams:
+            yield from super().pieces(sentence, seed)
+            return
+        log_mel = self._sharpened(self.spectrogram(sentence, seed, self._watch()).log_mel)
+        yield from self.vocoder.stream(log_mel[begin : begin + CHUNK] for begin in range(0, len(log_mel), CHUNK))
 
     def settings(self) -> dict[str, Any]:
         """The speaker, which vocoder speaks, where it runs if that is elsewhere, and the fields of `manner`."""
@@ -169,11 +208,14 @@ class BeforeVocoder(System):
             raise unknown(f"speaker of {self.folder}", name, self.speakers)
         return name or self.speakers[0]
 
-    def _voiced(self, log_mel: np.ndarray, seed: int) -> np.ndarray:
-        """The waveform of a log-mel (F, n_bands)."""
-        if self._table is not None:
-            log_mel = postfilter.sharpened(log_mel, self._table, self.sharpness)
-        return self.vocoder.vocode(log_mel, seed)
+    def _watch(self) -> Stopwatch:
+        return Stopwatch()
+
+    def _sharpened(self, log_mel: np.ndarray) -> np.ndarray:
+        """(F, n_bands) in and out."""
+        if self._table is None:
+            return log_mel
+        return postfilter.sharpened(log_mel, self._table, self.sharpness)
 
     def _voice_of(self, speaker: str) -> str | None:
         """The vocoder that a speaker wants in place of one that knows somebody else alone; None: this one will do."""

@@ -10,7 +10,8 @@ from lib.errors import AudioError
 from lib.features import HIFIGAN
 from lib.systems import positions
 from lib.systems.acoustic_onnx import AcousticOnnx
-from lib.systems.base import Speech, Stopwatch
+from lib.systems.base import Stopwatch
+from lib.systems.before_vocoder import Spectrogram
 from lib.systems.fastspeech2.config import SPEECH_MAX_S, SYMBOL_FRAMES_MAX, Controls
 from lib.systems.fastspeech2.stored import checkpoints
 
@@ -27,16 +28,13 @@ class FastSpeech2Onnx(AcousticOnnx):
         ("export.py", "network.py", "config.py", "../padding.py", "../standardised.py"),
     )
 
-    def speak(self, sentence: str, seed: int) -> Speech:
+    def spectrogram(self, sentence: str, seed: int, watch: Stopwatch) -> Spectrogram:
         """As on torch."""
-        watch = Stopwatch()
         with watch.stage("phonemes"):
             phones = self._known(sentence)
         with watch.stage("acoustic_model"):
             log_mel, frames = self.log_mel(phones)
-        with watch.stage("vocoder"):
-            waveform = self._voiced(log_mel, seed)
-        return Speech(waveform, self.sample_rate, watch.seconds, phones, tuple(frames.tolist()))
+        return Spectrogram(log_mel, phones, tuple(frames.tolist()))
 
     def log_mel(self, phones: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Log-mel (F, n_bands) of symbols, and the frames (T,) of each, as `network.FastSpeech2Network.speak`."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from lib.systems.acoustic import AcousticSystem
-from lib.systems.base import Speech
+from lib.systems.base import Stopwatch
+from lib.systems.before_vocoder import Spectrogram
 from lib.systems.fastspeech2.config import Controls
 from lib.systems.fastspeech2.stored import checkpoints
 
@@ -19,14 +20,11 @@ class FastSpeech2(AcousticSystem):
     controls = Controls()
 
     @torch.inference_mode()
-    def speak(self, sentence: str, seed: int) -> Speech:
-        """One sentence. The network is deterministic; the seed draws Griffin-Lim's first phases."""
-        watch = self._watch()
+    def spectrogram(self, sentence: str, seed: int, watch: Stopwatch) -> Spectrogram:
+        """The network is deterministic: it takes no seed."""
         with watch.stage("phonemes"):
             phones, batch, speaker = self._symbols(sentence)
         with watch.stage("acoustic_model"):
             log_mel, frames = self.modules["acoustic_model"].speak(batch, speaker, self.controls)
             log_mel = log_mel[0].float().cpu().numpy()  # (F, n_bands)
-        with watch.stage("vocoder"):
-            waveform = self._voiced(log_mel, seed)
-        return Speech(waveform, self.sample_rate, watch.seconds, phones, tuple(frames[0].tolist()))
+        return Spectrogram(log_mel, phones, tuple(frames[0].tolist()))

@@ -45,6 +45,7 @@ class Held(StoredVocoder):
     """A vocoder whose copies are held to their mel in `passes` passes, a setting."""
 
     passes: int = PASSES
+    streams = True
 
     def settings(self) -> dict[str, Any]:
         return {"passes": self.passes}

@@ -20,6 +20,7 @@ from lib.systems import draws, positions
 from lib.systems.acoustic_onnx import AcousticOnnx
 from lib.systems.attention import Reading
 from lib.systems.base import Speech, Stopwatch, System
+from lib.systems.before_vocoder import Spectrogram
 from lib.systems.memory import Memory
 from lib.systems.speecht5.config import POSITIONS, PRENET_DROPOUT, PUBLISHED, NetworkConfig
 from lib.systems.speecht5.limits import Limits, Window, characters, portions, spoken_length
@@ -39,9 +40,9 @@ class SpeechT5Onnx(AcousticOnnx):
     limits = Limits()
     stages, writers = STAGES, WRITERS
 
-    def speak(self, sentence: str, seed: int) -> Speech:
+    def spectrogram(self, sentence: str, seed: int, watch: Stopwatch) -> Spectrogram:
         """As on torch."""
-        watch, readings = Stopwatch(), []
+        readings = []
         with watch.stage("phonemes"):
             phones = self._known(sentence)
         for index, portion in enumerate(portions(phones)):
@@ -49,9 +50,7 @@ class SpeechT5Onnx(AcousticOnnx):
         notes = tuple(note for reading in readings for note in reading.failures.notes(reading.phones))
         for note in notes:
             log.warning("%s: %r: %s", self.name, sentence[:40], note)
-        with watch.stage("vocoder"):
-            waveform = self._voiced(np.concatenate([reading.log_mel for reading in readings]), seed)
-        return Speech(waveform, self.sample_rate, watch.seconds, phones, notes=notes)
+        return Spectrogram(np.concatenate([reading.log_mel for reading in readings]), phones, notes=notes)
 
     def read(self, sentence: str, seed: int = 0) -> tuple[Reading, ...]:
         """The portions of a sentence (mostly one) up to their mels and alignments, to be looked at or judged."""

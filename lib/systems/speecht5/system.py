@@ -14,6 +14,7 @@ from lib.features import SPEECHT5
 from lib.systems.acoustic import AcousticSystem
 from lib.systems.attention import Reading
 from lib.systems.base import Speech, Stopwatch, System
+from lib.systems.before_vocoder import Spectrogram
 from lib.systems.speecht5.config import PUBLISHED
 from lib.systems.speecht5.decoding import decode, lay_out
 from lib.systems.speecht5.limits import Limits, characters, portions, spoken_length
@@ -39,11 +40,11 @@ class SpeechT5(AcousticSystem):
         if self.device.type == "cpu":
             lay_out(self.modules["acoustic_model"])
 
-    def speak(self, sentence: str, seed: int) -> Speech:
-        """One sentence, in portions where it has too many symbols. The seed draws the prenet's dropout, which
-        the network needs in use too, and Griffin-Lim's phases.
+    def spectrogram(self, sentence: str, seed: int, watch: Stopwatch) -> Spectrogram:
+        """In portions where the sentence has too many symbols. The seed draws the prenet's dropout, which the network
+        needs in use too.
         """
-        watch, readings = self._watch(), []
+        readings = []
         with watch.stage("phonemes"):
             phones, _, speaker = self._symbols(sentence)
         for index, portion in enumerate(portions(phones)):
@@ -51,9 +52,7 @@ class SpeechT5(AcousticSystem):
         notes = tuple(note for reading in readings for note in reading.failures.notes(reading.phones))
         for note in notes:
             log.warning("%s: %r: %s", self.name, sentence[:40], note)
-        with watch.stage("vocoder"):
-            waveform = self._voiced(np.concatenate([reading.log_mel for reading in readings]), seed)
-        return Speech(waveform, self.sample_rate, watch.seconds, phones, notes=notes)
+        return Spectrogram(np.concatenate([reading.log_mel for reading in readings]), phones, notes=notes)
 
     def read(self, sentence: str, seed: int = 0) -> tuple[Reading, ...]:
         """The portions of a sentence (mostly one) up to their mels and alignments, to be looked at or judged."""

@@ -13,7 +13,8 @@ from lib.errors import AudioError
 from lib.systems import draws
 from lib.systems.acoustic_onnx import AcousticOnnx
 from lib.systems.attention import Reading
-from lib.systems.base import Speech, Stopwatch
+from lib.systems.base import Stopwatch
+from lib.systems.before_vocoder import Spectrogram
 from lib.systems.tacotron2.config import Gate, steps_allowed, steps_needed
 from lib.systems.tacotron2.stored import checkpoints
 
@@ -39,9 +40,8 @@ class Tacotron2Onnx(AcousticOnnx):
         "../attention.py",
     )
 
-    def speak(self, sentence: str, seed: int) -> Speech:
+    def spectrogram(self, sentence: str, seed: int, watch: Stopwatch) -> Spectrogram:
         """As on torch."""
-        watch = Stopwatch()
         with watch.stage("phonemes"):
             phones = self._known(sentence)
         with watch.stage("acoustic_model"):
@@ -49,9 +49,7 @@ class Tacotron2Onnx(AcousticOnnx):
         notes = reading.failures.notes(reading.phones)
         for note in notes:
             log.warning("%s: %r: %s", self.name, sentence[:40], note)
-        with watch.stage("vocoder"):
-            waveform = self._voiced(reading.log_mel, seed)
-        return Speech(waveform, self.sample_rate, watch.seconds, reading.phones, notes=notes)
+        return Spectrogram(reading.log_mel, reading.phones, notes=notes)
 
     def read(self, sentence: str, seed: int = 0) -> tuple[Reading, ...]:
         """The sentence, in one piece, up to its mel and alignment, to be looked at or judged."""

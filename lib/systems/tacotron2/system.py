@@ -8,7 +8,8 @@ import torch
 
 from lib.systems.acoustic import AcousticSystem
 from lib.systems.attention import Reading
-from lib.systems.base import Speech
+from lib.systems.base import Stopwatch
+from lib.systems.before_vocoder import Spectrogram
 from lib.systems.tacotron2.config import Gate
 from lib.systems.tacotron2.stored import checkpoints
 
@@ -22,11 +23,8 @@ class Tacotron2(AcousticSystem):
     checkpoints, manner = checkpoints, "gate"
     gate = Gate()
 
-    def speak(self, sentence: str, seed: int) -> Speech:
-        """One sentence. The seed draws the prenet's dropout, which the network needs in use too, and
-        Griffin-Lim's phases.
-        """
-        watch = self._watch()
+    def spectrogram(self, sentence: str, seed: int, watch: Stopwatch) -> Spectrogram:
+        """The seed draws the prenet's dropout, which the network needs in use too."""
         with watch.stage("phonemes"):
             prepared = self._symbols(sentence)
         with watch.stage("acoustic_model"):
@@ -34,9 +32,7 @@ class Tacotron2(AcousticSystem):
         notes = reading.failures.notes(reading.phones)
         for note in notes:
             log.warning("%s: %r: %s", self.name, sentence[:40], note)
-        with watch.stage("vocoder"):
-            waveform = self._voiced(reading.log_mel, seed)
-        return Speech(waveform, self.sample_rate, watch.seconds, reading.phones, notes=notes)
+        return Spectrogram(reading.log_mel, reading.phones, notes=notes)
 
     def read(self, sentence: str, seed: int = 0) -> tuple[Reading, ...]:
         """The sentence, in one piece, up to its mel and alignment, to be looked at or judged."""

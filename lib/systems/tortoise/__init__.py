@@ -23,7 +23,8 @@ from lib.errors import AudioError, unknown
 from lib.features import HIFIGAN
 from lib.systems import checkpoint
 from lib.systems.acoustic import AcousticSystem
-from lib.systems.base import Speech
+from lib.systems.base import Stopwatch
+from lib.systems.before_vocoder import Spectrogram
 from lib.systems.fastspeech2 import network as fastspeech2_network
 from lib.systems.tortoise.diffusion import PREDICTIONS, Sample, Sampling, Schedule
 from lib.systems.tortoise.network import DecoderConfig, DiffusionDecoder
@@ -233,9 +234,8 @@ class Tortoise(AcousticSystem):
         return latents(self.modules["front"], encoded, guarded(frames)[0], pitch, energy), speaker
 
     @torch.inference_mode()
-    def speak(self, sentence: str, seed: int) -> Speech:
-        """One sentence. The seed draws the noise that the mel is made of, and Griffin-Lim's phases."""
-        watch = self._watch()
+    def spectrogram(self, sentence: str, seed: int, watch: Stopwatch) -> Spectrogram:
+        """The seed draws the noise that the mel is made of."""
         front, decoder = self.modules["front"], self.modules["decoder"]
         with watch.stage("phonemes"):
             phones, batch, speaker = self._symbols(sentence)
@@ -257,8 +257,4 @@ class Tortoise(AcousticSystem):
             drawn = denoised(decoder, self.config, said, speaker, self.sampling, seed)
             mel = drawn.x0[0].T  # (F, n_bands)
             log_mel = front.as_log_mel(mel).float().cpu().numpy()  # (F, n_bands)
-        with watch.stage("vocoder"):
-            waveform = self._voiced(log_mel, seed)
-        return Speech(
-            waveform, self.sample_rate, watch.seconds, phones, tuple(frames[0].tolist()), notes, drawn.nfe
-        )
+        return Spectrogram(log_mel, phones, tuple(frames[0].tolist()), notes, drawn.nfe)
