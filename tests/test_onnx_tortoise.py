@@ -23,6 +23,7 @@ from lib.systems.tortoise import students
 from lib.systems.tortoise.diffusion import SAMPLERS
 
 TEXTS = ("Yes.", "The birch canoe slid on the smooth planks, and nobody saw it.")
+FEW = ("She sells shells by the shore.",)
 STAGES = ["encoder", "prosody", "latents", "condition", "decoder"]
 SMALL = tortoise.NetworkConfig(
     channels=32, heads=2, layers=1, end_layers=1, front=fastspeech2.NetworkConfig(**FASTSPEECH2)
@@ -156,7 +157,7 @@ def test_a_fresh_process_says_the_same_without_torch():
     assert answer.fingerprint == ours.fingerprint()
 
 
-@pytest.mark.parametrize("name", ["distilled-1", "distilled-4"])
+@pytest.mark.parametrize("name", ["distilled-1", pytest.param("distilled-4", marks=pytest.mark.slow)])
 def test_a_student_is_exported_saved_and_loaded_without_torch(name, pair, tmp_path):
     wanted, made = (optimize.make(voice, "distilled", variant=name, student=name) for voice in pair)
     assert made.settings() == wanted.settings() and list(made.graphs)[:5] == STAGES
@@ -231,7 +232,12 @@ def test_a_graph_is_the_same_bytes_each_time_and_of_any_length():
 
 @pytest.mark.parametrize(
     ("technique", "arguments"),
-    [("int8-dynamic", {"stages": ["decoder"]}), ("int8-weights", {}), ("fp16-weights", {"stages": ["decoder"]})],
+    [
+        ("int8-dynamic", {"stages": ["decoder"]}),
+        ("int8-static", {"stages": ["decoder"], "types": ["Conv"], "sentences": FEW}),
+        ("int8-weights", {}),
+        ("fp16-weights", {"stages": ["decoder"]}),
+    ],
 )
 def test_every_technique_works_on_the_graphs(technique, arguments, pair, tmp_path):
     before = pair[1].synthesize(TEXTS[0], 1).waveform
