@@ -107,8 +107,8 @@ class _Step(nn.Module):
 
 
 class _Attention(nn.Module):
-    """`network.Attention` of one sentence at any length, (1, C, F) in and out; the scale of the scores is in the weights
-    of the queries.
+    """`network.Attention` of one sentence at any length, (1, C, F) in and out; the scale of the scores is in the
+    weights of the queries.
     """
 
     def __init__(self, attention: Attention):

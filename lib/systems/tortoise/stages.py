@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 
 
 class TortoiseOnnx(AcousticOnnx):
-    """A trained front end and decoder, loaded from the same folder as on torch, before a vocoder (see `BeforeVocoder`)."""
+    """A trained front end and decoder, loaded from the same folder as on torch, before a vocoder (see `BeforeVocoder`).
+    Every sampler of `schedules.SAMPLERS` walks here, too.
+    """
 
     name = "tortoise"
     checkpoints, manner = checkpoints, "sampling"
@@ -55,8 +57,9 @@ class TortoiseOnnx(AcousticOnnx):
         )
 
     def said(self, phones: tuple[str, ...]) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray, int]:
-        """(latents (F, H) with mean and deviation (n_bands,) of the mel, frames (T,) of each symbol, frames cut off), as
-        `joint.latents` of what `plan` plans.
+        """(latents (F, H) with mean and deviation (n_bands,) of the mel, frames (T,) of each symbol, frames cut off).
+
+        Latents as of `joint.latents`.
         """
         width, inputs = self.config.front.hidden, self._inputs(phones)
         distances = positions.distances(width, len(phones))
