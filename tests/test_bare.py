@@ -219,7 +219,7 @@ def test_every_system_has_a_folder_or_says_why_not():
     assert names - set(bare.WHY_NOT) - {"speecht5-base"} == {"vits-joe", "hifigan"}
     said = bare.lacking(["vits-joe", "tacotron2", "speecht5", "tortoise"])
     assert said.startswith("Without such a folder: tacotron2, speecht5: its decoder goes step by step")
-    assert "tortoise: it has no graphs" in said and bare.lacking(["vits-joe"]) is None
+    assert "tortoise: durations and the walk from noise to a mel" in said and bare.lacking(["vits-joe"]) is None
 
 
 def test_a_voice_that_needs_this_project_is_refused(tmp_path):

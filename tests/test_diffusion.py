@@ -7,12 +7,15 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from lib.errors import ParameterError
+from lib.systems.tortoise import sampling
 from lib.systems.tortoise.diffusion import (
     PUBLISHED,
+    SAMPLERS,
     Sampling,
     Schedule,
     clean_and_noise,
@@ -248,6 +251,30 @@ def test_diffusers_schedulers_walk_to_the_same_place(prediction, schedule, sampl
     draws = torch.Generator().manual_seed(3)
     ours = sample(schedule, prediction, denoise, start, Sampling(sampler, steps), generator=draws)
     assert (ours.x0 - x).abs().max() < 2e-3 and ours.nfe == steps
+
+
+@pytest.mark.parametrize("spread", [False, True])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_arrays_walk_where_tensors_do(sampler, spread):
+    """In single precision throughout, with noise drawn on the way, guidance, a bound and a learned variance."""
+    how = Sampling(sampler, 9, guidance=0.7, temperature=0.8, eta=0.6, bound=3.0)
+    start, drawn = noise(2, 30, dtype=torch.float32), [noise(2, 30, seed=n, dtype=torch.float32) for n in range(9)]
+
+    def answer(by: float, last):
+        return lambda x, t: last([by * x - t / 4000] + [0.3 * x] * spread, 1)
+
+    tensors, arrays = (
+        sampling.descend(
+            COSINE, "v", answer(0.9, last), begin, how, lambda like, left=iter(those): next(left),
+            unconditional=answer(0.4, last),
+        )
+        for last, begin, those in (
+            (torch.cat, start, drawn),
+            (np.concatenate, start.numpy(), [one.numpy() for one in drawn]),
+        )
+    )
+    assert arrays.x0.dtype == np.float32 and arrays.nfe == tensors.nfe == 18
+    assert np.abs(tensors.x0.numpy() - arrays.x0).max() < 1e-4 < np.abs(arrays.x0).max()
 
 
 def test_a_first_dpm_step_is_a_ddim_step():

@@ -39,7 +39,7 @@ WHY_NOT = {
     "fastspeech2": "durations, pitch and energy go from graph to graph by rules of this project, and a vocoder follows",
     "tacotron2": WALKED,
     "speecht5": WALKED,
-    "tortoise": "it has no graphs: it runs on PyTorch alone",
+    "tortoise": "durations and the walk from noise to a mel are code of this project, and a vocoder follows",
     "istft": "pulses, noise and the inverse Fourier transform are computed around its graphs, with SciPy",
     "hibari-small": "its text is read by the lexicon of the package hibari-tts, and its pulses are that package's",
     "hibari-vocoder": "the signal processing behind its graphs is that of the package hibari-tts",

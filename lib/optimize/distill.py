@@ -207,12 +207,19 @@ def distilled(system: Model, *, student: str, steps: int = 0, guidance: float = 
     from lib.systems.tortoise import students
 
     _fits(system)
-    known, decoder = students.load(students.find(student), students.key(system.folder), system.modules[DECODER])
+    exported = DECODER in system.graphs
+    teacher = system.checkpoints.load(system.folder)[2].decoder if exported else system.modules[DECODER]
+    known, decoder = students.load(students.find(student), students.key(system.folder), teacher)
     if guidance > known.guidance:
         raise ParameterError(
             f"guidance is {guidance:g}, but the student {student} knows it up to {known.guidance:g} only: ask for less"
         )
-    system.modules[DECODER] = decoder.to(system.device)
+    if exported:
+        from lib.systems.tortoise import export
+
+        system.graphs |= export.of_decoder(decoder)
+    else:
+        system.modules[DECODER] = decoder.to(system.device)
     system.configure(
         sampler="ddim",
         steps=steps or known.steps,
@@ -234,7 +241,7 @@ def _structure(system: Model, *, student: str, steps: int = 0, guidance: float =
 
 
 def _fits(system: Model) -> None:
-    if system.name != "tortoise" or DECODER not in system.modules:
+    if system.name != "tortoise" or DECODER not in {*system.modules, *system.graphs}:
         raise ParameterError(
             f"{system.name} on {system.target} has no diffusion decoder to be distilled: give tortoise"
         )

@@ -19,6 +19,7 @@ import torch
 
 from lib import progress
 from lib.errors import ParameterError
+from lib.features import HIFIGAN
 from lib.files import cache_folder, content_key, write_atomic
 from lib.measure import stats
 from lib.studies import placement
@@ -191,7 +192,7 @@ def measure(
     decoders: of the students, by the name that walks give them.
     """
     goals = {g: converged(reading, g) for g in sorted({walk.how.guidance for walk in walks})}
-    hop_s = tortoise.HIFIGAN.hop / tortoise.HIFIGAN.sample_rate
+    hop_s = HIFIGAN.hop / HIFIGAN.sample_rate
     audio_s = sum(said.shape[1] for said, _ in reading.said) * hop_s
     spent: dict[str, list[float]] = {}
     apart: dict[str, list[float]] = {}

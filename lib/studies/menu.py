@@ -27,6 +27,7 @@ GENERATING = {
     "fastspeech2": (["encoder", "prosody", "decoder"], ["decoder"]),
     "tacotron2": (["encoder", "decoder", "postnet"], ["postnet"]),
     "speecht5": (["encoder", "decoder", "postnet"], ["postnet"]),
+    "tortoise": (["encoder", "prosody", "latents", "condition", "decoder"], ["decoder"]),
 }
 
 

@@ -57,6 +57,7 @@ _SYSTEMS = (
     ("speecht5-base", Entry("speech", "speecht5:SpeechT5Base")),
     ("speecht5-base", Entry("speech", "speecht5.stages:SpeechT5BaseOnnx", _ONNX)),
     ("tortoise", Entry("speech", "tortoise:Tortoise.pretrained", teacher="vits-joe")),
+    ("tortoise", Entry("speech", "tortoise.stages:TortoiseOnnx.pretrained", _ONNX, teacher="vits-joe")),
     ("hibari", Entry("speech", "hibari:Hibari", _ONNX)),
     (
         "hibari-small",

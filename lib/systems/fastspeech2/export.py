@@ -25,9 +25,22 @@ _SYMBOLS, _FRAMES = 11, 17  # of the examples
 
 def graphs(model: FastSpeech2Network) -> dict[str, bytes]:
     """All three, by name."""
-    model = _folded(model)
-    width = model.network.config.hidden_size
-    symbols, frames = {0: "symbols"}, {0: "frames"}
+    frames, width = {0: "frames"}, model.network.config.hidden_size
+    return {
+        **of_symbols(model),
+        "decoder": export(
+            _Decoder(folded(model)),
+            {"hidden": torch.randn(_FRAMES, width), "distances": torch.randn(2 * _FRAMES - 1, width)},
+            ["mel"],
+            {"hidden": frames, "distances": {0: "distances"}},
+        ),
+    }
+
+
+def of_symbols(model: FastSpeech2Network) -> dict[str, bytes]:
+    """Those before the frames: `encoder` and `prosody`."""
+    model = folded(model)
+    symbols, width = {0: "symbols"}, model.network.config.hidden_size
     hidden = torch.randn(_SYMBOLS, width)
     return {
         "encoder": export(
@@ -45,12 +58,6 @@ def graphs(model: FastSpeech2Network) -> dict[str, bytes]:
             {"hidden": hidden, "pitch": hidden[:, 0], "energy": hidden[:, 1]},
             ["spoken"],
             {"hidden": symbols, "pitch": symbols, "energy": symbols},
-        ),
-        "decoder": export(
-            _Decoder(model),
-            {"hidden": torch.randn(_FRAMES, width), "distances": torch.randn(2 * _FRAMES - 1, width)},
-            ["mel"],
-            {"hidden": frames, "distances": {0: "distances"}},
         ),
     }
 
@@ -99,7 +106,7 @@ class _Decoder(nn.Module):
         return (rough[0] + correction[0].T) * self.deviation + self.mean
 
 
-def _folded(model: FastSpeech2Network) -> FastSpeech2Network:
+def folded(model: FastSpeech2Network) -> FastSpeech2Network:
     """A copy whose batch norms are in the convolutions before them."""
     model = copy.deepcopy(model).eval()
     for module in list(model.modules()):

@@ -12,7 +12,7 @@ Spectrograms are (B, bands, F) here, as the published network wants them; the la
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -20,52 +20,11 @@ from torch.nn import functional as F
 
 from lib.errors import ParameterError
 from lib.systems.layers import plain
+from lib.systems.tortoise.config import DecoderConfig
 
 GUIDANCE_UNIT = (
     500.0  # of guidance, in timesteps: its embedding tells weights apart as the other tells timesteps
 )
-
-
-@dataclass(frozen=True)
-class DecoderConfig:
-    """Sizes of the decoder; the defaults are those published (292.3 M parameters)."""
-
-    in_channels: int = 100  # mel bands
-    out_channels: int = 200  # as many, or twice as many where the network says the variance of a step, too
-    channels: int = 1024  # width
-    heads: int = 16  # of attention
-    layers: int = 10  # residual blocks with attention
-    end_layers: int = 3  # such without, at the end
-    latent_channels: int = 1024  # of the condition
-    latent_layers: int = 4  # of attention, that read the latents
-    code_count: int = 8193  # sorts of codes that may stand for latents; 0: none are read
-    code_layers: int = 3  # that read codes
-    context_layers: int = 5  # that read clips of the voice; 0: none, the voices are known by heart
-    integrator_layers: int = 3  # that join the condition and the timestep
-    speakers: int = 0  # voices known by heart
-    dropout: float = 0.0
-    folded: bool = False  # of a student: the weight of guidance is an input, not a second evaluation
-    interval: bool = False  # of a student: the timestep that a step leads to is an input
-
-    def __post_init__(self) -> None:
-        if self.channels < 8 or self.heads < 1 or self.channels % self.heads or self.channels % 4:
-            raise ParameterError(
-                f"model.channels is {self.channels}, it must be at least 8 and a multiple of 4 and of "
-                f"model.heads, {self.heads}"
-            )
-        if self.out_channels not in (self.in_channels, 2 * self.in_channels):
-            raise ParameterError(
-                f"model.out_channels is {self.out_channels}: give model.in_channels, {self.in_channels}, or "
-                "twice that for a learned variance"
-            )
-        for name in ("layers", "integrator_layers"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"model.{name} is {getattr(self, name)}, it must be at least 1")
-        if bool(self.speakers) == bool(self.context_layers):
-            raise ParameterError(
-                f"model.speakers is {self.speakers} and model.context_layers {self.context_layers}: a voice "
-                "comes either from a table or from clips, so that one of them is 0"
-            )
 
 
 def norm(channels: int) -> nn.GroupNorm:
@@ -78,9 +37,9 @@ def norm(channels: int) -> nn.GroupNorm:
 
 def pointwise(layer: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
     """A convolution that sees one frame at a time, (B, C, F) in and out, as one product of matrices: faster on
-    a CPU. One that is more than its weights is called.
+    a CPU. One that is more than its weights is called, and in a graph it is a convolution, as which quantizers know it.
     """
-    if not plain(layer):
+    if torch.jit.is_tracing() or not plain(layer):
         return layer(x)
     return torch.matmul(layer.weight[..., 0], x) + layer.bias[:, None]
 

@@ -2,7 +2,8 @@
 
 All move on half the logarithm of the SNR, along which the linear part of the equation is solved exactly, so that only
 x0, which hardly changes, has to be extrapolated (Lu et al. 2022, arXiv:2211.01095). A solver is made for one walk and
-asked once per step: x, the x0 that is believed in there, and alpha^2 before and after.
+asked once per step: x, the x0 that is believed in there, and alpha^2 before and after. They take tensors of torch and
+arrays of NumPy.
 
 diffusers' schedulers judge these, too (`tests/test_diffusion.py`); theirs take no placement of the steps but their own.
 """
@@ -11,10 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
-Fresh = Callable[[torch.Tensor], torch.Tensor]  # x -> noise like it, drawn anew at every call
+Array = TypeVar("Array", "torch.Tensor", "np.ndarray")  # what a walk moves
+Fresh = Callable[[Any], Any]  # x -> noise like it, drawn anew at every call
 
 
 def half_log_snr(squared: float) -> float:
@@ -25,10 +30,11 @@ def half_log_snr(squared: float) -> float:
 class DpmSolver:
     """DPM-Solver++(2M): x0 is extrapolated from the two last ones. Deterministic."""
 
-    def __init__(self, fresh: Fresh = torch.randn_like):
-        self._before: tuple[torch.Tensor, float] | None = None  # x0 and the change of the step before
+    def __init__(self, fresh: Fresh):
+        self._fresh = fresh
+        self._before: tuple[Array, float] | None = None  # x0 and the change of the step before
 
-    def step(self, x: torch.Tensor, x0: torch.Tensor, now: float, then: float) -> torch.Tensor:
+    def step(self, x: Array, x0: Array, now: float, then: float) -> Array:
         """x at the next place; now, then: alpha^2 before and after."""
         change = half_log_snr(then) - half_log_snr(now)
         guess, self._before = self._extrapolated(x0, change), (x0, change)
@@ -36,7 +42,7 @@ class DpmSolver:
             return x0
         return math.sqrt((1 - then) / (1 - now)) * x - math.sqrt(then) * math.expm1(-change) * guess
 
-    def _extrapolated(self, x0: torch.Tensor, change: float) -> torch.Tensor:
+    def _extrapolated(self, x0: Array, change: float) -> Array:
         """x0 in the middle of this step, along the line through the last one."""
         if self._before is None:
             return x0
@@ -46,11 +52,7 @@ class DpmSolver:
 class SdeDpmSolver(DpmSolver):
     """SDE-DPM-Solver++(2M): the same for the equation that draws noise anew at every step."""
 
-    def __init__(self, fresh: Fresh = torch.randn_like):
-        super().__init__()
-        self._fresh = fresh
-
-    def step(self, x: torch.Tensor, x0: torch.Tensor, now: float, then: float) -> torch.Tensor:
+    def step(self, x: Array, x0: Array, now: float, then: float) -> Array:
         """x at the next place; now, then: alpha^2 before and after."""
         change = half_log_snr(then) - half_log_snr(now)
         guess, self._before = self._extrapolated(x0, change), (x0, change)
@@ -66,15 +68,15 @@ class UniPC:
     then, when x0 is known at its end, corrected with it, at no evaluation more. Deterministic.
     """
 
-    def __init__(self, fresh: Fresh = torch.randn_like):
-        self._x: torch.Tensor | None = None  # where the step before began, and its alpha^2
+    def __init__(self, fresh: Fresh):
+        self._x: Array | None = None  # where the step before began, and its alpha^2
         self._now = 0.0
         self._x0: list[
-            tuple[torch.Tensor, float]
+            tuple[Array, float]
         ] = []  # those believed in, with half their log SNR, newest last
         self._order = 1  # of the step before
 
-    def step(self, x: torch.Tensor, x0: torch.Tensor, now: float, then: float) -> torch.Tensor:
+    def step(self, x: Array, x0: Array, now: float, then: float) -> Array:
         """x at the next place; now, then: alpha^2 before and after."""
         if self._x is not None:
             x = self._moved(self._x, self._now, now, self._order, x0)
@@ -84,8 +86,8 @@ class UniPC:
         return x0 if then == 1.0 else self._moved(x, now, then, self._order, None)
 
     def _moved(
-        self, x: torch.Tensor, now: float, then: float, order: int, arrived: torch.Tensor | None
-    ) -> torch.Tensor:
+        self, x: Array, now: float, then: float, order: int, arrived: Array | None
+    ) -> Array:
         """A step of the predictor, or of the corrector where the x0 at its end is known: `arrived`."""
         x0, at = self._x0[-1]
         change = half_log_snr(then) - at
