@@ -520,7 +520,7 @@ def test_public_load_finds_out_what_it_was_given(tmp_path, repositories):
         assert [u.id for u in public.load(name, root).utterances] == [u.id for u in load(root).utterances]
         assert public.kind(repositories[name]) == "parquet"
     assert public.kind("openslr/librispeech_asr") == public.kind(None) == "hub"
-    for path in ("~/nowhere/corpus", "/nowhere", "./a/b", "../b"):
+    for path in ("~/nowhere/corpus", "/nowhere", "./no/folder", "../no-folder"):
         assert public.kind(path) == "archive"
         with pytest.raises(MissingDataError, match="no folder"):
             public.load("ljspeech", path)
