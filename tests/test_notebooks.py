@@ -41,7 +41,7 @@ def test_notebooks_are_committed_clean(path):
             declared = "parameters" in cell["metadata"].get("tags", [])
             if declared:  # the comments that head its groups are no logic
                 lines = [line for line in lines if not line.startswith("#")]
-            assert len(lines) <= (40 if declared else 25), (
+            assert len(lines) <= (45 if declared else 25), (
                 f"cell {index} has {len(lines)} lines: logic belongs in lib"
             )
             assert not any(line.startswith(("def ", "class ")) for line in lines), (
