@@ -37,7 +37,10 @@ def readings():
 
 def corpus():
     """Of texts alone: nothing is spoken for a student that is told what its teacher reads."""
-    told = [SimpleNamespace(text=text, split="train" if n < 3 else "validation") for n, text in enumerate(TEXTS)]
+    told = [
+        SimpleNamespace(text=text, speaker="hibari", split="train" if n < 3 else "validation")
+        for n, text in enumerate(TEXTS)
+    ]
     return SimpleNamespace(
         name="texts", skipped={}, split=lambda name: tuple(u for u in told if u.split == name), __len__=lambda: 4
     )
@@ -45,8 +48,10 @@ def corpus():
 
 def test_text_is_read_as_the_teacher_reads_it():
     voice, reader = systems.load("hibari", threads=1)._voice, Reader()
-    for text in (*TEXTS, "Dr. Smith paid 12 dollars. He left."):
+    long = ", ".join(["the birch canoe slid on the smooth planks"] * 14) + "."
+    for text in (*TEXTS, "Dr. Smith paid 12 dollars. He left.", long):
         assert reader(text) == [voice.ids(phonemes) for phonemes in voice.phonemize(text)]
+    assert len(reader(long)) > 1
     assert reader("...") in ([], [[0, *voice.ids("...")[1:-1], 0]])
 
 

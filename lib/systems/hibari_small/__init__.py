@@ -4,9 +4,8 @@ The text is read by the package's own front end; phonemes become 128 numbers eac
 those, held for as long as each lasts, pitch, loudness and the five spectra that the package's synthesis is fed
 (`Decoder`). All of it learns by plain regression on what the published graph says of the same sentence: what that
 makes of a text is one thing, not one of many, so nothing is blurred by learning a mean. Encoder and prosody begin from
-random weights, the decoder as four of the teacher's eight blocks: with those alone, before it learnt anything, the
-teacher was still a voice (predicted MOS 3.2 of 4.6), and after 750 steps from there it was better (3.7) than a decoder
-from random weights, 192 wide, after 1,500 (2.5).
+random weights, the decoder as four of the teacher's eight blocks (Apache-2.0), which without the others are still a
+voice.
 
 `config.py` has the sizes, `network.py` the networks on torch, `signal.py` what lies around them (lengths, and the
 synthesis of the package frame by frame), `voice.py` and `stages.py` the system on torch and on ONNX Runtime.

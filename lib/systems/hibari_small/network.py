@@ -28,6 +28,30 @@ class Prosody(NamedTuple):
     loudness: torch.Tensor
 
 
+class Taught(NamedTuple):
+    """What a decoder that learns is told: hz, loudness (B, F) and known (B, n, width) of all phonemes; real (B, F);
+    rows and columns (N,): the frames whose spectra are wanted.
+    """
+
+    hz: torch.Tensor
+    loudness: torch.Tensor
+    known: torch.Tensor
+    real: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
+
+
+class Learnt(NamedTuple):
+    """What it answers: prosody (B, F); hidden (N, decoder_width) and spectra (N, N_SPECTRA) of the frames asked for;
+    text (B, n, N_TEXT).
+    """
+
+    prosody: Prosody
+    hidden: torch.Tensor
+    spectra: torch.Tensor
+    text: torch.Tensor
+
+
 class Encoder(nn.Module):
     """Phonemes -> what is known of each, and how long it lasts, as `signal.lengths` takes it."""
 
@@ -82,11 +106,18 @@ class Decoder(nn.Module):
         channels = silenced(self.enter(silenced(told.transpose(1, 2), real)), real)
         return self.norm(_through(self.blocks, channels, real).transpose(1, 2))
 
-    def forward(self, held: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, F, width + N_PLACE) -> F0 in Hz (B, F), 0 where unvoiced, and spectra (B, F, N_SPECTRA)."""
-        found = self.prosody(held, None)
-        hz = USUAL_HZ * torch.exp(math.log(2) * found.octaves) * (found.voiced > 0)
-        return hz, self.head(self.hidden(held, hz, found.loudness, None))
+    def forward(
+        self, held: torch.Tensor, taught: Taught | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor] | Learnt:
+        """(B, F, width + N_PLACE) -> F0 in Hz (B, F), 0 where unvoiced, and spectra (B, F, N_SPECTRA); what is taught
+        finds its spectra with the true pitch and loudness.
+        """
+        if taught is None:
+            found = self.prosody(held, None)
+            hz = USUAL_HZ * torch.exp(math.log(2) * found.octaves) * (found.voiced > 0)
+            return hz, self.head(self.hidden(held, hz, found.loudness, None))
+        hidden = self.hidden(held, taught.hz, taught.loudness, taught.real)[taught.rows, taught.columns]
+        return Learnt(self.prosody(held, taught.real), hidden, self.head(hidden), self.text(taught.known))
 
 
 class _Attention(nn.Module):

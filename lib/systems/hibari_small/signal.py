@@ -2,7 +2,7 @@
 
 Harmonics are a train of pulses through a filter, noise is shaped, and a third spectrum says its phases itself: their
 sum, 80 frames a second of 1,200 samples, is added up where frames overlap (see `hibari.dsp`, whose frames lie in
-columns; in rows, as networks and transforms have them, it takes half the time).
+columns).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lib.systems.hibari_small.config import N_BINS
 RATE, HOP, N_FFT = 24_000, 300, 1_200
 LOUDEST = 7.0  # of a logarithm of a magnitude
 LONGEST = 200  # times 25 ms of a phoneme: what is said longer is a fault
-NOISE_FRAMES = 800  # 10 s of noise are drawn once and begun anywhere: to draw it each time was half of the synthesis
+NOISE_FRAMES = 800  # 10 s of noise are drawn once and begun anywhere: to draw it each time is 40 % of the synthesis
 
 
 def lengths(logarithms: np.ndarray) -> np.ndarray:
@@ -44,14 +44,13 @@ def at_frames(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return index, np.stack([over, np.log(frames[index])], 1).astype(np.float32)
 
 
-def spoken(spectra: np.ndarray, hz: np.ndarray, seed: int) -> np.ndarray:
+def spoken(spectra: np.ndarray, hz: np.ndarray, seed: int | tuple[int, ...]) -> np.ndarray:
     """The waveform (F * HOP,) float32. spectra: (F, N_SPECTRA); hz: F0 (F,), 0 where unvoiced."""
-    import scipy.fft
-
+    transforms = require("scipy.fft", "scipy")
     harmonic, turn, noise, free, phase = (spectra[:, i * N_BINS : (i + 1) * N_BINS] for i in range(5))
     n = len(hz)
     first = int(np.random.default_rng(seed).integers(NOISE_FRAMES))
-    whole = _drawn()[np.arange(first, first + n) % NOISE_FRAMES]
+    whole = drawn()[np.arange(first, first + n) % NOISE_FRAMES]
     whole *= _magnitude(noise)
     whole += _polar(_magnitude(free), phase)
     sounding = _sounding(hz)
@@ -59,14 +58,14 @@ def spoken(spectra: np.ndarray, hz: np.ndarray, seed: int) -> np.ndarray:
         pulses = require("hibari.dsp", PACKAGE).pulses(hz)
         around = np.pad(pulses, N_FFT // 2, mode="reflect")
         frames = np.lib.stride_tricks.sliding_window_view(around, N_FFT)[::HOP][:n][sounding]
-        excited = scipy.fft.rfft(frames * (_window() / (N_FFT / 4)), axis=1, overwrite_x=True)
+        excited = transforms.rfft(frames * (_window() / (N_FFT / 4)), axis=1, overwrite_x=True)
         excited *= _polar(_magnitude(harmonic[sounding]), np.pi * np.tanh(turn[sounding]))
         whole[sounding] += excited
-    return _overlapped(scipy.fft.irfft(whole, N_FFT, axis=1, overwrite_x=True))
+    return _overlapped(transforms.irfft(whole, N_FFT, axis=1, overwrite_x=True))
 
 
 @functools.cache
-def _drawn() -> np.ndarray:
+def drawn() -> np.ndarray:
     """complex64 (NOISE_FRAMES, N_BINS), each part of variance 1."""
     return np.random.default_rng(0).standard_normal((NOISE_FRAMES, 2 * N_BINS), np.float32).view(np.complex64)
 

@@ -29,6 +29,7 @@ class HibariSmall(System):
     def _begin(self, folder: str | Path, target: str, threads: int) -> None:
         self.folder, self.target, self.threads = Path(folder), target, threads
         self._read = Reader()
+        signal.drawn()  # now, not inside a measurement
         self.front_end = self._read.files
         self.files = (*checkpoints.files(folder), *self.front_end)
 
@@ -51,7 +52,7 @@ class HibariSmall(System):
                 known, lasting = self.encode(np.array(ids, np.int64))
                 hz, spectra = self.decode(signal.held(known, signal.lengths(lasting)))
             with watch.stage("signal_processing"):
-                parts.append(signal.spoken(spectra, hz, seed + number))
+                parts.append(signal.spoken(spectra, hz, (seed, number)))
         return Speech(np.concatenate(parts).clip(-1, 1), self.sample_rate, watch.seconds)
 
     @property

@@ -48,7 +48,8 @@ def known(texts: Sequence[str]) -> list[Reading]:
     reader = Reader()
     graph = session.later(lambda: session.open(published.reader_file(), 1))
     decoder = network.decoder()
-    of = content_key(_REVISION, published.graph_file().read_bytes())
+    pieces = (published.reader_file(), published.decoder_file())
+    of = content_key(_REVISION, signal.LONGEST, *(piece.read_bytes() for piece in pieces))
     found = []
     for text in progress.track(texts, "what hibari makes of texts", unit="text"):
         for ids in reader(text):

@@ -31,6 +31,7 @@ from lib.training.task import Batch, Task, Update, Validation, split
 from lib.training.tasks import hibari_readings
 from lib.training.tasks.hibari_readings import Reading
 
+VOICE = "hibari"
 MODULES = ("encoder", "decoder")
 LEAST = 0.03  # of the learning rate, in the end
 LITTLE = 0.02  # what a magnitude counts for at least, of 1, where something else drowns it
@@ -104,6 +105,9 @@ class HibariSmallTask(Task):
 
     def __init__(self, corpus: Corpus, config: Learning):
         self.config = config
+        voices = {utterance.speaker for utterance in split(corpus, "train")}
+        if voices != {VOICE}:
+            raise ParameterError(f"hibari-small learns from {VOICE} alone, not from {', '.join(sorted(voices))}")
         self._train, self._validation = (
             hibari_readings.known([u.text for u in split(corpus, name)]) for name in ("train", "validation")
         )
@@ -117,7 +121,6 @@ class HibariSmallTask(Task):
             self._start(sources.start(config.start_from))
         self.plain = dict(self.modules)
         self.averaged = MODULES
-        self._rng = np.random.default_rng(config.seed)
         weights = [weight for module in self.modules.values() for weight in module.parameters()]
         self.optimizers = {"adam": torch.optim.AdamW(weights, 1.0, betas=(0.9, 0.98), weight_decay=0.01)}
         self.schedulers = {"adam": torch.optim.lr_scheduler.LambdaLR(self.optimizers["adam"], self._rate)}
@@ -147,7 +150,7 @@ class HibariSmallTask(Task):
         return Batch(tuple(map(str, range(len(items)))), int(rest["there"].sum()), tensors)
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
-        scalars = self._distances(batch.tensors, self.config.compared_frames)
+        scalars = self._distances(batch.tensors, self.config.compared_frames, step)
         yield Update(sum(scalars.values()), ("adam",), scalars)
 
     @torch.no_grad()
@@ -157,7 +160,7 @@ class HibariSmallTask(Task):
         for number, reading in enumerate(self._validation):
             device = next(self.plain["encoder"].parameters()).device
             batch = self.collate([cut(reading, 0, len(reading), self.config.edge)]).to(device)
-            distances = {key: float(value) for key, value in self._distances(batch.tensors, 0).items()}
+            distances = {key: float(value) for key, value in self._distances(batch.tensors, 0, step).items()}
             known, lasting = self.plain["encoder"](batch.tensors["ids"], None)
             off = signal.lengths(lasting[0].float().cpu().numpy()) - reading.frames
             held = signal.held(known[0].float().cpu().numpy(), reading.frames)
@@ -183,40 +186,39 @@ class HibariSmallTask(Task):
             weights = {name: module.state_dict() for name, module in PARTS.load(folder)[1].items()}
         checkpoints.take_over(self.modules, weights, f"the voice in {folder}")
 
-    def _distances(self, given: dict[str, torch.Tensor], compared: int) -> dict[str, torch.Tensor]:
+    def _distances(self, given: dict[str, torch.Tensor], compared: int, step: int) -> dict[str, torch.Tensor]:
         """lasting: of logarithms of lengths; text; voicing: cross entropy; pitch: octaves where voiced, ten times;
         loudness; of so many frames (0: of all) hidden, where the width is the teacher's, and spectra, see
         `spectra_distance`.
         """
-        encoder, decoder = self.modules["encoder"], self.plain["decoder"]
         real, there = given["real"], given["there"]
-        known, lasting = encoder(given["ids"], real)
+        known, lasting = self.modules["encoder"](given["ids"], real)
         index = given["index"][..., None].expand(-1, -1, known.shape[-1])
         held = torch.cat([known.gather(1, index), given["place"].to(known.dtype)], -1)
         counts, hz = given["counts"].float(), given["hz"]
-        voiced = (hz > 0).float()
-        octaves = torch.log2(torch.where(hz > 0, hz, network.USUAL_HZ) / network.USUAL_HZ)
-        found = decoder.prosody(held, there)
-        hidden = decoder.hidden(held, hz, given["loudness"], there)
         rows, columns = torch.nonzero(given["counts"], as_tuple=True)
         if compared and len(rows) > compared * len(hz):
-            few = torch.from_numpy(self._rng.permutation(len(rows))[: compared * len(hz)]).to(rows.device)
+            rng = np.random.default_rng((self.config.seed, step))
+            few = torch.from_numpy(rng.permutation(len(rows))[: compared * len(hz)]).to(rows.device)
             rows, columns = rows[few], columns[few]
-        goal, hidden = given["hidden"][rows, columns].float(), hidden[rows, columns]
+        taught = network.Taught(hz, given["loudness"], known, there, rows, columns)
+        found, hidden, spectra, text = self.modules["decoder"](held, taught)
+        voiced = (hz > 0).float()
+        octaves = torch.log2(torch.where(hz > 0, hz, network.USUAL_HZ) / network.USUAL_HZ)
+        goal = given["hidden"][rows, columns].float()
         wanted = self._head.to(hidden.device)(goal)
         surprise = F.binary_cross_entropy_with_logits(found.voiced.float(), voiced, reduction="none")
-        text = (decoder.text(known).float() - given["text"].float()).abs().mean(-1)
         near = {}
         if goal.shape == hidden.shape:
             near["hidden"] = self.config.hidden_weight * (hidden.float() - goal).square().mean()
         return {
             **near,
-            "text": _mean(text, real.float()),
+            "text": _mean((text.float() - given["text"].float()).abs().mean(-1), real.float()),
             "lasting": _mean((lasting.float() - given["lasting"]).abs(), real.float()),
             "voicing": _mean(surprise, counts),
             "pitch": 10 * _mean((found.octaves.float() - octaves).abs(), counts * voiced),
             "loudness": _mean((found.loudness.float() - given["loudness"]).abs(), counts),
-            "spectra": spectra_distance(decoder.head(hidden).float(), wanted, voiced[rows, columns]),
+            "spectra": spectra_distance(spectra.float(), wanted, voiced[rows, columns]),
         }
 
     def _rate(self, step: int) -> float:
