@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from lib import zoo
 from lib.errors import TextError
 from lib.systems import checkpoint as checkpoints
 from lib.systems.base import Speech, Stopwatch, System
 from lib.systems.hibari_small import signal
 from lib.systems.hibari_small.reading import Reader
+from lib.systems.stored import Stored
 
-Self = TypeVar("Self", bound="HibariSmall")
 
-
-class HibariSmall(System):
+class HibariSmall(Stored, System):
     """A student in the folder of a checkpoint; subclasses load and run its two networks."""
 
     name = "hibari-small"
     sample_rate = signal.RATE
     packages = ("hibari-tts", "scipy")
-    folder: Path
 
     def _begin(self, folder: str | Path, target: str, threads: int) -> None:
         self.folder, self.target, self.threads = Path(folder), target, threads
@@ -54,15 +50,3 @@ class HibariSmall(System):
             with watch.stage("signal_processing"):
                 parts.append(signal.spoken(spectra, hz, (seed, number)))
         return Speech(np.concatenate(parts).clip(-1, 1), self.sample_rate, watch.seconds)
-
-    @property
-    def card(self) -> str:
-        """What the checkpoint is (Markdown)."""
-        return checkpoints.card(self.folder)
-
-    @classmethod
-    def pretrained(
-        cls: type[Self], target: str = "", threads: int = 2, checkpoint: str | Path | None = None
-    ) -> Self:
-        """A checkpoint, by default that of `lib.zoo`; target: by default the class's usual one."""
-        return cls(checkpoint or zoo.folder(cls.name), **({"target": target} if target else {}), threads=threads)

@@ -281,13 +281,12 @@ def spectra_distance(made: torch.Tensor, wanted: torch.Tensor, voiced: torch.Ten
     """
     harmonic, turn, noise, free, phase = made.chunk(5, -1)
     true = wanted.chunk(5, -1)
-    loud = torch.exp(torch.stack([true[0], true[2], true[3]]).clamp(-20, signal.LOUDEST))  # (3, n, bins)
-    loud = loud * torch.stack([voiced, torch.ones_like(voiced), torch.ones_like(voiced)])[..., None]
+    heard = torch.stack([voiced, torch.ones_like(voiced), torch.ones_like(voiced)])[..., None]
+    loud = heard * torch.exp(torch.stack([true[0], true[2], true[3]]).clamp(-20, signal.LOUDEST))  # (3, n, bins)
     share = loud / (loud.sum(0) + QUIET)
     off = torch.stack([harmonic - true[0], noise - true[2], free - true[3]]).abs()
     turned = 1 - torch.cos(math.pi * (torch.tanh(turn) - torch.tanh(true[1])))
     phases = share[0] * turned + share[2] * (1 - torch.cos(phase - true[4]))
-    heard = torch.stack([voiced, torch.ones_like(voiced), torch.ones_like(voiced)])[..., None]
     return LOUDNESS * ((share + LITTLE) * off * heard).sum(0).mean() + phases.mean()
 
 
