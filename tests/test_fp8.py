@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from test_deploy import small_stage
 
-from lib import deploy, targets
+from lib import deploy
 from lib.deploy import export, fp8, job
 
 
@@ -93,6 +93,6 @@ def test_a_gpu_before_ada_says_why_it_is_not_run(monkeypatch):
 
 
 def test_tensorrt_proper_builds_nothing_without_a_gpu(monkeypatch):
-    monkeypatch.setattr(targets.importlib.util, "find_spec", lambda name: object())  # as if both were installed
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())  # as if both were installed
     assert not deploy.builds("tensorrt/cuda") and deploy.builds("tensorrt-rtx/cuda")
     assert {"int8", "fp8"} <= set(deploy.precisions("tensorrt/cuda")) & set(deploy.precisions("tensorrt-rtx/cuda"))

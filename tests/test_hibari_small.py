@@ -139,6 +139,15 @@ def test_spectra_are_compared_by_what_sounds():
     assert task.spectra_distance(turned, drowned, voiced) < 1e-4
 
 
+def test_a_cut_knows_of_the_pulses_beyond_it(readings):
+    """Three frames behind the last voiced one its window still holds pulses, wherever the sentence was cut."""
+    reading = readings[1]
+    heard = signal.sounding_frames(reading.hz)
+    end = int(np.flatnonzero(np.diff((reading.hz > 0).astype(int)) < 0)[0]) + 1
+    assert heard[end : end + 3].all()
+    assert task.cut(reading, end, 40, 3).sounding.tolist() == heard[end : end + 40].tolist()
+
+
 def test_both_runtimes_say_the_same(folder):
     theirs, ours = (
         systems.load("hibari-small", target=target, threads=1, checkpoint=folder)

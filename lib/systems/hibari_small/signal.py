@@ -53,7 +53,7 @@ def spoken(spectra: np.ndarray, hz: np.ndarray, seed: int | tuple[int, ...]) -> 
     whole = drawn()[np.arange(first, first + n) % NOISE_FRAMES]
     whole *= _magnitude(noise)
     whole += _polar(_magnitude(free), phase)
-    sounding = _sounding(hz)
+    sounding = sounding_frames(hz)
     if sounding.any():
         pulses = require("hibari.dsp", PACKAGE).pulses(hz)
         around = np.pad(pulses, N_FFT // 2, mode="reflect")
@@ -82,7 +82,7 @@ def _polar(magnitude: np.ndarray, phase: np.ndarray) -> np.ndarray:
     return made
 
 
-def _sounding(hz: np.ndarray) -> np.ndarray:
+def sounding_frames(hz: np.ndarray) -> np.ndarray:
     """Frames (F,) bool whose window holds pulses: those near a voiced one."""
     voiced = np.pad(hz > 0, 3)
     return np.lib.stride_tricks.sliding_window_view(voiced, 7).any(1)

@@ -82,7 +82,7 @@ class Learning(HibariSmallConfig):
 
 class Piece(NamedTuple):
     """A segment of a sentence: of its phonemes ids, lasting (n,) and text (n, 128); of frames index, hz, loudness (L,),
-    place (L, 2) and hidden (L, 256), those that count (L,), and those that are there at all.
+    place (L, 2) and hidden (L, 256), whether harmonics are heard, those that count (L,), and those that are there at all.
     """
 
     ids: np.ndarray
@@ -93,6 +93,7 @@ class Piece(NamedTuple):
     hz: np.ndarray
     loudness: np.ndarray
     hidden: np.ndarray
+    sounding: np.ndarray
     counts: np.ndarray
     there: np.ndarray
 
@@ -218,7 +219,7 @@ class HibariSmallTask(Task):
             "voicing": _mean(surprise, counts),
             "pitch": 10 * _mean((found.octaves.float() - octaves).abs(), counts * voiced),
             "loudness": _mean((found.loudness.float() - given["loudness"]).abs(), counts),
-            "spectra": spectra_distance(spectra.float(), wanted, voiced[rows, columns]),
+            "spectra": spectra_distance(spectra.float(), wanted, given["sounding"][rows, columns].float()),
         }
 
     def _rate(self, step: int) -> float:
@@ -248,6 +249,7 @@ def cut(reading: Reading, begin: int, length: int, edge: int) -> Piece:
         filled(reading.hz),
         filled(reading.loudness),
         filled(reading.hidden, np.float16),
+        filled(signal.sounding_frames(reading.hz), bool),
         counts,
         at < n,
     )
@@ -273,15 +275,16 @@ def _longer(array: np.ndarray, n: int) -> np.ndarray:
     return np.pad(array, [(0, n - len(array))] + [(0, 0)] * (array.ndim - 1))
 
 
-def spectra_distance(made: torch.Tensor, wanted: torch.Tensor, voiced: torch.Tensor) -> torch.Tensor:
-    """Of spectra (n, N_SPECTRA) as the synthesis takes them, from what they should be; voiced: (n,) 0 or 1.
+def spectra_distance(made: torch.Tensor, wanted: torch.Tensor, sounding: torch.Tensor) -> torch.Tensor:
+    """Of spectra (n, N_SPECTRA) as the synthesis takes them, from what they should be; sounding: (n,) 0 or 1, whether
+    the frame's window holds pulses.
 
     Magnitudes differ by their logarithms, phases by one minus their cosine; harmonics, noise and what is free count by
     their share of what sounds in a bin.
     """
     harmonic, turn, noise, free, phase = made.chunk(5, -1)
     true = wanted.chunk(5, -1)
-    heard = torch.stack([voiced, torch.ones_like(voiced), torch.ones_like(voiced)])[..., None]
+    heard = torch.stack([sounding, torch.ones_like(sounding), torch.ones_like(sounding)])[..., None]
     loud = heard * torch.exp(torch.stack([true[0], true[2], true[3]]).clamp(-20, signal.LOUDEST))  # (3, n, bins)
     share = loud / (loud.sum(0) + QUIET)
     off = torch.stack([harmonic - true[0], noise - true[2], free - true[3]]).abs()
