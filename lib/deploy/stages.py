@@ -122,7 +122,8 @@ def build(
     return make(frames, list(texts), list(calibration), list(spoken))
 
 
-# A stage is one function (frames, texts, calibration texts, texts to judge by) -> Stage, and one line.
+# A stage is one function (frames, texts, calibration texts, texts to judge by) -> Stage, and one line here; one that is
+# cut into chunks a line in `_CONTEXT`, too.
 _STAGES = {
     "hifigan/generator": "networks:hifigan_generator",
     "istft/trunk": "networks:istft_trunk",
@@ -134,7 +135,8 @@ NAMES = tuple(_STAGES)
 
 
 # Frames of its input (before, after) that an output of the network depends on, itself aside. What attends depends on
-# all of them, and is not cut: a bucket holds its whole sentence.
+# all of them, and is not cut: a bucket holds its whole sentence. So does that of a stage without a line here: nothing
+# of its chunks is counted as seen twice.
 _CONTEXT = {"hifigan/generator": (32, 32), "istft/trunk": (42, 0), "vits-joe/decoder": (11, 11)}
 
 
