@@ -383,6 +383,15 @@ def test_the_fastest_that_computes_the_same_is_told_first_and_what_nobody_judged
     assert "hifigan on a GPU, beside PyTorch in single precision on 2 threads of the processor" in said
 
 
+def test_what_was_not_run_though_its_target_is_here_says_why(monkeypatch):
+    monkeypatch.setattr(Target, "why_not", lambda self: "no GPU" if self.cuda else None)
+    why = {"kind": "not_run", "detail": "without bf16"}
+    lacking = [row("istft", "trunk-bf16", on, "latency_ms_p50", None, **why) for on in ("torch/cpu", "torch/cuda")]
+    said = devices.absent(frame(lacking))
+    assert said == "Not run, though its target is here: istft trunk-bf16 on torch/cpu (without bf16)."
+    assert devices.absent(frame(timed("trunk-fp32", "onnxruntime/cpu", 2.0, 90.0))) is None
+
+
 def test_what_is_slower_than_pytorch_is_not_called_the_fastest():
     exact = timed("generator-fp32", "onnxruntime/cpu", 0.8, 112.0)
     said = devices.findings(frame(exact, timed("generator-int8", "onnxruntime/cpu", 0.9, 10.1)))

@@ -43,11 +43,12 @@ class Spoken:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A network on fixed shapes. inputs: what it is timed and checked on; others: what it is timed on, too, of the same
-    shapes; calibration: likewise, from which scales are set; spoken: sentences by which what comes out is judged;
-    audio_s: what one run makes or hears, in the mean; window_s: what it computes however little of that is speech, None
-    where it is audio_s; waveform: outputs -> (n_samples,), where they are heard at once or once the host has finished
-    them; batch: sentences a run.
+    """A network on fixed shapes. network: one that torch.save can write whole (not with hooks that weight norm leaves
+    behind); inputs: what it is timed and checked on; others: what it is timed on, too, of the same shapes; calibration:
+    likewise, from which scales are set; spoken: sentences by which what comes out is judged; audio_s: what one run
+    makes or hears, in the mean; window_s: what it computes however little of that is speech, None where it is audio_s;
+    waveform: outputs -> (n_samples,), where they are heard at once or once the host has finished them; batch: sentences
+    a run.
     """
 
     system: str

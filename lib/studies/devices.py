@@ -86,6 +86,19 @@ def padding(built: Sequence[stages.Stage], texts: Sequence["Sentence"], frames: 
     )
 
 
+def absent(rows: "pd.DataFrame") -> str | None:
+    """What was not run although its target is here, and why, in a sentence: a precision that this processor lacks, a
+    stage that could not be written or loaded; None without any. What is wrong with a target `present` says.
+    """
+    why: dict[str, list[str]] = {}
+    for row in rows[(rows.kind == "not_run") & (rows.metric == "latency_ms_p50")].itertuples():
+        known = row.target in targets.TARGETS and not deploy.no_runtime(row.target)
+        if known and not targets.find(row.target).why_not():
+            why.setdefault(str(row.detail), []).append(f"{row.system} {row.variant} on {row.target}")
+    said = "; ".join(f"{', '.join(dict.fromkeys(names))} ({reason})" for reason, names in why.items())
+    return f"Not run, though its target is here: {said}." if said else None
+
+
 def judge(threads: int) -> "Scorer":
     """Who rates what comes out."""
     from lib.measure.scorer import Scorer
