@@ -33,7 +33,8 @@ def table(rows: "pd.DataFrame") -> "pd.DataFrame":
         columns=["system", "stage", "target", "frames", "ms"],
     )
     wide = long.pivot(index=["system", "stage", "target"], columns="frames", values="ms")
-    return wide.astype(object).fillna("").rename_axis(columns="frames of a chunk; ms for a second of audio that comes out right")
+    told = "frames of a chunk; ms for a second of audio that comes out right"
+    return wide.astype(object).fillna("").rename_axis(columns=told)
 
 
 def spill(rows: "pd.DataFrame") -> str | None:
