@@ -213,6 +213,25 @@ def test_bf16_is_not_run_where_the_processor_has_none(monkeypatch):
         assert deploy.why_not("torch/cpu", "bf16") is None
 
 
+def test_a_device_of_two_words_may_have_precisions_of_its_own(monkeypatch):
+    vela = deploy.runtime("vela/ethos-u85-1024")
+    monkeypatch.setattr(vela, "ETHOS_U85_1024_PRECISIONS", ("int8", "int4"), raising=False)
+    assert deploy.precisions("vela/ethos-u85-1024") == ("int8", "int4")
+    assert deploy.precisions("vela/ethos-u55-256") == vela.PRECISIONS
+
+
+def test_a_stage_need_not_be_heard():
+    """Of the networks in the middle of a voice nobody can listen to what comes out."""
+    from lib.deploy import networks
+
+    def seen(text):
+        return (np.full((1, 6, 16), len(text), np.float32),), 12
+
+    stage = networks._stage("vits-joe", "flow", Upsampler(), 16, ["a", "bc"], ["def"], ["g"], seen, None)
+    assert stage.waveform is None and stage.spoken == () and len(stage.timed) == 2
+    assert stage.calibration[0][0].max() == 3
+
+
 def test_a_gpu_has_precisions_that_a_processor_has_not():
     assert deploy.precisions("torch/cpu") == ("fp32", "bf16")
     assert set(deploy.precisions("torch/cuda")) == {"fp32", "tf32", "fp16", "bf16"}

@@ -83,6 +83,14 @@ def test_what_was_not_run_hides_no_recorded_number():
     assert list(alone["why not"]) == ["needs qnn"], "said once"
 
 
+def test_numbers_come_first_and_a_reason_is_said_once_a_system_and_target():
+    why = {"kind": "not_run", "detail": "needs qnn"}
+    lacking = [row("vits-joe", f"decoder-{p}", "qnn/sa8255", "latency_ms_p50", None, **why) for p in ("a8w8", "a16w8")]
+    shown = devices.together(frame(lacking, chunk("qnn/sa8797", 200, 10.2)), results.frame([]))
+    assert list(shown.kind) == ["simulated", "not run"] and list(shown.ms) == [10.2, ""]
+    assert list(shown["why not"]) == ["", "needs qnn"] and shown.stage[1] == "decoder-a8w8, decoder-a16w8"
+
+
 @pytest.mark.parametrize("label", ["hifigan/generator", "istft/trunk", "vits-joe/decoder"])
 def test_a_frame_changes_what_lies_within_its_context_and_no_more(label):
     """On the networks as they are: what a chunk needs beside itself is neither guessed too short nor too long."""
@@ -375,6 +383,22 @@ def test_the_fastest_that_computes_the_same_is_told_first_and_what_nobody_judged
     assert "hifigan on a GPU, beside PyTorch in single precision on 2 threads of the processor" in said
 
 
+def test_what_was_not_run_though_its_target_is_here_says_why(monkeypatch):
+    monkeypatch.setattr(Target, "why_not", lambda self: "no GPU" if self.cuda else None)
+    why = {"kind": "not_run", "detail": "without bf16"}
+    lacking = [row("istft", "trunk-bf16", on, "latency_ms_p50", None, **why) for on in ("torch/cpu", "torch/cuda")]
+    said = devices.absent(frame(lacking))
+    assert said == "Not run, though its target is here: istft trunk-bf16 on torch/cpu (without bf16)."
+    assert devices.absent(frame(timed("trunk-fp32", "onnxruntime/cpu", 2.0, 90.0))) is None
+
+
+def test_what_is_slower_than_pytorch_is_not_called_the_fastest():
+    exact = timed("generator-fp32", "onnxruntime/cpu", 0.8, 112.0)
+    said = devices.findings(frame(exact, timed("generator-int8", "onnxruntime/cpu", 0.9, 10.1)))
+    assert len(said) == 1 and "fastest" not in said[0] and "faster still" not in said[0]
+    assert said[0].count("is nearest to PyTorch, which is faster") == 2
+
+
 def test_the_fastest_is_of_one_run():
     """Another machine's speed-up, and its noise, are no part of this run's."""
     here = timed("generator-fp32", "onnxruntime/cpu", 1.5, 112.0, time="2026-11-24T06:00:00+00:00")
@@ -491,7 +515,7 @@ def test_a_voice_that_does_not_stream_is_heard_when_its_sentence_is_done():
     whole = voice("hibari", metric="latency_ms_p50", value=15.0, ci=(14.0, 16.0))
     streams = voice("vits-joe", metric="first_audio_ms", value=9.0, ci=(8.0, 10.0))
     said = need("first_audio_ms", frame(whole, streams))
-    assert "as it comes: vits-joe baseline on onnxruntime/cpu (9 ms [8, 10];" in said
+    assert "As it comes: vits-joe baseline on onnxruntime/cpu (9 ms [8, 10];" in said
     said = need("first_audio_ms", frame(whole))
     assert "hibari baseline on onnxruntime/cpu (15 ms [14, 16], the whole sentence;" in said
 
@@ -528,7 +552,7 @@ def test_what_was_done_to_a_voice_is_told_beside_the_same_voice_of_the_same_run(
     )
     said = need("throughput_rtfx", table)
     assert (
-        "smaller: vits-joe int8-dynamic on onnxruntime/cpu (50 s/s [49, 51]; predicted MOS 4.40, 265 MB in use;"
+        "Smaller: vits-joe int8-dynamic on onnxruntime/cpu (50 s/s [49, 51]; predicted MOS 4.40, 265 MB in use;"
         in said
     )
     assert "not paired with baseline; without audible loss)" in said, "another bench's number is no comparison"
@@ -538,13 +562,13 @@ def test_what_was_done_to_a_voice_is_told_beside_the_same_voice_of_the_same_run(
     assert "1.25 [1.2, 1.3] times the speed of baseline; without audible loss)" in paired
     assert "int8-static" not in said and "99 s/s" not in said
     assert (
-        "distilled: nothing was measured of any." in said and "fine-tuned: nothing was measured of any." in said
+        "Distilled: nothing was measured of any." in said and "Fine-tuned: nothing was measured of any." in said
     )
     shown = needs.table(table).set_index("variant")
     assert shown.loc["int8-static", "heard"] == "worse, beside baseline"
     assert set(shown["done to it"]) == {"as it comes", "smaller"}
     said = need("throughput_rtfx", frame(made_of("vits-joe", "int8-static", 60.0, "worse")))
-    assert "smaller: none is offered (vits-joe int8-static: worse)." in said
+    assert "Smaller: none is offered (vits-joe int8-static: worse)." in said
 
 
 def told(name, *rows):

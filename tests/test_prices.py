@@ -82,8 +82,8 @@ def test_the_cheapest_wins_the_bill_and_gaps_are_said(run):
     spoken(run, "tortoise", "distilled-1", rtf=0.2, mos=3.9, metered=False)
     known = prices.priced(results.read(run.path), Prices())
     (said,) = needs.told(known, [one for one in needs.NEEDS if RENT in one.metrics])
-    assert "as it comes: hibari baseline on onnxruntime/cpu (0.00163 USD/h" in said and ", estimated" in said
-    assert "fine-tuned: nothing was measured of any." in said
+    assert "As it comes: hibari baseline on onnxruntime/cpu (0.00163 USD/h" in said and ", estimated" in said
+    assert "Fine-tuned: nothing was measured of any." in said
     shown = needs.table(known).set_index("voice")
     label = "Cost of an hour of audio, rented, USD/h"
     assert shown.loc["vits-joe", label] == "0.0163 (estimated)"

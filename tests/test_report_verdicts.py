@@ -242,3 +242,10 @@ def test_claims_stand_apart_from_what_was_published_and_measured(tmp_path):
     assert 'id="claims"' in page and "by somebody without a publication" in page.replace("stated ", "")
     cells = notebook.table(run, ["train_frames_per_s"]).iloc[:, 0].to_dict()
     assert cells["tacotron2", "distributed", "8-devices"] == "9.2 (claimed)"
+
+
+def test_an_empty_table_is_shown_as_such_and_not_as_a_header_alone():
+    import pandas as pd
+
+    assert notebook.full(pd.DataFrame(columns=["voice", "target"])).data == "<p>(no rows)</p>"
+    assert "no rows" not in notebook.full(pd.DataFrame({"voice": ["a"]})).data

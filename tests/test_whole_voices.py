@@ -140,7 +140,7 @@ def test_recorded_voices_of_a_gpu_are_shown_with_where_they_were_measured():
     rows.append(rows[1] | {"system": "whisper-tiny.en"})  # a recogniser, which speaks nothing
     shown = whole_voices.table(results.frame(rows), GPU)
     assert list(shown.target) == ["torch/cuda-h100"] and shown["RTF, s/s"][0] == "0.005"
-    assert shown["of"][0] == "06_gpu_vs_npu@full@a"
+    assert shown["run"][0] == "06_gpu_vs_npu@full@a"
 
 
 @pytest.mark.parametrize("name", ["vits-joe", "fastspeech2"])

@@ -3,10 +3,11 @@ target in `lib.targets`.
 
 A **stage** (`stages`) is a network on inputs of fixed shapes, with examples of what it really sees. `export` writes it
 into a folder in the forms that runtimes read; a **runtime** is a module of this room that says which form it reads
-(`READS`; `READS_AS` where a precision wants another), which precisions it has (`PRECISIONS`; `CUDA_PRECISIONS`,
-`NPU_PRECISIONS` where a device has others) and how it loads one (`load(job) -> Loaded`, see `job`). It is loaded by a
-process of its own (`apart`), in the Python of its toolchain where that wants one, and under a time limit: what is
-missing, crashes or hangs costs a sentence.
+(`READS`; `READS_AS` where a precision wants another), which precisions it has (`PRECISIONS`; where a device has others,
+a name for it: `CUDA_PRECISIONS`, `NPU_PRECISIONS`) and how it loads a stage (`load(job) -> Loaded`, see `job`). It may
+have `build(job)`, which compiles without the device, and `EMULATES = True`, where its answers come from a slow
+emulator. It is loaded by a process of its own (`apart`), in the Python of its toolchain where that wants one, and under
+a time limit: what is missing, crashes or hangs is one row that says why. `torch` is the shortest of them.
 
 >>> runtime("torch-compile/cpu").PRECISIONS
 ('fp32', 'bf16')
@@ -62,7 +63,8 @@ def precisions(target: str) -> tuple[str, ...]:
     ('fp32', 'tf32', 'fp16', 'bf16')
     """
     module = runtime(target)
-    return getattr(module, f"{targets.find(target).device.upper()}_PRECISIONS", module.PRECISIONS)
+    device = targets.find(target).device.upper().replace("-", "_")
+    return getattr(module, f"{device}_PRECISIONS", module.PRECISIONS)
 
 
 def reads(target: str, precision: str) -> tuple[str, ...]:

@@ -216,7 +216,9 @@ def whisper_encoder(
 def _stage(
     system: str, name: str, network: nn.Module, frames: int, texts, calibration, spoken, seen, waveform
 ) -> Stage:
-    """seen: text -> Seen; waveform: (text, outputs) -> (n_samples,) of all frames."""
+    """A stage of so many frames. seen: text -> Seen; waveform: (text, outputs) -> (n_samples,) of all frames, None for
+    outputs that nobody can listen to; of such no sentence is judged.
+    """
     inputs, *others = (seen(text)[0] for text in texts)
     scales = tuple(seen(text)[0] for text in calibration) or (inputs,)
     return Stage(
@@ -227,9 +229,9 @@ def _stage(
         scales,
         frames * HOP_S,
         frames,
-        functools.partial(waveform, texts[0]),
+        waveform and functools.partial(waveform, texts[0]),
         others=tuple(others),
-        spoken=_whole(frames, spoken, seen, waveform),
+        spoken=_whole(frames, spoken, seen, waveform) if waveform else (),
     )
 
 

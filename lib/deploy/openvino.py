@@ -28,7 +28,7 @@ def load(job: Job) -> Loaded:
     compiled = core.compile_model(str(_graph(job)), device, settings)
     request = compiled.create_infer_request()
 
-    def run(inputs):
+    def run(inputs):  # in the order in which the graph names them, which is that of the network's forward
         answer = request.infer(dict(enumerate(inputs)))
         return [answer[end].copy() for end in compiled.outputs]
 
@@ -40,5 +40,7 @@ def _graph(job: Job) -> Path:
         return job.form("plain.onnx")
     path = Path(job.folder) / "int8.onnx"
     if not path.exists():
-        raise RuntimeError("the graph in 8 bit is made by onnxruntime/cpu: deploy that first")
+        raise RuntimeError(
+            "the graph in 8 bits is made by onnxruntime/cpu: name that among the targets, before this one"
+        )
     return path

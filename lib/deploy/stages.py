@@ -43,11 +43,12 @@ class Spoken:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A network on fixed shapes. inputs: what it is timed and checked on; others: what it is timed on, too, of the same
-    shapes; calibration: likewise, from which scales are set; spoken: sentences by which what comes out is judged;
-    audio_s: what one run makes or hears, in the mean; window_s: what it computes however little of that is speech, None
-    where it is audio_s; waveform: outputs -> (n_samples,), where they are heard at once or once the host has finished
-    them; batch: sentences a run.
+    """A network on fixed shapes. network: one that torch.save can write whole (not with hooks that weight norm leaves
+    behind); inputs: what it is timed and checked on; others: what it is timed on, too, of the same shapes; calibration:
+    likewise, from which scales are set; spoken: sentences by which what comes out is judged; audio_s: what one run
+    makes or hears, in the mean; window_s: what it computes however little of that is speech, None where it is audio_s;
+    waveform: outputs -> (n_samples,), where they are heard at once or once the host has finished them; batch: sentences
+    a run.
     """
 
     system: str
@@ -122,7 +123,8 @@ def build(
     return make(frames, list(texts), list(calibration), list(spoken))
 
 
-# A stage is one function (frames, texts, calibration texts, texts to judge by) -> Stage, and one line.
+# A stage is one function (frames, texts, calibration texts, texts to judge by) -> Stage, and one line here; one that is
+# cut into chunks a line in `_CONTEXT`, too.
 _STAGES = {
     "hifigan/generator": "networks:hifigan_generator",
     "istft/trunk": "networks:istft_trunk",
@@ -134,7 +136,8 @@ NAMES = tuple(_STAGES)
 
 
 # Frames of its input (before, after) that an output of the network depends on, itself aside. What attends depends on
-# all of them, and is not cut: a bucket holds its whole sentence.
+# all of them, and is not cut: a bucket holds its whole sentence. So does that of a stage without a line here: nothing
+# of its chunks is counted as seen twice.
 _CONTEXT = {"hifigan/generator": (32, 32), "istft/trunk": (42, 0), "vits-joe/decoder": (11, 11)}
 
 

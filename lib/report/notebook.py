@@ -90,10 +90,14 @@ def verdicts(table: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def full(table: "pd.DataFrame"):
-    """A table whose sentences are shown to their end, where pandas cuts a cell after 50 characters."""
+    """A table whose sentences are shown to their end, where pandas cuts a cell after 50 characters; an empty one as
+    "(no rows)", for its header alone reads like a fault.
+    """
     import pandas as pd
     from IPython.display import HTML
 
+    if table.empty:
+        return HTML("<p>(no rows)</p>")
     with pd.option_context("display.max_colwidth", None):
         return HTML(table.to_html(classes="full"))
 

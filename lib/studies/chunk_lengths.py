@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def table(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Milliseconds for a second of audio that comes out as in the whole, by the length of the chunk: short ones are
-    mostly context, long ones may outgrow the memory (`spill`). Infinite: no frame comes out so.
+    mostly context, long ones may outgrow the memory (`spill`). Infinite: no frame comes out so; "": not tried.
 
     rows: of several bucket lengths ("decoder-a8w8-f25"), with those that were not run; one line a stage and target, one
     column a length, each of the run that tried most lengths.
@@ -33,7 +33,8 @@ def table(rows: "pd.DataFrame") -> "pd.DataFrame":
         columns=["system", "stage", "target", "frames", "ms"],
     )
     wide = long.pivot(index=["system", "stage", "target"], columns="frames", values="ms")
-    return wide.rename_axis(columns="frames of a chunk; ms for a second of audio that comes out right")
+    told = "frames of a chunk; ms for a second of audio that comes out right"
+    return wide.astype(object).fillna("").rename_axis(columns=told)
 
 
 def spill(rows: "pd.DataFrame") -> str | None:

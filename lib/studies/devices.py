@@ -75,15 +75,28 @@ def padding(built: Sequence[stages.Stage], texts: Sequence["Sentence"], frames: 
     said = []
     for label, context in {stage.label: stage.context for stage in built if stage.context}.items():
         one, two = (stages.padding_waste(lengths, b, context) for b in ([frames], [frames // 4, frames]))
-        sees = f"{context[0]} frames before and {context[1]} after its own"
-        said.append(f"{label} {100 * one:.0f} % ({100 * two:.0f} %), which sees {sees}")
+        needs = f"needs {context[0]} frames before and {context[1]} after those it is for"
+        said.append(f"{label}, which {needs}, {100 * one:.0f} % ({100 * two:.0f} %)")
     return (
-        f"Of {len(lengths)} sentences cut into buckets of {frames} frames so much of what is computed is padding or "
-        f"seen twice (in brackets: with a second bucket of {frames // 4} frames): {'; '.join(said)}. Counted with "
-        f"{FRAMES_A_CHARACTER} frames a character."
+        f"When {len(lengths)} sentences are cut into buckets of {frames} frames, this share of all that is computed is "
+        f"padding or computed twice (in brackets: with a second, shorter bucket of {frames // 4} frames): "
+        f"{'; '.join(said)}. The sentences' lengths are guessed, at {FRAMES_A_CHARACTER} frames a character."
         if said
         else None
     )
+
+
+def absent(rows: "pd.DataFrame") -> str | None:
+    """What was not run although its target is here, and why, in a sentence: a precision that this processor lacks, a
+    stage that could not be written or loaded; None without any. What is wrong with a target `present` says.
+    """
+    why: dict[str, list[str]] = {}
+    for row in rows[(rows.kind == "not_run") & (rows.metric == "latency_ms_p50")].itertuples():
+        known = row.target in targets.TARGETS and not deploy.no_runtime(row.target)
+        if known and not targets.find(row.target).why_not():
+            why.setdefault(str(row.detail), []).append(f"{row.system} {row.variant} on {row.target}")
+    said = "; ".join(f"{', '.join(dict.fromkeys(names))} ({reason})" for reason, names in why.items())
+    return f"Not run, though its target is here: {said}." if said else None
 
 
 def judge(threads: int) -> "Scorer":
@@ -113,12 +126,12 @@ def all_rows(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
 
 def together(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
     """Simulated rows of this run and recorded ones, a line each: latency, ms for a second of audio that comes out as in
-    the whole, operators placed, SNR, memory and its bandwidth; and what was not run, with the reason, where no recorded
-    run has it.
+    the whole, operators placed, SNR, memory and its bandwidth; below them what was not run where no recorded run has
+    it, a line for each system and target with the reason.
     """
     import pandas as pd
 
-    lines, seen = [], set()
+    lines, refused, seen = [], {}, set()
     for origin, table in (("now", now), ("recorded", _of_notebook(recorded))):
         for line in simulated.newest(simulated.read(table)):
             names = {"system": line.system, "stage": line.variant, "target": line.target}
@@ -127,7 +140,7 @@ def together(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
                 continue
             seen.add(line.name)
             if line.why_not:
-                lines.append(told | {"why not": line.why_not})
+                refused.setdefault((line.system, line.target, origin, line.why_not), []).append(line.variant)
                 continue
             seconds = line.ms_a_second
             told |= {
@@ -139,6 +152,9 @@ def together(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
                 "bandwidth": line.bandwidth,
             }
             lines.append(told)
+    for (system, target, origin, why), variants in refused.items():
+        names = {"system": system, "stage": ", ".join(variants), "target": target}
+        lines.append(names | {"when": origin, "kind": "not run", "why not": why})
     return pd.DataFrame(lines).fillna("")
 
 
@@ -161,10 +177,15 @@ def operators_left(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def finding(rows: "pd.DataFrame") -> str | None:
+    """What `findings` says, in one paragraph; None where that is nothing."""
+    return " ".join(findings(rows)) or None
+
+
+def findings(rows: "pd.DataFrame") -> list[str]:
     """The fastest measured targets of each stage against PyTorch, and what the NPUs' models say, in sentences."""
     lines = [line for line in simulated.newest(simulated.read(rows)) if not line.why_not]
-    said = [*_fastest(rows), _cheapest(lines), _collapsed(lines)]
-    return " ".join(filter(None, said)) or None
+    said = [*_fastest(rows), _cheapest(lines), *_collapsed(lines)]
+    return [sentence for sentence in said if sentence]
 
 
 def _fastest(rows: "pd.DataFrame") -> list[str]:
@@ -187,12 +208,17 @@ def _fastest(rows: "pd.DataFrame") -> list[str]:
         same = next((row for row in ranked if _snr_db(checked.get(_names(row))) >= ROUNDING_DB), None)
         told = []
         if same is not None:
-            told.append(f"of what computes the same {_timed(same)} is fastest")
+            told.append(f"of what computes the same {_timed(same)} is {_fast(same)}")
         if ranked[0] is not same:
             known = _known(checked.get(_names(ranked[0])))
-            told.append(f"{_timed(ranked[0])} is {'faster still' if told else 'fastest'}{known}")
+            told.append(f"{_timed(ranked[0])} is {_fast(ranked[0], 'faster still' if told else 'fastest')}{known}")
         said.append(f"{system} on {on}, beside {_base(run, system)}: {'; '.join(told)}.")
     return said
+
+
+def _fast(row: Any, said: str = "fastest") -> str:
+    """How fast the first of the others is: below 1 it is PyTorch itself that is fastest."""
+    return said if row.value >= 1 else "nearest to PyTorch, which is faster"
 
 
 def _names(row: Any) -> tuple[str, str, str]:
@@ -264,14 +290,13 @@ def _window(line: simulated.Line) -> str:
     return f", of a window of {line.detail['audio_s']:g} s, filled or not" if whole else ""
 
 
-def _collapsed(lines: Sequence[simulated.Line]) -> str | None:
-    """What no longer says the same in 8 bit, and what does not fit, in sentences."""
+def _collapsed(lines: Sequence[simulated.Line]) -> list[str]:
+    """What no longer says the same in 8 bits, and what does not fit, in sentences."""
     noisy = {(one.system, one.variant, targets.find(one.target).emulator): one for one in lines if one.collapsed}
     listed = ", ".join(
         f"{system} {variant} by {emulator} ({one.snr_db:.0f} dB)"
         for (system, variant, emulator), one in noisy.items()
     )
     large = "; ".join(f"{one.name} {one.does_not_fit}" for one in lines if one.does_not_fit)
-    said = [f"Placed, but no longer the same, below {NOISE_DB:g} dB: {listed}."] if noisy else []
-    said += [f"Timed by its compiler, but the device has no room for it: {large}."] if large else []
-    return " ".join(said) or None
+    said = [f"Placed, but no longer the same, with an SNR below {NOISE_DB:g} dB: {listed}."] if noisy else []
+    return said + ([f"Timed by its compiler, but the device has no room for it: {large}."] if large else [])

@@ -188,12 +188,16 @@ def table(rows: "pd.DataFrame") -> "pd.DataFrame":
             "variant": voice.variant,
             "target": voice.target,
         }
-        for metric in columns:
-            unit = METRICS[metric].unit
-            line[f"{METRICS[metric].label}, {unit}"] = _cell(voice, metric)
+        line |= {_column(metric): _cell(voice, metric) for metric in columns}
         heard = voice.heard and f"{voice.heard}, beside {voice.base}"
-        lines.append(line | {"heard": heard, "of": voice.run[0]})
+        lines.append(line | {"heard": heard, "run": voice.run[0]})
     return pd.DataFrame(lines)
+
+
+def _column(metric: str) -> str:
+    """Its label, with the unit that the label does not name already: "Predicted MOS", "WER, normalised, %"."""
+    label, unit = METRICS[metric].label, "%" if METRICS[metric].unit == "fraction" else METRICS[metric].unit
+    return label if label.endswith(unit) else f"{label}, {unit}"
 
 
 def told(rows: "pd.DataFrame", needs: Sequence[Need] = NEEDS) -> list[str]:
@@ -201,7 +205,7 @@ def told(rows: "pd.DataFrame", needs: Sequence[Need] = NEEDS) -> list[str]:
     sentence, with quality and memory beside.
     """
     every = voices(rows)
-    return [f"{need.said}: {' '.join(_sentences(every, need))}" for need in needs]
+    return [f"{need.said}. {' '.join(_sentences(every, need))}" for need in needs]
 
 
 def _sentences(every: Sequence[Voice], need: Need) -> Iterator[str]:
@@ -211,14 +215,14 @@ def _sentences(every: Sequence[Voice], need: Need) -> Iterator[str]:
         ]
         natural = [voice for voice in of_kind if voice.natural]
         if not natural:
-            yield f"{kind}: {_nobody(of_kind, need)}."
+            yield f"{kind.capitalize()}: {_nobody(of_kind, need)}."
             continue
         run = natural[0].run  # of the newest that has any
         pools: dict[tuple, list[Voice]] = {}
         for voice in (one for one in natural if one.run == run):
             pools.setdefault(_measure(voice, need), []).append(voice)
         for (metric, *_), pool in pools.items():
-            yield f"{kind}: {_best(pool, metric)}."
+            yield f"{kind.capitalize()}: {_best(pool, metric)}."
 
 
 def _nobody(of_kind: Sequence[Voice], need: Need) -> str:
@@ -242,7 +246,7 @@ def _best(pool: Sequence[Voice], metric: str) -> str:
     ranked = sorted(pool, key=lambda one: -METRICS[own[one].metric].better * own[one].value)
     first = ranked[0]
     tied = [one for one in ranked[1:] if not _apart(first, one, metric)]
-    said = f"{first.name} ({_number(own[first])}{_beside(first)}{_over_base(first, own[first])})"
+    said = f"{first.name} ({_number(own[first])}{_beside(first, metric)}{_over_base(first, own[first])})"
     if tied:
         names = ", ".join(f"{one.name} ({_number(own[one])})" for one in tied)
         said += f", not to be told from {names}"
@@ -302,12 +306,12 @@ def _number(row: Any) -> str:
     return ", ".join([f"{row.value:.3g} {row.unit}{interval}", *words])
 
 
-def _beside(voice: Voice) -> str:
-    """Quality, memory and cost."""
+def _beside(voice: Voice, metric: str) -> str:
+    """Quality, memory and cost, unless that was told already."""
     said = [f"predicted MOS {voice.value('mos_predicted'):.2f}"]
     if (memory := voice.value("peak_rss_mb")) is not None:
         said.append(f"{memory:.0f} MB in use")
-    if (cost := voice.value(RENT)) is not None:
+    if metric != RENT and (cost := voice.value(RENT)) is not None:
         said.append(f"{cost:.2g} USD an hour of audio, estimated")
     return "; " + ", ".join(said)
 
@@ -328,4 +332,7 @@ def _over_base(voice: Voice, row: Any) -> str:
 
 def _cell(voice: Voice, metric: str) -> str:
     row = voice.rows.get(metric)
-    return "" if row is None else marked(row, f"{row.value:.3g}")
+    if row is None:
+        return ""
+    value = 100 * row.value if METRICS[metric].unit == "fraction" else row.value
+    return marked(row, f"{value:,.0f}" if value >= 1_000 else f"{value:.3g}")

@@ -130,7 +130,7 @@ def table(rows: "pd.DataFrame", targets: Sequence[str]) -> "pd.DataFrame":
                 f"{METRICS[m].label}, {METRICS[m].unit}": marked(of[m], number(of[m])) for m in SHOWN if m in of
             }
             voice = system + variant.removeprefix(WHOLE).partition("@")[0]  # "fastspeech2-by-istft"
-            lines.append({"voice": voice, "target": target, **named, "of": of["rtf"].notebook})
+            lines.append({"voice": voice, "target": target, **named, "run": of["rtf"].notebook})
     return pd.DataFrame(lines or {"voice": [], "target": []}).fillna("")
 
 
