@@ -223,5 +223,7 @@ def test_it_begins_as_some_blocks_of_its_teacher(readings):
 
 def test_its_input_is_as_wide_as_it_says():
     with torch.no_grad():
-        hz, spectra = network.build(SMALL)["decoder"](torch.zeros(1, 5, SMALL.width + N_PLACE))
-    assert hz.shape == (1, 5) and spectra.shape == (1, 5, N_SPECTRA)
+        decoder, held = network.build(SMALL)["decoder"], torch.zeros(1, 5, SMALL.width + N_PLACE)
+        heard = decoder(held)
+        spectra = decoder(held, heard)
+    assert heard.hz.shape == heard.loudness.shape == (1, 5) and spectra.shape == (1, 5, N_SPECTRA)
