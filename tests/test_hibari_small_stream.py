@@ -142,11 +142,12 @@ def test_named_alone_it_is_heard_where_it_is_benched_and_where_it_would_not_be(t
     monkeypatch.setattr(whole_voices.bench, "bench", bench)
     run, name = results.Run("06_gpu_vs_npu", tmp_path / "quick"), "hibari-small"
     for targets in (["onnxruntime/cpu"], []):
-        made = whole_voices.compare(run, [name], targets, [LONG] * 8, streamed=[name], streamed_on=["onnxruntime/cpu"])
+        how = {"streamed": [name], "streamed_on": ["onnxruntime/cpu"]}
+        made = whole_voices.compare(run, [name], targets, [LONG] * 8, **how)
         assert list(made) == [f"{name} on torch/cpu", f"{name} on onnxruntime/cpu"]
     assert first_sound.finding({f"{name} on onnxruntime/cpu": made[f"{name} on onnxruntime/cpu"]}) == (
-        f"Streamed: {name} on onnxruntime/cpu is heard after 40 [40, 40] ms, its sentence done after 100 [100, 100] ms; "
-        "behind the first sound no gap."
+        f"Streamed: {name} on onnxruntime/cpu is heard after 40 [40, 40] ms, its sentence done after 100 [100, 100] "
+        "ms; behind the first sound no gap."
     )
     rows = results.read(run.path)
     heard = rows[rows.metric == "first_audio_ms"]

@@ -51,7 +51,7 @@ def spoken(spectra: np.ndarray, hz: np.ndarray, seed: int | tuple[int, ...]) -> 
 
 
 class Synthesis:
-    """A sentence on its way from spectra to samples, some frames at a time. hz: F0 of its F frames, 0 where unvoiced."""
+    """A sentence on its way from spectra to samples, some frames at a time. hz: F0 of each (F,), 0 where unvoiced."""
 
     def __init__(self, hz: np.ndarray, seed: int | tuple[int, ...]):
         self.hz, self._sounding = hz, sounding_frames(hz)
