@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from fresh_process import ask
 
 from lib import systems
-from lib.errors import MissingDataError, ParameterError, TextError
-from lib.systems.hibari_small import PARTS, HibariSmallConfig, network, signal
+from lib.errors import MissingDataError, ParameterError, TextError, TrainingError
+from lib.features import HIFIGAN
+from lib.files import content_key
+from lib.systems.checkpoint import CONFIG, WEIGHTS
+from lib.systems.hibari_small import PARTS, HibariSmallConfig, network, reading, signal
 from lib.systems.hibari_small.config import N_BINS, N_PLACE, N_SPECTRA
 from lib.systems.hibari_small.reading import Reader
 from lib.systems.hibari_vocoder import network as teacher
@@ -162,6 +167,42 @@ def test_both_runtimes_say_the_same(folder):
         ours.speak("日本", 0)
 
 
+def test_its_folder_says_which_phonemes_it_learnt_and_of_no_mel(folder, monkeypatch):
+    described = json.loads((folder / CONFIG).read_text())
+    assert described == {
+        "system": "hibari-small",
+        "network": dataclasses.asdict(SMALL),
+        "symbols": reading.vocabulary_key(),
+    }
+    numbers = reading.vocabulary()
+    assert len(numbers) > 100 and max(numbers.values()) < 178
+    monkeypatch.setattr(reading, "vocabulary", lambda: numbers | {"a": numbers["b"]})
+    for target in ("torch/cpu", "onnxruntime/cpu"):
+        with pytest.raises(TrainingError, match="learnt other symbols .*pip install hibari-tts==") as refused:
+            systems.load("hibari-small", target=target, checkpoint=folder)
+        assert str(folder) in str(refused.value)
+
+
+def test_one_from_before_it_said_so_is_taken_as_it_is(folder, tmp_path, monkeypatch):
+    """Those named a mel, and no phonemes."""
+    old = {"system": "hibari-small", "network": dataclasses.asdict(SMALL), "mel": dataclasses.asdict(HIFIGAN)}
+    (tmp_path / CONFIG).write_text(json.dumps(old))
+    weights = safetensors.torch.load_file(folder / WEIGHTS)
+    safetensors.torch.save_file(weights, tmp_path / WEIGHTS, {"config": content_key(old)})
+    monkeypatch.setattr(reading, "vocabulary", dict)
+    config, networks = PARTS.load(tmp_path)
+    own = PARTS.arrays(tmp_path)[1]
+    assert config == SMALL == PARTS.sizes(tmp_path) and own.keys() == weights.keys()
+    assert set(networks) == set(task.MODULES)
+    for wrong in (old | {"symbols": "another"}, {key: old[key] for key in ("system", "network")}):
+        (tmp_path / CONFIG).write_text(json.dumps(wrong))
+        with pytest.raises(TrainingError, match="not saved with this config.json"):
+            PARTS.load(tmp_path)
+    (tmp_path / WEIGHTS).unlink()
+    with pytest.raises(MissingDataError, match="holds no voice"):
+        PARTS.load(tmp_path)
+
+
 def test_a_fresh_process_needs_no_torch(folder):
     ours = systems.load("hibari-small", target="onnxruntime/cpu", checkpoint=folder)
     answer = ask({"name": "hibari-small", "target": "onnxruntime/cpu", "checkpoint": str(folder)}, TEXTS[0])
@@ -223,5 +264,7 @@ def test_it_begins_as_some_blocks_of_its_teacher(readings):
 
 def test_its_input_is_as_wide_as_it_says():
     with torch.no_grad():
-        hz, spectra = network.build(SMALL)["decoder"](torch.zeros(1, 5, SMALL.width + N_PLACE))
-    assert hz.shape == (1, 5) and spectra.shape == (1, 5, N_SPECTRA)
+        decoder, held = network.build(SMALL)["decoder"], torch.zeros(1, 5, SMALL.width + N_PLACE)
+        heard = decoder(held)
+        spectra = decoder(held, heard)
+    assert heard.hz.shape == heard.loudness.shape == (1, 5) and spectra.shape == (1, 5, N_SPECTRA)

@@ -53,15 +53,17 @@ def compare(
     processor, paired; label -> what was benched, nothing where no target is here. What a machine or a voice has not is
     one `not run` row.
 
-    streamed: those of the voices that are spoken by a vocoder that streams, too ("fastspeech2-by-istft"), on these
-    targets. energy: joules of a sensor, over 10 s a round; timeout_s: of one process, in which networks may be
-    compiled.
+    streamed: those of the voices that are spoken by a vocoder that streams, too ("fastspeech2-by-istft"), or that
+    stream as they come ("hibari-small"), on these targets. energy: joules of a sensor, over 10 s a round; timeout_s: of
+    one process, in which networks may be compiled.
     """
     benched: dict[str, Benched] = {}
     for name in voices:
         found = {target: _candidate(run, name, target, threads) for target in targets if target != BASE}
         there = {target: one for target, one in found.items() if one is not None}
-        streams = first_sound.candidates(run, name, streamed, streamed_on, threads=threads)
+        streams = first_sound.candidates(
+            run, name, streamed, streamed_on, threads=threads, heard_on=(BASE, *targets)
+        )
         if not there and not streams and BASE not in targets:
             continue
         candidates = {f"{name} on {BASE}": _candidate(run, name, BASE, threads)}

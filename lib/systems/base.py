@@ -107,7 +107,7 @@ class System(Model):
 
     def stream(self, text: str, seed: int = 0) -> Iterator[np.ndarray]:
         """Speak `text` of any length piece by piece, (n_samples,) float32 each as soon as it is known: together what
-        `synthesize` makes, as far as its vocoder streams that. Who does not stream hands out whole sentences.
+        `synthesize` makes, as far as it, or its vocoder, streams that. Who does not stream hands out whole sentences.
 
         Errors as of `synthesize`; TextError at once.
         """

@@ -1,11 +1,11 @@
 """How does a network trained here lie on disk? One folder: sizes and meaning, weights, and a card.
 
-config.json         system, sizes, mel; of an acoustic model also voices and symbols
+config.json         system, sizes, mel, where it knows one; of an acoustic model also voices and symbols
 model.safetensors   half precision; of an acoustic model, statistics and norms in single
 README.md           the card
 
-`Kind` is an acoustic model's folder, `Parts` a vocoder's, which has several networks. Both are read in one place, where
-a folder that is empty, damaged, mixed up or of another system becomes an error with its remedy.
+`Kind` is an acoustic model's folder, `Parts` one of several networks, a vocoder's or a whole voice's. Both are read in
+one place, where a folder that is empty, damaged, mixed up or of another system becomes an error with its remedy.
 """
 
 from __future__ import annotations
@@ -109,12 +109,21 @@ class Kind:
 
 
 @dataclass(frozen=True)
+class Alphabet:
+    """Symbols whose numbers a package decides. package: as pip is told; key: -> a hash of those that are installed."""
+
+    package: str
+    key: Callable[[], str]
+
+
+@dataclass(frozen=True)
 class Parts:
-    """Checkpoints of a vocoder of several networks, whose weights are called "<network>.<key>".
+    """Checkpoints of a vocoder, or a voice, of several networks, whose weights are called "<network>.<key>".
 
     config: the dataclass of its sizes, which lies in `section` of config.json; build: config -> networks by name;
     keyed: whether every checkpoint says which config.json it was saved with (those made before it did are taken as
-    they are).
+    they are); mel: whether it takes one, else config.json has none (one that has is read as well); alphabet: of what
+    it reads, None where that is no text (a checkpoint that does not say which it learnt is taken as it is).
     """
 
     system: str
@@ -122,6 +131,8 @@ class Parts:
     build: Callable[[Any], dict[str, torch.nn.Module]]
     section: str = "network"
     keyed: bool = True
+    mel: bool = True
+    alphabet: Alphabet | None = None
 
     def save(
         self,
@@ -132,7 +143,7 @@ class Parts:
         *,
         half: bool = True,
     ) -> Path:
-        """Store a vocoder with its card.
+        """Store its networks with their card.
 
         weights: network -> state dict; half: in half the bytes (of `hifigan` an error 60 dB below the signal).
         """
@@ -146,10 +157,13 @@ class Parts:
             for name, state in weights.items()
             for key, value in state.items()
         }
-        return _write(Path(folder), self._describe(config), flat, card)
+        symbols = self.alphabet.key() if self.alphabet else None
+        return _write(Path(folder), self._describe(config, self.mel, symbols), flat, card)
 
     def load(self, folder: str | Path) -> tuple[Any, dict[str, torch.nn.Module]]:
-        """(config, networks by name) from a folder of `save`; errors as those of `Kind.load`."""
+        """(config, networks by name) from a folder of `save`; errors as those of `Kind.load`, TrainingError also where
+        another alphabet is installed than it learnt.
+        """
         with self._read(folder, "pt") as (config, flat):
             networks = self.build(config)
             for name, network in networks.items():
@@ -168,14 +182,27 @@ class Parts:
 
     @contextmanager
     def _read(self, folder: str | Path, framework: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-        with _reading(Path(folder), self.system, "vocoder", framework) as stored:
+        with _reading(Path(folder), self.system, "vocoder" if self.mel else "voice", framework) as stored:
             config = self.config(**stored.description[self.section])
-            stored.must_mean(self._describe(config), keyed=self.keyed)
+            symbols = stored.description.get("symbols")
+            meant = self._describe(config, self.mel or "mel" in stored.description, symbols)
+            stored.must_mean(meant, keyed=self.keyed)
+            self._must_read(Path(folder), symbols)
             yield config, stored.weights
 
-    def _describe(self, config: Any) -> dict:
-        sizes = {self.section: dataclasses.asdict(config)}
-        return {"system": self.system, **sizes, "mel": dataclasses.asdict(HIFIGAN)}
+    def _describe(self, config: Any, mel: bool, symbols: str | None) -> dict:
+        """All that the weights mean: sizes, mel, where they know one, the alphabet's key, where one was noted."""
+        known = {"system": self.system, self.section: dataclasses.asdict(config)}
+        known |= {"mel": dataclasses.asdict(HIFIGAN)} if mel else {}
+        return known if symbols is None else known | {"symbols": symbols}
+
+    def _must_read(self, folder: Path, symbols: str | None) -> None:
+        """TrainingError where text would be told by other numbers than the networks learnt."""
+        if self.alphabet and symbols not in (None, self.alphabet.key()):
+            raise TrainingError(
+                f"the {self.system} in {folder} learnt other symbols than the installed package has: "
+                f"`pip install {self.alphabet.package}`, or train one with the package that is here"
+            )
 
 
 def describe(system: str, config: Any, speakers: Sequence[str]) -> dict:

@@ -8,7 +8,8 @@ random weights, the decoder as four of the teacher's eight blocks (Apache-2.0), 
 voice.
 
 `config.py` has the sizes, `network.py` the networks on torch, `signal.py` what lies around them (lengths, and the
-synthesis of the package frame by frame), `voice.py` and `stages.py` the system on torch and on ONNX Runtime.
+synthesis of the package frame by frame), `speaking.py` how a sentence is said, all at once or while it is still made,
+`voice.py` and `stages.py` the system on torch and on ONNX Runtime.
 """
 
 from lib.systems.hibari_small.config import HibariSmallConfig

@@ -33,3 +33,8 @@ class HibariSmallConfig:
                 raise ParameterError(f"model.{name} is {value}, it must be at least 1")
         if self.width % self.heads:
             raise ParameterError(f"model.width, {self.width}, is no multiple of model.heads, {self.heads}")
+
+    @property
+    def context(self) -> int:
+        """Frames to either side that the spectra of a frame are made of: three each convolution over time."""
+        return 3 * (self.decoder_blocks + 1)

@@ -28,6 +28,13 @@ class Prosody(NamedTuple):
     loudness: torch.Tensor
 
 
+class Heard(NamedTuple):
+    """What the spectra are told beside the phonemes, (B, F): F0 in Hz, 0 where unvoiced, and loudness."""
+
+    hz: torch.Tensor
+    loudness: torch.Tensor
+
+
 class Taught(NamedTuple):
     """What a decoder that learns is told: hz, loudness (B, F) and known (B, n, width) of all phonemes; real (B, F);
     rows and columns (N,): the frames whose spectra are wanted.
@@ -106,18 +113,17 @@ class Decoder(nn.Module):
         channels = silenced(self.enter(silenced(told.transpose(1, 2), real)), real)
         return self.norm(_through(self.blocks, channels, real).transpose(1, 2))
 
-    def forward(
-        self, held: torch.Tensor, taught: Taught | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor] | Learnt:
-        """(B, F, width + N_PLACE) -> F0 in Hz (B, F), 0 where unvoiced, and spectra (B, F, N_SPECTRA); what is taught
-        finds its spectra with the true pitch and loudness.
+    def forward(self, held: torch.Tensor, told: Heard | Taught | None = None) -> Heard | torch.Tensor | Learnt:
+        """(B, F, width + N_PLACE) -> what is `Heard` of a whole sentence; told that, spectra (B, F, N_SPECTRA), of a
+        part of one likewise; what is taught finds its spectra with the true pitch and loudness.
         """
-        if taught is None:
+        if told is None:
             found = self.prosody(held, None)
-            hz = USUAL_HZ * torch.exp(math.log(2) * found.octaves) * (found.voiced > 0)
-            return hz, self.head(self.hidden(held, hz, found.loudness, None))
-        hidden = self.hidden(held, taught.hz, taught.loudness, taught.real)[taught.rows, taught.columns]
-        return Learnt(self.prosody(held, taught.real), hidden, self.head(hidden), self.text(taught.known))
+            return Heard(USUAL_HZ * torch.exp(math.log(2) * found.octaves) * (found.voiced > 0), found.loudness)
+        if isinstance(told, Heard):
+            return self.head(self.hidden(held, told.hz, told.loudness, None))
+        hidden = self.hidden(held, told.hz, told.loudness, told.real)[told.rows, told.columns]
+        return Learnt(self.prosody(held, told.real), hidden, self.head(hidden), self.text(told.known))
 
 
 class _Attention(nn.Module):

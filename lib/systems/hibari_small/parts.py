@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lib.systems import checkpoint
+from lib.systems.hibari import PACKAGE
+from lib.systems.hibari_small import reading
 from lib.systems.hibari_small.config import HibariSmallConfig
 
 if TYPE_CHECKING:
@@ -17,4 +19,10 @@ def _build(config: HibariSmallConfig) -> dict[str, nn.Module]:
     return network.build(config)
 
 
-PARTS = checkpoint.Parts("hibari-small", HibariSmallConfig, _build)
+PARTS = checkpoint.Parts(
+    "hibari-small",
+    HibariSmallConfig,
+    _build,
+    mel=False,
+    alphabet=checkpoint.Alphabet(PACKAGE, reading.vocabulary_key),
+)

@@ -22,7 +22,7 @@ class HibariSmallOnnx(HibariSmall):
         self._begin(folder, target, threads)
         self.config = PARTS.sizes(folder)
         sources = (*checkpoints.files(folder), *(Path(__file__).parent / name for name in _WRITERS))
-        self.graphs = kept(self.name, ("encoder", "decoder"), sources, self._exported)
+        self.graphs = kept(self.name, ("encoder", "prosody", "decoder"), sources, self._exported)
         self._open()
 
     def _open(self) -> None:
@@ -34,9 +34,12 @@ class HibariSmallOnnx(HibariSmall):
         known, lasting = self.sessions["encoder"].run(None, {"ids": ids})
         return known, lasting
 
-    def decode(self, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        hz, spectra = self.sessions["decoder"].run(None, {"held": held})
-        return hz, spectra
+    def hear(self, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        hz, loudness = self.sessions["prosody"].run(None, {"held": held})
+        return hz, loudness
+
+    def decode(self, held: np.ndarray, hz: np.ndarray, loudness: np.ndarray) -> np.ndarray:
+        return self.sessions["decoder"].run(None, {"held": held, "hz": hz, "loudness": loudness})[0]
 
     def _exported(self) -> dict[str, bytes]:
         from lib.systems.hibari_small import export

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from lib import targets
+from lib.systems.hibari_small.network import Heard
 from lib.systems.hibari_small.parts import PARTS
 from lib.systems.hibari_small.speaking import HibariSmall
 
@@ -24,10 +25,21 @@ class HibariSmallTorch(HibariSmall):
 
     @torch.inference_mode()
     def encode(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        known, lasting = self.modules["encoder"](torch.from_numpy(ids)[None].to(self.device), None)
-        return known[0].float().cpu().numpy(), lasting[0].float().cpu().numpy()
+        known, lasting = self.modules["encoder"](self._batch(ids), None)
+        return _array(known), _array(lasting)
 
     @torch.inference_mode()
-    def decode(self, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        hz, spectra = self.modules["decoder"](torch.from_numpy(held)[None].to(self.device))
-        return hz[0].float().cpu().numpy(), spectra[0].float().cpu().numpy()
+    def hear(self, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        heard = self.modules["decoder"](self._batch(held))
+        return _array(heard.hz), _array(heard.loudness)
+
+    @torch.inference_mode()
+    def decode(self, held: np.ndarray, hz: np.ndarray, loudness: np.ndarray) -> np.ndarray:
+        return _array(self.modules["decoder"](self._batch(held), Heard(self._batch(hz), self._batch(loudness))))
+
+    def _batch(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array)[None].to(self.device)
+
+
+def _array(batch: torch.Tensor) -> np.ndarray:
+    return batch[0].float().cpu().numpy()

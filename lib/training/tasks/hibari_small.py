@@ -72,7 +72,7 @@ class Learning(HibariSmallConfig):
     @property
     def edge(self) -> int:
         """Frames at an end of a segment, where the sentence goes on, that lack what lies beyond."""
-        return 3 * max(self.prosody_blocks, self.decoder_blocks + 1)
+        return max(3 * self.prosody_blocks, self.context)
 
     @property
     def network(self) -> HibariSmallConfig:
@@ -165,7 +165,9 @@ class HibariSmallTask(Task):
             known, lasting = self.plain["encoder"](batch.tensors["ids"], None)
             off = signal.lengths(lasting[0].float().cpu().numpy()) - reading.frames
             held = signal.held(known[0].float().cpu().numpy(), reading.frames)
-            hz, spectra = (part[0].float().cpu().numpy() for part in self.plain["decoder"](_tensor(held, device)))
+            lasts = _tensor(held, device)
+            heard = self.plain["decoder"](lasts)
+            hz, spectra = (p[0].float().cpu().numpy() for p in (heard.hz, self.plain["decoder"](lasts, heard)))
             both = (hz > 0) & (reading.hz > 0)
             cents = np.abs(1200 * np.log2(hz[both] / reading.hz[both]))
             told.append(
