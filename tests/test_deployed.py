@@ -234,7 +234,7 @@ def test_a_stage_need_not_be_heard():
 
 def test_a_gpu_has_precisions_that_a_processor_has_not():
     assert deploy.precisions("torch/cpu") == ("fp32", "bf16")
-    assert set(deploy.precisions("torch/cuda")) == {"fp32", "tf32", "fp16", "bf16"}
+    assert set(deploy.precisions("torch/cuda")) == {"fp32", "tf32", "fp16", "bf16", "fp8"}
     assert "fp16" in deploy.precisions("onnxruntime/cuda") and "fp16" not in deploy.precisions(
         "onnxruntime/cpu"
     )
@@ -268,7 +268,7 @@ def test_what_is_recorded_as_a_cuda_graph_keeps_no_weights_of_autocast(monkeypat
         with torch_modules.precise(asked, cached=cached):
             assert torch.is_autocast_cache_enabled() is cached
     seen = []
-    monkeypatch.setattr(torch_modules, "opened", lambda asked: (nn.Identity(), []))
+    monkeypatch.setattr(torch_modules, "opened", lambda asked: (nn.Identity(), [], {}))
     monkeypatch.setattr(
         torch_modules, "precise", lambda asked, cached=True: seen.append(cached) or contextlib.nullcontext()
     )

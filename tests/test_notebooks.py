@@ -25,7 +25,7 @@ PRECISIONS = ("fp32",)
 
 
 def load(job: Job) -> Loaded:
-    network, inputs = torch_modules.opened(Job(job.folder, "dummy/cpu", job.precision, job.threads))
+    network, inputs, _ = torch_modules.opened(Job(job.folder, "dummy/cpu", job.precision, job.threads))
     return Loaded(torch_modules.runner(network, inputs, job), detail={"dummy": True})
 '''
 

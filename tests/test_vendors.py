@@ -157,6 +157,45 @@ def test_a_tool_that_fails_says_why_and_this_system_s_c_library_goes_first(tmp_p
         tpu_mlir._tool(given, "model_deploy")
 
 
+TRACEBACK = """Traceback (most recent call last):
+  File "/tpu_mlir/python/utils/mlir_shell.py", line 409, in _os_system
+    raise RuntimeError("[!Error]: {}".format(cmd_str))
+RuntimeError: [!Error]: tpuc-opt stage.mlir --processor-assign="chip=bm1684x mode=INT8" -o stage_tpu.mlir
+"""
+# As in sophgo/tpu-mlir's issue 264 and Seeed-Studio/reCamera-OS's 37.
+UNREACHABLE = """[Running]: tpuc-opt stage.mlir --processor-assign="chip=bm1684x mode=INT8" -o stage_tpu.mlir
+2026/03/27 17:05:04 - INFO : TPU-MLIR v1.30.2-20260301
+Entering FusePreprocessPass.
+WARNING: qscale > 1,  = 9.999990e-01
+Not support now.
+UNREACHABLE executed at /w/tpu-mlir/lib/Conversion/TopToTpu/CV18xx/CompareConst.cpp:32!
+PLEASE submit a bug report to https://github.com/llvm/llvm-project/issues/ and include the crash backtrace.
+Stack dump:
+0.\tProgram arguments: tpuc-opt stage.mlir --init "--processor-assign=chip=bm1684x mode=INT8"
+ #0 0x000055a72915f2f7 (/tpu_mlir/bin/tpuc-opt+0x8802f7)
+Aborted (core dumped)
+"""
+THROWN = "terminate called after throwing an instance of 'std::runtime_error'\n  what():  Op not supported\n"
+
+
+@pytest.mark.parametrize(
+    "said, why",
+    [
+        (
+            UNREACHABLE + TRACEBACK,
+            "Not support now. UNREACHABLE executed at /w/tpu-mlir/lib/Conversion/TopToTpu/CV18xx/CompareConst.cpp:32!",
+        ),
+        (THROWN + TRACEBACK, "what():  Op not supported"),
+        ("loc('a'): error: top.Erf has no kernel\n" + TRACEBACK, "loc('a'): error: top.Erf has no kernel"),
+        ("[Running]: a\ncan't open calibration table file!\n" + TRACEBACK, "can't open calibration table file!"),
+        (TRACEBACK, TRACEBACK.splitlines()[-1]),
+        ("", "it said nothing"),
+    ],
+)
+def test_of_sophgo_s_log_the_compiler_s_own_words_are_kept(said, why):
+    assert tpu_mlir.words(said) == why
+
+
 def test_scales_are_the_largest_values_seen_and_maxima_stay_wider(tmp_path, monkeypatch):
     for number, value in enumerate((1.0, -3.0)):
         job.save_arrays(tmp_path / f"calibration-{number:02d}.npz", [np.full(2, value, np.float32)])

@@ -60,7 +60,7 @@ def precisions(target: str) -> tuple[str, ...]:
     """Those that a target has; SpeechError as `runtime` raises it.
 
     >>> precisions("torch/cuda")
-    ('fp32', 'tf32', 'fp16', 'bf16')
+    ('fp32', 'tf32', 'fp16', 'bf16', 'fp8')
     """
     module = runtime(target)
     device = targets.find(target).device.upper().replace("-", "_")

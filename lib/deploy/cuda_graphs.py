@@ -7,14 +7,14 @@ from lib.deploy.job import Arrays, Job, Loaded
 from lib.systems import quicker
 
 READS = ("network.pt",)
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "fp8")
 
 
 def load(job: Job) -> Loaded:
     """Recorded on buffers of its own; inputs are copied into them, outputs out of them."""
     import torch
 
-    network, buffers = torch_modules.opened(job)
+    network, buffers, detail = torch_modules.opened(job)
     with torch.inference_mode(), torch_modules.precise(job, cached=False):
         graph, made = quicker.recorded(lambda: network(*buffers))
     outputs = made if isinstance(made, (tuple, list)) else (made,)
@@ -25,4 +25,4 @@ def load(job: Job) -> Loaded:
         graph.replay()
         return [t.float().cpu().numpy() for t in outputs]
 
-    return Loaded(run)
+    return Loaded(run, detail=detail)

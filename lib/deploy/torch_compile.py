@@ -7,13 +7,13 @@ from lib.deploy.job import Job, Loaded
 
 READS = ("network.pt",)
 PRECISIONS = ("fp32", "bf16")
-CUDA_PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
+CUDA_PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "fp8")
 
 
 def load(job: Job) -> Loaded:
     """Compiled for these shapes alone, as a bucket allows."""
     import torch
 
-    network, inputs = torch_modules.opened(job)
+    network, inputs, detail = torch_modules.opened(job)
     compiled = torch.compile(network, dynamic=False)
-    return Loaded(torch_modules.runner(compiled, inputs, job))
+    return Loaded(torch_modules.runner(compiled, inputs, job), detail=detail)

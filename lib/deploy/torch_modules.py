@@ -8,7 +8,9 @@ from lib.deploy.job import Arrays, Job
 
 
 def opened(job: Job):
-    """(network on its device, inputs there), threads and TF32 set. precision "tf32" allows it, "fp32" does not."""
+    """(network on its device, inputs there, what is to be said of it), threads and TF32 set. precision "tf32" allows
+    it, "fp32" does not; "fp8" replaces layers (`fp8_layers`), and RuntimeError says why it cannot.
+    """
     import torch
 
     torch.set_num_threads(job.threads)
@@ -16,7 +18,13 @@ def opened(job: Job):
     network = torch.load(job.form("network.pt"), weights_only=False).eval().to(job.device)
     if job.precision == "fp16" and job.device == "cpu":
         raise RuntimeError("no processor here computes faster in fp16")
-    return network, on_device(job.inputs(), job.device)
+    detail = {}
+    if job.precision == "fp8":
+        from lib.deploy import fp8_layers
+
+        with precise(job):
+            detail = fp8_layers.replace(network, [on_device(arrays, job.device) for arrays in job.calibration()])
+    return network, on_device(job.inputs(), job.device), detail
 
 
 def on_device(inputs: Arrays, device: str):
@@ -31,7 +39,7 @@ def precise(job: Job, *, cached: bool = True):
     """
     import torch
 
-    types = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    types = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp8": torch.bfloat16}
     if job.precision in types:
         return torch.autocast(job.device, dtype=types[job.precision], cache_enabled=cached)
     return contextlib.nullcontext()

@@ -30,6 +30,13 @@ GLIBC = ("libc.so.6", "libm.so.6", "libpthread.so.0")
 # What the compiler writes beside layers: loads, stores, groups of layers, ends of groups, changes of type at the ends.
 NO_LAYERS = ("Load", "Store", "Group", "Yield", "Cast")
 
+# Lines of a log that tell what runs, or where something crashed; what a C++ exception says is indented, too.
+ASIDE = re.compile(
+    r"\s+(?!\s|what\(\))|\d+\.\s|\[(Running|Success)\]|.*\[!Error\]|.*\btpuc-opt .*--|.* - (INFO|WARNING) :"
+    r"|Traceback|PLEASE submit|Stack dump|Aborted|Segmentation"
+)
+ERROR = re.compile(r"[Ee]rror|Assertion|what\(\)|invalid choice")
+
 
 def load(job: Job) -> Loaded:
     """Translated, quantized, compiled for the chip."""
@@ -92,8 +99,21 @@ def _tool(job: Job, *arguments: str) -> None:
     said = done.stdout + done.stderr
     (job.work() / f"{arguments[0]}.log").write_text(said)
     if done.returncode:
-        errors = re.findall(r"^.*(?:[Ee]rror|terminated|UNREACHABLE).*$", said, re.M) or ["it said nothing"]
-        raise RuntimeError(f"{arguments[0]} ended with code {done.returncode}: {errors[-1].strip()[:300]}")
+        raise RuntimeError(f"{arguments[0]} ended with code {done.returncode}: {words(said)[:300]}")
+
+
+def words(said: str) -> str:
+    """Why a tool failed, in its own words: the last line that names an error, or else the last that says anything.
+
+    What it ends with is mostly the command that failed and where; the compiler has said before why.
+    """
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not ASIDE.match(line)]
+    for before, line in reversed(list(zip(["", *lines], lines))):
+        if "UNREACHABLE" in line:  # the reason stands above it
+            return f"{before} {line}".strip()
+        if ERROR.search(line):
+            return line
+    return lines[-1] if lines else (said.strip().splitlines() or ["it said nothing"])[-1]
 
 
 def _environment(job: Job) -> dict[str, str]:
