@@ -143,6 +143,17 @@ def test_recorded_voices_of_a_gpu_are_shown_with_where_they_were_measured():
     assert shown["run"][0] == "06_gpu_vs_npu@full@a"
 
 
+def test_a_line_of_a_voice_is_of_one_run():
+    common = {"system": "vits-joe", "variant": "baseline", "target": "onnxruntime/cpu", "kind": "measured"}
+    common |= {"unit": "", "host": "a", "commit": "b"}
+    older = common | {"notebook": "06_gpu_vs_npu@study@b", "time": "2026-11-20"}
+    newer = common | {"notebook": "06_gpu_vs_npu", "time": "2026-11-21"}
+    rows = [older | {"metric": "rtf", "value": 0.2}, older | {"metric": "speedup", "value": 1.1}]
+    shown = whole_voices.table(results.frame([*rows, newer | {"metric": "rtf", "value": 0.1}]), ["onnxruntime/cpu"])
+    assert list(shown["RTF, s/s"]) == ["0.1"] and list(shown["of"]) == ["06_gpu_vs_npu"]
+    assert not any("peed" in name for name in shown), "that is the older run's"
+
+
 @pytest.mark.parametrize("name", ["vits-joe", "fastspeech2"])
 def test_a_compiled_voice_says_the_same_and_is_known_by_the_same_weights(name, monkeypatch):
     """Captured as for any compiler, and run by PyTorch itself: compiling takes minutes."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib import systems
+from lib import results, systems
 from lib.errors import ParameterError
 from lib.measure import bench
 from lib.measure.benched import Candidate
@@ -112,8 +112,8 @@ def absent(rows: "pd.DataFrame", targets: Sequence[str]) -> str | None:
 
 
 def table(rows: "pd.DataFrame", targets: Sequence[str]) -> "pd.DataFrame":
-    """A line each voice and target of these kinds that a run has timed, the newest of each: what a sentence waits for,
-    when it is heard where it streams, speed, energy and memory.
+    """A line each voice and target of these kinds, of the newest run that timed it: what a sentence waits for, when it
+    is heard where it streams, speed, energy and memory. What an older run alone has does not stand beside it.
     """
     import pandas as pd
 
@@ -122,12 +122,10 @@ def table(rows: "pd.DataFrame", targets: Sequence[str]) -> "pd.DataFrame":
     mine = mine[mine.notebook.str.startswith(NOTEBOOK)]  # others' benches have no PyTorch that took turns
     mine = mine[np.array([_plain(target) in targets for target in mine.target], bool)]
     mine = mine[np.array([systems.kind(name) != "recogniser" for name in mine.system], bool)]
-    who = ["system", "variant", "target"]
-    newest = mine.sort_values("time").drop_duplicates([*who, "metric"], keep="last")
-    lines = []
-    for (system, variant, target), own in newest.groupby(who, sort=False):
-        of = {row.metric: row for row in own.itertuples()}
-        if "rtf" in of:
+    who, lines = ["system", "variant", "target"], []
+    for (system, variant, target), own in mine.sort_values("time", kind="stable").groupby(who, sort=False):
+        runs = [{row.metric: row for row in part.itertuples()} for part in results.by_run(own)]
+        if of := next((run for run in runs if "rtf" in run), None):
             named = {
                 f"{METRICS[m].label}, {METRICS[m].unit}": marked(of[m], number(of[m])) for m in SHOWN if m in of
             }
