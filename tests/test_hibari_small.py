@@ -12,10 +12,11 @@ import safetensors.torch
 import torch
 from fresh_process import ask
 
-from lib import systems
+from lib import REPOSITORY, optimize, params, systems, zoo
 from lib.errors import MissingDataError, ParameterError, TextError, TrainingError
 from lib.features import HIFIGAN
 from lib.files import content_key
+from lib.studies import floors_smaller, menu
 from lib.systems.checkpoint import CONFIG, WEIGHTS
 from lib.systems.hibari_small import PARTS, HibariSmallConfig, network, reading, signal
 from lib.systems.hibari_small.config import N_BINS, N_PLACE, N_SPECTRA
@@ -268,3 +269,53 @@ def test_its_input_is_as_wide_as_it_says():
         heard = decoder(held)
         spectra = decoder(held, heard)
     assert heard.hz.shape == heard.loudness.shape == (1, 5) and spectra.shape == (1, 5, N_SPECTRA)
+
+
+# --- what others make of it
+
+
+@pytest.mark.parametrize(
+    "target, technique, arguments, kind",
+    [
+        ("onnxruntime/cpu", "int8-weights", {}, "Conv"),
+        ("onnxruntime/cpu", "int8-dynamic", {}, "MatMulInteger"),
+        ("onnxruntime/cpu", "int8-static", {"stages": ["decoder"], "sentences": ["Go home now."]}, "MatMul"),
+        ("torch/cpu", "int8-dynamic", {}, "Linear"),
+        ("torch/cpu", "int8-weights", {}, "Conv1d"),
+        ("torch/cpu", "int4-weights", {}, "Conv1d"),
+    ],
+)
+def test_techniques_know_its_networks(target, technique, arguments, kind, folder, tmp_path):
+    """Layers of this kind, too, are changed, and what was saved says the same."""
+    base = systems.load("hibari-small", target=target, threads=1, checkpoint=folder)
+    made = optimize.make(base, technique, **arguments)
+    assert made.made["changed"]["kinds"][kind] > 0
+    again = optimize.load(optimize.save(made, tmp_path), threads=1)
+    said = again.synthesize(TEXTS[0], 1).waveform
+    assert np.array_equal(said, made.synthesize(TEXTS[0], 1).waveform)
+    assert not np.array_equal(said, base.synthesize(TEXTS[0], 1).waveform)
+    assert np.concatenate(list(made.stream(TEXTS[0], 1))).shape == said.shape
+    assert again.front_end == base.front_end and set(base.front_end) <= set(again.files)
+
+
+@pytest.mark.parametrize("target", ["torch/cpu", "onnxruntime/cpu"])
+def test_int8_weights_are_a_smaller_download(target, tmp_path):
+    """The zoo's own, with its lexicon, beside what its floor asks for."""
+    base = systems.load("hibari-small", target=target, threads=1)
+    made = optimize.load(optimize.save(optimize.make(base, "int8-weights"), tmp_path))
+    assert base.size_mb / made.size_mb > floors_smaller.SMALLER["hibari-small"]
+
+
+def test_the_study_tries_few_things_on_it():
+    tried = {(one.target, one.variant) for one in menu.trials("study", ["hibari-small"])}
+    assert len(tried) == 6 and {target for target, _ in tried} == {"torch/cpu", "onnxruntime/cpu"}
+    assert not [one for one in menu.trials("quick") if one.system == "hibari-small"]
+
+
+def test_the_notebook_of_training_finds_its_recipe():
+    plan = recipe.find("quick", "hibari-small")
+    config = recipe.parse(task.Learning, plan.model, "model")
+    assert config.network == PARTS.sizes(zoo.folder("hibari-small")) and config.start_from == "hibari-small"
+    for profile in ("study", "full"):
+        asked = params.load(profile, REPOSITORY / "notebooks" / "02_training.ipynb")
+        assert "hibari-small" in asked["trained"] and asked["short_recipes"] == "quick"

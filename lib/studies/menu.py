@@ -167,6 +167,7 @@ def _trials(extent: str) -> list[Trial]:
         made += [Trial(*on, *SMALL), *(trial(*on, variant) for variant in ("int8-weights", "fp16-weights"))]
         made.append(halved(*on, "int8-dynamic-mel", "int8-dynamic", stages=own))
         made.append(halved(*on, "int8-static", stages=widest, **seen))
+    made += _of_small_voice(seen)
     # What the published size is made of (`promised`) is judged on the small one.
     own_vocoder = {**static, "stages": ["vocoder.decoder"]}
     both = (("int8-dynamic", {}), ("int8-static", own_vocoder))
@@ -204,6 +205,19 @@ def apart(made: Sequence[Trial]) -> list[Trial]:
 def of_decoder() -> dict[str, Any]:
     """What `int8-static` is given for a decoder, and `int8-aware` beside it: both must treat the same layers."""
     return {"stages": ["decoder"], "skip": [LAST], **sensitivity.arguments_of("int8-static")}
+
+
+def _of_small_voice(seen: Mapping[str, Any]) -> list[Trial]:
+    """What is tried on `hibari-small`, which speaks without a vocoder: few, for it is small. seen: arguments of
+    `int8-static`, which its graph over frames is given.
+    """
+    here, there = ("hibari-small", ONNX), ("hibari-small", TORCH)
+    return [
+        Trial(*here, *SMALL),
+        halved(*here, "int8-static", stages=["decoder"], **seen),
+        trial(*here, "int8-weights"),
+        *(trial(*there, variant) for variant in ("int8-dynamic", "int8-weights", "int4-weights")),
+    ]
 
 
 def _of_vocoders(static: Mapping[str, Any]) -> list[Trial]:
