@@ -420,7 +420,7 @@ def test_training_goes_on_from_the_zoo_with_its_jury():
     jury = judges.Jury(config.windows, config.channels, config.periods, config.period_width)
     modules = {**istft.build(config.network), "jury": jury}
     before = {name: copy.deepcopy(module.state_dict()) for name, module in modules.items()}
-    istft_task.start(modules, config.start_from)
+    checkpoint.start(modules, config.start_from, istft_task.finished)
     for name, module in modules.items():
         assert any(not torch.equal(value, before[name][key]) for key, value in module.state_dict().items()), (
             name

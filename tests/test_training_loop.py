@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 import signal
@@ -23,7 +24,7 @@ from torch import nn
 from lib import REPOSITORY, environment, results
 from lib.corpora.base import Corpus, Utterance
 from lib.errors import AudioError, MissingDataError, OutputError, ParameterError, TrainingError
-from lib.training import checkpoint, hardware, journal, scaling, stopping
+from lib.training import checkpoint, hardware, journal, scaling, schedule, stopping
 from lib.training.loop import train
 from lib.training.outcome import peak_memory as loop_memory
 from lib.training.recipe import Recipe, Settings
@@ -612,3 +613,36 @@ def test_scaling_is_measured_and_a_failing_recipe_is_named(tmp_path):
         TrainingError, match="broken.yaml on 1 processes failed: training failed: unknown key .*'bath_size'"
     ):
         scaling.measure(broken, 2, rounds=1)
+
+
+def test_training_begins_from_a_run_or_from_what_is_finished(tmp_path):
+    train(Predictor(tones()), recipe(steps=5), tmp_path / "run")
+    written = checkpoint.load(checkpoint.newest(tmp_path / "run")).weights
+    (tmp_path / "finished").mkdir()
+
+    def finished(folder: Path) -> dict:
+        return {"gain": {"weight": torch.ones(1, 1), "bias": torch.zeros(1)}}
+
+    def begun(folder: str, **options) -> dict[str, nn.Module]:
+        networks = {**Predictor(tones(), seed=1).modules, "another": nn.Linear(1, 1)}
+        networks["another"].weight.data.fill_(7.0)
+        checkpoint.start(networks, str(tmp_path / folder), finished, **options)
+        assert networks["another"].weight == 7, "what lies nowhere stays"
+        return networks
+
+    for options, stem in (({}, "network"), ({"averaged": True}, "ema-network")):
+        state = begun("run", **options)["network"].state_dict()
+        assert all(torch.equal(state[key], value) for key, value in written[stem].items())
+    assert not torch.equal(written["network"]["0.weight"], written["ema-network"]["0.weight"])
+    networks, before = begun("finished"), Predictor(tones(), seed=1).modules["network"]
+    assert networks["gain"].weight == 1 and torch.equal(networks["network"][0].weight, before[0].weight)
+    with pytest.raises(TrainingError, match="finished has other sizes than the recipe's"):
+        checkpoint.start({"gain": nn.Linear(2, 1)}, str(tmp_path / "finished"), finished)
+
+
+@pytest.mark.parametrize("rate, ramp, last_step", [(2e-3, 200, 10_000), (1.2e-3, 200, 6_000), (1e-2, 1, 60)])
+def test_a_rate_rises_and_falls_to_the_last_bit_as_runs_were_begun_with(rate, ramp, last_step):
+    for step in (0, 1, ramp - 1, ramp, last_step // 3, last_step - 1, last_step, 2 * last_step):
+        done = min(step / last_step, 1.0)
+        fallen = 0.03 + (1 - 0.03) * 0.5 * (1 + math.cos(math.pi * done))
+        assert schedule.cosine(step, rate, ramp, last_step) == rate * min(1.0, (step + 1) / ramp) * fallen

@@ -170,6 +170,10 @@ class Parts:
                 network.load_state_dict({key: value.float() for key, value in _of(flat, name).items()})
         return config, {name: network.eval() for name, network in networks.items()}
 
+    def states(self, folder: str | Path) -> dict[str, dict[str, torch.Tensor]]:
+        """Its weights in single precision by network, each a state dict; errors likewise."""
+        return {name: network.state_dict() for name, network in self.load(folder)[1].items()}
+
     def sizes(self, folder: str | Path) -> Any:
         """The sizes alone, read without torch; errors likewise."""
         with self._read(folder, "np") as (config, _):

@@ -15,7 +15,7 @@ import os
 import random
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from lib.errors import OutputError, ParameterError, TrainingError
+from lib.training import sources
 from lib.training.recipe import Recipe
 
 _NAME = re.compile(r"step-(\d{8})")
@@ -110,16 +111,33 @@ def load(path: Path, recipe: Recipe | None = None) -> Checkpoint:
     return Checkpoint(description["step"], weights, state)
 
 
-def take_over(networks: Mapping[str, nn.Module], weights: Mapping[str, Mapping[str, Any]], whose: str) -> None:
-    """Give networks the weights of those of the same name; the others stay. TrainingError for other sizes."""
+def start(
+    networks: Mapping[str, nn.Module],
+    name: str,
+    finished: Callable[[Path], Mapping[str, Mapping[str, torch.Tensor]]],
+    *,
+    averaged: bool = False,
+) -> None:
+    """Give networks the weights that a recipe's `start_from` names: of an earlier run's newest checkpoint, or, where
+    the folder holds no run, what `finished` reads there, a state dict by network. Networks that it has not stay as
+    they are. TrainingError for other sizes.
+
+    averaged: a run's averaged weights where it has them, not those that it would go on with.
+    """
+    folder = sources.start(name)
+    if (run := latest(folder / "checkpoints")) is None:
+        weights = finished(folder)
+    else:
+        loaded = load(run)
+        weights = {module: loaded.of(module) for module in networks} if averaged else loaded.weights
     try:
-        for name, network in networks.items():
-            if weights.get(name):
-                network.load_state_dict(weights[name])
+        for module, network in networks.items():
+            if weights.get(module):
+                network.load_state_dict(weights[module])
     except RuntimeError as error:  # torch's own words for other shapes
         raise TrainingError(
-            f"{whose} has other sizes than the recipe's ({' '.join(str(error).split())[:200]}): take its own recipe's "
-            "`model`, or another start_from"
+            f"the network in {folder} has other sizes than the recipe's ({' '.join(str(error).split())[:200]}): take "
+            "its own recipe's `model`, or another start_from"
         ) from error
 
 

@@ -25,7 +25,7 @@ from lib.systems.hibari_small.config import HibariSmallConfig
 from lib.systems.hibari_small.parts import PARTS
 from lib.systems.hibari_vocoder import network as teacher
 from lib.training import checkpoint as checkpoints
-from lib.training import sources
+from lib.training import schedule
 from lib.training.recipe import Recipe, narrowed, parse
 from lib.training.task import Batch, Task, Update, Validation, split
 from lib.training.tasks import hibari_readings
@@ -33,7 +33,6 @@ from lib.training.tasks.hibari_readings import Reading
 
 VOICE = "hibari"
 MODULES = ("encoder", "decoder")
-LEAST = 0.03  # of the learning rate, in the end
 LITTLE = 0.02  # what a magnitude counts for at least, of 1, where something else drowns it
 LOUDNESS = 3.0  # what a magnitude counts for beside a phase: in half a trained student it was they that were heard
 QUIET = 1e-4  # magnitude of what nobody hears
@@ -47,7 +46,7 @@ class Learning(HibariSmallConfig):
     compared_frames: int = 32  # ... and those of them whose spectra are compared
     learning_rate: float = 2e-3
     ramp: int = 200  # steps over which it rises to its value
-    last_step: int = 10_000  # until which it falls, as half a cosine, to LEAST of it
+    last_step: int = 10_000  # until which it falls, as half a cosine, to `schedule.LEAST` of it
     hidden_weight: float = 3.0  # of the distance of what the last layer sees from the teacher's
     blocks_of_teacher: tuple[int, ...] = ()  # where its decoder begins; none: from random weights, of any width
     start_from: str = ""  # an earlier run's folder, or a finished one, of the same sizes ("": random weights)
@@ -119,7 +118,7 @@ class HibariSmallTask(Task):
         if config.blocks_of_teacher:
             _begin(self.modules["decoder"], whole, config.blocks_of_teacher)
         if config.start_from:
-            self._start(sources.start(config.start_from))
+            checkpoints.start(self.modules, config.start_from, PARTS.states, averaged=True)
         self.plain = dict(self.modules)
         self.averaged = MODULES
         weights = [weight for module in self.modules.values() for weight in module.parameters()]
@@ -180,15 +179,6 @@ class HibariSmallTask(Task):
         names = {key for distances in told for key in distances}
         return Validation({k: float(np.mean([d[k] for d in told if k in d])) for k in sorted(names)}, {}, audio)
 
-    def _start(self, folder: Path) -> None:
-        """Take over the weights of an earlier run, or of a finished voice."""
-        if (run := checkpoints.latest(folder / "checkpoints")) is not None:
-            loaded = checkpoints.load(run)
-            weights = {name: loaded.of(name) for name in MODULES}
-        else:
-            weights = {name: module.state_dict() for name, module in PARTS.load(folder)[1].items()}
-        checkpoints.take_over(self.modules, weights, f"the voice in {folder}")
-
     def _distances(self, given: dict[str, torch.Tensor], compared: int, step: int) -> dict[str, torch.Tensor]:
         """lasting: of logarithms of lengths; text; voicing: cross entropy; pitch: octaves where voiced, ten times;
         loudness; of so many frames (0: of all) hidden, where the width is the teacher's, and spectra, see
@@ -225,9 +215,7 @@ class HibariSmallTask(Task):
         }
 
     def _rate(self, step: int) -> float:
-        done = min(step / self.config.last_step, 1.0)
-        fallen = LEAST + (1 - LEAST) * 0.5 * (1 + math.cos(math.pi * done))
-        return self.config.learning_rate * min(1.0, (step + 1) / self.config.ramp) * fallen
+        return schedule.cosine(step, self.config.learning_rate, self.config.ramp, self.config.last_step)
 
 
 def cut(reading: Reading, begin: int, length: int, edge: int) -> Piece:

@@ -8,7 +8,6 @@ of the others are blurred over time and bands, as guessing blurs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from lib.systems.hibari_vocoder import network, signal
 from lib.systems.hibari_vocoder.config import N_TEXT, HibariVocoderConfig
 from lib.systems.hibari_vocoder.parts import PARTS
 from lib.training import checkpoint as checkpoints
-from lib.training import sources
+from lib.training import schedule
 from lib.training.recipe import Recipe, narrowed, parse
 from lib.training.task import Batch, Task, Update, Validation, split
 from lib.training.tasks import hibari_targets, predicted_mels
@@ -33,7 +32,6 @@ from lib.training.tasks import hibari_targets, predicted_mels
 MODULE = "front"
 VOICED_HZ = 40.0  # below it the package makes no pulses
 EDGE = 27  # frames at either end of a segment whose hidden values lack what the decoder sees beyond
-LEAST = 0.03  # of the learning rate, in the end
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Learning(HibariVocoderConfig):
     segment_frames: int = 160  # of a clip that a step sees, 12.5 ms each
     learning_rate: float = 1.2e-3
     ramp: int = 200  # steps over which it rises to its value
-    last_step: int = 6_000  # until which it falls, as half a cosine, to LEAST of it
+    last_step: int = 6_000  # until which it falls, as half a cosine, to `schedule.LEAST` of it
     blurred: float = 0.5  # share of the mels
     blur_frames: float = 2.0  # at most: standard deviation over time
     blur_bands: float = 1.2  # the same over the bands
@@ -99,7 +97,7 @@ class HibariVocoderTask(Task):
         self.modules = network.build(config.network, config.seed)
         self._standardise()
         if config.start_from:
-            self._start(sources.start(config.start_from))
+            checkpoints.start(self.modules, config.start_from, PARTS.states, averaged=True)
         self.plain = dict(self.modules)
         self.averaged = (MODULE,)
         self._decoder = network.decoder().requires_grad_(False)
@@ -184,14 +182,6 @@ class HibariVocoderTask(Task):
             if name in mels
         ]
 
-    def _start(self, folder: Path) -> None:
-        """Take over the weights of an earlier run, or of a finished vocoder."""
-        if (run := checkpoints.latest(folder / "checkpoints")) is not None:
-            weights = {MODULE: checkpoints.load(run).of(MODULE)}
-        else:
-            weights = {MODULE: PARTS.load(folder)[1][MODULE].state_dict()}
-        checkpoints.take_over(self.modules, weights, f"the vocoder in {folder}")
-
     def _distances(
         self, made: tuple[torch.Tensor, ...], given: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
@@ -240,9 +230,7 @@ class HibariVocoderTask(Task):
         front.scale.copy_(torch.from_numpy(np.sqrt(np.maximum(squares / n - mean**2, 1e-6))))
 
     def _rate(self, step: int) -> float:
-        done = min(step / self.config.last_step, 1.0)
-        fallen = LEAST + (1 - LEAST) * 0.5 * (1 + math.cos(math.pi * done))
-        return self.config.learning_rate * min(1.0, (step + 1) / self.config.ramp) * fallen
+        return schedule.cosine(step, self.config.learning_rate, self.config.ramp, self.config.last_step)
 
 
 def blurred(mel: np.ndarray, config: Learning, rng: np.random.Generator) -> np.ndarray:

@@ -34,7 +34,6 @@ from lib.systems.hifigan.discriminators import (
     generator_loss,
 )
 from lib.training import checkpoint as checkpoints
-from lib.training import sources
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Task, Update, Validation, split
 from lib.training.tasks import pictures, predicted_mels
@@ -131,7 +130,8 @@ class VocoderTask(Task):
         generator = hifigan.build(config.network, seed=config.seed)
         judges = Discriminators(config.period_width, config.scale_width, config.periods, config.scales)
         if config.start_from:
-            self._start({**generator, "discriminators": judges})
+            # A finished vocoder has no discriminators: these stay as they are.
+            checkpoints.start({**generator, "discriminators": judges}, config.start_from, hifigan.PARTS.states)
         if config.generator == "v1":
             generator["decoder"].apply_weight_norm()  # as published; folded in when the vocoder is saved
         self.modules = {**generator, "discriminators": judges}
@@ -246,20 +246,6 @@ class VocoderTask(Task):
         else:
             loss = loss + 0.0 * latents.sum()  # no clip of the batch has known ones: the front waits
         return loss, scalars, latents
-
-    def _start(self, networks: dict[str, torch.nn.Module]) -> None:
-        """Take over the weights of an earlier run, all of them, or those of a finished vocoder, which has no
-        discriminators.
-        """
-        folder = sources.start(self.config.start_from)
-        if (run := checkpoints.latest(folder / "checkpoints")) is not None:
-            weights = checkpoints.load(run).weights
-        else:
-            weights = {
-                name: module.state_dict()
-                for name, module in hifigan.HifiGan(folder, threads=torch.get_num_threads()).modules.items()
-            }
-        checkpoints.take_over(networks, weights, f"the vocoder in {folder}")
 
     def _rate(self, step: int) -> float:
         return 0.5 ** (max(0, step - self.config.adversarial_from) / self.config.half_life)

@@ -94,7 +94,7 @@ class IstftTask(Task):
             "jury": Jury(config.windows, config.channels, config.periods, config.period_width),
         }
         if config.start_from:
-            start(self.modules, config.start_from)
+            checkpoints.start(self.modules, config.start_from, finished)
         self.plain = dict(self.modules)
         self.averaged = ("pitch", "trunk")
         rates = {"trunk": self._trunk_rate, "pitch": self._pitch_rate, "jury": self._jury_rate}
@@ -282,20 +282,13 @@ class IstftTask(Task):
         return 0.5 ** (max(0, step - self.config.adversarial_from) / self.config.half_life)
 
 
-def start(modules: dict[str, torch.nn.Module], name: str) -> None:
-    """Take over the weights of an earlier run, of `resume.safetensors` beside a finished vocoder, or of that vocoder
-    alone.
-    """
+def finished(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """The weights of a vocoder by network: those of `resume.safetensors` beside it, its jury's too, or its own."""
     import safetensors.torch
 
-    folder = sources.start(name)
-    if (run := checkpoints.latest(folder / "checkpoints")) is not None:
-        weights = checkpoints.load(run).weights
-    else:
-        file = folder / sources.RESUME if (folder / sources.RESUME).is_file() else folder / "model.safetensors"
-        flat = safetensors.torch.load_file(file)
-        weights = {
-            stem: {k.removeprefix(f"{stem}."): v.float() for k, v in flat.items() if k.startswith(f"{stem}.")}
-            for stem in modules
-        }
-    checkpoints.take_over(modules, weights, f"the vocoder in {folder}")
+    file = folder / sources.RESUME if (folder / sources.RESUME).is_file() else folder / "model.safetensors"
+    weights: dict[str, dict[str, torch.Tensor]] = {}
+    for name, value in safetensors.torch.load_file(file).items():
+        network, key = name.split(".", 1)
+        weights.setdefault(network, {})[key] = value.float()
+    return weights

@@ -35,7 +35,6 @@ from lib.systems.hifigan.discriminators import (
 )
 from lib.systems.vits_joe import piper, trainable
 from lib.training import checkpoint as checkpoints
-from lib.training import sources
 from lib.training.recipe import Recipe, parse
 from lib.training.task import Batch, Task, Update, Validation
 from lib.training.tasks import pictures, vits_data, vits_losses
@@ -105,7 +104,8 @@ class VitsTask(Task):
         networks = trainable.build(seed=config.seed, published=config.start_from == PUBLISHED)
         judges = {JUDGES: Discriminators(config.period_width, config.scale_width, config.periods, scales=1)}
         if config.start_from not in ("", PUBLISHED):
-            self._start({**networks, **judges})
+            # A run that completed the voice has no discriminators yet: these stay as they are.
+            checkpoints.start({**networks, **judges}, config.start_from, _unfinished)
         for name, network in networks.items():
             for key, parameter in network.named_parameters():
                 stays = name not in config.moving or (lacking and not trainable.lacking(f"{name}.{key}"))
@@ -252,16 +252,12 @@ class VitsTask(Task):
         scalars = {"latents": distance, "scales": spread, "durations": durations}
         return Update(distance + spread + durations, self.config.moving, scalars)
 
-    def _start(self, networks: Mapping[str, torch.nn.Module]) -> None:
-        """Take over an earlier run's weights; one that completed the voice has no discriminators yet."""
-        folder = sources.start(self.config.start_from)
-        run = checkpoints.latest(folder / "checkpoints")
-        if run is None:
-            raise TrainingError(f"{folder} holds no run of VITS: train one, or set start_from: {PUBLISHED}")
-        checkpoints.take_over(networks, checkpoints.load(run).weights, f"the run in {folder}")
-
     def _rate(self, step: int) -> float:
         return min(1.0, (step + 1) / self.config.ramp) * 0.5 ** (step / self.config.half_life)
+
+
+def _unfinished(folder: Path) -> Mapping:
+    raise TrainingError(f"{folder} holds no run of VITS: train one, or set start_from: {PUBLISHED}")
 
 
 @dataclass(frozen=True)
