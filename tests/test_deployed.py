@@ -449,6 +449,9 @@ def test_threads_and_sentences_side_by_side_are_compared_within_the_same_rounds(
     assert "2 threads instead of 1 thread" in said and "2 threads, 4 sentences instead of 2 threads" in said
     assert "1 stages on their targets, 0 of them with an interval" in said, "of one input there is none"
     assert spread.beside(["another/stage"])(ran[0]) == []
+    alone = dataclasses.replace(ran[0], threads=1)
+    names = [one.variant for one in (alone, *spread.beside([stage.label], [1, 2], [1, 4])(alone))]
+    assert len(set(names)) == len(names) == 3, "nothing takes two turns under one name"
     several = rows.assign(commit=[str(i) for i in range(len(rows))])
     assert spread.table(several).empty, "two runs are no comparison"
 

@@ -327,6 +327,9 @@ def test_threads_and_sentences_are_of_stages_and_not_of_whole_voices():
     assert list(shown.index) == [("vits-joe", "decoder-fp32", "onnxruntime/cpu")]
     assert shown.iloc[0].to_dict() == {"1 thread": 15.0, "2 threads": 10.0}
     assert "2 threads instead of 1 thread: 1.50 to 1.50 times" in spread.finding(table)
+    of_four = {"beside_usual": paired["beside_usual"] | {"of": "decoder-fp32-4t", "threads": 4, "value": 0.4}}
+    wider = frame(stage("decoder-fp32-4t", 12.0, 4), stage("decoder-fp32-1t", 30.0, 1, **of_four))
+    assert "4 threads instead of 1 thread: 2.50 to 2.50 times" in spread.finding(wider)
 
 
 def test_a_length_that_was_refused_as_too_large_is_beyond_the_spill_point():
