@@ -299,6 +299,15 @@ def test_an_answer_holds_for_the_socs_of_one_emulator_alone():
     assert [line.snr_db for line in simulated.read(table)] == [21.0, 21.0, None]
 
 
+def test_half_precision_is_no_length_of_a_chunk():
+    """Its name begins as one does: "-fp16", "-f16"."""
+    rows = frame(*(chunk("rknn/rk3588", n, 9.0, stage="decoder-fp16", snr=60.0) for n in (200, 25)))
+    whole, short = simulated.read(rows)
+    assert {whole.stage, short.stage} == {"decoder-fp16"} == {whole.variant}
+    unchecked = frame(rows.to_dict("records"), chunk("rknn/rk3588", 50, 9.0, stage="decoder-fp16"))
+    assert simulated.read(unchecked)[2].other_snr_db == (25, 60.0)
+
+
 def test_operators_that_stayed_behind_are_of_the_newest_run():
     """Recorded rows come first in the table, and are older."""
 
