@@ -417,6 +417,14 @@ def test_a_process_begins_with_an_empty_work_folder(runtimes, tmp_path):
         assert not (asked.work() / "old_summary.csv").exists()
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_no_runtime_s_threads_are_put_to_sleep_alone(own, monkeypatch):
+    """As in the bench: ONNX Runtime's and OpenVINO's do not read what tests tell OpenMP."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    told = apart._environment(2, own=own)
+    assert "OMP_WAIT_POLICY" not in told and told["OMP_NUM_THREADS"] == "2"
+
+
 def test_whispers_window_is_no_second_of_speech():
     short, long = (
         "The birch canoe slid on the smooth planks.",
