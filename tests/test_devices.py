@@ -557,6 +557,9 @@ def test_what_was_done_to_a_voice_is_told_beside_the_same_voice_of_the_same_run(
     assert set(shown["done to it"]) == {"as it comes", "smaller"}
     said = need("throughput_rtfx", frame(made_of("vits-joe", "int8-static", 60.0, "worse")))
     assert "smaller: none is offered (vits-joe int8-static: worse)." in said
+    unjudged = [one for one in made_of("vits-joe", "int8-static", 60.0, "worse") if one["metric"] != "wer"]
+    said = need("throughput_rtfx", frame(unjudged))
+    assert "none is offered (vits-joe int8-static: nobody judged it beside baseline)." in said
 
 
 def told(name, *rows):
