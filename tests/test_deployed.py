@@ -436,6 +436,14 @@ def test_a_process_begins_with_an_empty_work_folder(runtimes, tmp_path):
         assert not (asked.work() / "old_summary.csv").exists()
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_no_runtime_s_threads_are_put_to_sleep_alone(own, monkeypatch):
+    """As in the bench: ONNX Runtime's and OpenVINO's do not read what tests tell OpenMP."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    told = apart._environment(2, own=own)
+    assert "OMP_WAIT_POLICY" not in told and told["OMP_NUM_THREADS"] == "2"
+
+
 def test_whispers_window_is_no_second_of_speech():
     short, long = (
         "The birch canoe slid on the smooth planks.",
@@ -468,6 +476,9 @@ def test_threads_and_sentences_side_by_side_are_compared_within_the_same_rounds(
     assert "2 threads instead of 1 thread" in said and "2 threads, 4 sentences instead of 2 threads" in said
     assert "1 stages on their targets, 0 of them with an interval" in said, "of one input there is none"
     assert spread.beside(["another/stage"])(ran[0]) == []
+    alone = dataclasses.replace(ran[0], threads=1)
+    names = [one.variant for one in (alone, *spread.beside([stage.label], [1, 2], [1, 4])(alone))]
+    assert len(set(names)) == len(names) == 3, "nothing takes two turns under one name"
     several = rows.assign(commit=[str(i) for i in range(len(rows))])
     assert spread.table(several).empty, "two runs are no comparison"
 

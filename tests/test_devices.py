@@ -307,6 +307,15 @@ def test_an_answer_holds_for_the_socs_of_one_emulator_alone():
     assert [line.snr_db for line in simulated.read(table)] == [21.0, 21.0, None]
 
 
+def test_half_precision_is_no_length_of_a_chunk():
+    """Its name begins as one does: "-fp16", "-f16"."""
+    rows = frame(*(chunk("rknn/rk3588", n, 9.0, stage="decoder-fp16", snr=60.0) for n in (200, 25)))
+    whole, short = simulated.read(rows)
+    assert {whole.stage, short.stage} == {"decoder-fp16"} == {whole.variant}
+    unchecked = frame(rows.to_dict("records"), chunk("rknn/rk3588", 50, 9.0, stage="decoder-fp16"))
+    assert simulated.read(unchecked)[2].other_snr_db == (25, 60.0)
+
+
 def test_operators_that_stayed_behind_are_of_the_newest_run():
     """Recorded rows come first in the table, and are older."""
 
@@ -335,6 +344,9 @@ def test_threads_and_sentences_are_of_stages_and_not_of_whole_voices():
     assert list(shown.index) == [("vits-joe", "decoder-fp32", "onnxruntime/cpu")]
     assert shown.iloc[0].to_dict() == {"1 thread": 15.0, "2 threads": 10.0}
     assert "2 threads instead of 1 thread: 1.50 to 1.50 times" in spread.finding(table)
+    of_four = {"beside_usual": paired["beside_usual"] | {"of": "decoder-fp32-4t", "threads": 4, "value": 0.4}}
+    wider = frame(stage("decoder-fp32-4t", 12.0, 4), stage("decoder-fp32-1t", 30.0, 1, **of_four))
+    assert "4 threads instead of 1 thread: 2.50 to 2.50 times" in spread.finding(wider)
 
 
 def test_a_length_that_was_refused_as_too_large_is_beyond_the_spill_point():
@@ -569,6 +581,9 @@ def test_what_was_done_to_a_voice_is_told_beside_the_same_voice_of_the_same_run(
     assert set(shown["done to it"]) == {"as it comes", "smaller"}
     said = need("throughput_rtfx", frame(made_of("vits-joe", "int8-static", 60.0, "worse")))
     assert "Smaller: none is offered (vits-joe int8-static: worse)." in said
+    unjudged = [one for one in made_of("vits-joe", "int8-static", 60.0, "worse") if one["metric"] != "wer"]
+    said = need("throughput_rtfx", frame(unjudged))
+    assert "none is offered (vits-joe int8-static: nobody judged it beside baseline)." in said
 
 
 def told(name, *rows):

@@ -181,6 +181,26 @@ def test_all_at_once_is_taken_in_turns_and_lasts(monkeypatch, tmp_path):
     assert "(no interval)" in study.served(few, 500) and "not said to differ" in study.served(few, 500)
 
 
+class Two(Theory):
+    """Of its texts the last takes four times as long as the others, in some rounds all take longer."""
+
+    def single_stream(self, n_requests: int) -> serving.Served:
+        self.rounds = getattr(self, "rounds", 0) + 1
+        spent = np.array([BUSY_S * (4 if i % len(self.texts) == len(self.texts) - 1 else 1) for i in range(n_requests)])
+        return serving.Served(spent * (1 + 0.01 * self.rounds), 0.0, spent.sum(), float(n_requests))
+
+
+def test_the_percentile_of_single_requests_is_over_rounds_and_texts(monkeypatch, tmp_path):
+    """Hundreds of requests for eight texts are eight texts: which of them were chosen decides what the slow ones take."""
+    monkeypatch.setattr(serving, "Pool", Two)
+    run = results.Run("06_gpu_vs_npu", tmp_path / "study")
+    given = {"setups": BOTH[:1], "limit_ms": 500, "n_requests": 100, "offline_s": 0, "arrivals_s": 0}
+    study.serve(run, "hibari", "onnxruntime/cpu", [*"abcdefgh"], **given)
+    row = results.read(run.path).set_index("metric").loc["latency_ms_p90"]
+    assert '"requests": 312' in row.detail and row.n == 8, "13 times each text in each of three rounds"
+    assert row.ci_low < 1000 * 2 * BUSY_S < row.value < row.ci_high, "without the slow text it would be a quarter"
+
+
 def test_a_low_round_does_not_cap_the_search_and_a_server_is_the_best_by_both(monkeypatch, tmp_path):
     """The workers do 100 a second; a neighbour took half of one round."""
     loads, rows = in_turns(monkeypatch, tmp_path, [50.0, 99.0, 99.0], [99.0, 99.0, 99.0], arrivals_s=30)

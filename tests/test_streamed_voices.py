@@ -4,6 +4,7 @@ heard sentence by sentence; when the bench says that somebody hears it.
 
 from __future__ import annotations
 
+import gc
 import itertools
 
 import numpy as np
@@ -126,3 +127,19 @@ def test_the_bench_listens_to_a_voice_that_streams(target, tmp_path):
     assert first.shape == stalled.shape == (2, 2) and (first > 0).all() and (stalled >= 0).all()
     whole = asked()
     assert whole["first_audio_s"] is None and whole["stalled_s"] is None
+
+
+def test_no_garbage_is_collected_while_a_stream_is_timed():
+    """Nor is it while whole sentences are: the two are laid beside each other."""
+    seen = []
+
+    class Speaker:
+        sample_rate = 100
+
+        def stream(self, text: str, seed: int):
+            seen.append(gc.isenabled())
+            yield np.zeros(10, np.float32)
+
+    nothing = {"prepare": lambda: None, "synchronize": lambda: None}
+    streamed.timed(Speaker(), "text", ["a", "b"], passes=2, seed=0, **nothing)
+    assert seen[1:] == [False] * 4 and gc.isenabled()

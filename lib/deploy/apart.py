@@ -164,7 +164,10 @@ def _read(stream, put) -> None:
 
 def _environment(threads: int, *, own: bool) -> dict[str, str]:
     """Of the process: this checkout importable, threads pinned. own: a toolchain's Python sees no packages of ours."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    # Runtimes with threads of their own spin while they wait for each other. "passive", which suits tests that share
+    # the cores, would put OpenMP's to sleep, and PyTorch's alone: the bench lets nobody's sleep either.
+    dropped = ("PYTHONPATH", "PYTHONHOME", "OMP_WAIT_POLICY")
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
     before = [] if own else list(filter(None, [os.environ.get("PYTHONPATH")]))
     kept["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *before])
     return kept | dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"PYTHONUNBUFFERED": "1"}

@@ -7,6 +7,7 @@ first sample: what comes behind it waits for whoever makes the mel.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -70,7 +71,12 @@ def timed(
         return listen(stream(index), system.sample_rate, synchronize=synchronize)
 
     heard(0)  # chunks are shapes of their own
-    every = [[heard(index) for index in range(len(values))] for _ in range(passes)]
+    gc.collect()
+    gc.disable()  # as where whole sentences are timed, beside which this is laid
+    try:
+        every = [[heard(index) for index in range(len(values))] for _ in range(passes)]
+    finally:
+        gc.enable()
     return {
         "first_audio_s": [[one.first_s for one in row] for row in every],
         "stalled_s": [[one.stalled_s for one in row] for row in every] if whole else None,

@@ -114,7 +114,8 @@ def _beside_usual(one: Placed) -> dict[str, Any]:
     if gain is None:
         return {}
     low, high = gain.ci or (None, None)
-    return {"beside_usual": {"of": one.usual.variant, "value": gain.value, "ci_low": low, "ci_high": high}}
+    usual = {"of": one.usual.variant, "threads": one.usual.threads}
+    return {"beside_usual": usual | {"value": gain.value, "ci_low": low, "ci_high": high}}
 
 
 def _write_metered(run: "Run", one: Placed, metered: Metered) -> None:

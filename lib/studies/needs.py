@@ -97,16 +97,22 @@ class Voice:
 
     @property
     def natural(self) -> bool:
-        """Whether somebody would want it: rated well enough, and not known to be worse than what it was made of."""
+        """Whether somebody would want it: rated well enough, and without audible loss beside what it was made of."""
         rated = self.value("mos_predicted")
-        return rated is not None and rated >= LEAST_MOS and self.heard in ("", WITHOUT_LOSS)
+        return rated is not None and rated >= LEAST_MOS and self._kept
+
+    @property
+    def _kept(self) -> bool:
+        """Whether nothing was lost; what nothing was done to has nothing to lose."""
+        unchanged = not self.base or self.kind == AS_IT_COMES
+        return self.heard == WITHOUT_LOSS or (unchanged and not self.heard)
 
     @property
     def why_not(self) -> str:
         """Why it is not offered, in words."""
         rated = self.value("mos_predicted")
         low = "nobody rated it" if rated is None else f"predicted MOS {rated:.2f}"
-        return low if self.heard in ("", WITHOUT_LOSS) else self.heard
+        return low if self._kept else self.heard or f"nobody judged it beside {self.base}"
 
     def value(self, metric: str) -> float | None:
         """Of a metric; None where nothing measured it."""

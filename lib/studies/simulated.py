@@ -50,7 +50,7 @@ class Line:
     @property
     def stage(self) -> str:
         """Of "decoder-a8w8-f25" the "decoder-a8w8"."""
-        return self.variant.split("-f")[0]
+        return _parted(self.variant)[0]
 
     @property
     def label(self) -> str:
@@ -66,8 +66,7 @@ class Line:
     def frames(self) -> int | None:
         """Of its chunk; of one that was refused, by its name, which tells other lengths than the usual alone."""
         if self.why_not:
-            chunk = re.search(r"-f(\d+)", self.variant)
-            return int(chunk[1]) if chunk else stages.FRAMES
+            return _parted(self.variant)[1] or stages.FRAMES
         return self.detail.get("frames")
 
     @property
@@ -203,9 +202,15 @@ def _of_emulator(row: Any, keys: Sequence[str]) -> tuple:
 def _elsewhere(row: Any, keys: Sequence[str], answered: dict[tuple, float]) -> tuple[int, float] | None:
     """(frames, dB) of the longest other chunk of the same stage that the emulator answered."""
     *same, variant = _of_emulator(row, keys)
-    others = [
-        (int(name.split("-f")[1]), snr)
-        for (*of, name), snr in answered.items()
-        if of == same and name != variant and "-f" in name and name.split("-f")[0] == variant.split("-f")[0]
-    ]
-    return max(others, default=None)
+    others = [(*_parted(name), snr) for (*of, name), snr in answered.items() if of == same and name != variant]
+    return max(((n, snr) for stage, n, snr in others if n and stage == _parted(variant)[0]), default=None)
+
+
+def _parted(variant: str) -> tuple[str, int | None]:
+    """A stage in its precision, and how many frames its name tells, None of the usual length.
+
+    >>> _parted("decoder-fp16-f25"), _parted("decoder-fp16")
+    (('decoder-fp16', 25), ('decoder-fp16', None))
+    """
+    stage, chunk, frames = re.fullmatch(r"(.*?)(-f(\d+).*)?", variant).groups()
+    return stage, int(frames) if chunk else None

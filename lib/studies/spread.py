@@ -27,17 +27,19 @@ def beside(
     chosen: Sequence[str], threads: Sequence[int] = (1,), batches: Sequence[int] = (4,)
 ) -> Callable[[Placed], list[Placed]]:
     """What `deployment.compare` times in the same rounds: of chosen stages ("vits-joe/decoder") on a processor the same
-    with each number of threads, then with THREADS and each number of sentences a run.
+    with each other number of threads, then with its own and each number of sentences a run.
     """
     wide: dict[tuple[Stage, int], Stage] = {}
 
     def others(one: Placed) -> list[Placed]:
         if one.stage.label not in chosen or targets.find(one.target).device != "cpu":
             return []
-        for n in batches:
+        several = [n for n in batches if n != 1]
+        for n in several:
             wide.setdefault((one.stage, n), one.stage.batched(n))
-        counted = [replace(one, threads=n) for n in threads]
-        return counted + [replace(one, stage=wide[one.stage, n], threads=THREADS) for n in batches]
+        # Its own number of threads again would be a second candidate of the same name.
+        counted = [replace(one, threads=n) for n in threads if n != one.threads]
+        return counted + [replace(one, stage=wide[one.stage, n]) for n in several]
 
     return others
 
@@ -57,19 +59,20 @@ def finding(rows: "pd.DataFrame") -> str | None:
     """
     timed = rows[(rows.metric == "latency_ms_p50") & (rows.kind == "measured")]
     timed = timed[timed.notebook.str.startswith(NOTEBOOK)].sort_values("time")
-    gains: dict[tuple[int, int], list[Number]] = {}
+    gains: dict[tuple[tuple[int, int], int], list[Number]] = {}
     for row in timed.drop_duplicates(["system", "variant", "target"], keep="last").itertuples():
         told = detail(row)
         if gain := told.get("beside_usual"):
             one = Number(gain["value"], gain["ci_low"], gain["ci_high"])
-            gains.setdefault((told["threads"], told.get("batch", 1)), []).append(one)
-    said = [_gained(column, found) for column, found in sorted(gains.items())]
+            column = told["threads"], told.get("batch", 1)
+            gains.setdefault((column, gain.get("threads", THREADS)), []).append(one)
+    said = [_gained(*columns, found) for columns, found in sorted(gains.items())]
     return f"{'; '.join(said)}." if said else None
 
 
-def _gained(column: tuple[int, int], found: Sequence[Number]) -> str:
-    """Of one number of threads and sentences beside the usual."""
-    usual, fewer = (THREADS, 1), column[0] < THREADS
+def _gained(column: tuple[int, int], threads: int, found: Sequence[Number]) -> str:
+    """Of one number of threads and sentences beside the usual, which had so many threads."""
+    usual, fewer = (threads, 1), column[0] < threads
     second, first = (usual, column) if fewer else (column, usual)
     times = [1 / one.value if fewer else one.value for one in found]
     surely = sum(one.ends is not None and not one.ends[0] <= 1 <= one.ends[1] for one in found)
