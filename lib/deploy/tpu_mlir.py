@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import REPOSITORY
-from lib.deploy.job import Arrays, Job, Loaded, save_arrays
+from lib.deploy.job import Arrays, Job, Loaded, ended, save_arrays
 
 READS = ("npu.onnx",)
 PRECISIONS = ("fp16", "int8")
@@ -93,7 +93,8 @@ def _tool(job: Job, *arguments: str) -> None:
     (job.work() / f"{arguments[0]}.log").write_text(said)
     if done.returncode:
         errors = re.findall(r"^.*(?:[Ee]rror|terminated|UNREACHABLE).*$", said, re.M) or ["it said nothing"]
-        raise RuntimeError(f"{arguments[0]} ended with code {done.returncode}: {errors[-1].strip()[:300]}")
+        said = f"{arguments[0]} ended with code {done.returncode}: {errors[-1].strip()[:300]}"
+        raise ended(done.returncode)(said)
 
 
 def _environment(job: Job) -> dict[str, str]:
