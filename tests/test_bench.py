@@ -191,6 +191,7 @@ def test_rows_of_every_kind(tmp_path):
         "rtf", "latency_ms_p50", "latency_ms_p90", "throughput_rtfx", "first_audio_ms", "cold_start_s", "peak_rss_mb",
         "peak_gpu_mb", "size_mb", "loaded_mb", "params_m", "nfe", "energy_j_per_audio_s", "power_w", "utilization_pct",
     }  # fmt: skip
+    assert json.loads(rows.detail["energy_j_per_audio_s"])["rounds"] == json.loads(rows.detail["rtf"])["rounds"]
     assert rows.value["energy_j_per_audio_s"] == pytest.approx(0.5) and rows.value["power_w"] == pytest.approx(
         3
     )

@@ -81,6 +81,8 @@ def test_what_was_not_run_hides_no_recorded_number():
     assert list(devices.together(results.frame([]), frame(newer, quick | recorded("quick", "a"))).ms) == [15.0]
     alone = devices.together(frame(quick), frame(quick | recorded("quick", "a")))
     assert list(alone["why not"]) == ["needs qnn"], "said once"
+    had = frame(chunk("qnn/sa8255", 200, 16.8, **recorded("study", "b")))
+    assert list(devices.together(frame(quick), had).when) == ["recorded"], "nor is what a recorded run has wanting"
 
 
 def test_numbers_come_first_and_a_reason_is_said_once_a_system_and_target():
@@ -307,6 +309,16 @@ def test_an_answer_holds_for_the_socs_of_one_emulator_alone():
     assert [line.snr_db for line in simulated.read(table)] == [21.0, 21.0, None]
 
 
+def test_a_time_without_what_stayed_with_the_processor_says_so():
+    """The compiler's model counts the neural processor alone."""
+    made = chunk("vela/ethos-u85-1024", 200, 3.0, stage="decoder-int8", model={}, snr=30.0)
+    placed = row("vits-joe", "decoder-int8", "vela/ethos-u85-1024", "npu_ops_pct", 99.45, kind="simulated")
+    assert "30 dB, without the 0.55 % of its operators that stay with the processor" in devices.finding(
+        frame(made, placed)
+    )
+    assert "stay with" not in devices.finding(frame(made, placed | {"value": 100.0}))
+
+
 def test_half_precision_is_no_length_of_a_chunk():
     """Its name begins as one does: "-fp16", "-f16"."""
     rows = frame(*(chunk("rknn/rk3588", n, 9.0, stage="decoder-fp16", snr=60.0) for n in (200, 25)))
@@ -488,6 +500,17 @@ def test_who_is_not_parted_by_the_intervals_does_not_win():
     said = need("energy_j_per_audio_s", table)
     assert "not to be told from vits-joe baseline on onnxruntime/cpu (0.045 J/s" in said
     assert "speecht5" not in said and "espeak" not in said
+
+
+def test_joules_of_one_bench_have_a_winner_though_recorded_ones_do_not_tell_its_rounds():
+    alike = {name: value for name, value in BENCH.items() if name != "rounds"}
+    timed = [row(who, "baseline", "onnxruntime/cpu", "rtf", 0.1, detail=BENCH) for who in ("hibari", "speecht5")]
+    table = frame(
+        voice("hibari", value=0.04, detail=alike),
+        voice("speecht5", value=0.9, ci=(0.8, 1.0), detail=alike),
+        [one | {"notebook": "01_baselines"} for one in timed],
+    )
+    assert "speecht5" not in need("energy_j_per_audio_s", table)
 
 
 def test_of_two_benches_nobody_wins():

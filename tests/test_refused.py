@@ -29,7 +29,7 @@ _CACHE = str(cache_folder())  # of whoever runs the tests: toolchains lie there
 PICKY = """
 import os
 import onnx
-from lib.deploy.job import Loaded
+from lib.deploy.job import Loaded, ended
 
 READS, PRECISIONS, REFUSES = ("npu.onnx",), ("fp16", "int8"), ("a16w8",)
 
@@ -42,6 +42,8 @@ def load(job):
         raise ValueError("Traceback (most recent call last):\\n  File x\\nShapeError: not fixed\\n")
     if "LSTM" in {node.op_type for node in graph.node}:
         return Loaded(None, {"npu_ops_pct": 75.0}, {"left": {"LSTM": 1}, "operators": 4})
+    if "killed" in job.folder:
+        raise ended(-9)("the compiler ended with code -9")
     if "crash" in job.folder:
         os._exit(3)
     return Loaded(None, {"npu_ops_pct": 100.0}, {"left": {}, "operators": 4})
@@ -104,13 +106,14 @@ def test_each_answer_of_a_compiler_is_a_row(picky, monkeypatch):
     )
 
 
-def test_a_compiler_that_crashes_has_given_no_answer(picky, monkeypatch, tmp_path):
-    folder = export.write(small_stage(), tmp_path / "crash", ["npu.onnx"])
+@pytest.mark.parametrize("how, why", [("crash", "ended with code 3"), ("killed", "ended with code -9")])
+def test_a_compiler_that_crashes_has_given_no_answer(how, why, picky, monkeypatch, tmp_path):
+    folder = export.write(small_stage(), tmp_path / "stage" / how, ["npu.onnx"])
     monkeypatch.setattr(refused, "_folder", lambda *asked: folder)
     monkeypatch.setattr(probes, "build", lambda text: small_probes()[3:])
     refused.ask(picky, ["picky/npu"])
     rows = results.read(picky.path)
-    assert list(rows.kind) == ["not_run"] and "ended with code 3" in rows.detail[0]
+    assert list(rows.kind) == ["not_run"] and why in rows.detail[0]
     assert (
         refused.table(rows).empty and refused.finding(rows) is None and "npu=install" in refused.wanting(rows)
     )

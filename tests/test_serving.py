@@ -191,7 +191,7 @@ class Two(Theory):
 
 
 def test_the_percentile_of_single_requests_is_over_rounds_and_texts(monkeypatch, tmp_path):
-    """Hundreds of requests for eight texts are eight texts: which of them were chosen decides what the slow ones take."""
+    """Hundreds of requests for eight texts are eight texts: what was chosen decides how long the slow ones take."""
     monkeypatch.setattr(serving, "Pool", Two)
     run = results.Run("06_gpu_vs_npu", tmp_path / "study")
     given = {"setups": BOTH[:1], "limit_ms": 500, "n_requests": 100, "offline_s": 0, "arrivals_s": 0}

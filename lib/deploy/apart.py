@@ -85,7 +85,9 @@ class Process:
         self.close()
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer; Refused with what failed, SpeechError where it ended or did not answer in time."""
+        """The answer; Refused with what failed, SpeechError where it or a program of it crashed, or did not answer in
+        time.
+        """
         name, end = self.job.target, time.monotonic() + self.timeout_s
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
@@ -106,7 +108,8 @@ class Process:
             if line.startswith(MARK):
                 answer = json.loads(line[len(MARK) :])
                 if "error" in answer:
-                    raise Refused(f"{name} failed: {answer['error']}")
+                    kind = SpeechError if answer.get("crashed") else Refused
+                    raise kind(f"{name} failed: {answer['error']}")
                 return answer
 
     def _last_words(self) -> str:

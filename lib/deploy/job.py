@@ -6,6 +6,7 @@ Read in the Python of any toolchain, so nothing but NumPy is needed here.
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -79,6 +80,21 @@ class Loaded:
     run: Callable[[Sequence[np.ndarray]], Arrays]
     figures: Mapping[str, float] = field(default_factory=dict)
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class CrashedError(RuntimeError):
+    """A program of a toolchain fell over, or the system ended it: it has refused nothing."""
+
+
+def ended(code: int) -> type[RuntimeError]:
+    """What a program that ended with a code other than 0 has done: fallen, or said no. One that aborts itself says no,
+    as compilers made of LLVM do of what they have no way for.
+
+    >>> ended(-11).__name__, ended(-6).__name__, ended(1).__name__
+    ('CrashedError', 'RuntimeError', 'RuntimeError')
+    """
+    fell = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL)
+    return CrashedError if -code in fell else RuntimeError
 
 
 def save_arrays(path: str | Path, arrays: Sequence[np.ndarray]) -> None:

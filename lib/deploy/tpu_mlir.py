@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import REPOSITORY
-from lib.deploy.job import Arrays, Job, Loaded, save_arrays
+from lib.deploy.job import Arrays, Job, Loaded, ended, save_arrays
 
 READS = ("npu.onnx",)
 PRECISIONS = ("fp16", "int8")
@@ -99,7 +99,7 @@ def _tool(job: Job, *arguments: str) -> None:
     said = done.stdout + done.stderr
     (job.work() / f"{arguments[0]}.log").write_text(said)
     if done.returncode:
-        raise RuntimeError(f"{arguments[0]} ended with code {done.returncode}: {words(said)[:300]}")
+        raise ended(done.returncode)(f"{arguments[0]} ended with code {done.returncode}: {words(said)[:300]}")
 
 
 def words(said: str) -> str:

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from lib.deploy import tflite
-from lib.deploy.job import Job, Loaded
+from lib.deploy.job import Job, Loaded, ended
 
 READS = ("npu.pt2",)
 PRECISIONS = ("int8", "a16w8")
@@ -67,7 +67,7 @@ def _compiled(model: Path, job: Job) -> str:
         last = ([line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no message"])[
             -1
         ]
-        raise RuntimeError(f"Vela ended with code {done.returncode}: {last}")
+        raise ended(done.returncode)(f"Vela ended with code {done.returncode}: {last}")
     return done.stdout
 
 

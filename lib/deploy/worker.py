@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-from lib.deploy.job import Job, Loaded, read_arrays, save_arrays
+from lib.deploy.job import CrashedError, Job, Loaded, read_arrays, save_arrays
 
 MARK = "deploy-answer "
 WARM_UP = 2  # runs
@@ -39,7 +39,7 @@ def main() -> None:
             else:
                 answer = timed(job, loaded, request["passes"])
         except BaseException as error:  # whatever it is, the parent is told, in words
-            answer = {"error": words(error)[:400]}
+            answer = {"error": words(error)[:400], "crashed": isinstance(error, (CrashedError, MemoryError))}
         answers.write(MARK + json.dumps(answer) + "\n")
         answers.flush()
 

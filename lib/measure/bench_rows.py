@@ -130,6 +130,7 @@ def _add_energy(run: "Run", one: Benched) -> None:
         return
     kind, source = one.energy[0]["kind"], one.energy[0]["source"]
     window = {
+        "rounds": len(one.seconds),  # by which rows of one bench are known as such, as everywhere
         "seconds_a_round": round(float(np.mean([e["seconds"] for e in one.energy])), 2),
         **one.circumstances,
     }

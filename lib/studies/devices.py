@@ -131,12 +131,20 @@ def together(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
     """
     import pandas as pd
 
+<<<<<<< HEAD
     lines, refused, seen = [], {}, set()
     for origin, table in (("now", now), ("recorded", _of_notebook(recorded))):
         for line in simulated.newest(simulated.read(table)):
+=======
+    of = {"now": simulated.read(now), "recorded": simulated.read(_of_notebook(recorded))}
+    known = {line.name for read in of.values() for line in read if not line.why_not}
+    lines, seen = [], set()
+    for origin, read in of.items():
+        for line in simulated.newest(read):
+>>>>>>> w-s
             names = {"system": line.system, "stage": line.variant, "target": line.target}
             told = names | {"when": origin, "kind": line.kind}
-            if line.why_not and line.name in seen:
+            if line.why_not and line.name in known | seen:
                 continue
             seen.add(line.name)
             if line.why_not:
@@ -273,7 +281,8 @@ def _cheapest(lines: Sequence[simulated.Line]) -> str | None:
         if line.system not in best or cost < best[line.system].ms_a_second:
             best[line.system] = line
     listed = ", ".join(
-        f"{system} {one.ms_a_second:.2g} ({one.variant} on {one.target}, {one.checked}{_window(one)})"
+        f"{system} {one.ms_a_second:.2g} ({one.variant} on {one.target}, "
+        f"{', '.join(filter(None, (one.checked, one.left_out)))}{_window(one)})"
         for system, one in best.items()
     )
     return (

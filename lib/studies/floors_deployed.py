@@ -80,8 +80,8 @@ def on_npus(run: pd.DataFrame, system: str, stage: str) -> Iterator[Answer]:
             parts.append(Part(f"no row for {vendor}", NOT_RUN))
             continue
         best = min(own, key=lambda one: (_STANDS.index(_stands(one)), one.ms))
-        said = f"{best.stage} on {best.target} {best.ms:.3g} ms, {best.kind}, {best.checked}"
-        parts.append(Part(said, _stands(best)))
+        about = filter(None, (f"{best.ms:.3g} ms", best.kind, best.left_out, best.checked))
+        parts.append(Part(f"{best.stage} on {best.target} {', '.join(about)}", _stands(best)))
         rows.append(f"{system} {best.variant} {best.target} latency_ms_p50")
     yield Answer(stage, tuple(parts), tuple(rows))
 

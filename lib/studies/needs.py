@@ -283,8 +283,10 @@ def _apart(one: Voice, other: Voice, metric: str) -> bool:
 
 
 def _timed(voice: Voice, row: Any) -> Any:
-    """The row that says in which bench another of its voice was timed: money is computed of the RTF."""
-    return voice.rows.get("rtf", row) if row.metric == RENT else row
+    """The row that says in which bench another of its voice was timed: money is computed of the RTF, and recorded
+    joules are of the same bench but do not tell its rounds.
+    """
+    return voice.rows.get("rtf", row) if "rounds" not in detail(row) else row
 
 
 def _over(voice: Voice, metric: str) -> Number | None:

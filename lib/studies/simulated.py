@@ -130,6 +130,13 @@ class Line:
         return self.snr_db is not None and self.snr_db < NOISE_DB
 
     @property
+    def left_out(self) -> str:
+        """What its time does not count, in words: operators that stayed with the processor; "" where all are on it."""
+        if self.placed_pct is None or self.placed_pct >= 100:
+            return ""
+        return f"without the {100 - self.placed_pct:.2g} % of its operators that stay with the processor"
+
+    @property
     def checked(self) -> str:
         """How far its numbers are from PyTorch's, in words, or that nobody compared them."""
         if self.snr_db is not None:
