@@ -257,6 +257,10 @@ VARIANTS = [
         "int8-static",
         {"stages": ["postnet", "decoder"], "types": ["Conv", "Gemm"], "sentences": FEW},
     ),
+    ("tortoise", "int8-dynamic", {"stages": ["decoder"]}),
+    ("tortoise", "int8-static", {"stages": ["decoder"], "types": ["Conv"], "sentences": FEW}),
+    ("tortoise", "int8-weights", {}),
+    ("tortoise", "fp16-weights", {"stages": ["decoder"]}),
 ]
 
 

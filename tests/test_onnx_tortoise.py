@@ -23,7 +23,6 @@ from lib.systems.tortoise import students
 from lib.systems.tortoise.diffusion import SAMPLERS
 
 TEXTS = ("Yes.", "The birch canoe slid on the smooth planks, and nobody saw it.")
-FEW = ("She sells shells by the shore.",)
 STAGES = ["encoder", "prosody", "latents", "condition", "decoder"]
 SMALL = tortoise.NetworkConfig(
     channels=32, heads=2, layers=1, end_layers=1, front=fastspeech2.NetworkConfig(**FASTSPEECH2)
@@ -228,27 +227,6 @@ def test_a_graph_is_the_same_bytes_each_time_and_of_any_length():
             wanted = decoder.denoise(x, torch.tensor([70]), condition)[0].numpy()
         asked = {"x": x[0].numpy(), "timestep": np.array([70]), "condition": condition[0].numpy()}
         assert off(wanted, step.run(None, asked)[0]) < 1e-4
-
-
-@pytest.mark.parametrize(
-    ("technique", "arguments"),
-    [
-        ("int8-dynamic", {"stages": ["decoder"]}),
-        ("int8-static", {"stages": ["decoder"], "types": ["Conv"], "sentences": FEW}),
-        ("int8-weights", {}),
-        ("fp16-weights", {"stages": ["decoder"]}),
-    ],
-)
-def test_every_technique_works_on_the_graphs(technique, arguments, pair, tmp_path):
-    before = pair[1].synthesize(TEXTS[0], 1).waveform
-    made = optimize.make(pair[1], technique, **arguments)
-    changed = made.made["changed"]
-    assert 0 < changed["layers"] <= changed["of"] and changed["bytes_after"] < changed["bytes_before"]
-    said = made.synthesize(TEXTS[0], 1).waveform
-    assert not np.array_equal(said, before) and np.isfinite(said).all()
-    optimize.save(made, tmp_path / "variant")
-    answer = ask({"folder": tmp_path / "variant", "threads": 1}, TEXTS[0])
-    assert np.array_equal(answer.samples, said) and "torch" not in answer.imported
 
 
 def test_wild_durations_are_cut_and_nothing_to_say_is_refused(tmp_path):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from lib.errors import unknown
 from lib.measure.stats import CONFIDENCE, Difference
+from lib.metrics import LEAST_SAVING
 from lib.results import METRICS
 
 WITHOUT_LOSS, WORSE, UNDECIDED = "without audible loss", "worse", "undecided"
@@ -66,9 +67,6 @@ ERRORS = ("wer",)  # counts, of which most sentences have none
 # What no variant may cost more of than its baseline: what is slower or larger is no optimization, whatever it saves.
 OF_A_VARIANT = ("rtf", "size_mb")
 COUNTED = ("size_mb",)  # bytes: known without an interval
-LEAST_SAVING = (
-    1.01  # a header more or less is no saving, nor are 0.3 % of memory that come again in every process
-)
 # How much larger still counts as the same: what is written beside the weights of a pruned voice here (names of layers,
 # settings) is 0.02 to 0.04 % of the file; the next larger growth that was seen, 0.9 %, is no header.
 LEAST_GROWTH = 1.001

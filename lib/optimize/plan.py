@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib.errors import ParameterError, unknown
+from lib.metrics import LEAST_SAVING
 from lib.systems.model import Model
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,6 @@ LEAVE = "leave it in fp32"
 AXES = ("type", "stage", "block")  # how layers are grouped, from coarse to fine
 NOISE = 0.02  # share of a margin that is charged for every group: what loses nothing measurable is not free
 ALLOWED = 1.0  # margins: a group that loses more alone is lossy
-FASTER_BY = 1.01  # what less than that is faster by is no saving: `verdict.LEAST_SAVING`, which this room cannot see
 HOPELESS = 2.0  # margins that a plan may be guessed to lose and still be asked about: guesses err to both sides
 
 
@@ -288,4 +288,4 @@ def gained(times: float, ci: tuple[float, float] | None, smaller: float = 1.0) -
 
 def surely_faster(times: float, ci: tuple[float, float] | None) -> bool:
     """Whether something is faster by more than chance and by as much as counts: `verdict.Gain.saves` of a time."""
-    return ci is not None and times >= FASTER_BY and ci[0] > 1
+    return ci is not None and times >= LEAST_SAVING and ci[0] > 1

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lib.measure import energy, verdict
-from lib.measure.verdict import COUNTED, LEAST_SAVING
+from lib.measure.verdict import COUNTED
+from lib.metrics import LEAST_SAVING
 from lib.report import vocabulary
 from lib.report.candidates import Candidate, candidates, runs
 from lib.report.collect import Row
