@@ -150,7 +150,7 @@ def test_a_line_of_a_voice_is_of_one_run():
     newer = common | {"notebook": "06_gpu_vs_npu", "time": "2026-11-21"}
     rows = [older | {"metric": "rtf", "value": 0.2}, older | {"metric": "speedup", "value": 1.1}]
     shown = whole_voices.table(results.frame([*rows, newer | {"metric": "rtf", "value": 0.1}]), ["onnxruntime/cpu"])
-    assert list(shown["RTF, s/s"]) == ["0.1"] and list(shown["of"]) == ["06_gpu_vs_npu"]
+    assert list(shown["RTF, s/s"]) == ["0.1"] and list(shown["run"]) == ["06_gpu_vs_npu"]
     assert not any("peed" in name for name in shown), "that is the older run's"
 
 

@@ -131,17 +131,11 @@ def together(now: "pd.DataFrame", recorded: "pd.DataFrame") -> "pd.DataFrame":
     """
     import pandas as pd
 
-<<<<<<< HEAD
-    lines, refused, seen = [], {}, set()
-    for origin, table in (("now", now), ("recorded", _of_notebook(recorded))):
-        for line in simulated.newest(simulated.read(table)):
-=======
     of = {"now": simulated.read(now), "recorded": simulated.read(_of_notebook(recorded))}
     known = {line.name for read in of.values() for line in read if not line.why_not}
-    lines, seen = [], set()
+    lines, refused, seen = [], {}, set()
     for origin, read in of.items():
         for line in simulated.newest(read):
->>>>>>> w-s
             names = {"system": line.system, "stage": line.variant, "target": line.target}
             told = names | {"when": origin, "kind": line.kind}
             if line.why_not and line.name in known | seen:
