@@ -274,7 +274,7 @@ def test_what_a_compiler_says_is_simulated_and_the_sweep_finds_its_lengths(tmp_p
     assert set(table.kind) == {"simulated"} and set(table.variant) == {"decoder-a8w8-f25", "decoder-a8w8"}
     assert "mos_predicted" not in set(table.metric), "one clip's is no voice's"
     assert "on qnn/sa8255 3.50 (21 dB)" in devices.heard(table)
-    assert "vits-joe 39 (decoder-a8w8 on qnn/sa8255, 21 dB)" in devices.finding(table)
+    assert "vits-joe 39 (decoder-a8w8 on qnn/sa8255, 21 dB, without the 10 % of its op" in devices.finding(table)
     assert "no longer the same" not in devices.finding(table)
     worse = table.assign(value=table.value.where(table.metric != "snr_db", 9.0))
     assert "below 10 dB: vits-joe decoder-a8w8-f25 by qnn v73 (9 dB)" in devices.finding(worse)
