@@ -81,7 +81,8 @@ class Learning(HibariSmallConfig):
 
 class Piece(NamedTuple):
     """A segment of a sentence: of its phonemes ids, lasting (n,) and text (n, 128); of frames index, hz, loudness (L,),
-    place (L, 2) and hidden (L, 256), whether harmonics are heard, those that count (L,), and those that are there at all.
+    place (L, 2) and hidden (L, 256); whether a frame's window holds pulses, whether it counts, and whether it is there
+    at all (L,).
     """
 
     ids: np.ndarray
