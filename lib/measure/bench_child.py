@@ -6,7 +6,6 @@ the cold start.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import time
@@ -177,14 +176,14 @@ def _speaker(system, kind: str, seed: int) -> Callable[[int, Any], tuple[float, 
 
 def _timed(system, speak: Callable, values: list, passes: int, turn: int) -> dict[str, Any]:
     """Seconds of every input in every pass (passes, inputs), stages likewise, and the CPU seconds of it all."""
+    from lib.measure import memory
+
     rng, shape = np.random.default_rng(turn), (passes, len(values))
     seconds, audio_s, first_audio_s = np.zeros(shape), np.zeros(len(values)), np.full(shape, np.nan)
     stages: dict[str, np.ndarray] = {}
     nfe: list[float] = []
     prepare, cpu_s = _prepared(system), 0.0
-    gc.collect()
-    gc.disable()  # as timeit does: a collection would land on whichever sentence happens to run
-    try:
+    with memory.uncollected():
         for number in range(passes):
             for index in map(int, rng.permutation(len(values))):
                 prepare()
@@ -204,8 +203,6 @@ def _timed(system, speak: Callable, values: list, passes: int, turn: int) -> dic
                 first_audio_s[number, index] = getattr(result, "first_audio_s", None) or np.nan
                 if getattr(result, "nfe", None) is not None:
                     nfe.append(result.nfe)
-    finally:
-        gc.enable()
     return {
         "seconds": seconds.tolist(),
         "audio_s": audio_s.tolist(),

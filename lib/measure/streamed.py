@@ -7,7 +7,6 @@ first sample: what comes behind it waits for whoever makes the mel.
 
 from __future__ import annotations
 
-import gc
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from lib.measure import memory
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,8 @@ def timed(
         return listen(stream(index), system.sample_rate, synchronize=synchronize)
 
     heard(0)  # chunks are shapes of their own
-    gc.collect()
-    gc.disable()  # as where whole sentences are timed, beside which this is laid
-    try:
+    with memory.uncollected():  # as where whole sentences are timed, beside which this is laid
         every = [[heard(index) for index in range(len(values))] for _ in range(passes)]
-    finally:
-        gc.enable()
     return {
         "first_audio_s": [[one.first_s for one in row] for row in every],
         "stalled_s": [[one.stalled_s for one in row] for row in every] if whole else None,
